@@ -1,0 +1,329 @@
+//! Command templates: the words of a command with placeholders, and the command they become.
+//!
+//! In: words from the config, facts of a knock. Out: an argv and an environment. A value never
+//! becomes more than one word, and only values that cannot hold a shell's metacharacters may stand
+//! in a shell string.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::sequence::Step;
+
+/// What a command may know of the knock that caused it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Who knocked.
+    pub src: IpAddr,
+    /// Where: the destination address of the last knock.
+    pub dst: IpAddr,
+    /// The last knock.
+    pub step: Step,
+    /// The interface it arrived at, as logged.
+    pub interface: Box<str>,
+    /// The door's name.
+    pub door: std::sync::Arc<str>,
+    /// How long the door stays open; `None` when nothing is held open.
+    pub hold: Option<Duration>,
+}
+
+/// A placeholder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placeholder {
+    /// `%IP%`: the address that knocked.
+    Ip,
+    /// `%DOOR%`: the door's name.
+    Door,
+    /// `%PORT%`: the port of the last knock.
+    Port,
+    /// `%PROTO%`: its transport.
+    Proto,
+    /// `%FAMILY%`: `4` or `6`.
+    Family,
+    /// `%TIMEOUT%`: whole seconds that the door stays open, rounded up.
+    Timeout,
+    /// `%DST%`: the address that was knocked at.
+    Dst,
+    /// `%IN%`: the interface.
+    In,
+}
+
+impl Placeholder {
+    /// Every placeholder with its word.
+    pub const ALL: [(&'static str, Self); 8] = [
+        ("IP", Self::Ip),
+        ("DOOR", Self::Door),
+        ("PORT", Self::Port),
+        ("PROTO", Self::Proto),
+        ("FAMILY", Self::Family),
+        ("TIMEOUT", Self::Timeout),
+        ("DST", Self::Dst),
+        ("IN", Self::In),
+    ];
+
+    fn value(self, facts: &Facts) -> String {
+        match self {
+            Self::Ip => facts.src.to_string(),
+            Self::Door => facts.door.to_string(),
+            Self::Port => facts.step.port.to_string(),
+            Self::Proto => facts.step.transport.as_str().to_owned(),
+            Self::Family => if facts.src.is_ipv4() { "4" } else { "6" }.to_owned(),
+            Self::Timeout => facts.hold.map_or(0, whole_seconds).to_string(),
+            Self::Dst => facts.dst.to_string(),
+            Self::In => facts.interface.to_string(),
+        }
+    }
+}
+
+fn whole_seconds(span: Duration) -> u64 {
+    span.as_secs()
+        .saturating_add(u64::from(span.subsec_nanos() > 0))
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Piece {
+    Text(Box<str>),
+    Value(Placeholder),
+}
+
+/// A command with placeholders.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Template(Box<[Box<[Piece]>]>);
+
+/// Why words are no command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TemplateError {
+    /// There is no word, or the first one is empty.
+    Empty,
+    /// `%WORD%` that is no placeholder; the word.
+    Unknown(String),
+    /// A placeholder other than `%IP%` in a shell string; the word.
+    Unsafe(&'static str),
+    /// A NUL byte, which no argument can hold.
+    Nul,
+}
+
+impl fmt::Display for TemplateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the command is empty"),
+            Self::Unknown(word) => {
+                write!(f, "'%{word}%' is no placeholder; there are")?;
+                Placeholder::ALL
+                    .iter()
+                    .try_for_each(|(word, _)| write!(f, " %{word}%"))
+            }
+            Self::Unsafe(word) => write!(
+                f,
+                "'%{word}%' in a shell string could be read as shell; use \"$LOGKNOCK_{word}\" there instead"
+            ),
+            Self::Nul => f.write_str("a command cannot hold a NUL byte"),
+        }
+    }
+}
+
+impl std::error::Error for TemplateError {}
+
+impl Template {
+    /// A command from its words, the program first.
+    pub fn from_words<S: AsRef<str>>(words: &[S]) -> Result<Self, TemplateError> {
+        let words: Vec<_> = words
+            .iter()
+            .map(|word| parse_word(word.as_ref()))
+            .collect::<Result<_, _>>()?;
+        match words.first() {
+            Some(program) if !program.is_empty() => Ok(Self(words.into())),
+            _ => Err(TemplateError::Empty),
+        }
+    }
+
+    /// `/bin/sh -c SCRIPT`. Only `%IP%` may stand in the script: an address cannot hold anything
+    /// that a shell would interpret. The rest is in the environment.
+    pub fn from_shell(script: &str) -> Result<Self, TemplateError> {
+        if script.trim().is_empty() {
+            return Err(TemplateError::Empty);
+        }
+        let script = parse_word(script)?;
+        for piece in &script {
+            if let Piece::Value(value) = piece
+                && *value != Placeholder::Ip
+            {
+                let word = Placeholder::ALL
+                    .iter()
+                    .find(|(_, other)| other == value)
+                    .map_or("", |(word, _)| word);
+                return Err(TemplateError::Unsafe(word));
+            }
+        }
+        let text = |text: &str| Box::from([Piece::Text(text.into())]);
+        Ok(Self(Box::from([text("/bin/sh"), text("-c"), script])))
+    }
+
+    /// The command for one knock.
+    pub fn expand(&self, facts: &Facts) -> Invocation {
+        let word = |pieces: &[Piece]| {
+            pieces
+                .iter()
+                .map(|piece| match piece {
+                    Piece::Text(text) => text.to_string(),
+                    Piece::Value(placeholder) => placeholder.value(facts),
+                })
+                .collect()
+        };
+        Invocation {
+            argv: self.0.iter().map(|pieces| word(pieces)).collect(),
+            env: Placeholder::ALL
+                .iter()
+                .map(|(word, placeholder)| (format!("LOGKNOCK_{word}"), placeholder.value(facts)))
+                .collect(),
+        }
+    }
+}
+
+impl fmt::Debug for Template {
+    /// The program only: arguments may hold a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.first().map(AsRef::as_ref) {
+            Some([Piece::Text(program)]) => write!(f, "Template({program} …)"),
+            _ => f.write_str("Template(…)"),
+        }
+    }
+}
+
+/// A word with its placeholders found. `%` is literal unless two of them enclose upper-case letters;
+/// a single letter is left alone, so that `date +%H%M` needs no escape.
+fn parse_word(word: &str) -> Result<Box<[Piece]>, TemplateError> {
+    if word.contains('\0') {
+        return Err(TemplateError::Nul);
+    }
+    let mut pieces = Vec::new();
+    let mut text = String::new();
+    let mut rest = word;
+    while let Some((before, after)) = rest.split_once('%') {
+        text.push_str(before);
+        let name = after
+            .split_once('%')
+            .map(|(name, _)| name)
+            .filter(|name| name.len() >= 2 && name.bytes().all(|byte| byte.is_ascii_uppercase()));
+        let Some(name) = name else {
+            text.push('%');
+            rest = after;
+            continue;
+        };
+        let Some((_, placeholder)) = Placeholder::ALL.iter().find(|(word, _)| *word == name) else {
+            return Err(TemplateError::Unknown(name.to_owned()));
+        };
+        if !text.is_empty() {
+            pieces.push(Piece::Text(std::mem::take(&mut text).into()));
+        }
+        pieces.push(Piece::Value(*placeholder));
+        rest = after.get(name.len() + 1..).unwrap_or("");
+    }
+    text.push_str(rest);
+    if !text.is_empty() {
+        pieces.push(Piece::Text(text.into()));
+    }
+    Ok(pieces.into())
+}
+
+/// A command ready to run.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Invocation {
+    /// Program and arguments; at least one word.
+    pub argv: Vec<String>,
+    /// The `LOGKNOCK_…` variables, one per placeholder.
+    pub env: Vec<(String, String)>,
+}
+
+impl fmt::Debug for Invocation {
+    /// The program only: arguments and `LOGKNOCK_PORT` may hold a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Invocation({} …)",
+            self.argv.first().map_or("", String::as_str)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::sequence::Transport;
+
+    fn facts() -> Facts {
+        Facts {
+            src: "2001:db8::7".parse().unwrap(),
+            dst: "2001:db8::1".parse().unwrap(),
+            step: Step {
+                port: 9000,
+                transport: Transport::Udp,
+            },
+            interface: "eth0".into(),
+            door: "%IP%".into(),
+            hold: Some(Duration::from_millis(1500)),
+        }
+    }
+
+    #[test]
+    fn placeholders_become_values_wherever_they_stand() {
+        let cases = [
+            ("%IP%", "2001:db8::7"),
+            ("%IP%%IP%", "2001:db8::72001:db8::7"),
+            ("a%IP%b%PORT%", "a2001:db8::7b9000"),
+            (
+                "%FAMILY%-%PROTO%-%TIMEOUT%-%IN%-%DST%",
+                "6-udp-2-eth0-2001:db8::1",
+            ),
+            ("100% of %IP%", "100% of 2001:db8::7"),
+            ("+%H%M%S", "+%H%M%S"),
+            ("%", "%"),
+            ("%%", "%%"),
+            ("%ip%", "%ip%"),
+            ("%DOOR%", "%IP%"),
+        ];
+        for (word, expected) in cases {
+            let template = Template::from_words(&["true", word]).unwrap();
+            assert_eq!(template.expand(&facts()).argv, ["true", expected], "{word}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_placeholder_is_refused_with_the_known_ones() {
+        let error = Template::from_words(&["true", "%ADDR%"]).unwrap_err();
+        assert_eq!(error, TemplateError::Unknown("ADDR".to_owned()));
+        assert!(error.to_string().contains("%IP% %DOOR%"));
+    }
+
+    #[test]
+    fn only_an_address_may_stand_in_a_shell_string() {
+        assert!(Template::from_shell("echo %IP% >> x").is_ok());
+        assert_eq!(
+            Template::from_shell("echo %IN%"),
+            Err(TemplateError::Unsafe("IN"))
+        );
+        let argv = Template::from_shell("echo %IP%")
+            .unwrap()
+            .expand(&facts())
+            .argv;
+        assert_eq!(argv, ["/bin/sh", "-c", "echo 2001:db8::7"]);
+    }
+
+    #[test]
+    fn debug_shows_the_program_and_no_argument() {
+        let template = Template::from_words(&["/bin/x", "secret", "%PORT%"]).unwrap();
+        assert_eq!(format!("{template:?}"), "Template(/bin/x …)");
+        assert_eq!(
+            format!("{:?}", template.expand(&facts())),
+            "Invocation(/bin/x …)"
+        );
+    }
+
+    #[test]
+    fn no_words_and_nul_bytes_are_no_command() {
+        assert_eq!(Template::from_words::<&str>(&[]), Err(TemplateError::Empty));
+        assert_eq!(Template::from_words(&[""]), Err(TemplateError::Empty));
+        assert_eq!(Template::from_shell("  "), Err(TemplateError::Empty));
+        assert_eq!(Template::from_words(&["a\0b"]), Err(TemplateError::Nul));
+    }
+}

@@ -1,0 +1,130 @@
+//! A door: what must be knocked, by whom, and what opens then. Already validated by `config`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::command::Template;
+use super::packet::TcpFlags;
+use super::sequence::Sequence;
+
+/// One door of the config.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Door {
+    /// Its name: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    pub name: Arc<str>,
+    /// Which packets are hits for it at all.
+    pub scope: Scope,
+    /// What must be knocked.
+    pub rule: Rule,
+    /// What happens once it has been.
+    pub grant: GrantRule,
+}
+
+/// Which packets a door looks at; any other neither advances nor resets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// Flags that a TCP packet must have.
+    pub flags_set: TcpFlags,
+    /// Flags that it must not have.
+    pub flags_clear: TcpFlags,
+    /// Only packets that arrive at this interface.
+    pub interface: Option<Box<str>>,
+    /// Only packets to this address (knockd's `target`).
+    pub target: Option<IpAddr>,
+    /// Only packets from these networks; everywhere when empty.
+    pub allow: Vec<IpNet>,
+    /// None from these, whatever `allow` says.
+    pub deny: Vec<IpNet>,
+}
+
+impl Default for Scope {
+    /// The start of a TCP connection, or UDP, from anywhere.
+    fn default() -> Self {
+        Self {
+            flags_set: TcpFlags::SYN,
+            flags_clear: TcpFlags::ACK,
+            interface: None,
+            target: None,
+            allow: Vec::new(),
+            deny: Vec::new(),
+        }
+    }
+}
+
+/// How a door is knocked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Ports in order.
+    Sequence(SequenceRule),
+}
+
+/// Ports in order within a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SequenceRule {
+    /// The ports.
+    pub sequence: Sequence,
+    /// From the first knock to the last, inclusive.
+    pub window: Duration,
+    /// Longest time between two knocks, inclusive.
+    pub knock_timeout: Option<Duration>,
+    /// Shortest time between two knocks, inclusive.
+    pub min_gap: Option<Duration>,
+    /// What another port does.
+    pub other_ports: OtherPorts,
+}
+
+/// What a hit on a port outside the sequence does to an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtherPorts {
+    /// Resets it (`strict = true`): no scan walks through.
+    Reset,
+    /// Nothing, as in knockd.
+    Ignore,
+}
+
+/// What happens when a door has been knocked at rightly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantRule {
+    /// How long it stays open after the last right knock.
+    pub hold: Duration,
+    /// What a right knock does while it is open.
+    pub on_repeat: OnRepeat,
+    /// Run to open.
+    pub open: PerFamily,
+    /// Run to close. With none for a family, nothing is held open for it.
+    pub close: PerFamily,
+}
+
+/// A command for each address family.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PerFamily {
+    /// For IPv4.
+    pub v4: Option<Template>,
+    /// For IPv6.
+    pub v6: Option<Template>,
+}
+
+impl PerFamily {
+    /// The command for the family of `address`.
+    pub fn of(&self, address: IpAddr) -> Option<&Template> {
+        match address {
+            IpAddr::V4(_) => self.v4.as_ref(),
+            IpAddr::V6(_) => self.v6.as_ref(),
+        }
+    }
+}
+
+/// `on_repeat`: what a right knock does while the door is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnRepeat {
+    /// Moves the deadline; no command.
+    #[default]
+    Extend,
+    /// Nothing.
+    Ignore,
+    /// Closes and opens again.
+    Reopen,
+}

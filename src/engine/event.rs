@@ -1,0 +1,101 @@
+//! Everything worth telling a human, as data without wording.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::time::Time;
+
+/// Something that happened at a door.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When, on the engine's clock.
+    pub at: Time,
+    /// The door's name.
+    pub door: Arc<str>,
+    /// The address.
+    pub src: IpAddr,
+    /// What.
+    pub kind: EventKind,
+    /// The line that caused it; `None` when time did.
+    pub whence: Option<Whence>,
+}
+
+/// Which line of which source, as the caller counts them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whence {
+    /// The caller's number of the source.
+    pub source: u16,
+    /// The line's number in it, from 1.
+    pub line: u64,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// A knock was right: `stage` of `of` are done.
+    Stage {
+        /// Steps done.
+        stage: usize,
+        /// Steps there are.
+        of: usize,
+    },
+    /// The door opens for the address.
+    Open,
+    /// It was open and stays so for longer.
+    Refresh,
+    /// It closes.
+    Close,
+    /// An attempt that had reached `stage` of `of` is over.
+    Reset {
+        /// Steps that were done.
+        stage: usize,
+        /// Steps there are.
+        of: usize,
+        /// Why.
+        reason: ResetReason,
+    },
+    /// A right sequence was not answered: there is no room for another grant.
+    Refused,
+}
+
+impl EventKind {
+    /// The word used in JSON and tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stage { .. } => "stage",
+            Self::Open => "open",
+            Self::Refresh => "refresh",
+            Self::Close => "close",
+            Self::Reset { .. } => "reset",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Why an attempt ended before its last step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetReason {
+    /// A hit that was not the next step.
+    WrongPort,
+    /// The window ended.
+    Timeout,
+    /// Sooner after the last knock than `min_gap`.
+    TooFast,
+    /// Later after the last knock than `knock_timeout`.
+    Gap,
+    /// The table was full, and this was the least advanced and oldest entry.
+    Evicted,
+}
+
+impl ResetReason {
+    /// The word used in JSON and tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WrongPort => "wrong_port",
+            Self::Timeout => "timeout",
+            Self::TooFast => "too_fast",
+            Self::Gap => "gap",
+            Self::Evicted => "evicted",
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Packets as a firewall logged them.
+
+use std::net::IpAddr;
+
+/// One logged packet. Texts borrow from the line; addresses are canonical (an IPv4-mapped IPv6
+/// address is its IPv4 address).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet<'a> {
+    /// What the rule's `--log-prefix` put in front, as logged.
+    pub prefix: &'a [u8],
+    /// `IN=`: the interface it arrived at; empty for one made on this host.
+    pub iif: &'a [u8],
+    /// `OUT=`: the interface it leaves by; empty for one addressed to this host.
+    pub oif: &'a [u8],
+    /// Source address of the first header.
+    pub src: IpAddr,
+    /// Destination address of the first header.
+    pub dst: IpAddr,
+    /// Transport protocol of the first header.
+    pub proto: Proto,
+    /// Source and destination port, where the line has both to their end.
+    pub ports: Option<Ports>,
+    /// TCP flags; empty for anything else.
+    pub flags: TcpFlags,
+    /// The numbers that tell one packet from another with the same addresses and ports.
+    pub mark: Fingerprint,
+}
+
+/// Source and destination port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ports {
+    /// `SPT=`
+    pub src: u16,
+    /// `DPT=`
+    pub dst: u16,
+}
+
+/// The numbers of a logged packet that repeat only when the packet does. Absent ones are `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Fingerprint {
+    /// First `LEN=`: IPv4 total length, or IPv6 payload length plus header (may exceed 65535).
+    pub len: Option<u32>,
+    /// `TTL=` or `HOPLIMIT=`
+    pub ttl: Option<u8>,
+    /// First `ID=` (IPv4 identification).
+    pub id: Option<u16>,
+    /// `FLOWLBL=` (IPv6).
+    pub flow: Option<u32>,
+    /// `SEQ=` of TCP (`--log-tcp-sequence`).
+    pub seq: Option<u32>,
+    /// Second `LEN=` (UDP length).
+    pub udp_len: Option<u16>,
+}
+
+/// Transport protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Proto {
+    /// 6
+    Tcp,
+    /// 17
+    Udp,
+    /// 1
+    Icmp,
+    /// 58
+    Icmpv6,
+    /// 136
+    UdpLite,
+    /// 132, where the writer names it (ulogd)
+    Sctp,
+    /// 50
+    Esp,
+    /// 51
+    Ah,
+    /// Any other, by number.
+    Number(u8),
+}
+
+impl std::fmt::Display for Proto {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Icmp => "icmp",
+            Self::Icmpv6 => "icmpv6",
+            Self::UdpLite => "udplite",
+            Self::Sctp => "sctp",
+            Self::Esp => "esp",
+            Self::Ah => "ah",
+            Self::Number(number) => return write!(f, "{number}"),
+        })
+    }
+}
+
+/// A set of TCP flags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TcpFlags(u16);
+
+impl TcpFlags {
+    /// No flag at all (a null scan).
+    pub const NONE: Self = Self(0);
+    /// No more data from the sender.
+    pub const FIN: Self = Self(1);
+    /// Synchronise: opens a connection.
+    pub const SYN: Self = Self(1 << 1);
+    /// Reset.
+    pub const RST: Self = Self(1 << 2);
+    /// Push.
+    pub const PSH: Self = Self(1 << 3);
+    /// Acknowledgement.
+    pub const ACK: Self = Self(1 << 4);
+    /// Urgent.
+    pub const URG: Self = Self(1 << 5);
+    /// ECN echo.
+    pub const ECE: Self = Self(1 << 6);
+    /// Congestion window reduced.
+    pub const CWR: Self = Self(1 << 7);
+    /// Accurate ECN (the newest kernels).
+    pub const AE: Self = Self(1 << 8);
+
+    /// Every flag with its lower-case name, in the order in which the kernel prints them.
+    pub const NAMES: [(&'static str, Self); 9] = [
+        ("ae", Self::AE),
+        ("cwr", Self::CWR),
+        ("ece", Self::ECE),
+        ("urg", Self::URG),
+        ("ack", Self::ACK),
+        ("psh", Self::PSH),
+        ("rst", Self::RST),
+        ("syn", Self::SYN),
+        ("fin", Self::FIN),
+    ];
+
+    /// These and `other`.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// These without `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether all of `other` are among these.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether none of `other` is among these.
+    pub const fn lacks(self, other: Self) -> bool {
+        self.0 & other.0 == 0
+    }
+
+    /// The names of these, lower-case, in the kernel's order.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES
+            .into_iter()
+            .filter(move |&(_, flag)| self.contains(flag))
+            .map(|(name, _)| name)
+    }
+}

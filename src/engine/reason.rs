@@ -1,0 +1,136 @@
+//! Why a line or a packet was not a knock, and how often each was the reason.
+//!
+//! One closed list for the whole walk, so that `status`, `parse`, `replay` and the metrics count
+//! with the same words. Nothing here carries text from a line: a counter cannot leak a prefix.
+
+/// Why something that looked like a packet line was not counted as a knock.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// Longer than a line may be; dropped to the next newline.
+    TooLong,
+    /// Ended without a newline when its file was left.
+    Partial,
+    /// The transport says that the kernel did not write it (journald, kmsg).
+    Transport,
+    /// A kmsg or journal record whose syslog facility is not 0 (kern).
+    Facility,
+    /// Behind another program's tag.
+    Program,
+    /// Sent by a peer that is not allowed to.
+    Peer,
+    /// A syslog daemon's "message repeated" wrapper around a line already counted.
+    Repeated,
+    /// Not the kernel's grammar from its first byte to its last.
+    Grammar,
+    /// Cut before the field that matters had been written to its end.
+    Truncated,
+    /// The log prefix is not the configured one at column 0.
+    Prefix,
+    /// Not arriving at this host: `IN=` empty or `OUT=` set.
+    Forwarded,
+    /// From an address that no stranger can have: multicast, broadcast, unspecified, or its own target.
+    Never,
+    /// Neither TCP nor UDP.
+    Protocol,
+    /// TCP or UDP without ports: a later fragment, or a header that was cut.
+    NoPort,
+    /// Older than `max_line_age`.
+    Stale,
+    /// Stamped later than now.
+    Future,
+    /// The same packet again: a retransmission, or logged twice.
+    Duplicate,
+}
+
+impl Reason {
+    /// Every reason, in the order of the walk.
+    pub const ALL: [Self; 17] = [
+        Self::TooLong,
+        Self::Partial,
+        Self::Transport,
+        Self::Facility,
+        Self::Program,
+        Self::Peer,
+        Self::Repeated,
+        Self::Grammar,
+        Self::Truncated,
+        Self::Prefix,
+        Self::Forwarded,
+        Self::Never,
+        Self::Protocol,
+        Self::NoPort,
+        Self::Stale,
+        Self::Future,
+        Self::Duplicate,
+    ];
+
+    /// The word used in JSON, tables and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLong => "too_long",
+            Self::Partial => "partial",
+            Self::Transport => "transport",
+            Self::Facility => "facility",
+            Self::Program => "program",
+            Self::Peer => "peer",
+            Self::Repeated => "repeated",
+            Self::Grammar => "grammar",
+            Self::Truncated => "truncated",
+            Self::Prefix => "prefix",
+            Self::Forwarded => "forwarded",
+            Self::Never => "never",
+            Self::Protocol => "protocol",
+            Self::NoPort => "noport",
+            Self::Stale => "stale",
+            Self::Future => "future",
+            Self::Duplicate => "duplicate",
+        }
+    }
+}
+
+/// How often each [`Reason`] was given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally([u64; Reason::ALL.len()]);
+
+impl Tally {
+    /// Counts `reason` once more.
+    pub fn add(&mut self, reason: Reason) {
+        if let Some(count) = self.0.get_mut(reason as usize) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// How often `reason` was given.
+    pub fn of(&self, reason: Reason) -> u64 {
+        self.0.get(reason as usize).copied().unwrap_or(0)
+    }
+
+    /// The reasons that were given at all, in the order of the walk.
+    pub fn iter(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
+        Reason::ALL
+            .into_iter()
+            .map(|reason| (reason, self.of(reason)))
+            .filter(|&(_, count)| count > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_counter_and_word() {
+        let mut tally = Tally::default();
+        for reason in Reason::ALL {
+            tally.add(reason);
+        }
+        assert!(
+            tally
+                .iter()
+                .map(|(_, count)| count)
+                .eq([1; Reason::ALL.len()])
+        );
+        let words: std::collections::HashSet<_> = Reason::ALL.map(Reason::as_str).into();
+        assert_eq!(words.len(), Reason::ALL.len());
+    }
+}

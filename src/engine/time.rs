@@ -1,0 +1,75 @@
+//! A point in time as the engine sees it, and nothing that could read a clock.
+//!
+//! In: nanoseconds from an origin that the caller chooses (the boot for the daemon, the Unix epoch
+//! for `replay`). Out: comparisons and sums that saturate. The engine never learns which origin it
+//! is, so a test of it never waits.
+
+use std::time::Duration;
+
+/// A point on the caller's clock, in nanoseconds from the caller's origin (±292 years).
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(i64);
+
+impl Time {
+    /// `nanos` nanoseconds after the origin; negative is before it.
+    pub const fn from_nanos(nanos: i64) -> Self {
+        Self(nanos)
+    }
+
+    /// `seconds` seconds after the origin, at the limit of the type where it does not fit.
+    pub const fn from_secs(seconds: i64) -> Self {
+        Self(seconds.saturating_mul(1_000_000_000))
+    }
+
+    /// Nanoseconds since the origin.
+    pub const fn as_nanos(self) -> i64 {
+        self.0
+    }
+
+    /// This point and `span` later.
+    #[must_use]
+    pub fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(span)))
+    }
+
+    /// This point and `span` earlier.
+    #[must_use]
+    pub fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(span)))
+    }
+
+    /// How long after `earlier` this is; zero when it is not after it.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0).try_into().unwrap_or(0))
+    }
+}
+
+/// A span as signed nanoseconds, at the limit of the type where it does not fit.
+fn nanos(span: Duration) -> i64 {
+    i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_saturate_instead_of_wrapping() {
+        let end = Time::from_nanos(i64::MAX);
+        assert_eq!(end.after(Duration::from_secs(1)), end);
+        assert_eq!(
+            Time::from_nanos(i64::MIN).before(Duration::MAX),
+            Time::from_nanos(i64::MIN)
+        );
+        assert_eq!(Time::from_secs(i64::MAX), end);
+    }
+
+    #[test]
+    fn a_span_backwards_is_zero() {
+        assert_eq!(Time::from_secs(1).since(Time::from_secs(2)), Duration::ZERO);
+        assert_eq!(
+            Time::from_secs(5).since(Time::from_secs(2)),
+            Duration::from_secs(3)
+        );
+    }
+}

@@ -1,0 +1,3 @@
+//! `logknock`: a port-knock detector that reads the firewall's own log.
+
+pub mod engine;

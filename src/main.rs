@@ -1,0 +1,3 @@
+//! The `logknock` binary.
+
+fn main() {}
