@@ -1,11 +1,251 @@
-//! The engine: bytes and times in, actions and events out.
+//! The engine: bytes and times in, actions and events out. No I/O, no clock, no log.
+//!
+//! The walk, and the order in which the modules may know each other:
+//!
+//! ```text
+//! line ─Record▶ packet ─Packet▶ knock ─Hit▶ detector ─Progress▶ grant ─Action▶ (the caller)
+//!   [`line`]     [`packet`]      [`knock`]   [`detector`]          [`grant`]
+//! ```
+//!
+//! [`Engine`] has four kinds of method. `handle_*` take what happened; `poll_*` give what follows
+//! from it, and are asked until they answer `None`. Time only comes in as an argument. Calling
+//! [`Engine::handle_timeout`] too early or too often does nothing. The daemon and `replay` drive the
+//! same engine: the one with clocks and commands, the other with the log's own time.
 
 pub mod action;
+mod attempt;
 pub mod command;
+pub mod detector;
 pub mod door;
 pub mod event;
+pub mod grant;
+pub mod knock;
 pub mod line;
+mod once;
 pub mod packet;
 pub mod reason;
 pub mod sequence;
 pub mod time;
+pub mod timeline;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use action::{Action, Command, GrantId, Outcome};
+use attempt::Progress;
+use command::Facts;
+use detector::{Detected, Detector, Limits};
+use door::Door;
+use event::{Event, EventKind, Whence};
+use grant::{Grants, SavedGrant, Told};
+use knock::Hit;
+use packet::Packet;
+use reason::{Reason, Tally};
+use time::Time;
+
+/// A packet with its place on the engine's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Sighting<'a> {
+    /// The packet.
+    pub packet: Packet<'a>,
+    /// When it was seen.
+    pub at: Time,
+    /// The kernel's stamp of it.
+    pub uptime: Option<Time>,
+    /// The line it was read from.
+    pub whence: Whence,
+}
+
+/// The whole of the detection and of what is open.
+#[derive(Debug)]
+pub struct Engine {
+    detector: Detector,
+    grants: Grants,
+    events: VecDeque<Event>,
+    rejected: Tally,
+    /// The latest time handed in: the engine's clock does not run backwards.
+    now: Time,
+}
+
+impl Engine {
+    /// An engine for `doors`. `lateness` is how long after its stamp a line may still be handed over
+    /// (zero where lines come on their own time); `last_id` is the highest grant number ever used.
+    pub fn new(doors: Vec<Arc<Door>>, lateness: Duration, limits: Limits, last_id: u64) -> Self {
+        Self {
+            detector: Detector::new(doors, lateness, limits),
+            grants: Grants::new(last_id),
+            events: VecDeque::new(),
+            rejected: Tally::default(),
+            now: Time::from_nanos(i64::MIN),
+        }
+    }
+
+    /// Takes a packet that was logged. What had to happen before it happens first.
+    pub fn handle_packet(&mut self, now: Time, sighting: &Sighting<'_>) -> Result<(), Reason> {
+        self.handle_timeout(now);
+        let counted = Hit::new(&sighting.packet, sighting.at, sighting.uptime)
+            .and_then(|hit| self.handle_hit(&hit, sighting.whence));
+        if let Err(reason) = counted {
+            self.rejected.add(reason);
+        }
+        counted
+    }
+
+    /// Counts a line that did not get as far as a packet.
+    pub fn handle_rejected(&mut self, reason: Reason) {
+        self.rejected.add(reason);
+    }
+
+    /// Lets time pass: what ended before `now` ends, what is due at `now` is done.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        let Self {
+            detector,
+            grants,
+            events,
+            now,
+            ..
+        } = self;
+        detector.handle_timeout(*now, &mut |detected| {
+            events.extend(attempt_event(&detected, None));
+        });
+        grants.handle_timeout(*now, &mut |told| events.push_back(grant_event(told, None)));
+    }
+
+    /// Takes the end of a command that [`Action::Open`] or [`Action::Close`] asked for.
+    pub fn handle_finished(
+        &mut self,
+        now: Time,
+        grant: GrantId,
+        command: Command,
+        outcome: Outcome,
+    ) {
+        self.now = self.now.max(now);
+        let Self {
+            grants,
+            events,
+            now,
+            ..
+        } = self;
+        let tell = &mut |told| events.push_back(grant_event(told, None));
+        grants.handle_finished(grant, command, outcome, *now, tell);
+    }
+
+    /// Drops the attempts in flight: lines were lost, or their clock began anew. What is open stays.
+    pub fn handle_gap(&mut self) {
+        self.detector.forget_all();
+    }
+
+    /// Closes everything that is open.
+    pub fn handle_close_all(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        let Self {
+            grants,
+            events,
+            now,
+            ..
+        } = self;
+        grants.close_all(*now, &mut |told| events.push_back(grant_event(told, None)));
+    }
+
+    /// Takes over a grant that an earlier run left on disk.
+    pub fn restore(&mut self, saved: SavedGrant) {
+        self.grants.restore(saved);
+    }
+
+    /// When [`Self::handle_timeout`] has something to do next.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        // A window includes its last moment, so it is over one step later.
+        let window = self
+            .detector
+            .poll_timeout()
+            .map(|last| last.after(Duration::from_nanos(1)));
+        window.into_iter().chain(self.grants.poll_timeout()).min()
+    }
+
+    /// What to do next.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.grants.poll_action()
+    }
+
+    /// What to tell next.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// How many packets were no knock, and why.
+    pub fn rejected(&self) -> &Tally {
+        &self.rejected
+    }
+
+    /// How many doors are open or being closed.
+    pub fn grants(&self) -> usize {
+        self.grants.len()
+    }
+
+    /// How many addresses are remembered.
+    pub fn knockers(&self) -> usize {
+        self.detector.len()
+    }
+
+    fn handle_hit(&mut self, hit: &Hit<'_>, whence: Whence) -> Result<(), Reason> {
+        let Self {
+            detector,
+            grants,
+            events,
+            now,
+            ..
+        } = self;
+        detector.handle_hit(hit, &mut |detected| {
+            events.extend(attempt_event(&detected, Some((whence, hit.at))));
+            if detected.progress == Progress::Completed {
+                let tell = &mut |told| events.push_back(grant_event(told, Some(whence)));
+                grants.handle_knock(&detected.door, facts(hit, &detected.door), *now, tell);
+            }
+        })
+    }
+}
+
+fn facts(hit: &Hit<'_>, door: &Door) -> Facts {
+    Facts {
+        src: hit.src,
+        dst: hit.dst,
+        step: hit.step,
+        interface: String::from_utf8_lossy(hit.interface).into(),
+        door: Arc::clone(&door.name),
+        hold: door.grant.close.of(hit.src).map(|_| door.grant.hold),
+    }
+}
+
+/// What to tell of an attempt; nothing of a completed one, whose grant tells. What was over before
+/// the hit has no line: time did it.
+fn attempt_event(detected: &Detected, cause: Option<(Whence, Time)>) -> Option<Event> {
+    let door::Rule::Sequence(rule) = &detected.door.rule;
+    let of = rule.sequence.len();
+    let (kind, at) = match detected.progress {
+        Progress::Stage { stage, at } => (EventKind::Stage { stage, of }, at),
+        Progress::Reset { stage, reason, at } => (EventKind::Reset { stage, of, reason }, at),
+        Progress::Completed => return None,
+    };
+    let whence = cause
+        .filter(|&(_, hit)| at >= hit)
+        .map(|(whence, _)| whence);
+    Some(Event {
+        at,
+        door: Arc::clone(&detected.door.name),
+        src: detected.src,
+        kind,
+        whence,
+    })
+}
+
+fn grant_event(told: Told, whence: Option<Whence>) -> Event {
+    Event {
+        at: told.at,
+        door: told.door,
+        src: told.src,
+        kind: told.kind,
+        whence,
+    }
+}

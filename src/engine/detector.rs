@@ -1,0 +1,273 @@
+//! Hits → progress: the attempts of every address at every door.
+//!
+//! In: hits in the order in which they were logged. Out: [`Detected`], what became of the attempts.
+//! Each (address, door) is on its own: no order of doors, and no other address, changes anything.
+//! The table is bounded: at the limit the least advanced and oldest address goes, so a flood of
+//! spoofed first knocks cannot push out somebody who is further on.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::attempt::{Attempt, Progress};
+use super::door::{Door, Rule};
+use super::event::ResetReason;
+use super::knock::Hit;
+use super::once::{Identity, Sightings};
+use super::reason::Reason;
+use super::time::Time;
+
+/// How much the detector may remember.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Addresses.
+    pub knockers: usize,
+    /// Packets and knocks of all addresses together.
+    pub memories: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            knockers: 32_768,
+            memories: 131_072,
+        }
+    }
+}
+
+/// What became of one address at one door.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detected {
+    /// The address.
+    pub src: IpAddr,
+    /// The door.
+    pub door: Arc<Door>,
+    /// What.
+    pub progress: Progress,
+}
+
+/// What is remembered of one address.
+#[derive(Debug, Default)]
+struct Knocker {
+    sightings: Sightings,
+    /// One per door of the rule book, empty until the first step is right.
+    attempts: Vec<(usize, Attempt)>,
+    /// The latest hit: time does not run backwards within an address.
+    latest: Time,
+    /// Its keys in the two indexes.
+    wake: Time,
+    rank: Rank,
+}
+
+/// The order in which addresses go when the table is full: stage, then age.
+type Rank = (usize, u64);
+
+impl Knocker {
+    fn stage(&self) -> usize {
+        self.attempts
+            .iter()
+            .map(|(_, attempt)| attempt.stage())
+            .max()
+            .unwrap_or(0)
+    }
+
+    fn memories(&self) -> usize {
+        self.sightings.len()
+            + self
+                .attempts
+                .iter()
+                .map(|(_, attempt)| attempt.stage())
+                .sum::<usize>()
+    }
+
+    fn attempt(&mut self, door: usize) -> &mut Attempt {
+        let place = match self.attempts.binary_search_by_key(&door, |(door, _)| *door) {
+            Ok(place) => place,
+            Err(place) => {
+                self.attempts.insert(place, (door, Attempt::default()));
+                place
+            }
+        };
+        #[expect(clippy::indexing_slicing, reason = "found or inserted above")]
+        &mut self.attempts[place].1
+    }
+}
+
+/// The attempt table.
+#[derive(Debug)]
+pub struct Detector {
+    doors: Vec<Arc<Door>>,
+    limits: Limits,
+    /// How much later than its stamp a line may be handed over without its attempt being expired.
+    lateness: Duration,
+    identity: Identity,
+    knockers: HashMap<IpAddr, Knocker>,
+    memories: usize,
+    wakes: BTreeSet<(Time, IpAddr)>,
+    ranks: BTreeSet<(Rank, IpAddr)>,
+    age: u64,
+}
+
+impl Detector {
+    /// A detector of `doors`. `lateness` is how long after its stamp a line may still arrive.
+    pub fn new(doors: Vec<Arc<Door>>, lateness: Duration, limits: Limits) -> Self {
+        Self {
+            doors,
+            limits,
+            lateness,
+            identity: Identity::default(),
+            knockers: HashMap::new(),
+            memories: 0,
+            wakes: BTreeSet::new(),
+            ranks: BTreeSet::new(),
+            age: 0,
+        }
+    }
+
+    /// Takes one hit; `Err` when it is a packet seen before.
+    pub fn handle_hit(
+        &mut self,
+        hit: &Hit<'_>,
+        detected: &mut impl FnMut(Detected),
+    ) -> Result<(), Reason> {
+        let mut knocker = self.take(hit.src).unwrap_or_default();
+        if !knocker.sightings.is_new(&self.identity, hit) {
+            self.put(hit.src, knocker);
+            return Err(Reason::Duplicate);
+        }
+        let at = hit.at.max(knocker.latest);
+        knocker.latest = at;
+        for (number, door) in self
+            .doors
+            .iter()
+            .enumerate()
+            .filter(|(_, door)| door.scope.admits(hit))
+        {
+            let Rule::Sequence(rule) = &door.rule;
+            knocker
+                .attempt(number)
+                .hit(rule, hit.step, at, &mut |progress| {
+                    detected(Detected {
+                        src: hit.src,
+                        door: Arc::clone(door),
+                        progress,
+                    });
+                });
+        }
+        self.age += 1;
+        knocker.rank = (knocker.stage(), self.age);
+        self.put(hit.src, knocker);
+        self.evict(at, detected);
+        Ok(())
+    }
+
+    /// Ends what is over at `now`. Calling it early or often does nothing.
+    pub fn handle_timeout(&mut self, now: Time, detected: &mut impl FnMut(Detected)) {
+        while let Some(&(_, src)) = self.wakes.first().filter(|&&(wake, _)| wake < now) {
+            let Some(mut knocker) = self.take(src) else {
+                break;
+            };
+            let over = now.before(self.lateness);
+            for (number, attempt) in &mut knocker.attempts {
+                let Some(door) = self.doors.get(*number) else {
+                    continue;
+                };
+                let Rule::Sequence(rule) = &door.rule;
+                attempt.expire(rule, over, &mut |progress| {
+                    detected(Detected {
+                        src,
+                        door: Arc::clone(door),
+                        progress,
+                    });
+                });
+            }
+            knocker.rank.0 = knocker.stage();
+            if knocker.stage() > 0 || knocker.sightings.end().is_some_and(|end| end >= over) {
+                self.put(src, knocker);
+            }
+        }
+    }
+
+    /// The last moment before [`Self::handle_timeout`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.wakes.first().map(|&(wake, _)| wake)
+    }
+
+    /// Forgets every attempt and every packet: after a reboot, or when lines were lost.
+    pub fn forget_all(&mut self) {
+        self.knockers.clear();
+        self.wakes.clear();
+        self.ranks.clear();
+        self.memories = 0;
+    }
+
+    /// How many addresses are remembered.
+    pub fn len(&self) -> usize {
+        self.knockers.len()
+    }
+
+    /// Whether no address is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.knockers.is_empty()
+    }
+
+    /// Takes an address out of the table and of both indexes.
+    fn take(&mut self, src: IpAddr) -> Option<Knocker> {
+        let knocker = self.knockers.remove(&src)?;
+        self.wakes.remove(&(knocker.wake, src));
+        self.ranks.remove(&(knocker.rank, src));
+        self.memories -= knocker.memories();
+        Some(knocker)
+    }
+
+    fn put(&mut self, src: IpAddr, mut knocker: Knocker) {
+        knocker.attempts.retain(|(_, attempt)| attempt.stage() > 0);
+        knocker.wake = self.wake(&knocker);
+        self.wakes.insert((knocker.wake, src));
+        self.ranks.insert((knocker.rank, src));
+        self.memories += knocker.memories();
+        self.knockers.insert(src, knocker);
+    }
+
+    /// The last moment before something about `knocker` is over: its first attempt, else its memory.
+    fn wake(&self, knocker: &Knocker) -> Time {
+        let deadline = |(number, attempt): &(usize, Attempt)| {
+            let Rule::Sequence(rule) = &self.doors.get(*number)?.rule;
+            attempt.deadline(rule).map(|(at, _)| at)
+        };
+        let attempts = knocker.attempts.iter().filter_map(deadline).min();
+        attempts
+            .or(knocker.sightings.end())
+            .unwrap_or(knocker.latest)
+            .after(self.lateness)
+    }
+
+    /// Makes room: the least advanced goes first, of these the oldest.
+    fn evict(&mut self, at: Time, detected: &mut impl FnMut(Detected)) {
+        while self.knockers.len() > self.limits.knockers || self.memories > self.limits.memories {
+            let Some(&(_, src)) = self.ranks.first() else {
+                return;
+            };
+            let Some(knocker) = self.take(src) else {
+                return;
+            };
+            for (number, attempt) in knocker.attempts {
+                let Some(door) = self.doors.get(number) else {
+                    continue;
+                };
+                let stage = attempt.stage();
+                let progress = Progress::Reset {
+                    stage,
+                    reason: ResetReason::Evicted,
+                    at,
+                };
+                detected(Detected {
+                    src,
+                    door: Arc::clone(door),
+                    progress,
+                });
+            }
+        }
+    }
+}

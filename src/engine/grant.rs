@@ -1,0 +1,322 @@
+//! Progress → action: who has which door open, and until when.
+//!
+//! In: completed knocks, the ends of commands, time. Out: [`Action`]s and what to tell about them.
+//! Every grant that was opened is closed exactly once, and a close that fails is tried again for
+//! ever, 1 s later and then twice as long each time up to a minute. No grant is ever evicted: at the
+//! limit a new knock is refused.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::action::{Action, Command, GrantId, Outcome};
+use super::command::Facts;
+use super::door::{Door, OnRepeat};
+use super::event::EventKind;
+use super::time::Time;
+
+/// Grants at a time. Only completed knocks make one.
+const MAX_GRANTS: usize = 65_536;
+/// A close that failed is tried again after this, then after twice as long each time …
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// … up to this.
+const LAST_RETRY: Duration = Duration::from_secs(60);
+
+/// A grant that an earlier run left on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedGrant {
+    /// Its number.
+    pub id: GrantId,
+    /// Its door's name, which the config may no longer have.
+    pub door: Arc<str>,
+    /// Its address.
+    pub src: IpAddr,
+    /// When it is to be closed.
+    pub deadline: Time,
+    /// Failed closes after which it is forgotten; `None` for never. (A reboot takes most rules away,
+    /// and then no close can succeed.)
+    pub tries: Option<u32>,
+}
+
+/// What to tell about a grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// When.
+    pub at: Time,
+    /// Its door.
+    pub door: Arc<str>,
+    /// Its address.
+    pub src: IpAddr,
+    /// What.
+    pub kind: EventKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The open command has been ordered or has succeeded.
+    Open,
+    /// The close command has been ordered.
+    Closing,
+    /// The close command failed and is to be ordered again at the timer.
+    Waiting,
+}
+
+#[derive(Debug)]
+struct Grant {
+    door: Arc<str>,
+    src: IpAddr,
+    phase: Phase,
+    /// The deadline, or the next try.
+    timer: Time,
+    /// Closes that failed.
+    failed: u32,
+    /// Failed closes after which it is forgotten; `None` for never.
+    tries: Option<u32>,
+    /// A knock that came while it was closing, to be answered once it is closed.
+    again: Option<(Arc<Door>, Facts)>,
+}
+
+/// Everything that is open or being closed.
+#[derive(Debug, Default)]
+pub struct Grants {
+    by_id: BTreeMap<GrantId, Grant>,
+    by_name: HashMap<(Arc<str>, IpAddr), GrantId>,
+    timers: BTreeSet<(Time, GrantId)>,
+    actions: VecDeque<Action>,
+    last_id: u64,
+}
+
+impl Grants {
+    /// Grants whose numbers go on after `last_id`, the highest that was ever on this disk.
+    pub fn new(last_id: u64) -> Self {
+        Self {
+            last_id,
+            ..Self::default()
+        }
+    }
+
+    /// Takes over a grant of an earlier run.
+    pub fn restore(&mut self, saved: SavedGrant) {
+        let SavedGrant {
+            id,
+            door,
+            src,
+            deadline,
+            tries,
+        } = saved;
+        self.last_id = self.last_id.max(id.0);
+        self.by_name.insert((Arc::clone(&door), src), id);
+        self.timers.insert((deadline, id));
+        let grant = Grant {
+            door,
+            src,
+            phase: Phase::Open,
+            timer: deadline,
+            failed: 0,
+            tries,
+            again: None,
+        };
+        self.by_id.insert(id, grant);
+    }
+
+    /// Takes a completed knock.
+    pub fn handle_knock(
+        &mut self,
+        door: &Arc<Door>,
+        facts: Facts,
+        now: Time,
+        tell: &mut impl FnMut(Told),
+    ) {
+        let src = facts.src;
+        let told = |at, kind| Told {
+            at,
+            door: Arc::clone(&door.name),
+            src,
+            kind,
+        };
+        if door.grant.close.of(src).is_none() {
+            self.actions.push_back(Action::Run {
+                door: Arc::clone(door),
+                facts,
+            });
+            tell(told(now, EventKind::Open));
+            return;
+        }
+        let Some(&id) = self.by_name.get(&(Arc::clone(&door.name), src)) else {
+            if self.by_id.len() < MAX_GRANTS {
+                self.open(door, facts, now, tell);
+            } else {
+                tell(told(now, EventKind::Refused));
+            }
+            return;
+        };
+        let Some(grant) = self.by_id.get_mut(&id) else {
+            return;
+        };
+        match (grant.phase, door.grant.on_repeat) {
+            (Phase::Open, OnRepeat::Ignore) => {}
+            (Phase::Open, OnRepeat::Extend) => {
+                let deadline = now.after(door.grant.hold);
+                self.set_timer(id, deadline);
+                self.actions.push_back(Action::Extend {
+                    grant: id,
+                    deadline,
+                });
+                tell(told(now, EventKind::Refresh));
+            }
+            (Phase::Open, OnRepeat::Reopen) => {
+                grant.again = Some((Arc::clone(door), facts));
+                self.close(id, now, tell);
+            }
+            (Phase::Closing | Phase::Waiting, _) => grant.again = Some((Arc::clone(door), facts)),
+        }
+    }
+
+    /// Takes the end of a command that an [`Action`] asked for.
+    pub fn handle_finished(
+        &mut self,
+        id: GrantId,
+        command: Command,
+        outcome: Outcome,
+        now: Time,
+        tell: &mut impl FnMut(Told),
+    ) {
+        let Some(grant) = self.by_id.get_mut(&id) else {
+            return;
+        };
+        match (command, outcome) {
+            (Command::Open, Outcome::Done) => {}
+            (Command::Open, Outcome::Failed) => {
+                // Half of it may stand, so the close is run; but it may well have nothing to close.
+                grant.tries = Some(1);
+                if grant.phase == Phase::Open {
+                    self.close(id, now, tell);
+                }
+            }
+            (Command::Close, Outcome::Done) => self.forget(id, now, tell),
+            (Command::Close, Outcome::Failed) => {
+                grant.failed = grant.failed.saturating_add(1);
+                if grant.tries.is_some_and(|tries| grant.failed >= tries) {
+                    self.actions.push_back(Action::Forget { grant: id });
+                    self.forget(id, now, tell);
+                } else {
+                    grant.phase = Phase::Waiting;
+                    let doublings = grant.failed.min(16) - 1;
+                    self.set_timer(
+                        id,
+                        now.after((FIRST_RETRY * 2_u32.pow(doublings)).min(LAST_RETRY)),
+                    );
+                }
+            }
+        }
+    }
+
+    /// Closes what is due at `now`. Calling it early or often does nothing.
+    pub fn handle_timeout(&mut self, now: Time, tell: &mut impl FnMut(Told)) {
+        while let Some(&(at, id)) = self.timers.first().filter(|&&(at, _)| at <= now) {
+            self.close(id, at, tell);
+        }
+    }
+
+    /// Closes everything that is open, whatever its deadline.
+    pub fn close_all(&mut self, now: Time, tell: &mut impl FnMut(Told)) {
+        let open: Vec<_> = self
+            .by_id
+            .iter()
+            .filter(|(_, grant)| grant.phase != Phase::Closing)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in open {
+            self.close(id, now, tell);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] has something to do next.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.timers.first().map(|&(at, _)| at)
+    }
+
+    /// What to do next.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// How many are open or being closed.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether nothing is open.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    fn open(&mut self, door: &Arc<Door>, facts: Facts, now: Time, tell: &mut impl FnMut(Told)) {
+        self.last_id = self.last_id.saturating_add(1);
+        let (id, src, name) = (GrantId(self.last_id), facts.src, &door.name);
+        let deadline = now.after(door.grant.hold);
+        self.by_name.insert((Arc::clone(name), src), id);
+        self.timers.insert((deadline, id));
+        let grant = Grant {
+            door: Arc::clone(name),
+            src,
+            phase: Phase::Open,
+            timer: deadline,
+            failed: 0,
+            tries: None,
+            again: None,
+        };
+        self.by_id.insert(id, grant);
+        self.actions.push_back(Action::Open {
+            grant: id,
+            door: Arc::clone(door),
+            facts,
+            deadline,
+        });
+        tell(Told {
+            at: now,
+            door: Arc::clone(name),
+            src,
+            kind: EventKind::Open,
+        });
+    }
+
+    /// Orders the close command. Told once, however often it must be tried.
+    fn close(&mut self, id: GrantId, at: Time, tell: &mut impl FnMut(Told)) {
+        let Some(grant) = self.by_id.get_mut(&id) else {
+            return;
+        };
+        self.timers.remove(&(grant.timer, id));
+        if grant.phase == Phase::Open {
+            tell(Told {
+                at,
+                door: Arc::clone(&grant.door),
+                src: grant.src,
+                kind: EventKind::Close,
+            });
+        }
+        grant.phase = Phase::Closing;
+        self.actions.push_back(Action::Close { grant: id });
+    }
+
+    /// Drops a grant that is closed, and answers the knock that waited for that.
+    fn forget(&mut self, id: GrantId, now: Time, tell: &mut impl FnMut(Told)) {
+        let Some(grant) = self.by_id.remove(&id) else {
+            return;
+        };
+        self.timers.remove(&(grant.timer, id));
+        self.by_name.remove(&(grant.door, grant.src));
+        if let Some((door, facts)) = grant.again {
+            self.open(&door, facts, now, tell);
+        }
+    }
+
+    fn set_timer(&mut self, id: GrantId, at: Time) {
+        if let Some(grant) = self.by_id.get_mut(&id) {
+            self.timers.remove(&(grant.timer, id));
+            grant.timer = at;
+            self.timers.insert((at, id));
+        }
+    }
+}

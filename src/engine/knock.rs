@@ -1,0 +1,87 @@
+//! Packet → hit: which packets can be a knock at all, whatever the doors are.
+//!
+//! In: a packet. Out: a [`Hit`], or the [`Reason`] why it is none. What only one door minds (its
+//! interface, target, networks, flags) is asked door by door in [`Scope::admits`]: a packet out of a
+//! door's scope neither advances nor resets anything there.
+
+use std::net::IpAddr;
+
+use super::door::Scope;
+use super::packet::{Fingerprint, Packet, Ports, TcpFlags};
+use super::reason::Reason;
+use super::sequence::{Step, Transport};
+use super::time::Time;
+
+/// A TCP or UDP packet to this host that may count for some door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hit<'a> {
+    /// When it was logged, on the engine's clock.
+    pub at: Time,
+    /// The kernel's stamp of it, if the line has one.
+    pub uptime: Option<Time>,
+    /// Who sent it.
+    pub src: IpAddr,
+    /// To which address.
+    pub dst: IpAddr,
+    /// Both ports.
+    pub ports: Ports,
+    /// Destination port and transport.
+    pub step: Step,
+    /// Its TCP flags.
+    pub flags: TcpFlags,
+    /// The interface it arrived at.
+    pub interface: &'a [u8],
+    /// What tells it from other packets with the same addresses and ports.
+    pub mark: Fingerprint,
+}
+
+impl<'a> Hit<'a> {
+    /// `packet` as a hit at `at`.
+    pub fn new(packet: &Packet<'a>, at: Time, uptime: Option<Time>) -> Result<Self, Reason> {
+        if packet.iif.is_empty() || !packet.oif.is_empty() {
+            return Err(Reason::Forwarded);
+        }
+        if is_nobody(packet.src) || packet.src == packet.dst {
+            return Err(Reason::Never);
+        }
+        let transport = Transport::try_from(packet.proto).map_err(|()| Reason::Protocol)?;
+        let ports = packet.ports.ok_or(Reason::NoPort)?;
+        Ok(Self {
+            at,
+            uptime,
+            src: packet.src,
+            dst: packet.dst,
+            ports,
+            step: Step {
+                port: ports.dst,
+                transport,
+            },
+            flags: packet.flags,
+            interface: packet.iif,
+            mark: packet.mark,
+        })
+    }
+}
+
+/// Whether no single host can have `address`.
+fn is_nobody(address: IpAddr) -> bool {
+    address.is_unspecified()
+        || address.is_multicast()
+        || matches!(address, IpAddr::V4(v4) if v4.is_broadcast())
+}
+
+impl Scope {
+    /// Whether `hit` counts for this door.
+    pub fn admits(&self, hit: &Hit<'_>) -> bool {
+        let flags = hit.step.transport == Transport::Udp
+            || (hit.flags.contains(self.flags_set) && hit.flags.lacks(self.flags_clear));
+        flags
+            && self
+                .interface
+                .as_deref()
+                .is_none_or(|name| name.as_bytes() == hit.interface)
+            && self.target.is_none_or(|target| target == hit.dst)
+            && (self.allow.is_empty() || self.allow.iter().any(|net| net.contains(&hit.src)))
+            && !self.deny.iter().any(|net| net.contains(&hit.src))
+    }
+}

@@ -1,0 +1,425 @@
+//! What must hold for every sequence of packets, whatever the doors are.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use logknock::engine::action::{Action, Command, Outcome};
+use logknock::engine::command::Template;
+use logknock::engine::detector::Limits;
+use logknock::engine::door::{
+    Door, GrantRule, OnRepeat, OtherPorts, PerFamily, Rule, Scope, SequenceRule,
+};
+use logknock::engine::event::{Event, EventKind, Whence};
+use logknock::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
+use logknock::engine::sequence::{Sequence, Step, Transport};
+use logknock::engine::time::Time;
+use logknock::engine::timeline::{Received, Stamps, Timeline};
+use logknock::engine::{Engine, Sighting};
+use proptest::prelude::*;
+
+/// A packet: seconds after the one before, who, to which port, and whether it is a packet sent before.
+#[derive(Clone, Debug)]
+struct Knock {
+    after: u64,
+    from: u8,
+    port: u16,
+    udp: bool,
+}
+
+fn knocks(count: usize) -> impl Strategy<Value = Vec<Knock>> {
+    let knock = (0..4_u64, 1..4_u8, 1..5_u16, prop::bool::weighted(0.2));
+    prop::collection::vec(
+        knock.prop_map(|(after, from, port, udp)| Knock {
+            after,
+            from,
+            port,
+            udp,
+        }),
+        0..count,
+    )
+}
+
+fn door() -> impl Strategy<Value = Door> {
+    let steps = prop::collection::vec((1..4_u16, prop::bool::weighted(0.1)), 1..5);
+    let repeat = prop_oneof![
+        Just(OnRepeat::Extend),
+        Just(OnRepeat::Ignore),
+        Just(OnRepeat::Reopen)
+    ];
+    let other = prop_oneof![Just(OtherPorts::Reset), Just(OtherPorts::Ignore)];
+    (steps, 1..12_u64, other, repeat, 1..20_u64).prop_map(
+        |(steps, window, other_ports, on_repeat, hold)| Door {
+            name: "door".into(),
+            scope: Scope::default(),
+            rule: Rule::Sequence(SequenceRule {
+                sequence: Sequence::new(steps.into_iter().map(step).collect::<Vec<_>>()).unwrap(),
+                window: Duration::from_secs(window),
+                knock_timeout: None,
+                min_gap: None,
+                other_ports,
+            }),
+            grant: GrantRule {
+                hold: Duration::from_secs(hold),
+                on_repeat,
+                open: command(),
+                close: command(),
+            },
+        },
+    )
+}
+
+fn step((port, udp): (u16, bool)) -> Step {
+    Step {
+        port,
+        transport: if udp { Transport::Udp } else { Transport::Tcp },
+    }
+}
+
+fn command() -> PerFamily {
+    let template = Template::from_words(&["true", "%IP%"]).unwrap();
+    PerFamily {
+        v4: Some(template.clone()),
+        v6: Some(template),
+    }
+}
+
+fn named(doors: Vec<Door>) -> Vec<Arc<Door>> {
+    let name = |(number, door)| {
+        Arc::new(Door {
+            name: format!("door{number}").into(),
+            ..door
+        })
+    };
+    doors.into_iter().enumerate().map(name).collect()
+}
+
+fn packet(number: usize, knock: &Knock) -> Packet<'static> {
+    Packet {
+        prefix: b"",
+        iif: b"eth0",
+        oif: b"",
+        src: IpAddr::V4(Ipv4Addr::new(192, 0, 2, knock.from)),
+        dst: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)),
+        proto: if knock.udp { Proto::Udp } else { Proto::Tcp },
+        ports: Some(Ports {
+            src: u16::try_from(number).unwrap() + 1024,
+            dst: knock.port,
+        }),
+        flags: if knock.udp {
+            TcpFlags::NONE
+        } else {
+            TcpFlags::SYN
+        },
+        mark: Fingerprint::default(),
+    }
+}
+
+/// Runs `knocks` with commands that succeed at once, then lets the clock run until all is closed.
+fn run(doors: &[Arc<Door>], knocks: &[Knock]) -> Vec<Event> {
+    let mut engine = Engine::new(doors.to_vec(), Duration::ZERO, Limits::default(), 0);
+    let mut now = Time::from_secs(0);
+    let mut events = Vec::new();
+    for (number, knock) in knocks.iter().enumerate() {
+        now = now.after(Duration::from_secs(knock.after));
+        let whence = Whence {
+            source: 0,
+            line: number as u64 + 1,
+        };
+        let sighting = Sighting {
+            packet: packet(number, knock),
+            at: now,
+            uptime: None,
+            whence,
+        };
+        while let Some(due) = engine.poll_timeout().filter(|&due| due <= now) {
+            engine.handle_timeout(due);
+            settle(&mut engine, due);
+        }
+        engine.handle_packet(now, &sighting).unwrap();
+        settle(&mut engine, now);
+        events.extend(std::iter::from_fn(|| engine.poll_event()));
+    }
+    while let Some(due) = engine.poll_timeout() {
+        engine.handle_timeout(due);
+        settle(&mut engine, due);
+    }
+    events.extend(std::iter::from_fn(|| engine.poll_event()));
+    assert_eq!(
+        (engine.grants(), engine.knockers()),
+        (0, 0),
+        "something is left for ever"
+    );
+    events
+}
+
+/// Answers every action with success.
+fn settle(engine: &mut Engine, now: Time) {
+    while let Some(action) = engine.poll_action() {
+        let (grant, command) = match action {
+            Action::Open { grant, .. } => (grant, Command::Open),
+            Action::Close { grant } => (grant, Command::Close),
+            Action::Run { .. } | Action::Extend { .. } | Action::Forget { .. } => continue,
+        };
+        engine.handle_finished(now, grant, command, Outcome::Done);
+    }
+}
+
+/// Which knocks complete `door` for an address, read straight from the rule: the last knocks that
+/// count are the sequence, and the first of them is within the window.
+fn completed(door: &Door, knocks: &[Knock], from: u8) -> Vec<u64> {
+    let Rule::Sequence(rule) = &door.rule;
+    let (mut now, mut history, mut lines) = (0, Vec::new(), Vec::new());
+    for (number, knock) in knocks.iter().enumerate() {
+        now += knock.after;
+        let knocked = step((knock.port, knock.udp));
+        let counts = rule.other_ports == OtherPorts::Reset || rule.sequence.has(knocked);
+        if knock.from != from || !counts {
+            continue;
+        }
+        history.push((now, knocked));
+        let last: Vec<_> = history
+            .iter()
+            .rev()
+            .take(rule.sequence.len())
+            .rev()
+            .copied()
+            .collect();
+        let right = last
+            .iter()
+            .map(|(_, step)| *step)
+            .eq(rule.sequence.steps().iter().copied());
+        if right && now - last[0].0 <= rule.window.as_secs() {
+            lines.push(number as u64 + 1);
+            history.clear();
+        }
+    }
+    lines
+}
+
+fn of(events: &[Event], from: u8) -> Vec<Event> {
+    let src = IpAddr::V4(Ipv4Addr::new(192, 0, 2, from));
+    events
+        .iter()
+        .filter(|event| event.src == src)
+        .cloned()
+        .collect()
+}
+
+/// Events without the order in which doors were asked.
+fn sorted(events: &[Event]) -> Vec<String> {
+    let mut lines: Vec<_> = events.iter().map(|event| format!("{event:?}")).collect();
+    lines.sort();
+    lines
+}
+
+proptest! {
+    #[test]
+    fn a_door_completes_exactly_when_the_last_knocks_are_its_sequence_within_its_window(
+        door in door(), knocks in knocks(60),
+    ) {
+        let door = Door { grant: GrantRule { close: PerFamily::default(), ..door.grant }, ..door };
+        let events = run(&named(vec![door.clone()]), &knocks);
+        for from in 1..4 {
+            let opened = of(&events, from).iter().filter(|event| event.kind == EventKind::Open)
+                .filter_map(|event| event.whence.map(|whence| whence.line)).collect::<Vec<_>>();
+            prop_assert_eq!(opened, completed(&door, &knocks, from));
+        }
+    }
+
+    #[test]
+    fn two_addresses_never_influence_each_other(doors in prop::collection::vec(door(), 1..4), knocks in knocks(60)) {
+        let doors = named(doors);
+        let together = run(&doors, &knocks);
+        for from in 1..4 {
+            let mut silent = knocks.clone();
+            // The others' packets go to nobody: same times, another destination of no door.
+            for knock in &mut silent {
+                if knock.from != from { knock.from = 200; }
+            }
+            prop_assert_eq!(of(&together, from), of(&run(&doors, &silent), from));
+        }
+    }
+
+    #[test]
+    fn the_order_of_doors_never_matters(doors in prop::collection::vec(door(), 1..4), knocks in knocks(60)) {
+        let doors = named(doors);
+        let reversed: Vec<_> = doors.iter().rev().cloned().collect();
+        prop_assert_eq!(sorted(&run(&doors, &knocks)), sorted(&run(&reversed, &knocks)));
+    }
+
+    #[test]
+    fn every_open_is_followed_by_exactly_one_close(doors in prop::collection::vec(door(), 1..4), knocks in knocks(60)) {
+        let mut open = HashSet::new();
+        for event in run(&named(doors), &knocks) {
+            let key = (event.door.clone(), event.src);
+            match event.kind {
+                EventKind::Open => prop_assert!(open.insert(key), "opened twice: {event:?}"),
+                EventKind::Close => prop_assert!(open.remove(&key), "closed twice: {event:?}"),
+                EventKind::Refresh => prop_assert!(open.contains(&key), "refreshed while closed: {event:?}"),
+                _ => {}
+            }
+        }
+        prop_assert!(open.is_empty(), "left open: {open:?}");
+    }
+
+    #[test]
+    fn events_are_bounded_by_lines(doors in prop::collection::vec(door(), 1..4), knocks in knocks(60)) {
+        // A packet makes at most a reset and a stage, and lets a window or a grant end once, at each door.
+        let events = run(&named(doors.clone()), &knocks);
+        prop_assert!(events.len() <= 6 * knocks.len() * doors.len());
+    }
+
+    #[test]
+    fn a_packet_logged_twice_changes_nothing(doors in prop::collection::vec(door(), 1..4), knocks in knocks(40)) {
+        let doors = named(doors);
+        let mut engine = Engine::new(doors.clone(), Duration::ZERO, Limits::default(), 0);
+        let mut now = Time::from_secs(0);
+        let mut events = Vec::new();
+        for (number, knock) in knocks.iter().enumerate() {
+            now = now.after(Duration::from_secs(knock.after));
+            let whence = Whence { source: 0, line: number as u64 + 1 };
+            let sighting = Sighting { packet: packet(number, knock), at: now, uptime: None, whence };
+            while let Some(due) = engine.poll_timeout().filter(|&due| due <= now) {
+                engine.handle_timeout(due);
+                settle(&mut engine, due);
+            }
+            prop_assert!(engine.handle_packet(now, &sighting).is_ok());
+            settle(&mut engine, now);
+            prop_assert!(engine.handle_packet(now, &sighting).is_err());
+            events.extend(std::iter::from_fn(|| engine.poll_event()));
+        }
+        let once = run(&doors, &knocks);
+        prop_assert_eq!(events.as_slice(), &once[..events.len()]);
+    }
+
+    #[test]
+    fn live_and_replay_agree_on_the_same_lines(
+        doors in prop::collection::vec(door(), 1..4),
+        knocks in knocks(60),
+        delays in prop::collection::vec(0..400_u64, 60),
+    ) {
+        let doors = named(doors);
+        let boot = Time::from_secs(5_000);
+        let mut live = Engine::new(doors.clone(), Duration::from_secs(1), Limits::default(), 0);
+        let mut clock = Timeline::new(Duration::from_secs(30), *b"fw");
+        let mut uptime = boot;
+        let mut latest = boot;
+        let mut opened = Vec::new();
+        for ((number, knock), delay) in knocks.iter().enumerate().zip(delays) {
+            // An odd step keeps windows off the exact second, where a late line rightly differs.
+            uptime = uptime.after(Duration::from_millis(knock.after * 1_000 + 1));
+            // Lines come in order and up to 0.4 s late; the first comes at once and sets the clock.
+            let delay = if number == 0 { 0 } else { delay };
+            latest = latest.max(uptime.after(Duration::from_millis(delay)));
+            let received = Received { now: latest, awake: latest, wall: latest };
+            let stamps = Stamps { host: b"fw", wall: None, uptime: Some(uptime) };
+            let placed = clock.place_live(stamps, received).unwrap();
+            let whence = Whence { source: 0, line: number as u64 + 1 };
+            let sighting = Sighting { packet: packet(number, knock), at: placed.at, uptime: Some(uptime), whence };
+            live.handle_packet(latest, &sighting).unwrap();
+            settle(&mut live, latest);
+            opened.extend(std::iter::from_fn(|| live.poll_event()).filter_map(stage_of));
+        }
+        let replayed: Vec<_> = run_odd(&doors, &knocks).into_iter().filter_map(stage_of).collect();
+        prop_assert_eq!(opened, replayed);
+    }
+}
+
+/// What a line did, without when: the stages that it reached.
+fn stage_of(event: Event) -> Option<(u64, Arc<str>, usize)> {
+    match (event.kind, event.whence) {
+        (EventKind::Stage { stage, .. }, Some(whence)) => Some((whence.line, event.door, stage)),
+        _ => None,
+    }
+}
+
+/// As [`run`], each knock a millisecond later than the seconds say, without grants.
+fn run_odd(doors: &[Arc<Door>], knocks: &[Knock]) -> Vec<Event> {
+    let mut engine = Engine::new(doors.to_vec(), Duration::ZERO, Limits::default(), 0);
+    let mut clock = Timeline::new(Duration::from_secs(30), *b"fw");
+    let mut uptime = Time::from_secs(5_000);
+    for (number, knock) in knocks.iter().enumerate() {
+        uptime = uptime.after(Duration::from_millis(knock.after * 1_000 + 1));
+        let placed = clock.place_logged(Stamps {
+            host: b"fw",
+            wall: None,
+            uptime: Some(uptime),
+        });
+        let whence = Whence {
+            source: 0,
+            line: number as u64 + 1,
+        };
+        let sighting = Sighting {
+            packet: packet(number, knock),
+            at: placed.at,
+            uptime: Some(uptime),
+            whence,
+        };
+        engine.handle_packet(placed.at, &sighting).unwrap();
+        settle(&mut engine, placed.at);
+    }
+    std::iter::from_fn(|| engine.poll_event()).collect()
+}
+
+#[test]
+fn the_table_stays_bounded_and_keeps_the_one_who_is_further_on() {
+    let door = Door {
+        name: "ssh".into(),
+        scope: Scope::default(),
+        rule: Rule::Sequence(SequenceRule {
+            sequence: Sequence::new([1, 2, 3].map(|port| step((port, false)))).unwrap(),
+            window: Duration::from_secs(60),
+            knock_timeout: None,
+            min_gap: None,
+            other_ports: OtherPorts::Reset,
+        }),
+        grant: GrantRule {
+            hold: Duration::from_secs(10),
+            on_repeat: OnRepeat::Extend,
+            open: command(),
+            close: command(),
+        },
+    };
+    let limits = Limits {
+        knockers: 100,
+        memories: 1_000,
+    };
+    let mut engine = Engine::new(vec![Arc::new(door)], Duration::ZERO, limits, 0);
+    let mut opened = 0;
+    let mut now = Time::from_secs(0);
+    let mut hit = |engine: &mut Engine, src: [u8; 4], port: u16| {
+        now = now.after(Duration::from_micros(10));
+        let knock = Knock {
+            after: 0,
+            from: 0,
+            port,
+            udp: false,
+        };
+        let packet = Packet {
+            src: IpAddr::from(src),
+            ..packet(usize::from(port), &knock)
+        };
+        let sighting = Sighting {
+            packet,
+            at: now,
+            uptime: None,
+            whence: Whence { source: 0, line: 1 },
+        };
+        engine.handle_packet(now, &sighting).unwrap();
+        settle(engine, now);
+        assert!(engine.knockers() <= 100);
+    };
+    hit(&mut engine, [192, 0, 2, 1], 1);
+    hit(&mut engine, [192, 0, 2, 1], 2);
+    for stranger in 0..10_000_u32 {
+        let [_, _, high, low] = stranger.to_be_bytes();
+        hit(&mut engine, [10, 0, high, low], 1);
+    }
+    hit(&mut engine, [192, 0, 2, 1], 3);
+    while let Some(event) = engine.poll_event() {
+        opened += usize::from(event.kind == EventKind::Open);
+    }
+    assert_eq!(opened, 1);
+}
