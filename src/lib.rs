@@ -1,3 +1,5 @@
 //! `logknock`: a port-knock detector that reads the firewall's own log.
 
+pub mod config;
 pub mod engine;
+pub mod source_spec;

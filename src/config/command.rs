@@ -1,0 +1,101 @@
+//! The commands of a door.
+//!
+//! In: `start_command`, `stop_command` and their `_6` as written, and `shell`. Out: a template for
+//! each address family. As in knockd, a missing `_6` is the other command and an empty one is
+//! nothing at all.
+
+use toml::de::DeValue;
+
+use crate::engine::command::{Template, TemplateError};
+use crate::engine::door::PerFamily;
+
+use super::problem::Problem;
+use super::report::Report;
+use super::schema::Given;
+use super::value::{Value, Written};
+
+/// A command as written.
+#[derive(Clone)]
+pub(super) enum CommandText {
+    /// An array of words.
+    Words(Vec<String>),
+    /// One string, to be split or to be given to a shell.
+    Line(String),
+}
+
+impl Value for CommandText {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        match written.value {
+            DeValue::String(line) => Some(Self::Line(line.clone().into_owned())),
+            DeValue::Array(_) => {
+                let words: Vec<Option<String>> = written
+                    .items("", report)?
+                    .map(|item| item.string("a string", report).map(str::to_owned))
+                    .collect();
+                let words: Option<Vec<_>> = words.into_iter().collect();
+                words.map(Self::Words)
+            }
+            _ => written.wrong_type("an array of words or a string", report),
+        }
+    }
+}
+
+impl CommandText {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Words(words) => words.is_empty(),
+            Self::Line(line) => line.trim().is_empty(),
+        }
+    }
+}
+
+/// A command that is none: the door cannot be used, and why has been reported.
+#[derive(Clone, Copy)]
+struct Reported;
+
+/// The commands for both families; `None` when one is none, which has been reported.
+pub(super) fn per_family(
+    v4: Option<&Given<CommandText>>,
+    v6: Option<&Given<CommandText>>,
+    shell: bool,
+    report: &mut Report,
+) -> Option<PerFamily> {
+    let first = match v4 {
+        None => Ok(None),
+        Some(given) => template(given, shell, report).map(Some),
+    };
+    let second = match v6 {
+        None => first.clone(),
+        Some(given) if given.value.as_ref().is_some_and(CommandText::is_empty) => Ok(None),
+        Some(given) => template(given, shell, report).map(Some),
+    };
+    Some(PerFamily {
+        v4: first.ok()?,
+        v6: second.ok()?,
+    })
+}
+
+fn template(
+    given: &Given<CommandText>,
+    shell: bool,
+    report: &mut Report,
+) -> Result<Template, Reported> {
+    let template = match (given.value.as_ref().ok_or(Reported)?, shell) {
+        (CommandText::Words(_), true) => Err(Problem::ShellArray),
+        (CommandText::Words(words), false) => Template::from_words(words).map_err(Problem::Command),
+        (CommandText::Line(line), true) => Template::from_shell(line).map_err(Problem::Command),
+        (CommandText::Line(line), false) => split(line),
+    };
+    template.map_err(|problem| {
+        report.add(given.span, problem);
+        Reported
+    })
+}
+
+fn split(line: &str) -> Result<Template, Problem> {
+    if line.contains('\0') {
+        return Err(Problem::Command(TemplateError::Nul));
+    }
+    let words = shlex::split(line).ok_or(Problem::Quotes)?;
+    Template::from_words(&words).map_err(Problem::Command)
+}

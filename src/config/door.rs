@@ -1,0 +1,200 @@
+//! A door: the rules that need more than one of its keys.
+//!
+//! In: a `[door.NAME]` with the defaults it does not override. Out: the engine's [`Door`], or a
+//! report of every rule that it breaks. A door that could never open is an error: its owner would
+//! learn of it when standing in front of it.
+
+use std::time::Duration;
+
+use crate::engine::door::{Door, GrantRule, OtherPorts, PerFamily, Rule, Scope, SequenceRule};
+use crate::engine::sequence::Sequence;
+
+use super::command::{CommandText, per_family};
+use super::problem::{DoorFlaw, Problem};
+use super::report::Report;
+use super::schema::{DoorTable, Given, NamedDoor, Table as _};
+use super::scope::leaves_nobody;
+
+/// knockd's `Seq_Timeout`.
+const SEQ_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// knockd's `Cmd_Timeout`.
+const CMD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The door that `own` and `defaults` describe; `None` when they describe none, which has been
+/// reported.
+pub(super) fn resolve(own: &NamedDoor, defaults: &DoorTable, report: &mut Report) -> Option<Door> {
+    let door = Draft {
+        own,
+        table: own.table.or(defaults),
+    };
+    let scope = door.scope(report);
+    let sequence = door.sequence(report);
+    let grant = door.grant(report);
+    Some(Door {
+        name: own.name.clone(),
+        scope,
+        rule: Rule::Sequence(sequence?),
+        grant: grant?,
+    })
+}
+
+/// The value of a key that may be left out.
+pub(super) fn value<T: Clone>(given: Option<&Given<T>>) -> Option<T> {
+    given.and_then(|given| given.value.clone())
+}
+
+/// A door while its rules are looked at.
+struct Draft<'a> {
+    own: &'a NamedDoor,
+    /// Its keys with the defaults.
+    table: DoorTable,
+}
+
+impl Draft<'_> {
+    fn flawed(&self, flaw: DoorFlaw) -> Problem {
+        let door = self.own.name.to_string();
+        Problem::Door { door, flaw }
+    }
+
+    fn scope(&self, report: &mut Report) -> Scope {
+        let table = &self.table;
+        let default = Scope::default();
+        let flags = value(table.tcpflags.as_ref());
+        let scope = Scope {
+            flags_set: flags.map_or(default.flags_set, |flags| flags.set),
+            flags_clear: flags.map_or(default.flags_clear, |flags| flags.clear),
+            interface: value(table.interface.as_ref()).map(|interface| interface.0),
+            target: value(table.target.as_ref()).map(|target| target.0),
+            allow: value(table.allow.as_ref()).unwrap_or_default(),
+            deny: value(table.deny.as_ref()).unwrap_or_default(),
+        };
+        if let Some(allow) = &table.allow {
+            let given_as_empty = allow.value.as_ref().is_some_and(Vec::is_empty);
+            if given_as_empty {
+                report.add(allow.span, Problem::AllowNobody);
+            }
+        }
+        if leaves_nobody(&scope.allow, &scope.deny, scope.target) {
+            report.add(self.own.at, self.flawed(DoorFlaw::NobodyAllowed));
+        }
+        scope
+    }
+
+    fn sequence(&self, report: &mut Report) -> Option<SequenceRule> {
+        let table = &self.table;
+        let Some(given) = &table.sequence else {
+            report.add(self.own.at, self.flawed(DoorFlaw::NoSequence));
+            return None;
+        };
+        let sequence = given.value.clone()?;
+        if sequence.len() == 1 {
+            report.add(given.key, self.flawed(DoorFlaw::OneStep));
+        }
+        let rule = SequenceRule {
+            window: value(table.seq_timeout.as_ref()).unwrap_or(SEQ_TIMEOUT),
+            knock_timeout: value(table.knock_timeout.as_ref()),
+            min_gap: value(table.min_gap.as_ref()),
+            other_ports: match value(table.strict.as_ref()) {
+                Some(false) => OtherPorts::Ignore,
+                _ => OtherPorts::Reset,
+            },
+            sequence,
+        };
+        self.check_gap(&rule, report);
+        Some(rule)
+    }
+
+    /// Whether the steps can be knocked within their times. All limits are inclusive.
+    fn check_gap(&self, rule: &SequenceRule, report: &mut Report) {
+        let (Some(gap), Some(given)) = (rule.min_gap, &self.table.min_gap) else {
+            return;
+        };
+        let gaps = gaps(&rule.sequence);
+        let shortest = gap.checked_mul(gaps).unwrap_or(Duration::MAX);
+        if gaps > 0 && rule.knock_timeout.is_some_and(|most| gap > most) {
+            report.add(given.span, self.flawed(DoorFlaw::GapBeyondKnockTimeout));
+        } else if shortest > rule.window {
+            report.add(given.span, self.flawed(DoorFlaw::GapBeyondWindow));
+        }
+    }
+
+    fn grant(&self, report: &mut Report) -> Option<GrantRule> {
+        let table = &self.table;
+        let shell = value(table.shell.as_ref()).unwrap_or(false);
+        let mut commands = |v4: &Option<Given<CommandText>>, v6: &Option<Given<CommandText>>| {
+            per_family(v4.as_ref(), v6.as_ref(), shell, report)
+        };
+        let open = commands(&table.start_command, &table.start_command_6);
+        let close = commands(&table.stop_command, &table.stop_command_6);
+        let (open, close) = (open?, close?);
+        self.check_families(&open, &close, report);
+        Some(GrantRule {
+            hold: value(table.cmd_timeout.as_ref()).unwrap_or(CMD_TIMEOUT),
+            on_repeat: value(table.on_repeat.as_ref()).unwrap_or_default(),
+            // A stop command that IPv6 has only from IPv4 goes where nothing is opened.
+            close: PerFamily {
+                v6: close.v6.filter(|_| open.v6.is_some()),
+                ..close
+            },
+            open,
+        })
+    }
+
+    /// Whether something is opened, and whether it is closed again.
+    fn check_families(&self, open: &PerFamily, close: &PerFamily, report: &mut Report) {
+        let families = [
+            ("IPv4", &open.v4, &close.v4, &self.table.stop_command),
+            ("IPv6", &open.v6, &close.v6, &self.table.stop_command_6),
+        ];
+        let held = families
+            .iter()
+            .any(|(_, open, close, _)| open.is_some() && close.is_some());
+        let mut senseless = false;
+        for (family, open, close, given) in families {
+            match (open, close, given) {
+                (None, Some(_), Some(given)) => {
+                    senseless = true;
+                    report.add(
+                        given.key,
+                        self.flawed(DoorFlaw::StopWithoutStart { family }),
+                    );
+                }
+                (Some(_), None, _) if held => {
+                    report.add(self.own.at, self.flawed(DoorFlaw::StaysOpen { family }));
+                }
+                _ => {}
+            }
+        }
+        if senseless {
+            return;
+        }
+        if open.v4.is_none() && open.v6.is_none() {
+            report.add(self.own.at, self.flawed(DoorFlaw::NoStartCommand));
+        } else if !held {
+            self.warn_of_idle_keys(report);
+        }
+    }
+
+    /// Only of the door's own: as a default they are meant for others.
+    fn warn_of_idle_keys(&self, report: &mut Report) {
+        let own = &self.own.table;
+        let idle = [
+            (
+                "cmd_timeout",
+                own.cmd_timeout.as_ref().map(|given| given.key),
+            ),
+            ("on_repeat", own.on_repeat.as_ref().map(|given| given.key)),
+        ];
+        for (key, at) in idle {
+            if let Some(at) = at {
+                report.add(at, self.flawed(DoorFlaw::NoEffect { key }));
+            }
+        }
+    }
+}
+
+/// How many times a knocker waits between two steps.
+fn gaps(sequence: &Sequence) -> u32 {
+    u32::try_from(sequence.len() - 1).unwrap_or(u32::MAX)
+}

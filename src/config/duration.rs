@@ -1,0 +1,191 @@
+//! Durations as people write them.
+//!
+//! In: `15`, `0.5`, `"15s"`, `"1m30s"`, `"500ms"`, `"1h"`, `"2 s"`. Out: a `Duration` above zero and
+//! at most [`MAX_DAYS`] days. Whole-number arithmetic, so that `"0.1s"` is exactly 100 ms.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Longest duration, in days.
+pub(super) const MAX_DAYS: u64 = 366;
+
+const NANOS_PER_SECOND: u128 = 1_000_000_000;
+
+/// Units, the longest first, with their nanoseconds.
+const UNITS: [(&str, u128); 5] = [
+    ("d", 86_400 * NANOS_PER_SECOND),
+    ("h", 3_600 * NANOS_PER_SECOND),
+    ("m", 60 * NANOS_PER_SECOND),
+    ("s", NANOS_PER_SECOND),
+    ("ms", 1_000_000),
+];
+
+/// Why something is no duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DurationError {
+    /// Not written as one.
+    Form,
+    /// Zero, or below.
+    NotPositive,
+    /// More than [`MAX_DAYS`] days.
+    TooLong,
+}
+
+impl fmt::Display for DurationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Form => f.write_str("not a duration"),
+            Self::NotPositive => f.write_str("a duration must be longer than zero"),
+            Self::TooLong => write!(f, "longer than {MAX_DAYS} days"),
+        }
+    }
+}
+
+/// From whole seconds.
+pub(super) fn from_seconds(seconds: i64) -> Result<Duration, DurationError> {
+    match u64::try_from(seconds) {
+        Ok(seconds) => checked(u128::from(seconds) * NANOS_PER_SECOND),
+        Err(_) => Err(DurationError::NotPositive),
+    }
+}
+
+/// From seconds with a fraction.
+pub(super) fn from_float(seconds: f64) -> Result<Duration, DurationError> {
+    if seconds.is_nan() {
+        return Err(DurationError::Form);
+    }
+    if seconds <= 0.0 {
+        return Err(DurationError::NotPositive);
+    }
+    let span = Duration::try_from_secs_f64(seconds).map_err(|_| DurationError::TooLong)?;
+    checked(span.as_nanos())
+}
+
+/// From a text: numbers with units, the longest unit first, or one number of seconds.
+pub(super) fn from_text(text: &str) -> Result<Duration, DurationError> {
+    let mut rest = text.trim();
+    if rest.starts_with('-') {
+        return Err(DurationError::NotPositive);
+    }
+    if rest.bytes().all(is_number) {
+        return checked(nanos(rest, NANOS_PER_SECOND).ok_or(DurationError::Form)?);
+    }
+    let mut units = UNITS.iter();
+    let mut total = 0_u128;
+    while !rest.is_empty() {
+        let (number, tail) = split_while(rest, is_number);
+        let (unit, tail) = split_while(tail.trim_start(), |byte| byte.is_ascii_alphabetic());
+        // Taking from one iterator leaves only shorter units for what follows.
+        let (_, scale) = units
+            .find(|(name, _)| *name == unit)
+            .ok_or(DurationError::Form)?;
+        total = total.saturating_add(nanos(number, *scale).ok_or(DurationError::Form)?);
+        rest = tail.trim_start();
+    }
+    checked(total)
+}
+
+fn is_number(byte: u8) -> bool {
+    byte.is_ascii_digit() || byte == b'.'
+}
+
+/// `text` cut behind the bytes at its start that are as `accept` says; these are ASCII.
+fn split_while(text: &str, accept: impl Fn(u8) -> bool) -> (&str, &str) {
+    let end = text.bytes().take_while(|&byte| accept(byte)).count();
+    text.split_at_checked(end).unwrap_or((text, ""))
+}
+
+/// A decimal number of units; what is below a nanosecond is dropped.
+fn nanos(number: &str, scale: u128) -> Option<u128> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    if fraction.is_empty() || fraction.len() > 9 {
+        return None;
+    }
+    // Nineteen digits at most, so that the products below cannot overflow.
+    let whole: u64 = whole.parse().ok()?;
+    let places = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
+    let fraction: u64 = fraction.parse().ok()?;
+    Some(u128::from(whole) * scale + u128::from(fraction) * scale / places)
+}
+
+fn checked(nanos: u128) -> Result<Duration, DurationError> {
+    if nanos == 0 {
+        return Err(DurationError::NotPositive);
+    }
+    match u64::try_from(nanos).map(Duration::from_nanos) {
+        Ok(span) if span <= Duration::from_secs(MAX_DAYS * 86_400) => Ok(span),
+        _ => Err(DurationError::TooLong),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_is_read() {
+        for (text, millis) in [
+            ("15", 15_000),
+            ("0.5", 500),
+            ("15s", 15_000),
+            ("1m30s", 90_000),
+            ("1h 2m 3s 4ms", 3_723_004),
+            ("500ms", 500),
+            ("1.5 h", 5_400_000),
+            ("2 s", 2_000),
+            (" 2s ", 2_000),
+            ("366d", 366 * 86_400_000),
+            ("0.1s", 100),
+        ] {
+            let span = Duration::from_millis(millis);
+            assert_eq!(from_text(text), Ok(span), "{text:?}");
+        }
+        assert_eq!(from_seconds(7), Ok(Duration::from_secs(7)));
+        assert_eq!(from_float(0.25), Ok(Duration::from_millis(250)));
+    }
+
+    #[test]
+    fn anything_else_is_no_duration() {
+        for text in [
+            "",
+            "s",
+            "15x",
+            "1s1m",
+            "1s1s",
+            "1.2.3s",
+            ".5s",
+            "1.s",
+            "1e3",
+            "١s",
+            "1m30",
+            "+1s",
+            "99999999999999999999s",
+            "0.0000000001s",
+            "15 seconds",
+            "1h-2m",
+        ] {
+            assert_eq!(from_text(text), Err(DurationError::Form), "{text:?}");
+        }
+        assert_eq!(from_float(f64::NAN), Err(DurationError::Form));
+    }
+
+    #[test]
+    fn nothing_and_less_is_refused() {
+        for text in ["0", "0s", "0h0m", "-1s", "-5"] {
+            assert_eq!(from_text(text), Err(DurationError::NotPositive), "{text:?}");
+        }
+        assert_eq!(from_seconds(0), Err(DurationError::NotPositive));
+        assert_eq!(from_seconds(i64::MIN), Err(DurationError::NotPositive));
+        assert_eq!(from_float(-0.5), Err(DurationError::NotPositive));
+        assert_eq!(from_float(1e-12), Err(DurationError::NotPositive));
+    }
+
+    #[test]
+    fn more_than_a_year_is_refused() {
+        for text in ["367d", "366d1ms", "18446744073709551615d"] {
+            assert_eq!(from_text(text), Err(DurationError::TooLong), "{text:?}");
+        }
+        assert_eq!(from_seconds(i64::MAX), Err(DurationError::TooLong));
+        assert_eq!(from_float(f64::INFINITY), Err(DurationError::TooLong));
+    }
+}

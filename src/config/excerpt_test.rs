@@ -1,0 +1,129 @@
+use super::super::document::{Document, Text};
+use super::super::report::Report;
+
+/// The 1-based line `number` of `text`, as a diagnostic about it would show it.
+fn shown(text: &str, number: usize) -> String {
+    let file = Text {
+        name: "x.toml".to_owned(),
+        content: text.to_owned(),
+        not_utf8: None,
+    };
+    let document = Document::parse(0, &file, &mut Report::default());
+    let start: usize = text
+        .split_inclusive('\n')
+        .take(number - 1)
+        .map(str::len)
+        .sum();
+    document.place(document.span(start..start)).excerpt.text
+}
+
+#[test]
+fn values_of_secret_keys_are_hidden_and_columns_kept() {
+    let text =
+        "[log]\nprefix = \"lk-4f9a1c7e: \" # 7000\n[door.ssh]\nsequence = [7000, \"8000:udp\"]\n";
+    assert_eq!(shown(text, 2), "prefix = *************** * ****");
+    assert_eq!(shown(text, 4), "sequence = [****, **********]");
+}
+
+#[test]
+fn other_values_are_shown() {
+    let text = "[door.ssh]\nseq_timeout = \"15x\"\nstart_command = [\"/usr/sbin/nft\", \"%IP%\"]\n";
+    assert_eq!(shown(text, 1), "[door.ssh]");
+    assert_eq!(shown(text, 2), "seq_timeout = \"15x\"");
+    assert_eq!(
+        shown(text, 3),
+        "start_command = [\"/usr/sbin/nft\", \"%IP%\"]"
+    );
+}
+
+#[test]
+fn every_line_of_a_long_array_is_hidden() {
+    let text = "[door.ssh]\nsequence = [\n  7000, # first\n  \"8000:udp\",\n]\nstrict = true\n";
+    assert_eq!(shown(text, 3), "  ****, * *****");
+    assert_eq!(shown(text, 4), "  **********,");
+    assert_eq!(shown(text, 5), "]");
+    assert_eq!(shown(text, 6), "strict = true");
+}
+
+#[test]
+fn a_misspelt_key_hides_its_value() {
+    let text = "[door.ssh]\nsequenc = [7000]\n[lgo]\nprefix = \"lk\"\n";
+    assert_eq!(shown(text, 2), "sequenc = [****]");
+    assert_eq!(shown(text, 4), "prefix = ****");
+}
+
+#[test]
+fn a_secret_in_the_place_of_a_name_is_hidden() {
+    let text = "[log]\n7000 = 1\n\"lk-4f: \" = 2\n[door.\"lk 4f\"]\nstrict = true\n";
+    assert_eq!(shown(text, 2), "**** = *");
+    assert_eq!(shown(text, 3), "********* = *");
+    assert_eq!(shown(text, 4), "[door.*******]");
+}
+
+#[test]
+fn a_value_that_its_key_cannot_have_is_hidden() {
+    let text = "[door.ssh]\ntcpflags = [7000, \"syn\"]\nallow = [\"8000:udp\", \"192.0.2.0/24\"]\n";
+    assert_eq!(shown(text, 2), "tcpflags = [****, *****]");
+    assert_eq!(shown(text, 3), "allow = [**********, \"192.0.2.0/24\"]");
+}
+
+#[test]
+fn a_second_header_shows_its_section() {
+    let text = "[door.a]\nstrict = true\n[door.b]\nstrict = true\n";
+    assert_eq!(shown(text, 3), "[door.b]");
+}
+
+#[test]
+fn of_a_broken_file_only_keys_headers_and_plain_words_are_shown() {
+    let text = "\
+[door.ssh]
+sequence = [7000 8000]
+prefix = \"door-4f: \"
+seq_timeout = 15s
+start_command = [\"a\" \"b\"]
+7000 = , 8000]
+  9000,
+# sequence = 7000
+[door.7000, 8000]
+[log
+";
+    assert_eq!(shown(text, 1), "[door.ssh]");
+    assert_eq!(shown(text, 2), "sequence = ***** *****");
+    assert_eq!(shown(text, 3), "prefix = ********* *");
+    assert_eq!(shown(text, 4), "seq_timeout = 15s");
+    assert_eq!(shown(text, 5), "start_command = **** ****");
+    assert_eq!(shown(text, 6), "**** * * *****");
+    assert_eq!(shown(text, 7), "  *****");
+    assert_eq!(shown(text, 8), "* ******** * ****");
+    assert_eq!(shown(text, 9), "*********** *****");
+    assert_eq!(shown(text, 10), "[log");
+}
+
+#[test]
+fn nothing_behind_a_long_string_of_a_broken_file_is_shown() {
+    let text = "prefix = \"\"\"\nstrict = 7000\n";
+    assert_eq!(shown(text, 2), "****** * ****");
+}
+
+#[test]
+fn terminal_escapes_do_not_reach_the_terminal() {
+    let text = "[door.ssh]\ninterface = \"\u{9b}31m\u{202e}eth0\"\tx = 1\n";
+    assert!(!shown(text, 2).contains(['\u{9b}', '\u{202e}', '\t']));
+    let text = "[door.ssh]\ninterface = \"\u{9b}31m\u{202e}eth0\"\n";
+    assert_eq!(shown(text, 2), "interface = \" 31m?eth0\"");
+}
+
+#[test]
+fn a_long_line_is_cut_around_its_caret() {
+    let text = format!("[door.ssh]\ninterface = \"{}\" \n", "x".repeat(5000));
+    let file = Text {
+        name: "x.toml".to_owned(),
+        content: text,
+        not_utf8: None,
+    };
+    let document = Document::parse(0, &file, &mut Report::default());
+    let place = document.place(document.span(1011..1020));
+    assert_eq!(place.column, 1001);
+    assert_eq!(place.excerpt.text.len(), 200);
+    assert_eq!(place.excerpt.caret, 80..89);
+}

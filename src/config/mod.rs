@@ -1,0 +1,137 @@
+//! The config: a file and its drop-ins become doors and settings.
+//!
+//! In: `logknock.toml` and `conf.d/*.toml` beside it. Out: a [`Config`] that keeps every rule, or
+//! [`Errors`] with all that is wrong at once. It never carries on with less than was written. The
+//! walk is [`files`] → [`document`] → [`schema`] → [`resolve`]; only the first touches the file
+//! system. The config holds secrets: nothing that comes out of here shows one, not even the line
+//! that an error is about.
+
+mod command;
+mod diagnostic;
+mod document;
+mod door;
+mod duration;
+mod excerpt;
+mod files;
+mod nearest;
+mod prefix;
+mod problem;
+mod report;
+mod resolve;
+mod schema;
+mod scope;
+mod steps;
+mod value;
+mod wording;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::door::Door;
+use crate::source_spec::SourceSpec;
+
+pub use diagnostic::{Diagnostic, ErrorKind, Errors, Excerpt, Place, Severity};
+pub use prefix::{MAX_PREFIX, Prefix, PrefixError};
+
+use document::{Document, Text};
+use files::Files;
+use report::Report;
+use schema::Schema;
+
+/// Everything that the config says, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Which lines count.
+    pub log: Log,
+    /// How the daemon runs.
+    pub daemon: Daemon,
+    /// The doors, in the order of the files; at least one.
+    pub doors: Vec<Arc<Door>>,
+    /// What the operator should change all the same.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// `[log]`: which lines count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Where lines come from; may be empty, for `--follow` to say.
+    pub sources: Vec<SourceSpec>,
+    /// What a packet line begins with.
+    pub prefix: Option<Prefix>,
+    /// Whether lines count that others than the kernel could have written.
+    pub accept_forgeable: bool,
+    /// How old a line may be and still be a knock.
+    pub max_line_age: Duration,
+}
+
+/// `[daemon]`: how the daemon runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Daemon {
+    /// What stopping does to open doors.
+    pub on_exit: OnExit,
+    /// How long stopping waits for close commands.
+    pub stop_timeout: Duration,
+    /// How long a command may run.
+    pub command_timeout: Duration,
+    /// How many commands run at once.
+    pub max_commands: usize,
+    /// Whether it runs without a state directory.
+    pub ephemeral: bool,
+}
+
+/// `on_exit`: what stopping does to open doors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnExit {
+    /// Closes them.
+    #[default]
+    Close,
+    /// Leaves them to the next start.
+    Keep,
+}
+
+/// Reads the config at `path` and the drop-ins beside it. A file that others could have written is
+/// refused.
+pub fn load(path: &Path) -> Result<Config, Errors> {
+    let mut report = Report::default();
+    let files = files::read(path, &mut report);
+    build(&files, report)
+}
+
+/// Reads the config `text`, which diagnostics call `name`. Touches no file.
+pub fn parse(name: &str, text: &str) -> Result<Config, Errors> {
+    let files = Files {
+        texts: vec![Text {
+            name: name.to_owned(),
+            content: text.to_owned(),
+            not_utf8: None,
+        }],
+        complete: true,
+    };
+    build(&files, Report::default())
+}
+
+/// One stage after the other. No rule is looked at while a file is missing or its syntax is broken:
+/// what was not read would be reported as not being there.
+fn build(files: &Files, mut report: Report) -> Result<Config, Errors> {
+    let documents: Vec<Document<'_>> = files
+        .texts
+        .iter()
+        .enumerate()
+        .map(|(number, text)| Document::parse(number, text, &mut report))
+        .collect();
+    if !files.complete || documents.iter().any(Document::is_broken) {
+        return Err(report.into_errors(&documents));
+    }
+    let schema = Schema::read(&documents, &mut report);
+    let config = resolve::resolve(&schema, &documents, &mut report);
+    if report.has_errors() {
+        return Err(report.into_errors(&documents));
+    }
+    let warnings = report.into_errors(&documents).diagnostics;
+    Ok(Config { warnings, ..config })
+}
+
+#[cfg(test)]
+#[path = "config_test.rs"]
+mod tests;

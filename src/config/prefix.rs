@@ -1,0 +1,128 @@
+//! The log prefix that the firewall rule and the daemon share.
+//!
+//! In: a text from the config or from `--prefix`. Out: its bytes, for the engine to compare, and
+//! whether they work as a shared secret. It has no `Display`, and its `Debug` hides it.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Longest prefix, in bytes (`NF_LOG_PREFIXLEN` is 128 with its NUL).
+pub const MAX_PREFIX: usize = 127;
+
+/// An exact log prefix.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Prefix(Box<[u8]>);
+
+/// Why a text is no log prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrefixError {
+    /// Nothing.
+    Empty,
+    /// Longer than [`MAX_PREFIX`].
+    TooLong,
+    /// A NUL, a newline or another control character.
+    Control,
+}
+
+impl fmt::Display for PrefixError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("an empty prefix matches every logged packet"),
+            Self::TooLong => write!(
+                f,
+                "longer than {MAX_PREFIX} bytes, the most a LOG rule takes"
+            ),
+            Self::Control => f.write_str("holds a control character, which no log shows as it is"),
+        }
+    }
+}
+
+impl std::error::Error for PrefixError {}
+
+impl FromStr for Prefix {
+    type Err = PrefixError;
+
+    fn from_str(text: &str) -> Result<Self, PrefixError> {
+        if text.is_empty() {
+            Err(PrefixError::Empty)
+        } else if text.len() > MAX_PREFIX {
+            Err(PrefixError::TooLong)
+        } else if text.chars().any(char::is_control) {
+            Err(PrefixError::Control)
+        } else {
+            Ok(Self(text.as_bytes().into()))
+        }
+    }
+}
+
+impl Prefix {
+    /// The bytes that a line must begin with.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether it works as a shared secret: it has a run of at least eight ASCII letters and digits,
+    /// with one of each and five different ones. `KNOCK: ` is a name, `lk-4f9a1c7e: ` a secret.
+    pub fn is_secret(&self) -> bool {
+        self.0
+            .split(|byte| !byte.is_ascii_alphanumeric())
+            .any(is_random)
+    }
+}
+
+fn is_random(run: &[u8]) -> bool {
+    let mut distinct = run.to_vec();
+    distinct.sort_unstable();
+    distinct.dedup();
+    run.len() >= 8
+        && distinct.len() >= 5
+        && run.iter().any(u8::is_ascii_digit)
+        && run.iter().any(u8::is_ascii_alphabetic)
+}
+
+impl fmt::Debug for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Prefix(*)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> bool {
+        text.parse::<Prefix>().unwrap().is_secret()
+    }
+
+    #[test]
+    fn names_are_no_secrets() {
+        assert!(!secret("KNOCK: "));
+        assert!(!secret("[UFW BLOCK] "));
+        assert!(!secret("kernelknocks "), "no digit");
+        assert!(!secret("20261120: "), "no letter");
+        assert!(!secret("aaaaaaa1: "), "two different ones");
+        assert!(!secret("4f9a-1c7e: "), "two short runs");
+    }
+
+    #[test]
+    fn eight_random_characters_are_a_secret() {
+        assert!(secret("lk-4f9a1c7e: "));
+        assert!(secret("Zx81qWv0"));
+    }
+
+    #[test]
+    fn what_no_rule_can_log_is_no_prefix() {
+        assert_eq!("".parse::<Prefix>(), Err(PrefixError::Empty));
+        assert_eq!("x".repeat(128).parse::<Prefix>(), Err(PrefixError::TooLong));
+        assert!("x".repeat(127).parse::<Prefix>().is_ok());
+        for text in ["a\0", "a\nb", "a\t"] {
+            assert_eq!(text.parse::<Prefix>(), Err(PrefixError::Control));
+        }
+    }
+
+    #[test]
+    fn debug_hides_it() {
+        let prefix: Prefix = "lk-4f9a1c7e: ".parse().unwrap();
+        assert_eq!(format!("{prefix:?}"), "Prefix(*)");
+    }
+}

@@ -1,0 +1,195 @@
+//! Everything that can be wrong with a config, as data.
+//!
+//! In: what a rule found out. Out: whether the config can be used all the same, and what kind of
+//! failure it is if not; the words are in [`super::wording`]. No variant carries a port, a step, a
+//! prefix or a command: names of keys, doors and files, and a network, are the most that it repeats.
+
+use std::io;
+use std::time::Duration;
+
+use crate::engine::command::TemplateError;
+use crate::source_spec::SourceSpecError;
+
+use super::diagnostic::{ErrorKind, Severity};
+use super::duration::DurationError;
+use super::prefix::PrefixError;
+
+/// Something wrong.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// The file is not there.
+    Missing,
+    /// The file is there and cannot be read.
+    Unreadable(io::Error),
+    /// A directory, a device, a FIFO.
+    NotAFile,
+    /// More bytes than a config has.
+    TooLarge,
+    /// No text.
+    NotUtf8,
+    /// It belongs to somebody who has no business here.
+    Owner { uid: u32, path: String },
+    /// Group or others have write permission.
+    WritableByOthers { path: String },
+    /// Others have read permission.
+    ReadableByOthers { path: String },
+    /// No file has a door.
+    NoDoor,
+
+    /// No TOML; the parser's words, which are constant.
+    Syntax(String),
+    /// A key that does not exist where it stands.
+    UnknownKey(UnknownKey),
+    /// A section's name with a value.
+    NotATable { section: &'static str },
+    /// Keys in `[door]`, or `[[door]]`.
+    DoorWithoutName,
+    /// A name that no door can have.
+    DoorName,
+    /// The door is in another file already.
+    DuplicateDoor { door: String, path: String },
+    /// `sequence` in `[defaults]`.
+    SequenceInDefaults,
+    /// A string for a boolean and the like.
+    WrongType {
+        expected: &'static str,
+        found: &'static str,
+    },
+
+    /// No duration.
+    Duration(DurationError),
+    /// A duration that this key cannot have.
+    DurationRange { least: Duration, most: Duration },
+    /// A number that this key cannot have.
+    Range { least: i64, most: i64 },
+    /// None of the words that this key can have.
+    Choice {
+        words: Vec<&'static str>,
+        nearest: Option<&'static str>,
+    },
+    /// No source.
+    Source(SourceSpecError),
+    /// A source whose path depends on the working directory.
+    RelativeSource,
+    /// The same source again.
+    RepeatedSource,
+    /// No prefix.
+    Prefix(PrefixError),
+    /// An empty sequence.
+    NoStep,
+    /// A sequence longer than the engine takes.
+    TooManySteps,
+    /// A step, counted from 1, that is none.
+    Step { number: usize, flaw: StepFlaw },
+    /// A flag that a packet must have and must not have.
+    Contradiction { flag: &'static str },
+    /// No interface name.
+    Interface,
+    /// No address.
+    Target,
+    /// An address that nobody can knock at.
+    TargetNever,
+    /// No network.
+    Network,
+    /// A network written with an address in it.
+    HostBits { network: String },
+    /// `allow = []`.
+    AllowNobody,
+    /// A command string that cannot be split.
+    Quotes,
+    /// An array where a shell needs a string.
+    ShellArray,
+    /// No command.
+    Command(TemplateError),
+
+    /// Keys of one door that do not go together.
+    Door { door: String, flaw: DoorFlaw },
+}
+
+/// Why a step is none.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum StepFlaw {
+    /// Not written as one.
+    Form,
+    /// No port has this number.
+    Port,
+    /// Neither TCP nor UDP.
+    Protocol,
+}
+
+/// What is wrong with a door as a whole.
+#[derive(Debug)]
+pub(super) enum DoorFlaw {
+    /// Its steps, each `min_gap` behind the other, do not fit into `seq_timeout`.
+    GapBeyondWindow,
+    /// `min_gap` is longer than `knock_timeout`.
+    GapBeyondKnockTimeout,
+    /// `allow`, `deny` and `target` leave no address.
+    NobodyAllowed,
+    /// It cannot be knocked at.
+    NoSequence,
+    /// It does nothing.
+    NoStartCommand,
+    /// It closes what it never opened.
+    StopWithoutStart { family: &'static str },
+    /// It closes for one family only.
+    StaysOpen { family: &'static str },
+    /// A key about holding open, at a door that holds nothing open.
+    NoEffect { key: &'static str },
+    /// A sequence of one.
+    OneStep,
+    /// Another door has the same sequence.
+    SameSequence { other: String },
+}
+
+/// A key that does not exist where it stands.
+#[derive(Debug)]
+pub(super) struct UnknownKey {
+    /// Its name, if it looks like a name and not like a lost value.
+    pub(super) name: Option<String>,
+    /// `in [log]` and the like.
+    pub(super) section: String,
+    /// The valid name that it may have been meant for.
+    pub(super) nearest: Option<&'static str>,
+    /// Where it would be valid.
+    pub(super) elsewhere: Option<&'static str>,
+    /// What is valid here.
+    pub(super) valid: Vec<&'static str>,
+}
+
+impl Problem {
+    /// Whether the config can be used all the same.
+    pub(super) fn severity(&self) -> Severity {
+        match self {
+            Self::ReadableByOthers { .. } | Self::RepeatedSource | Self::HostBits { .. } => {
+                Severity::Warning
+            }
+            Self::Door { flaw, .. } => flaw.severity(),
+            _ => Severity::Error,
+        }
+    }
+
+    /// What kind of failure it is.
+    pub(super) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Missing => ErrorKind::Missing,
+            Self::Owner { .. } | Self::WritableByOthers { .. } => ErrorKind::Permission,
+            Self::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                ErrorKind::Permission
+            }
+            _ => ErrorKind::Invalid,
+        }
+    }
+}
+
+impl DoorFlaw {
+    fn severity(&self) -> Severity {
+        match self {
+            Self::StaysOpen { .. }
+            | Self::NoEffect { .. }
+            | Self::OneStep
+            | Self::SameSequence { .. } => Severity::Warning,
+            _ => Severity::Error,
+        }
+    }
+}

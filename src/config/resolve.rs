@@ -1,0 +1,116 @@
+//! The config as meant: every rule about settings, and about doors next to each other.
+//!
+//! In: the [`Schema`]. Out: a [`Config`], or what it breaks in the report. What concerns one door
+//! alone is in [`super::door`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::door::{Door, Rule};
+use crate::engine::sequence::Step;
+
+use super::document::Document;
+use super::door::value;
+use super::problem::{DoorFlaw, Problem};
+use super::report::Report;
+use super::schema::{DaemonTable, Given, LogTable, NamedDoor, Schema};
+use super::{Config, Daemon, Log, door};
+
+/// Longest default of `max_line_age`.
+const MAX_LINE_AGE: Duration = Duration::from_secs(30);
+
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const MAX_COMMANDS: i64 = 8;
+
+/// What `schema` means. Only to be used when nothing in `report` is an error.
+pub(super) fn resolve(schema: &Schema, documents: &[Document<'_>], report: &mut Report) -> Config {
+    if schema.doors.is_empty() && !report.has_errors() {
+        let path = documents.first().map_or("", |document| document.name);
+        report.add_file(path, Problem::NoDoor);
+    }
+    let doors: Vec<Arc<Door>> = schema
+        .doors
+        .iter()
+        .filter_map(|own| door::resolve(own, &schema.defaults, report))
+        .map(Arc::new)
+        .collect();
+    warn_of_same_sequences(&schema.doors, report);
+    Config {
+        log: log(&schema.log, &doors),
+        daemon: daemon(&schema.daemon, report),
+        doors,
+        warnings: Vec::new(),
+    }
+}
+
+fn log(table: &LogTable, doors: &[Arc<Door>]) -> Log {
+    let window = |door: &Arc<Door>| match &door.rule {
+        Rule::Sequence(rule) => rule.window,
+    };
+    let longest = doors.iter().map(window).max().unwrap_or(MAX_LINE_AGE);
+    Log {
+        sources: value(table.sources.as_ref()).unwrap_or_default(),
+        prefix: value(table.prefix.as_ref()),
+        accept_forgeable: value(table.accept_forgeable.as_ref()).unwrap_or(false),
+        max_line_age: value(table.max_line_age.as_ref()).unwrap_or(longest.min(MAX_LINE_AGE)),
+    }
+}
+
+fn daemon(table: &DaemonTable, report: &mut Report) -> Daemon {
+    let command_timeout = within(
+        table.command_timeout.as_ref(),
+        SECOND..=HOUR,
+        |least, most| Problem::DurationRange { least, most },
+        report,
+    );
+    let max_commands = within(
+        table.max_commands.as_ref(),
+        1..=64,
+        |least, most| Problem::Range { least, most },
+        report,
+    );
+    Daemon {
+        on_exit: value(table.on_exit.as_ref()).unwrap_or_default(),
+        stop_timeout: value(table.stop_timeout.as_ref()).unwrap_or(STOP_TIMEOUT),
+        command_timeout: command_timeout.unwrap_or(COMMAND_TIMEOUT),
+        max_commands: usize::try_from(max_commands.unwrap_or(MAX_COMMANDS)).unwrap_or(1),
+        ephemeral: value(table.ephemeral.as_ref()).unwrap_or(false),
+    }
+}
+
+/// The value of a key, if it is in `range`.
+fn within<T: Copy + PartialOrd>(
+    given: Option<&Given<T>>,
+    range: std::ops::RangeInclusive<T>,
+    problem: impl Fn(T, T) -> Problem,
+    report: &mut Report,
+) -> Option<T> {
+    let given = given?;
+    let value = given.value?;
+    if !range.contains(&value) {
+        report.add(given.span, problem(*range.start(), *range.end()));
+    }
+    Some(value)
+}
+
+fn warn_of_same_sequences(doors: &[NamedDoor], report: &mut Report) {
+    let mut first: HashMap<&[Step], &NamedDoor> = HashMap::new();
+    for door in doors {
+        let Some(given) = &door.table.sequence else {
+            continue;
+        };
+        let Some(sequence) = &given.value else {
+            continue;
+        };
+        let other = first.entry(sequence.steps()).or_insert(door);
+        if other.name != door.name {
+            let (door, other) = (door.name.to_string(), other.name.to_string());
+            let flaw = DoorFlaw::SameSequence { other };
+            report.add(given.key, Problem::Door { door, flaw });
+        }
+    }
+}

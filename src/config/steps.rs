@@ -1,0 +1,71 @@
+//! The `sequence` of a door.
+//!
+//! In: an array of ports as written. Out: the engine's [`Sequence`]. A sequence is a password: what
+//! is reported about it names the number of a step and never its port.
+
+use toml::de::DeValue;
+
+use crate::engine::sequence::{MAX_STEPS, Sequence, Step, Transport};
+
+use super::problem::{Problem, StepFlaw};
+use super::report::Report;
+use super::value::{Value, Written, integer};
+
+/// A sequence as written.
+pub(super) type Steps = Sequence;
+
+impl Value for Steps {
+    const SECRET: bool = true;
+
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        let items = written.items("an array of ports", report)?;
+        match items.len() {
+            0 => return written.refuse(Problem::NoStep, report),
+            1..=MAX_STEPS => {}
+            _ => return written.refuse(Problem::TooManySteps, report),
+        }
+        // All are read before one that is none ends it, so that all mistakes are shown.
+        let steps: Vec<Option<Step>> = items
+            .enumerate()
+            .map(|(index, item)| match step(item.value) {
+                Ok(step) => Some(step),
+                Err(flaw) => {
+                    let number = index + 1;
+                    item.refuse(Problem::Step { number, flaw }, report)
+                }
+            })
+            .collect();
+        Sequence::new(steps.into_iter().collect::<Option<Vec<_>>>()?)
+    }
+}
+
+fn step(value: &DeValue<'_>) -> Result<Step, StepFlaw> {
+    let (port, transport) = match value {
+        DeValue::Integer(_) => (integer(value), Transport::Tcp),
+        DeValue::String(text) => {
+            let (port, protocol) = text.split_once(':').unwrap_or((text, "tcp"));
+            (digits(port.trim())?, transport(protocol.trim())?)
+        }
+        _ => return Err(StepFlaw::Form),
+    };
+    match port.and_then(|port| u16::try_from(port).ok()) {
+        None | Some(0) => Err(StepFlaw::Port),
+        Some(port) => Ok(Step { port, transport }),
+    }
+}
+
+/// `Ok(None)` is a number too large to be one.
+fn digits(text: &str) -> Result<Option<i64>, StepFlaw> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(StepFlaw::Form);
+    }
+    Ok(text.parse().ok())
+}
+
+fn transport(text: &str) -> Result<Transport, StepFlaw> {
+    match text.to_ascii_lowercase().as_str() {
+        "tcp" => Ok(Transport::Tcp),
+        "udp" => Ok(Transport::Udp),
+        _ => Err(StepFlaw::Protocol),
+    }
+}

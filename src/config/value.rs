@@ -1,0 +1,205 @@
+//! Values as written, and what they are read as.
+//!
+//! In: a TOML value with its place. Out: a typed value, or a report of why it is none. Each type of
+//! value has its [`Value`] here or where its rules are; a rule that needs a second key is in
+//! [`super::door`] or [`super::resolve`].
+
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use crate::engine::door::OnRepeat;
+use crate::source_spec::SourceSpec;
+
+use super::OnExit;
+use super::duration;
+use super::nearest::nearest;
+use super::prefix::Prefix;
+use super::problem::Problem;
+use super::report::{Report, Span};
+
+/// What can be read from a TOML value.
+pub(super) trait Value: Sized {
+    /// Whether it must never be shown.
+    const SECRET: bool = false;
+
+    /// Reads it; `None` when it is none, which has been reported.
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self>;
+}
+
+/// A value as written.
+#[derive(Clone, Copy)]
+pub(super) struct Written<'a> {
+    pub(super) value: &'a DeValue<'a>,
+    pub(super) span: Span,
+}
+
+impl<'a> Written<'a> {
+    /// Its text, if it is a string.
+    pub(super) fn string(self, expected: &'static str, report: &mut Report) -> Option<&'a str> {
+        match self.value {
+            DeValue::String(text) => Some(text),
+            _ => self.wrong_type(expected, report),
+        }
+    }
+
+    /// Its elements, if it is an array.
+    pub(super) fn items(
+        self,
+        expected: &'static str,
+        report: &mut Report,
+    ) -> Option<impl ExactSizeIterator<Item = Written<'a>> + use<'a>> {
+        let DeValue::Array(items) = self.value else {
+            return self.wrong_type(expected, report);
+        };
+        let item = move |item: &'a toml::Spanned<DeValue<'a>>| Written {
+            value: item.get_ref(),
+            span: Span {
+                document: self.span.document,
+                start: item.span().start,
+                end: item.span().end,
+            },
+        };
+        Some(items.iter().map(item))
+    }
+
+    /// Reports that it is not `expected`.
+    pub(super) fn wrong_type<T>(self, expected: &'static str, report: &mut Report) -> Option<T> {
+        let found = match self.value {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "an integer",
+            DeValue::Float(_) => "a float",
+            DeValue::Boolean(_) => "a boolean",
+            DeValue::Datetime(_) => "a date or time",
+            DeValue::Array(_) => "an array",
+            DeValue::Table(_) => "a table",
+        };
+        self.refuse(Problem::WrongType { expected, found }, report)
+    }
+
+    /// Reports `problem` here.
+    pub(super) fn refuse<T>(self, problem: Problem, report: &mut Report) -> Option<T> {
+        report.add(self.span, problem);
+        None
+    }
+}
+
+/// The integer that TOML wrote as text; `None` when it does not fit.
+pub(super) fn integer(value: &DeValue<'_>) -> Option<i64> {
+    let integer = value.as_integer()?;
+    i64::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+impl Value for bool {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        match written.value {
+            DeValue::Boolean(value) => Some(*value),
+            _ => written.wrong_type("true or false", report),
+        }
+    }
+}
+
+impl Value for i64 {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        integer(written.value).or_else(|| written.wrong_type("a whole number", report))
+    }
+}
+
+impl Value for Duration {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        let span = match written.value {
+            DeValue::Integer(_) => integer(written.value)
+                .ok_or(duration::DurationError::TooLong)
+                .and_then(duration::from_seconds),
+            DeValue::Float(float) => float
+                .as_str()
+                .parse()
+                .map_err(|_| duration::DurationError::Form)
+                .and_then(duration::from_float),
+            DeValue::String(text) => duration::from_text(text),
+            _ => return written.wrong_type("a duration", report),
+        };
+        span.map_err(|error| report.add(written.span, Problem::Duration(error)))
+            .ok()
+    }
+}
+
+impl Value for OnExit {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        choice(
+            written,
+            [("close", Self::Close), ("keep", Self::Keep)],
+            report,
+        )
+    }
+}
+
+impl Value for OnRepeat {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        let choices = [
+            ("extend", Self::Extend),
+            ("ignore", Self::Ignore),
+            ("reopen", Self::Reopen),
+        ];
+        choice(written, choices, report)
+    }
+}
+
+fn choice<T, const N: usize>(
+    written: Written<'_>,
+    choices: [(&'static str, T); N],
+    report: &mut Report,
+) -> Option<T> {
+    let text = written.string("a string", report)?;
+    let words = choices.each_ref().map(|(word, _)| *word);
+    match choices.into_iter().find(|(word, _)| *word == text) {
+        Some((_, value)) => Some(value),
+        None => written.refuse(
+            Problem::Choice {
+                words: words.to_vec(),
+                nearest: nearest(text, words),
+            },
+            report,
+        ),
+    }
+}
+
+impl Value for Prefix {
+    const SECRET: bool = true;
+
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        let text = written.string("a string", report)?;
+        text.parse()
+            .map_err(|error| report.add(written.span, Problem::Prefix(error)))
+            .ok()
+    }
+}
+
+impl Value for Vec<SourceSpec> {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        let mut sources = Self::new();
+        let mut complete = true;
+        for item in written.items("an array of sources", report)? {
+            match source(item, report) {
+                Some(source) if sources.contains(&source) => {
+                    report.add(item.span, Problem::RepeatedSource);
+                }
+                Some(source) => sources.push(source),
+                None => complete = false,
+            }
+        }
+        complete.then_some(sources)
+    }
+}
+
+fn source(item: Written<'_>, report: &mut Report) -> Option<SourceSpec> {
+    let text = item.string("a string that names a source", report)?;
+    match text.parse::<SourceSpec>() {
+        Err(error) => item.refuse(Problem::Source(error), report),
+        // The daemon's working directory is nobody's.
+        Ok(source) if source.relative_path().is_some() => {
+            item.refuse(Problem::RelativeSource, report)
+        }
+        Ok(source) => Some(source),
+    }
+}

@@ -1,0 +1,244 @@
+//! The words for everything that can be wrong with a config.
+//!
+//! In: a [`Problem`]. Out: one sentence that says what is wrong, and what to do about it where the
+//! sentence does not say that already. All of the config's messages are in this file, once; those of
+//! values that can be written elsewhere too are beside these values.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::engine::sequence::MAX_STEPS;
+
+use super::document::MAX_BYTES;
+use super::duration::{DurationError, MAX_DAYS};
+use super::prefix::PrefixError;
+use super::problem::{DoorFlaw, Problem, StepFlaw, UnknownKey};
+
+impl fmt::Display for Problem {
+    /// What is wrong.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "there is no such file",
+            Self::Unreadable(error) => return write!(f, "cannot be read: {error}"),
+            Self::NotAFile => "not a regular file",
+            Self::TooLarge => return write!(f, "larger than {} KiB", MAX_BYTES / 1024),
+            Self::NotUtf8 => "not UTF-8, as TOML must be",
+            Self::Owner { uid, .. } => {
+                return write!(f, "belongs to uid {uid}, who could open every door with it");
+            }
+            Self::WritableByOthers { .. } => {
+                "can be written by others than its owner, who could open every door with it"
+            }
+            Self::ReadableByOthers { .. } => {
+                "can be read by everybody, and a sequence is a password"
+            }
+            Self::NoDoor => "there is no door",
+            Self::Syntax(message) => message,
+            Self::UnknownKey(key) => return key.fmt(f),
+            Self::NotATable { section } => return write!(f, "'{section}' must be a table"),
+            Self::DoorWithoutName => "a door needs a name",
+            Self::DoorName => "a door's name has 1 to 64 characters of A-Z a-z 0-9 . _ -",
+            Self::DuplicateDoor { door, path } => {
+                return write!(f, "door '{door}' is already in '{path}'");
+            }
+            Self::SequenceInDefaults => {
+                "a sequence is the password of one door and cannot be a default"
+            }
+            Self::WrongType { expected, found } => {
+                return write!(f, "must be {expected}, but is {found}");
+            }
+            Self::Duration(error) => return error.fmt(f),
+            Self::DurationRange { least, most } => {
+                return write!(
+                    f,
+                    "must be from {} to {} s",
+                    least.as_secs(),
+                    most.as_secs()
+                );
+            }
+            Self::Range { least, most } => return write!(f, "must be from {least} to {most}"),
+            Self::Choice { words, .. } => return write!(f, "must be one of {}", words.join(", ")),
+            Self::Source(error) => return error.fmt(f),
+            Self::RelativeSource => "the path is not absolute",
+            Self::RepeatedSource => "this source is listed twice",
+            Self::Prefix(error) => return error.fmt(f),
+            Self::NoStep => "the sequence has no step",
+            Self::TooManySteps => return write!(f, "the sequence has more than {MAX_STEPS} steps"),
+            Self::Step { number, flaw } => return write!(f, "step {number} {flaw}"),
+            Self::Contradiction { flag } => {
+                return write!(
+                    f,
+                    "no packet has '{flag}' and has it not: the door could never open"
+                );
+            }
+            Self::Interface => "no interface can have this name",
+            Self::Target => "not an address",
+            Self::TargetNever => "no knock is sent to this address: the door could never open",
+            Self::Network => "not a network",
+            Self::HostBits { network } => {
+                return write!(
+                    f,
+                    "there is an address behind the network; taken as '{network}'"
+                );
+            }
+            Self::AllowNobody => "an empty 'allow' reads like nobody, but would mean everybody",
+            Self::Quotes => "a quote in the command is not closed",
+            Self::ShellArray => "with 'shell = true' a command is one string for /bin/sh -c",
+            Self::Command(error) => return error.fmt(f),
+            Self::Door { door, flaw } => return write!(f, "door '{door}' {flaw}"),
+        })
+    }
+}
+
+impl fmt::Display for StepFlaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Form => "is no port",
+            Self::Port => "is out of range; ports are 1 to 65535",
+            Self::Protocol => "has a protocol that cannot be knocked with",
+        })
+    }
+}
+
+impl fmt::Display for DoorFlaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::GapBeyondWindow => {
+                "could never open: with 'min_gap' between them its steps take longer than \
+                 'seq_timeout'"
+            }
+            Self::GapBeyondKnockTimeout => {
+                "could never open: 'min_gap' is longer than 'knock_timeout'"
+            }
+            Self::NobodyAllowed => {
+                "could never open: 'allow', 'deny' and 'target' leave no address that may knock"
+            }
+            Self::NoSequence => "has no 'sequence'",
+            Self::NoStartCommand => "has no 'start_command': it would do nothing",
+            Self::StopWithoutStart { family } => {
+                return write!(f, "has a stop command for {family}, but none that opens it");
+            }
+            Self::StaysOpen { family } => {
+                return write!(
+                    f,
+                    "is not closed again for {family}, though it is otherwise"
+                );
+            }
+            Self::NoEffect { key } => {
+                return write!(
+                    f,
+                    "has no stop command, so nothing is held open and '{key}' has no effect"
+                );
+            }
+            Self::OneStep => "has one step: every port scan that comes by opens it",
+            Self::SameSequence { other } => {
+                return write!(f, "has the sequence of door '{other}': both open");
+            }
+        })
+    }
+}
+
+impl fmt::Display for UnknownKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "unknown key '{name}' {}", self.section),
+            None => write!(f, "unknown key {}", self.section),
+        }
+    }
+}
+
+/// The forms of a duration.
+const DURATION_FORMS: &str = "write seconds (15, 0.5), or numbers with the units d, h, m, s, ms \
+                              (\"15s\", \"1m30s\", \"500ms\")";
+
+impl Problem {
+    /// What to do.
+    pub(super) fn fix(&self) -> Option<Cow<'static, str>> {
+        Some(Cow::Borrowed(match self {
+            Self::Owner { path, .. } => return Some(format!("chown root {}", quoted(path)).into()),
+            Self::WritableByOthers { path } => {
+                return Some(format!("chmod go-w {}", quoted(path)).into());
+            }
+            Self::ReadableByOthers { path } => {
+                return Some(format!("chmod 0600 {}", quoted(path)).into());
+            }
+            Self::NoDoor => "add a [door.NAME] with 'sequence' and 'start_command'",
+            Self::UnknownKey(key) => return Some(key.fix().into()),
+            Self::NotATable { section } => {
+                return Some(format!("write [{section}] above its keys").into());
+            }
+            Self::DoorWithoutName => "write [door.NAME] above its keys, as in [door.ssh]",
+            Self::DuplicateDoor { .. } => "rename one of them, or take one out",
+            Self::SequenceInDefaults => "move it to a [door.NAME]",
+            Self::Duration(DurationError::Form)
+            | Self::WrongType {
+                expected: "a duration",
+                ..
+            } => DURATION_FORMS,
+            Self::Duration(DurationError::TooLong) => {
+                return Some(format!("write at most \"{MAX_DAYS}d\"").into());
+            }
+            Self::Choice { nearest, .. } => {
+                return nearest.map(|word| format!("did you mean '{word}'?").into());
+            }
+            Self::RelativeSource => "write the whole path, from / on",
+            Self::Prefix(PrefixError::Empty) => {
+                "take the key out, or write the prefix of the LOG rule"
+            }
+            Self::NoStep => "write one as [PORT, \"PORT:udp\", PORT]",
+            Self::Step {
+                flaw: StepFlaw::Form,
+                ..
+            } => "write PORT, \"PORT:tcp\" or \"PORT:udp\"",
+            Self::Step {
+                flaw: StepFlaw::Protocol,
+                ..
+            } => "there are tcp and udp",
+            Self::Target => "write one IPv4 or IPv6 address",
+            Self::Network => "write \"192.0.2.0/24\", \"2001:db8::/32\" or an address",
+            Self::HostBits { .. } => "write it so, or leave out /… for the one address",
+            Self::AllowNobody => {
+                "take the key out, or write [\"0.0.0.0/0\", \"::/0\"] for everybody"
+            }
+            Self::Quotes => "close it, or write the command as an array of words",
+            Self::ShellArray => "write it as one string, or set 'shell = false'",
+            Self::Door { flaw, .. } => return flaw.fix(),
+            _ => return None,
+        }))
+    }
+}
+
+impl DoorFlaw {
+    fn fix(&self) -> Option<Cow<'static, str>> {
+        Some(Cow::Borrowed(match self {
+            Self::GapBeyondWindow => "lower 'min_gap' or raise 'seq_timeout'",
+            Self::GapBeyondKnockTimeout => "lower 'min_gap' or raise 'knock_timeout'",
+            Self::NoSequence => "add sequence = [PORT, \"PORT:udp\", PORT]",
+            Self::NoStartCommand => "add start_command = [\"/path/of/program\", \"%IP%\"]",
+            Self::StopWithoutStart { family } => {
+                return Some(format!("add a start command for {family}, or take it out").into());
+            }
+            Self::StaysOpen { family } => {
+                return Some(format!("add a stop command for {family}").into());
+            }
+            Self::OneStep => "add more steps",
+            Self::SameSequence { .. } => "give each door a sequence of its own",
+            Self::NobodyAllowed | Self::NoEffect { .. } => return None,
+        }))
+    }
+}
+
+impl UnknownKey {
+    fn fix(&self) -> String {
+        match (self.nearest, self.elsewhere) {
+            (_, Some(section)) => format!("it belongs in {section}"),
+            (Some(name), None) => format!("did you mean '{name}'?"),
+            (None, None) => format!("valid are {}", self.valid.join(", ")),
+        }
+    }
+}
+
+/// `path` as one word of a shell's command line.
+fn quoted(path: &str) -> Cow<'_, str> {
+    shlex::try_quote(path).unwrap_or(Cow::Borrowed(path))
+}

@@ -1,0 +1,163 @@
+//! Where lines come from, as `sources` in the config and `--follow` write it.
+//!
+//! In: `/var/log/kern.log`, `journald`, `kmsg`, `-`, `unix:PATH`, `udp:ADDR:PORT`. Out: a
+//! [`SourceSpec`]. Opens nothing. A path that looks like a keyword is written with its directory
+//! (`./journald`), and `/dev/kmsg` is `kmsg`: as a file it would be read without its records' facility.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Where lines come from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SourceSpec {
+    /// A log file, followed over rotation.
+    File(PathBuf),
+    /// The journal of systemd.
+    Journald,
+    /// The kernel's own ring buffer.
+    Kmsg,
+    /// Standard input.
+    Stdin,
+    /// A syslog datagram socket made at this path.
+    Unix(PathBuf),
+    /// A syslog datagram socket bound to this address.
+    Udp(SocketAddr),
+}
+
+impl SourceSpec {
+    /// The path it names, if that depends on the working directory.
+    pub fn relative_path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) | Self::Unix(path) if path.is_relative() => Some(path),
+            _ => None,
+        }
+    }
+}
+
+/// Why a text names no source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceSpecError {
+    /// Nothing at all, or nothing behind `unix:`.
+    NoPath,
+    /// A NUL byte, which no path can hold.
+    Nul,
+    /// What follows `udp:` is no address with a port.
+    Address,
+    /// UDP port 0.
+    Port,
+}
+
+impl fmt::Display for SourceSpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoPath => {
+                "names no source; there are /PATH, journald, kmsg, -, unix:/PATH and udp:ADDR:PORT"
+            }
+            Self::Nul => "a path cannot hold a NUL byte",
+            Self::Address => "is no address with a port; write udp:127.0.0.1:514 or udp:[::1]:514",
+            Self::Port => "UDP port 0 receives nothing; ports are 1 to 65535",
+        })
+    }
+}
+
+impl std::error::Error for SourceSpecError {}
+
+impl FromStr for SourceSpec {
+    type Err = SourceSpecError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "-" => return Ok(Self::Stdin),
+            "journald" => return Ok(Self::Journald),
+            "kmsg" | "/dev/kmsg" => return Ok(Self::Kmsg),
+            _ => {}
+        }
+        if let Some(address) = text.strip_prefix("udp:") {
+            let address: SocketAddr = address.parse().map_err(|_| SourceSpecError::Address)?;
+            return match address.port() {
+                0 => Err(SourceSpecError::Port),
+                _ => Ok(Self::Udp(address)),
+            };
+        }
+        match text.strip_prefix("unix:") {
+            Some(rest) => path(rest).map(Self::Unix),
+            None => path(text).map(Self::File),
+        }
+    }
+}
+
+fn path(text: &str) -> Result<PathBuf, SourceSpecError> {
+    if text.is_empty() {
+        Err(SourceSpecError::NoPath)
+    } else if text.contains('\0') {
+        Err(SourceSpecError::Nul)
+    } else {
+        Ok(text.into())
+    }
+}
+
+impl fmt::Display for SourceSpec {
+    /// In the form that [`FromStr`] reads.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Journald => f.write_str("journald"),
+            Self::Kmsg => f.write_str("kmsg"),
+            Self::Stdin => f.write_str("-"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Udp(address) => write!(f, "udp:{address}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_is_read_and_printed_alike() {
+        for text in [
+            "/var/log/kern.log",
+            "./journald",
+            "journald",
+            "kmsg",
+            "-",
+            "unix:/run/logknock/syslog",
+            "udp:127.0.0.1:514",
+            "udp:[::1]:514",
+        ] {
+            assert_eq!(text.parse::<SourceSpec>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn the_device_is_the_ring_buffer_and_no_file() {
+        assert_eq!("/dev/kmsg".parse(), Ok(SourceSpec::Kmsg));
+    }
+
+    #[test]
+    fn what_names_no_source_says_why() {
+        for (text, error) in [
+            ("", SourceSpecError::NoPath),
+            ("unix:", SourceSpecError::NoPath),
+            ("/var/log/\0", SourceSpecError::Nul),
+            ("udp:514", SourceSpecError::Address),
+            ("udp:localhost:514", SourceSpecError::Address),
+            ("udp:127.0.0.1:0", SourceSpecError::Port),
+        ] {
+            assert_eq!(text.parse::<SourceSpec>(), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_relative_path_depends_on_the_working_directory() {
+        let relative = |text: &str| {
+            let spec: SourceSpec = text.parse().unwrap();
+            spec.relative_path().is_some()
+        };
+        assert!(relative("kern.log") && relative("unix:socket"));
+        assert!(!relative("/kern.log") && !relative("-") && !relative("kmsg"));
+    }
+}
