@@ -1,5 +1,6 @@
 //! `logknock`: a port-knock detector that reads the firewall's own log.
 
 pub mod config;
+pub mod dialect;
 pub mod engine;
 pub mod source_spec;

@@ -24,6 +24,7 @@ pub mod line;
 mod once;
 pub mod packet;
 pub mod reason;
+mod scan;
 pub mod sequence;
 pub mod time;
 pub mod timeline;

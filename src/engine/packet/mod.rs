@@ -1,6 +1,42 @@
 //! Packets as a firewall logged them.
+//!
+//! In: the message of a line. Out: the packet of its first header, or why it is not to be believed.
+//! Three answers: a packet, no packet line at all (`Ok(None)`), or one that is damaged, cut or forged
+//! (`Err`). Strict from `IN=` to the last byte: a field counts only when its end was seen. What an ICMP
+//! error quotes in brackets is a stranger's text and never read.
+
+mod anchor;
+mod fields;
+mod grammar;
+mod text;
 
 use std::net::IpAddr;
+
+use super::reason::Reason;
+
+/// Reads `message` with whatever log prefix it has: for `parse`, which must show a packet before its
+/// prefix is known. The prefix ends at the last `IN=… OUT=…` pair.
+pub fn read(message: &[u8]) -> Result<Option<Packet<'_>>, Reason> {
+    let Some((prefix, body)) = anchor::split(message) else {
+        return Ok(None);
+    };
+    if !anchor::is_prefix(prefix) {
+        return Err(Reason::Grammar);
+    }
+    grammar::packet(prefix, body).map(Some)
+}
+
+/// Reads `message` behind exactly `prefix`, `IN=` at once behind it: what the daemon believes. A
+/// packet line with another prefix is [`Reason::Prefix`].
+pub fn read_behind<'a>(message: &'a [u8], prefix: &[u8]) -> Result<Option<Packet<'a>>, Reason> {
+    match message.split_at_checked(prefix.len()) {
+        Some((head, body)) if head == prefix && body.starts_with(b"IN=") => {
+            grammar::packet(head, body).map(Some)
+        }
+        _ if anchor::stands_in(message) => Err(Reason::Prefix),
+        _ => Ok(None),
+    }
+}
 
 /// One logged packet. Texts borrow from the line; addresses are canonical (an IPv4-mapped IPv6
 /// address is its IPv4 address).
@@ -75,19 +111,20 @@ pub enum Proto {
     Number(u8),
 }
 
-impl std::fmt::Display for Proto {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Icmp => "icmp",
-            Self::Icmpv6 => "icmpv6",
-            Self::UdpLite => "udplite",
-            Self::Sctp => "sctp",
-            Self::Esp => "esp",
-            Self::Ah => "ah",
-            Self::Number(number) => return write!(f, "{number}"),
-        })
+impl Proto {
+    /// The protocol of an IP header, by name where it has one.
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Icmp,
+            6 => Self::Tcp,
+            17 => Self::Udp,
+            50 => Self::Esp,
+            51 => Self::Ah,
+            58 => Self::Icmpv6,
+            132 => Self::Sctp,
+            136 => Self::UdpLite,
+            other => Self::Number(other),
+        }
     }
 }
 

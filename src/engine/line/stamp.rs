@@ -1,0 +1,371 @@
+//! Time stamps at the start of a text.
+//!
+//! In: bytes. Out: a stamp and what stands behind it. Knows calendars, not clocks: a stamp without a
+//! zone or year stays without. A date that does not exist is no stamp at all, so its line is read as
+//! if it had no header.
+
+use std::time::Duration;
+
+use super::super::scan::Scan;
+use super::super::time::Time;
+use super::{Civil, Stamp};
+
+const MONTHS: [&[u8; 3]; 12] = [
+    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
+];
+const WEEKDAYS: [&[u8; 3]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
+
+/// Takes a header's stamp of either form, which a blank or the end must follow.
+pub(super) fn header(scan: &mut Scan<'_>) -> Option<Stamp> {
+    let mut ahead = *scan;
+    let stamp = match ahead.rest().first()? {
+        b'0'..=b'9' => iso(&mut ahead)?,
+        b'A'..=b'Z' => named_zone(&mut ahead).or_else(|| calendar(&mut ahead).map(Stamp::Local))?,
+        _ => return None,
+    };
+    if !matches!(ahead.rest().first(), None | Some(b' ')) {
+        return None;
+    }
+    *scan = ahead;
+    Some(stamp)
+}
+
+/// Takes `Www yyyy-mm-dd hh:mm:ss ZONE` (`journalctl -o short-full`). Only UTC can be told by its name.
+fn named_zone(scan: &mut Scan<'_>) -> Option<Stamp> {
+    let mut ahead = *scan;
+    weekday(&mut ahead)?;
+    let stamp = iso(&mut ahead)?;
+    ahead.need(b" ")?;
+    let zone = ahead.run(|byte| byte.is_ascii_uppercase());
+    if zone.is_empty() {
+        return None;
+    }
+    *scan = ahead;
+    Some(match stamp {
+        Stamp::Local(date) if zone == b"UTC" => Stamp::Utc(utc(date, 0)),
+        stamp => stamp,
+    })
+}
+
+fn weekday(scan: &mut Scan<'_>) -> Option<()> {
+    let name = scan.rest().first_chunk::<3>()?;
+    if !WEEKDAYS.contains(&name) {
+        return None;
+    }
+    scan.take(name);
+    scan.need(b" ")
+}
+
+/// The stamp that is all of `text`, in the form of RFC 3339 or of ISO 8601.
+pub(super) fn whole(text: &[u8]) -> Option<Stamp> {
+    let mut scan = Scan::new(text);
+    let stamp = iso(&mut scan)?;
+    scan.rest().is_empty().then_some(stamp)
+}
+
+/// Takes `[Www Mon dd hh:mm:ss yyyy]` (`dmesg -T`).
+pub(super) fn bracketed_date(scan: &mut Scan<'_>) -> Option<Stamp> {
+    let mut ahead = *scan;
+    ahead.need(b"[")?;
+    let date = calendar(&mut ahead)?;
+    ahead.need(b"]")?;
+    date.year?;
+    *scan = ahead;
+    Some(Stamp::Local(date))
+}
+
+/// Takes `[secs.usecs]`, printk's stamp: padded to the left, and perhaps with a caller behind it
+/// (`CONFIG_PRINTK_CALLER`: `[   T17]` or `[    C0]`).
+pub(super) fn uptime(scan: &mut Scan<'_>) -> Option<Time> {
+    let mut ahead = *scan;
+    ahead.need(b"[")?;
+    ahead.blanks();
+    let seconds: u32 = ahead.number()?;
+    ahead.need(b".")?;
+    let nanos = ahead.nanos()?;
+    ahead.need(b"]")?;
+    caller(&mut ahead);
+    *scan = ahead;
+    Some(Time::from_secs(seconds.into()).after(Duration::from_nanos(nanos.into())))
+}
+
+fn caller(scan: &mut Scan<'_>) -> Option<()> {
+    let mut ahead = *scan;
+    ahead.take(b" "); // dmesg puts a blank between the two, the console does not
+    ahead.need(b"[")?;
+    ahead.blanks();
+    if !ahead.take(b"T") {
+        ahead.need(b"C")?;
+    }
+    ahead.number::<u32>()?;
+    ahead.need(b"]")?;
+    *scan = ahead;
+    Some(())
+}
+
+/// `[Www ]Mon dd [yyyy ]hh:mm:ss[.frac]`, with a weekday perhaps ` yyyy` behind it.
+fn calendar(scan: &mut Scan<'_>) -> Option<Civil> {
+    let weekday = weekday(scan).is_some();
+    let name = scan.rest().first_chunk::<3>()?;
+    let month = MONTHS.iter().zip(1..).find(|&(&month, _)| month == name)?.1;
+    scan.take(name);
+    scan.need(b" ")?;
+    scan.take(b" "); // RFC 3164 pads the day with a blank, others with a zero or not at all
+    let day = scan.digits(2).or_else(|| scan.digits(1))?;
+    let day = day.try_into().ok()?;
+    scan.need(b" ")?;
+    let mut year = year_before_time(scan);
+    let mut date = time_of_day(scan)?;
+    if weekday && year.is_none() {
+        let mut ahead = *scan;
+        year = ahead.need(b" ").and_then(|()| ahead.digits(4));
+        if year.is_some() {
+            *scan = ahead;
+        }
+    }
+    (date.year, date.month, date.day) = (year, month, day);
+    exists(date).then_some(date)
+}
+
+fn year_before_time(scan: &mut Scan<'_>) -> Option<u16> {
+    let mut ahead = *scan;
+    let year = ahead.digits(4)?;
+    ahead.need(b" ")?;
+    *scan = ahead;
+    Some(year)
+}
+
+/// `yyyy-mm-ddThh:mm:ss[.frac][zone]`, a blank allowed for the `T`.
+fn iso(scan: &mut Scan<'_>) -> Option<Stamp> {
+    let year = scan.digits(4)?;
+    scan.need(b"-")?;
+    let month = scan.digits(2)?;
+    scan.need(b"-")?;
+    let day = scan.digits(2)?;
+    if !scan.take(b"T") && !scan.take(b" ") {
+        scan.need(b"t")?;
+    }
+    let mut date = time_of_day(scan)?;
+    date.year = Some(year);
+    date.month = month.try_into().ok()?;
+    date.day = day.try_into().ok()?;
+    if !exists(date) {
+        return None;
+    }
+    Some(match zone(scan) {
+        Some(offset) => Stamp::Utc(utc(date, offset)),
+        None => Stamp::Local(date),
+    })
+}
+
+/// The time of day, in a date that is still to be filled in.
+fn time_of_day(scan: &mut Scan<'_>) -> Option<Civil> {
+    let hour = scan.digits(2)?;
+    scan.need(b":")?;
+    let minute = scan.digits(2)?;
+    scan.need(b":")?;
+    let second = scan.digits(2)?;
+    if hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let nanos = if scan.take(b".") || scan.take(b",") {
+        scan.nanos()?
+    } else {
+        0
+    };
+    Some(Civil {
+        year: None,
+        month: 0,
+        day: 0,
+        hour: hour.try_into().ok()?,
+        minute: minute.try_into().ok()?,
+        second: second.min(59).try_into().ok()?,
+        nanos,
+    })
+}
+
+/// Takes a zone: its seconds east of Greenwich.
+fn zone(scan: &mut Scan<'_>) -> Option<i64> {
+    if scan.take(b"Z") || scan.take(b"z") {
+        return Some(0);
+    }
+    let mut ahead = *scan;
+    let sign = if ahead.take(b"+") {
+        1
+    } else {
+        ahead.need(b"-")?;
+        -1
+    };
+    let hours = ahead.digits(2)?;
+    ahead.take(b":");
+    let minutes = ahead.digits(2)?;
+    if hours > 23 || minutes > 59 {
+        return None;
+    }
+    *scan = ahead;
+    Some(sign * (i64::from(hours) * 3600 + i64::from(minutes) * 60))
+}
+
+/// Whether the day is in the calendar; 29 February is when the year is unknown.
+fn exists(date: Civil) -> bool {
+    let leap = date
+        .year
+        .is_none_or(|year| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0));
+    let days = match date.month {
+        2 if leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return false,
+    };
+    (1..=days).contains(&date.day)
+}
+
+fn utc(date: Civil, offset: i64) -> Time {
+    let day_seconds =
+        i64::from(date.hour) * 3600 + i64::from(date.minute) * 60 + i64::from(date.second);
+    let seconds = days_since_epoch(date) * 86_400 + day_seconds - offset;
+    Time::from_secs(seconds).after(Duration::from_nanos(date.nanos.into()))
+}
+
+/// Days from 1970-01-01 in the Gregorian calendar. Counted in years that begin in March, so that the
+/// leap day is the last day of its year.
+fn days_since_epoch(date: Civil) -> i64 {
+    let month = i64::from(date.month);
+    let year = i64::from(date.year.unwrap_or(1970)) - i64::from(month <= 2);
+    let months_since_march = (month + 9) % 12;
+    let day_of_year = (153 * months_since_march + 2) / 5 + i64::from(date.day) - 1;
+    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    year * 365 + leap_days + day_of_year - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header_of(text: &str) -> Option<Stamp> {
+        header(&mut Scan::new(text.as_bytes()))
+    }
+
+    fn utc_nanos(text: &str) -> Option<i64> {
+        match header_of(text)? {
+            Stamp::Utc(time) => Some(time.as_nanos()),
+            Stamp::Local(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_zone_makes_it_universal() {
+        assert_eq!(utc_nanos("1970-01-01T00:00:00Z"), Some(0));
+        assert_eq!(
+            utc_nanos("2026-11-20T21:01:10,123456+0100 fw"),
+            Some(1_795_204_870_123_456_000)
+        );
+        assert_eq!(
+            utc_nanos("2025-11-30T00:00:20.570472-07:00 m1"),
+            Some(1_764_486_020_570_472_000)
+        );
+        assert_eq!(
+            utc_nanos("2000-02-29T23:59:60Z"),
+            Some(951_868_799_000_000_000)
+        );
+        assert_eq!(utc_nanos("1969-12-31T23:59:59.5Z"), Some(-500_000_000));
+    }
+
+    #[test]
+    fn a_zone_by_name_is_only_known_when_it_is_utc() {
+        assert_eq!(
+            utc_nanos("Thu 1970-01-01 00:00:01 UTC fw"),
+            Some(1_000_000_000)
+        );
+        assert!(matches!(
+            header_of("Fri 2026-11-20 21:01:10 CET fw"),
+            Some(Stamp::Local(_))
+        ));
+    }
+
+    #[test]
+    fn without_a_zone_it_stays_local() {
+        let civil = Civil {
+            year: Some(2007),
+            month: 1,
+            day: 9,
+            hour: 23,
+            minute: 41,
+            second: 9,
+            nanos: 222_382_500,
+        };
+        assert_eq!(
+            header_of("2007-01-09 23:41:09.222382500 <4>"),
+            Some(Stamp::Local(civil))
+        );
+        let yearless = Civil {
+            year: None,
+            nanos: 0,
+            ..civil
+        };
+        for text in ["Jan  9 23:41:09 fw", "Jan 9 23:41:09 fw", "Jan 09 23:41:09"] {
+            assert_eq!(header_of(text), Some(Stamp::Local(yearless)), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_year_may_stand_before_or_behind_the_time() {
+        for text in [
+            "Mon Dec 25 13:31:15 2017 kern.warn",
+            "Dec 25 2017 13:31:15 fw",
+        ] {
+            let Some(Stamp::Local(civil)) = header_of(text) else {
+                panic!("{text}");
+            };
+            assert_eq!(civil.year, Some(2017));
+        }
+        let Some(Stamp::Local(civil)) = header_of("Dec 25 13:31:15 2017 is the host") else {
+            panic!();
+        };
+        assert_eq!(civil.year, None);
+    }
+
+    #[test]
+    fn a_date_that_does_not_exist_is_no_stamp() {
+        for text in [
+            "Feb 30 00:00:00 fw",
+            "2025-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-00-01T00:00:00Z",
+            "Jun  0 00:00:00",
+            "Jun  1 24:00:00",
+            "Jun  1 00:60:00",
+            "Jun  1 00:00:61",
+            "Jun  1 00:00:00x",
+            "2026-01-01T00:00:00+24:00 fw",
+        ] {
+            assert_eq!(header_of(text), None, "{text}");
+        }
+        assert!(header_of("Feb 29 00:00:00 fw").is_some());
+    }
+
+    #[test]
+    fn printks_stamp_may_be_padded_and_name_its_caller() {
+        let read = |text: &'static str| {
+            let mut scan = Scan::new(text.as_bytes());
+            uptime(&mut scan).map(|time| (time.as_nanos(), scan.rest()))
+        };
+        assert_eq!(read("[    1.234567] x"), Some((1_234_567_000, &b" x"[..])));
+        assert_eq!(
+            read("[    1.234567][   T17]x"),
+            Some((1_234_567_000, &b"x"[..]))
+        );
+        assert_eq!(
+            read("[1.000000] [ C0] x"),
+            Some((1_000_000_000, &b" x"[..]))
+        );
+        assert_eq!(
+            read("[1.000000] [UFW BLOCK] x"),
+            Some((1_000_000_000, &b" [UFW BLOCK] x"[..]))
+        );
+        for no in ["[netfilter] ", "[1] ", "[1.] ", "[.5] ", "[1.5", "( 1.5)"] {
+            assert_eq!(read(no), None, "{no}");
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The fields of a packet line, taken in order.
+//!
+//! Each method takes a whole field with the one blank behind it, or says why it cannot. The surprise: the
+//! kernel cuts a line that is too long without a word, so an end of text is never the end of a number
+//! that matters; only [`Fields::last`] fields may end a line.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::super::reason::Reason;
+use super::super::scan::Scan;
+
+/// What has not been taken of a line.
+#[derive(Clone, Copy)]
+pub(super) struct Fields<'a> {
+    scan: Scan<'a>,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) const fn new(text: &'a [u8]) -> Self {
+        Self {
+            scan: Scan::new(text),
+        }
+    }
+
+    /// Takes `literal` if it stands next.
+    #[inline]
+    pub(super) fn take(&mut self, literal: &[u8]) -> bool {
+        self.scan.take(literal)
+    }
+
+    /// Takes `literal`, which must stand next.
+    #[inline]
+    pub(super) fn want(&mut self, literal: &[u8]) -> Result<(), Reason> {
+        if self.scan.take(literal) {
+            return Ok(());
+        }
+        Err(self.blame())
+    }
+
+    /// `KEY=value `, if it stands next.
+    #[inline]
+    pub(super) fn field<T>(
+        &mut self,
+        key: &[u8],
+        value: impl FnOnce(&mut Self) -> Result<T, Reason>,
+    ) -> Result<Option<T>, Reason> {
+        if !self.scan.take(key) {
+            return Ok(None);
+        }
+        let value = value(self)?;
+        self.want(b" ")?;
+        Ok(Some(value))
+    }
+
+    /// `KEY=value `, which must stand next.
+    #[inline]
+    pub(super) fn must<T>(
+        &mut self,
+        key: &[u8],
+        value: impl FnOnce(&mut Self) -> Result<T, Reason>,
+    ) -> Result<T, Reason> {
+        match self.field(key, value)? {
+            Some(value) => Ok(value),
+            None => Err(self.blame()),
+        }
+    }
+
+    /// `KEY=value`, if it stands next; the line may end with it.
+    #[inline]
+    pub(super) fn last<T>(
+        &mut self,
+        key: &[u8],
+        value: impl FnOnce(&mut Self) -> Result<T, Reason>,
+    ) -> Result<Option<T>, Reason> {
+        if !self.scan.take(key) {
+            return Ok(None);
+        }
+        let value = value(self)?;
+        self.close()?;
+        Ok(Some(value))
+    }
+
+    /// The end of a field that may end the line.
+    #[inline]
+    pub(super) fn close(&mut self) -> Result<(), Reason> {
+        if self.scan.take(b" ") || self.at_end() {
+            return Ok(());
+        }
+        Err(Reason::Grammar)
+    }
+
+    /// Whether nothing is left but what may stand behind the last field.
+    pub(super) fn at_end(&self) -> bool {
+        let white = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
+        self.scan.rest().iter().all(white)
+    }
+
+    /// Why what stands next is wrong: a word without an end was cut, any other is foreign.
+    pub(super) fn blame(&self) -> Reason {
+        match memchr::memchr(b' ', self.scan.rest()) {
+            Some(_) => Reason::Grammar,
+            None => Reason::Truncated,
+        }
+    }
+
+    /// A decimal number, canonical and within `T`.
+    #[inline]
+    pub(super) fn number<T: TryFrom<u64>>(&mut self) -> Result<T, Reason> {
+        self.scan.number().ok_or_else(|| self.blame())
+    }
+
+    /// A decimal number that is at most `limit`.
+    pub(super) fn number_to(&mut self, limit: u32) -> Result<u32, Reason> {
+        let number = self.number()?;
+        if number > limit {
+            return Err(Reason::Grammar);
+        }
+        Ok(number)
+    }
+
+    /// `least` to `most` hexadecimal digits.
+    pub(super) fn hex(&mut self, least: usize, most: usize) -> Result<(), Reason> {
+        let digits = self.scan.run(|byte| byte.is_ascii_hexdigit());
+        if (least..=most).contains(&digits.len()) {
+            return Ok(());
+        }
+        Err(self.blame())
+    }
+
+    /// Hexadecimal digits behind a `0x` that userspace writers leave out.
+    pub(super) fn loose_hex(&mut self, least: usize, most: usize) -> Result<(), Reason> {
+        self.take(b"0x");
+        self.hex(least, most)
+    }
+
+    /// The next word, without the blank or the end of text behind it.
+    pub(super) fn word(&mut self) -> &'a [u8] {
+        self.scan.run(|byte| !matches!(byte, b' ' | b'\t' | b'\r'))
+    }
+
+    /// An interface name, perhaps empty. At most 15 bytes: `IFNAMSIZ` less its NUL.
+    #[inline]
+    pub(super) fn interface(&mut self) -> Result<&'a [u8], Reason> {
+        let name = self.scan.run(|byte| byte != b' ');
+        let legal = |byte: &u8| !byte.is_ascii_control() && *byte != b'/';
+        if name.len() > 15 || !name.iter().all(legal) {
+            return Err(Reason::Grammar);
+        }
+        Ok(name)
+    }
+
+    /// Bytes of a link header, any number. Some devices print `X` for those that they hide.
+    #[inline]
+    pub(super) fn link_bytes(&mut self) -> &'a [u8] {
+        self.scan
+            .run(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'X' | b'x'))
+    }
+
+    /// An address of either family, as written.
+    #[inline]
+    pub(super) fn address(&mut self) -> Result<IpAddr, Reason> {
+        let mut ahead = *self;
+        if let Ok(address) = ahead.ipv4() {
+            *self = ahead;
+            return Ok(address.into());
+        }
+        let text = ahead
+            .scan
+            .run(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'));
+        let address: Option<Ipv6Addr> = std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| text.parse().ok());
+        let address = address.ok_or_else(|| self.blame())?;
+        *self = ahead;
+        Ok(address.into())
+    }
+
+    /// An IPv4 address.
+    #[inline]
+    pub(super) fn ipv4(&mut self) -> Result<Ipv4Addr, Reason> {
+        let a = self.number()?;
+        self.want(b".")?;
+        let b = self.number()?;
+        self.want(b".")?;
+        let c = self.number()?;
+        self.want(b".")?;
+        let d = self.number()?;
+        Ok(Ipv4Addr::new(a, b, c, d))
+    }
+
+    /// `[ … ]`, if a bracket stands next: brackets within are counted, nothing within is read.
+    pub(super) fn quoted(&mut self) -> Result<bool, Reason> {
+        if !self.scan.rest().starts_with(b"[") {
+            return Ok(false);
+        }
+        let mut depth = 0_u32;
+        let mut closed = false;
+        let mut rest = self.scan.rest();
+        while let Some((&byte, after)) = rest.split_first() {
+            match byte {
+                b'[' => depth = depth.saturating_add(1),
+                b']' => depth = depth.saturating_sub(1),
+                _ if byte.is_ascii_control() => return Err(Reason::Grammar),
+                _ => {}
+            }
+            rest = after;
+            if depth == 0 {
+                closed = true;
+                break;
+            }
+        }
+        if !closed {
+            return Err(Reason::Truncated);
+        }
+        self.scan = Scan::new(rest);
+        self.close()?;
+        Ok(true)
+    }
+}
