@@ -4,3 +4,4 @@ pub mod config;
 pub mod dialect;
 pub mod engine;
 pub mod source_spec;
+pub mod source;

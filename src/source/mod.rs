@@ -1,0 +1,185 @@
+//! Where lines come from, and what every source hands over.
+//!
+//! In: what a sink needs to be called with. Out: [`Report`]s, in the order in which they happened:
+//! whole lines, counts of what was no whole line, and changes of health. A source knows nothing of
+//! packets or knocks and never blocks on anything but its input and its sink. It waits in a full
+//! sink rather than drop a line, so whoever stops a source first lets go of the receiving end.
+
+pub mod assembler;
+pub mod file;
+mod stream;
+pub mod tail;
+mod watch;
+
+use std::fmt;
+use std::thread::JoinHandle;
+
+use rustix::io::Errno;
+
+use crate::engine::reason::Reason;
+
+/// Many whole lines of one source at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Which source, as it was numbered when it was spawned.
+    pub source: u16,
+    /// The lines, each ended by `\n`.
+    pub bytes: Vec<u8>,
+    /// The number of the first one, counted from 1 since the start; dropped lines count.
+    pub first_line: u64,
+}
+
+/// What a source has to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// Lines arrived.
+    Lines(Batch),
+    /// Something was not a whole line.
+    Rejected {
+        /// Which source.
+        source: u16,
+        /// What it was instead.
+        reason: Reason,
+        /// How many of them.
+        count: u64,
+    },
+    /// The source's health is now this; said once at the start and at each change.
+    Health {
+        /// Which source.
+        source: u16,
+        /// How it is.
+        health: Health,
+    },
+}
+
+/// Whether a source does its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It hands over lines as they are written.
+    Following,
+    /// It does not, or later than it should; it goes on trying.
+    Degraded(Trouble),
+}
+
+/// What keeps a source from its work. `Display` is the sentence for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nothing has the file's name.
+    Missing,
+    /// Something else has the file's name.
+    NotRegular(FileKind),
+    /// The file or a directory on the way may not be read.
+    Denied,
+    /// Opening or reading fails.
+    Unreadable(Errno),
+    /// No further inotify instance may be made, so the file is polled.
+    Instances,
+    /// No further inotify watch may be made, so the file is polled.
+    Watches,
+    /// inotify does not work here, so the file is polled.
+    Unwatchable,
+    /// Another host may write the file without this kernel noticing, so it is polled.
+    Remote(&'static str),
+}
+
+/// What a path leads to when it is not a regular file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A directory.
+    Directory,
+    /// A named pipe.
+    Fifo,
+    /// A UNIX socket.
+    Socket,
+    /// A character or block device.
+    Device,
+}
+
+/// How often a file is looked at when the kernel does not tell of changes.
+pub(crate) const POLL: std::time::Duration = std::time::Duration::from_millis(250);
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let poll = POLL.as_millis();
+        match self {
+            Self::Missing => {
+                f.write_str("no such file; it is read from its first line when it appears")
+            }
+            Self::NotRegular(kind) => write!(f, "{kind} is there instead of a regular file"),
+            Self::Denied => f.write_str(
+                "permission denied; the daemon must be able to read the file and search its directories",
+            ),
+            Self::Unreadable(errno) => write!(f, "cannot be read: {errno}"),
+            Self::Instances => write!(
+                f,
+                "polled every {poll} ms: no inotify instance is left; raise the sysctl fs.inotify.max_user_instances"
+            ),
+            Self::Watches => write!(
+                f,
+                "polled every {poll} ms: no inotify watch is left; raise the sysctl fs.inotify.max_user_watches"
+            ),
+            Self::Unwatchable => write!(f, "polled every {poll} ms: inotify does not work here"),
+            Self::Remote(kind) => write!(
+                f,
+                "polled every {poll} ms: it is on {kind}, where another host may write it"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for FileKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Directory => "a directory",
+            Self::Fifo => "a FIFO",
+            Self::Socket => "a socket",
+            Self::Device => "a device",
+        })
+    }
+}
+
+impl From<Errno> for Trouble {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::NOENT | Errno::NOTDIR => Self::Missing,
+            Errno::ACCESS | Errno::PERM => Self::Denied,
+            other => Self::Unreadable(other),
+        }
+    }
+}
+
+/// Nobody listens any more: the source ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed;
+
+/// A running source. Dropping it asks the thread to end; [`stop`](Self::stop) also waits for it.
+pub struct Handle {
+    ask: Box<dyn Fn() + Send + Sync>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Handle {
+    /// Takes charge of `thread`, which ends soon after `ask` was called.
+    pub fn new(thread: JoinHandle<()>, ask: impl Fn() + Send + Sync + 'static) -> Self {
+        Self {
+            ask: Box::new(ask),
+            thread: Some(thread),
+        }
+    }
+
+    /// Ends the source and waits until it has ended. Let go of the receiving end first: a source
+    /// that waits in its sink ends when the sink does.
+    pub fn stop(mut self) {
+        (self.ask)();
+        if let Some(thread) = self.thread.take() {
+            // A panic of that thread has been reported by its own hook; there is nothing to add.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        (self.ask)();
+    }
+}

@@ -1,0 +1,280 @@
+//! One open log file, read through its descriptor.
+//!
+//! In: the descriptor. Out: its lines, from a position on. It knows how far it has read and which
+//! bytes stood just before: the marker. Each read begins with the marker's bytes, so one call finds
+//! what is new *and* that the file was truncated, even if it has grown beyond the position since.
+//! The marker holds more than one log line, because the ends of two SYN lines are alike. It never
+//! looks at a path: see [`tail`](super::tail).
+#![expect(clippy::disallowed_types, reason = "the followed file is read here")]
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::time::Duration;
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
+use super::assembler::{Assembler, Yield};
+use super::tail::Pace;
+
+/// How many bytes before the position are compared at each read.
+const MARKER: usize = 512;
+/// How many bytes one stream may read before others have their turn.
+const TURN: usize = 1 << 20;
+
+/// What a read goes into; one for all streams of a source.
+pub(super) struct Buffer(Box<[u8]>);
+
+impl Buffer {
+    pub(super) fn new() -> Self {
+        Self(vec![0; MARKER + (64 << 10)].into())
+    }
+}
+
+/// Which file it is. Two looks that give the same are at the same file only while a descriptor of
+/// it is open: a file system hands the number of a deleted file to the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
+    }
+}
+
+/// Where in a newly opened file to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// At its first byte.
+    Start,
+    /// At the first line that begins at this position or after it.
+    At(u64),
+}
+
+/// The number of an I/O error; each one met here has one.
+pub(super) fn errno(error: &io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+/// An open log file and how far it is read.
+pub(super) struct Stream {
+    file: File,
+    id: FileId,
+    position: u64,
+    marker: Vec<u8>,
+    lines: Assembler,
+    active: Duration,
+}
+
+impl Stream {
+    /// Takes over `file`, to be read from `begin` on.
+    pub(super) fn new(file: File, id: FileId, begin: Begin, now: Duration) -> io::Result<Self> {
+        let mut stream = Self {
+            file,
+            id,
+            position: 0,
+            marker: Vec::new(),
+            lines: Assembler::default(),
+            active: now,
+        };
+        if let Begin::At(position) = begin {
+            stream.skip_to(position)?;
+        }
+        Ok(stream)
+    }
+
+    pub(super) fn id(&self) -> FileId {
+        self.id
+    }
+
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Whether a whole line has come from it.
+    pub(super) fn has_lines(&self) -> bool {
+        self.lines.lines() > 0
+    }
+
+    /// Whether it has given nothing for as long as `span`.
+    pub(super) fn is_quiet(&self, now: Duration, span: Duration) -> bool {
+        now.saturating_sub(self.active) >= span
+    }
+
+    /// Counts its quiet time from `now` on.
+    pub(super) fn touch(&mut self, now: Duration) {
+        self.active = now;
+    }
+
+    /// Goes on with another descriptor of the same file.
+    pub(super) fn replace(&mut self, file: File) {
+        self.file = file;
+    }
+
+    /// Gives up a begun line.
+    pub(super) fn discard(&mut self, out: &mut impl FnMut(Yield<'_>)) {
+        self.lines.discard(out);
+    }
+
+    /// Reads what is new, at most a turn's worth.
+    pub(super) fn read(
+        &mut self,
+        now: Duration,
+        buffer: &mut Buffer,
+        out: &mut impl FnMut(Yield<'_>),
+    ) -> io::Result<Pace> {
+        let mut left = TURN;
+        while left > 0 {
+            let known = self.marker.len();
+            let start = self.position - known as u64;
+            let read = fill(&mut buffer.0, known, |space, done| {
+                self.file.read_at(space, start + done)
+            })?;
+            match read.split_at_checked(known) {
+                Some((marker, [])) if marker == self.marker => return Ok(Pace::CaughtUp),
+                Some((marker, new)) if marker == self.marker => {
+                    left = left.saturating_sub(new.len());
+                    self.active = now;
+                    self.take(new, out)?;
+                }
+                _ => {
+                    left = left.saturating_sub(MARKER);
+                    self.start_over(out);
+                }
+            }
+        }
+        Ok(Pace::More)
+    }
+
+    fn take(&mut self, new: &[u8], out: &mut impl FnMut(Yield<'_>)) -> io::Result<()> {
+        self.lines.push(new, out);
+        self.remember(new);
+        if new.iter().all(|&byte| byte == 0) {
+            self.skip_hole(out)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the position and the marker behind `bytes`.
+    fn remember(&mut self, bytes: &[u8]) {
+        let last = bytes
+            .get(bytes.len().saturating_sub(MARKER)..)
+            .unwrap_or_default();
+        let excess = (self.marker.len() + last.len()).saturating_sub(MARKER);
+        self.marker.drain(..excess);
+        self.marker.extend_from_slice(last);
+        self.position = self.position.saturating_add(bytes.len() as u64);
+    }
+
+    /// The file was truncated: what it holds now is new.
+    fn start_over(&mut self, out: &mut impl FnMut(Yield<'_>)) {
+        self.lines.discard(out);
+        self.marker.clear();
+        self.position = 0;
+    }
+
+    /// Jumps over a hole at the position, as a writer leaves it that does not append and goes on
+    /// behind a truncation. A file system that cannot tell lets it be read as NULs.
+    fn skip_hole(&mut self, out: &mut impl FnMut(Yield<'_>)) -> io::Result<()> {
+        const NULS: [u8; MARKER] = [0; MARKER];
+        // The size first: what is written after this look is found as data by the seek.
+        let size = self.file.metadata()?.len();
+        let data = match rustix::fs::seek(&self.file, SeekFrom::Data(self.position)) {
+            Ok(data) => data,
+            Err(Errno::NXIO) => size,
+            Err(_) => return Ok(()),
+        };
+        let hole = data.saturating_sub(self.position);
+        if hole > 0 {
+            self.lines.push_hole(hole, out);
+            let length = usize::try_from(hole).ok();
+            let nuls = length.and_then(|length| NULS.get(..length));
+            self.remember(nuls.unwrap_or(&NULS));
+            self.position = data;
+        }
+        Ok(())
+    }
+
+    /// Begins at `position` instead of 0, or at the next line if one has begun there.
+    fn skip_to(&mut self, position: u64) -> io::Result<()> {
+        let known = MARKER.min(usize::try_from(position).unwrap_or(MARKER));
+        let start = position - known as u64;
+        let mut marker = vec![0; known];
+        let read = fill(&mut marker, known, |space, done| {
+            self.file.read_at(space, start + done)
+        })?;
+        // Shorter than a moment ago: truncated since, so everything in it is new.
+        if read.len() < known {
+            return Ok(());
+        }
+        if marker.last().is_some_and(|&byte| byte != b'\n') {
+            self.lines = Assembler::within_a_line();
+        }
+        self.marker = marker;
+        self.position = position;
+        Ok(())
+    }
+}
+
+/// Reads until more than `enough` bytes are there, the space is full or the file ends. Neither a
+/// signal nor a short read looks like the end. `read` gets the space and how much was read before.
+fn fill(
+    space: &mut [u8],
+    enough: usize,
+    mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
+) -> io::Result<&[u8]> {
+    let mut done = 0;
+    while done <= enough
+        && let Some(free) = space.get_mut(done..)
+        && !free.is_empty()
+    {
+        match read(free, done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(space.get(..done).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_reads_and_signals_are_not_the_end_of_the_file() {
+        let file = b"0123456789";
+        let mut signals = 0;
+        let mut space = [0; 8];
+        let read = fill(&mut space, 5, |space, done| {
+            signals += 1;
+            if signals % 2 == 1 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            space[0] = file[usize::try_from(done).unwrap()];
+            Ok(1)
+        });
+        assert_eq!(read.unwrap(), b"012345");
+    }
+
+    #[test]
+    fn a_read_stops_at_the_end_of_the_file_and_of_the_space() {
+        let mut space = [1; 4];
+        assert_eq!(fill(&mut space, 9, |_, _| Ok(0)).unwrap(), b"");
+        assert_eq!(fill(&mut space, 9, |_, _| Ok(2)).unwrap(), [1; 4]);
+    }
+
+    #[test]
+    fn an_error_of_the_device_is_passed_on() {
+        let error = fill(&mut [0; 4], 1, |_, _| Err(Errno::IO.into())).unwrap_err();
+        assert_eq!(errno(&error), Errno::IO);
+    }
+}

@@ -1,0 +1,292 @@
+//! One path, followed through everything that log rotation does to it.
+//!
+//! In: the path and, at each [`poll`](Tail::poll), the time. Out: every whole line once, and the
+//! trouble that keeps it from more. The open descriptor is the truth; the path only tells that
+//! there is a *next* file. A file that lost its name is read on beside its successor, because its
+//! writer goes on there until it is told of the rotation. An open descriptor also keeps the file's
+//! inode number from being given to another file, so the number proves what it could not otherwise.
+//! It has no thread and no clock, and works for a bounded time at each call.
+#![expect(clippy::disallowed_types, reason = "the followed file is opened here")]
+
+use std::fs::{File, FileType, Metadata};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::assembler::Yield;
+use super::stream::{self, Begin, Buffer, FileId, Stream};
+use super::{FileKind, Trouble};
+
+/// How many renamed or deleted files are read on at the same time; the oldest goes first.
+const MAX_RETIRED: usize = 8;
+/// How often a file whose descriptor fails is opened again.
+const REOPEN_WAIT: Duration = Duration::from_secs(1);
+
+/// How to follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How long a renamed or deleted file must be quiet before it is let go. It is never let go
+    /// before a line has arrived in its successor.
+    pub rotate_wait: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            rotate_wait: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Whether a poll has read everything there was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[must_use]
+pub enum Pace {
+    /// Yes.
+    CaughtUp,
+    /// No: poll again at once.
+    More,
+}
+
+/// A followed path.
+pub struct Tail {
+    path: PathBuf,
+    options: Options,
+    buffer: Buffer,
+    /// The file that has the path's name.
+    current: Option<Stream>,
+    /// Those that had it, oldest first.
+    retired: Vec<Stream>,
+    /// The file found by the first look, and its size then: what it held is not read.
+    origin: Origin,
+    trouble: Option<Trouble>,
+    reopen_at: Duration,
+}
+
+/// What the first look found.
+enum Origin {
+    /// There was no look yet.
+    Unknown,
+    /// This file with this size; it could not be opened yet.
+    Found(FileId, u64),
+    /// Nothing that still matters: whatever appears is new.
+    Settled,
+}
+
+impl Tail {
+    /// Prepares to follow `path`; the first poll is the first look at it.
+    pub fn new(path: PathBuf, options: Options) -> Self {
+        Self {
+            path,
+            options,
+            buffer: Buffer::new(),
+            current: None,
+            retired: Vec::new(),
+            origin: Origin::Unknown,
+            trouble: None,
+            reopen_at: Duration::ZERO,
+        }
+    }
+
+    /// Hands over what was written since the last poll, in the order of the files and within each
+    /// in its own. `now` counts from any fixed point.
+    pub fn poll(&mut self, now: Duration, out: &mut impl FnMut(Yield<'_>)) -> Pace {
+        let size = self.look(now, out);
+        let mut pace = Pace::CaughtUp;
+        for stream in &mut self.retired {
+            // One that cannot be read any more has no path to be opened again by. It stays until
+            // it has been quiet for long enough, like any other.
+            pace = pace.max(
+                stream
+                    .read(now, &mut self.buffer, out)
+                    .unwrap_or(Pace::CaughtUp),
+            );
+        }
+        pace = pace.max(self.read_current(now, size, out));
+        self.let_go(now, out);
+        pace
+    }
+
+    /// What keeps the path from being followed.
+    pub fn trouble(&self) -> Option<&Trouble> {
+        self.trouble.as_ref()
+    }
+
+    /// Whether a file that lost its name may still get lines; its events may be in a directory
+    /// that nobody watches.
+    pub fn is_draining(&self, now: Duration) -> bool {
+        let wait = self.options.rotate_wait;
+        self.retired.iter().any(|old| !old.is_quiet(now, wait))
+    }
+
+    /// How many descriptors are open.
+    pub fn open_files(&self) -> usize {
+        self.retired.len() + usize::from(self.current.is_some())
+    }
+
+    /// Finds out which file has the name now; returns its size.
+    fn look(&mut self, now: Duration, out: &mut impl FnMut(Yield<'_>)) -> Option<u64> {
+        let found = match std::fs::metadata(&self.path) {
+            Ok(found) => found,
+            Err(error) => {
+                self.look_failed(stream::errno(&error), now, out);
+                return None;
+            }
+        };
+        self.settle_origin(&found);
+        if self.current.as_ref().map(Stream::id) == Some(FileId::of(&found)) {
+            self.trouble = None;
+            return Some(found.len());
+        }
+        self.retire(now, out);
+        self.trouble = self.take_up(&found, now).err();
+        None
+    }
+
+    fn look_failed(&mut self, errno: Errno, now: Duration, out: &mut impl FnMut(Yield<'_>)) {
+        let trouble = Trouble::from(errno);
+        if trouble == Trouble::Missing {
+            self.origin = Origin::Settled;
+            self.retire(now, out);
+        }
+        // Between the rename and the create of a rotation nothing is wrong.
+        self.trouble = (trouble != Trouble::Missing || !self.is_draining(now)).then_some(trouble);
+    }
+
+    /// Notes what the first look found, and forgets it when something else stands there.
+    fn settle_origin(&mut self, found: &Metadata) {
+        let (id, size) = (FileId::of(found), found.len());
+        self.origin = match self.origin {
+            Origin::Unknown if found.is_file() => Origin::Found(id, size),
+            Origin::Found(first, begin) if first == id && begin <= size => return,
+            _ => Origin::Settled,
+        };
+    }
+
+    /// Follows the file that was `found` at the path.
+    fn take_up(&mut self, found: &Metadata, now: Duration) -> Result<(), Trouble> {
+        let file = open_regular(found.file_type(), &self.path)?;
+        let opened = file.metadata().map_err(|error| stream::errno(&error))?;
+        let id = FileId::of(&opened);
+        if let Some(known) = self.retired.iter().position(|old| old.id() == id) {
+            // Renamed back: what was read of it is not new.
+            self.current = Some(self.retired.remove(known));
+            return Ok(());
+        }
+        let begin = match self.origin {
+            Origin::Found(first, size) if first == id => Begin::At(size),
+            _ => Begin::Start,
+        };
+        let stream = Stream::new(file, id, begin, now).map_err(|error| stream::errno(&error))?;
+        self.origin = Origin::Settled;
+        self.current = Some(stream);
+        Ok(())
+    }
+
+    /// The current file has lost its name; it is read on.
+    fn retire(&mut self, now: Duration, out: &mut impl FnMut(Yield<'_>)) {
+        let Some(mut old) = self.current.take() else {
+            return;
+        };
+        old.touch(now);
+        self.retired.push(old);
+        if self.retired.len() > MAX_RETIRED {
+            self.retired.remove(0).discard(out);
+        }
+    }
+
+    fn read_current(
+        &mut self,
+        now: Duration,
+        size: Option<u64>,
+        out: &mut impl FnMut(Yield<'_>),
+    ) -> Pace {
+        let Some(current) = &mut self.current else {
+            return Pace::CaughtUp;
+        };
+        match current.read(now, &mut self.buffer, out) {
+            Ok(Pace::CaughtUp) if size.is_some_and(|size| size > current.position()) => {
+                // The path has more than the descriptor: overlayfs has copied the file up.
+                self.reopen(now)
+            }
+            Ok(pace) => pace,
+            Err(error) => {
+                self.trouble = Some(stream::errno(&error).into());
+                self.reopen(now)
+            }
+        }
+    }
+
+    /// Opens the current file anew and goes on where it was. Not more often than once a second: it
+    /// may not help.
+    fn reopen(&mut self, now: Duration) -> Pace {
+        let Some(current) = &mut self.current else {
+            return Pace::CaughtUp;
+        };
+        if now < self.reopen_at {
+            return Pace::CaughtUp;
+        }
+        self.reopen_at = now.saturating_add(REOPEN_WAIT);
+        // Looked at before it is opened, as ever; another file is the next look's business.
+        let again = std::fs::metadata(&self.path)
+            .ok()
+            .filter(|found| FileId::of(found) == current.id())
+            .and_then(|found| open_regular(found.file_type(), &self.path).ok())
+            .filter(|file| {
+                file.metadata()
+                    .is_ok_and(|it| FileId::of(&it) == current.id())
+            });
+        match again {
+            Some(file) => {
+                current.replace(file);
+                Pace::More
+            }
+            None => Pace::CaughtUp,
+        }
+    }
+
+    /// Closes those that have been quiet for long enough while a successor got a line.
+    fn let_go(&mut self, now: Duration, out: &mut impl FnMut(Yield<'_>)) {
+        let mut succeeded = self.current.as_ref().is_some_and(Stream::has_lines);
+        for at in (0..self.retired.len()).rev() {
+            let Some(old) = self.retired.get_mut(at) else {
+                continue;
+            };
+            let done = succeeded && old.is_quiet(now, self.options.rotate_wait);
+            succeeded |= old.has_lines();
+            if done {
+                old.discard(out);
+                self.retired.remove(at);
+            }
+        }
+    }
+}
+
+/// Opens a regular file. Anything else is not even opened, for opening a device can do things; and
+/// never waits, for the path may have become a FIFO since it was looked at.
+fn open_regular(kind: FileType, path: &Path) -> Result<File, Trouble> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    refuse(kind)?;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let opened = file.metadata().map_err(|error| stream::errno(&error))?;
+    refuse(opened.file_type())?;
+    Ok(file)
+}
+
+fn refuse(kind: FileType) -> Result<(), Trouble> {
+    if kind.is_file() {
+        return Ok(());
+    }
+    Err(Trouble::NotRegular(if kind.is_dir() {
+        FileKind::Directory
+    } else if kind.is_fifo() {
+        FileKind::Fifo
+    } else if kind.is_socket() {
+        FileKind::Socket
+    } else {
+        FileKind::Device
+    }))
+}
