@@ -5,3 +5,24 @@
 mod engine; // properties of the detection, on random knocks
 #[path = "integration/samples.rs"]
 mod samples; // every line of fixtures/samples gets the reading it must get
+//! Everything that is tested through the library's doors, in one binary.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests touch real files and processes, and fail by panicking"
+)]
+
+#[path = "integration/follow.rs"]
+mod follow; // one file through rotation, step by step
+#[path = "integration/follow_live.rs"]
+mod follow_live; // the same with the real thread and inotify
+#[path = "integration/follow_model.rs"]
+mod follow_model; // random histories of a file against a model
+#[path = "integration/logrotate.rs"]
+mod logrotate; // the real logrotate
+#[path = "integration/need.rs"]
+mod need; // what a test needs from its surroundings

@@ -1,0 +1,292 @@
+//! The follower as the daemon runs it: its own thread, real inotify, real time. Each test waits for
+//! what it expects, up to a limit that is far beyond what it takes.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use logknock::engine::reason::Reason;
+use logknock::source::file::{self, Options};
+use logknock::source::{Closed, Handle, Health, Report, Trouble};
+use tempfile::TempDir;
+
+/// How long anything may take at most.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A running follower and all it has reported so far.
+pub(crate) struct Follower {
+    reports: Receiver<Report>,
+    handle: Handle,
+    health: Option<Health>,
+    text: String,
+    lines: u64,
+    rejected: Vec<Reason>,
+}
+
+impl Follower {
+    /// Follows `path`; returns when its first look is done.
+    pub(crate) fn start(path: &Path) -> Self {
+        Self::with_inbox(path, 100_000)
+    }
+
+    /// The same; the follower waits when so many reports are not taken.
+    fn with_inbox(path: &Path, size: usize) -> Self {
+        let (inbox, reports) = mpsc::sync_channel(size);
+        let sink = move |report| inbox.send(report).map_err(|_| Closed);
+        let handle = file::spawn(3, path.into(), Options::default(), sink).unwrap();
+        let mut follower = Self {
+            reports,
+            handle,
+            health: None,
+            text: String::new(),
+            lines: 0,
+            rejected: Vec::new(),
+        };
+        follower.wait("health", |it| it.health.is_some());
+        follower
+    }
+
+    /// Takes reports until `is_done`.
+    pub(crate) fn wait(&mut self, what: &str, is_done: impl Fn(&Self) -> bool) {
+        let limit = Instant::now() + LIMIT;
+        while !is_done(self) {
+            let left = limit.saturating_duration_since(Instant::now());
+            let report = self.reports.recv_timeout(left);
+            let Ok(report) = report else {
+                panic!("no {what}; health {:?}, got {:?}", self.health, self.text);
+            };
+            self.take(report);
+        }
+    }
+
+    /// Waits for exactly these lines, since the last call.
+    fn expect(&mut self, text: &str) {
+        self.wait(text, |it| it.text.len() >= text.len());
+        assert_eq!(std::mem::take(&mut self.text), text);
+    }
+
+    /// Everything that came since the last call.
+    pub(crate) fn take_text(&mut self) -> String {
+        std::mem::take(&mut self.text)
+    }
+
+    /// Whether the last line so far is this one.
+    pub(crate) fn ends_with(&self, line: &str) -> bool {
+        self.text.ends_with(line)
+    }
+
+    fn take(&mut self, report: Report) {
+        match report {
+            Report::Lines(batch) => {
+                assert_eq!(batch.source, 3);
+                assert_eq!(batch.bytes.last(), Some(&b'\n'));
+                assert_eq!(
+                    batch.first_line,
+                    self.lines + self.rejected.len() as u64 + 1
+                );
+                let text = String::from_utf8(batch.bytes).unwrap();
+                self.lines += text.lines().count() as u64;
+                self.text += &text;
+            }
+            Report::Rejected { reason, count, .. } => {
+                self.rejected.extend((0..count).map(|_| reason));
+            }
+            Report::Health { health, .. } => self.health = Some(health),
+        }
+    }
+
+    fn is_following(&self) -> bool {
+        self.health == Some(Health::Following)
+    }
+
+    /// Ends it as the daemon does.
+    pub(crate) fn stop(self) {
+        drop(self.reports);
+        self.handle.stop();
+    }
+}
+
+fn log() -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("kern.log");
+    (dir, path)
+}
+
+fn append(path: &Path) -> File {
+    File::options()
+        .create(true)
+        .append(true)
+        .open(path)
+        .unwrap()
+}
+
+fn write(mut file: &File, text: &str) {
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+#[test]
+fn a_written_line_arrives() {
+    let (_dir, path) = log();
+    let writer = append(&path);
+    write(&writer, "before\n");
+    let mut follower = Follower::start(&path);
+    assert!(follower.is_following());
+    write(&writer, "one\n");
+    follower.expect("one\n");
+    write(&writer, "two\nthree\n");
+    follower.expect("two\nthree\n");
+    follower.stop();
+}
+
+#[test]
+fn a_line_arrives_long_before_the_next_tick() {
+    let (_dir, path) = log();
+    let writer = append(&path);
+    let mut follower = Follower::start(&path);
+    let mut took: Vec<_> = (0..101)
+        .map(|_| {
+            let start = Instant::now();
+            write(&writer, "x\n");
+            follower.expect("x\n");
+            start.elapsed()
+        })
+        .collect();
+    took.sort();
+    eprintln!("median {:?}, slowest {:?}", took[50], took[100]);
+    assert!(took[50] < Duration::from_millis(100), "{:?}", took[50]);
+    follower.stop();
+}
+
+#[test]
+fn a_file_that_appears_is_followed_from_its_first_line() {
+    let (_dir, path) = log();
+    let mut follower = Follower::start(&path);
+    assert_eq!(follower.health, Some(Health::Degraded(Trouble::Missing)));
+    write(&append(&path), "first\n");
+    follower.expect("first\n");
+    follower.wait("following", Follower::is_following);
+    follower.stop();
+}
+
+#[test]
+fn a_rotation_by_rename_loses_nothing_of_either_file() {
+    let (dir, path) = log();
+    let old = append(&path);
+    let mut follower = Follower::start(&path);
+    fs::rename(&path, dir.path().join("kern.log.1")).unwrap();
+    write(&old, "1\n");
+    follower.expect("1\n");
+    let new = append(&path);
+    write(&new, "2\n");
+    follower.expect("2\n");
+    write(&old, "3\n");
+    follower.expect("3\n");
+    assert!(follower.is_following());
+    follower.stop();
+}
+
+#[test]
+fn a_file_renamed_out_of_its_directory_is_read_on() {
+    let (dir, path) = log();
+    fs::create_dir(dir.path().join("old")).unwrap();
+    let old = append(&path);
+    let mut follower = Follower::start(&path);
+    fs::rename(&path, dir.path().join("old/kern.log.1")).unwrap();
+    let _new = append(&path);
+    write(&old, "1\n");
+    follower.expect("1\n");
+    follower.stop();
+}
+
+#[test]
+fn a_replaced_directory_is_followed_and_woken_by() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, path) = (dir.path().join("log"), dir.path().join("log/kern.log"));
+    fs::create_dir(&log).unwrap();
+    let old = append(&path);
+    let mut follower = Follower::start(&path);
+    for round in 1..=2 {
+        fs::rename(&log, dir.path().join(format!("gone{round}"))).unwrap();
+        fs::create_dir(&log).unwrap();
+        write(&old, "old\n");
+        follower.expect("old\n");
+        write(&append(&path), "new\n");
+        follower.expect("new\n");
+    }
+    follower.stop();
+}
+
+#[test]
+fn a_directory_removed_and_made_again_is_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, path) = (dir.path().join("log"), dir.path().join("log/kern.log"));
+    let mut follower = Follower::start(&path);
+    for round in 1..=3 {
+        fs::create_dir(&log).unwrap();
+        write(&append(&path), &format!("{round}\n"));
+        follower.expect(&format!("{round}\n"));
+        fs::remove_dir_all(&log).unwrap();
+    }
+    follower.stop();
+}
+
+#[test]
+fn a_link_into_another_directory_is_woken_by_its_target() {
+    let (dir, path) = log();
+    fs::create_dir(dir.path().join("far")).unwrap();
+    let target = dir.path().join("far/target");
+    let writer = append(&target);
+    std::os::unix::fs::symlink(&target, &path).unwrap();
+    let mut follower = Follower::start(&path);
+    let start = Instant::now();
+    for _ in 0..20 {
+        write(&writer, "x\n");
+        follower.expect("x\n");
+    }
+    // Twenty ticks would be twenty seconds.
+    assert!(start.elapsed() < Duration::from_secs(5));
+    follower.stop();
+}
+
+#[test]
+fn a_flood_arrives_whole_though_inotify_overflows_and_the_inbox_is_full() {
+    let (_dir, path) = log();
+    let writer = append(&path);
+    let mut follower = Follower::with_inbox(&path, 2);
+    let count = 50_000;
+    for number in 0..count {
+        write(&writer, &format!("{number}\n"));
+    }
+    follower.wait("last line", |it| it.lines == count);
+    let expected: Vec<_> = (0..count).map(|number| number.to_string()).collect();
+    assert!(follower.take_text().lines().eq(expected));
+    follower.stop();
+}
+
+#[test]
+fn a_dropped_line_is_reported_and_numbered() {
+    let (_dir, path) = log();
+    let writer = append(&path);
+    let mut follower = Follower::start(&path);
+    write(&writer, &("x".repeat(10_000) + "\n"));
+    follower.wait("rejection", |it| it.rejected == [Reason::TooLong]);
+    write(&writer, "next\n");
+    follower.expect("next\n");
+    follower.stop();
+}
+
+#[test]
+fn stopping_does_not_wait_for_the_tick_nor_for_a_full_inbox() {
+    let (_dir, path) = log();
+    let writer = append(&path);
+    let start = Instant::now();
+    Follower::start(&path).stop();
+    let flooded = Follower::with_inbox(&path, 1);
+    for _ in 0..64 {
+        write(&writer, &"x\n".repeat(64 << 10));
+    }
+    flooded.stop();
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
