@@ -3,5 +3,6 @@
 pub mod config;
 pub mod dialect;
 pub mod engine;
-pub mod source_spec;
+
 pub mod source;
+pub mod source_spec;

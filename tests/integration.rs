@@ -1,11 +1,4 @@
 //! Tests of the library and of the binary that need neither root nor a network.
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-
-#[path = "integration/engine.rs"]
-mod engine; // properties of the detection, on random knocks
-#[path = "integration/samples.rs"]
-mod samples; // every line of fixtures/samples gets the reading it must get
-//! Everything that is tested through the library's doors, in one binary.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -16,6 +9,8 @@ mod samples; // every line of fixtures/samples gets the reading it must get
     reason = "tests touch real files and processes, and fail by panicking"
 )]
 
+#[path = "integration/engine.rs"]
+mod engine; // properties of the detection, on random knocks
 #[path = "integration/follow.rs"]
 mod follow; // one file through rotation, step by step
 #[path = "integration/follow_live.rs"]
@@ -26,3 +21,5 @@ mod follow_model; // random histories of a file against a model
 mod logrotate; // the real logrotate
 #[path = "integration/need.rs"]
 mod need; // what a test needs from its surroundings
+#[path = "integration/samples.rs"]
+mod samples; // every line of fixtures/samples gets the reading it must get
