@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod dialect;
+pub mod clock;
 pub mod engine;
 
 pub mod source;
