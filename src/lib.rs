@@ -7,3 +7,4 @@ pub mod engine;
 
 pub mod source;
 pub mod source_spec;
+pub mod runner;

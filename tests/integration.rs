@@ -21,5 +21,7 @@ mod follow_model; // random histories of a file against a model
 mod logrotate; // the real logrotate
 #[path = "integration/need.rs"]
 mod need; // what a test needs from its surroundings
+#[path = "integration/runner.rs"]
+mod runner; // commands as real processes, and what is open on disk
 #[path = "integration/samples.rs"]
 mod samples; // every line of fixtures/samples gets the reading it must get

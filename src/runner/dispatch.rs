@@ -1,0 +1,318 @@
+//! The runner's loop: actions and ends of commands in, commands and reports out.
+//!
+//! Everything that has come in since the last turn is taken together: its grants go on disk with a
+//! single sync, then what may start is started, then what is done is reported. Meanwhile the next
+//! turn's messages gather. Only this thread touches the ledger and the queue; each command that runs
+//! has a thread, which ends with it.
+
+use std::io::{self, PipeReader, PipeWriter};
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::thread;
+use std::time::Duration;
+
+use super::ledger::{Ledger, Trouble};
+use super::queue::{Lane, Queue};
+use super::{Carried, Ended, How, NotStarted, exec};
+use crate::clock;
+use crate::engine::action::{Action, Command, GrantId, Outcome};
+use crate::engine::command::{Facts, Invocation};
+use crate::engine::door::{Door, PerFamily};
+use crate::engine::time::Time;
+
+/// More commands than this do not wait: further opens fail. Closes are never refused; there are no
+/// more of them than grants.
+const MAX_WAITING: usize = 16 * 1024;
+
+/// Messages taken in one turn: the grants of so many share a sync.
+const BATCH: usize = 1024;
+
+/// How often a disk that refused is tried again while nobody knocks.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// What comes in.
+#[derive(Debug)]
+pub(super) enum Message {
+    Do(Action),
+    Ended(IpAddr, Task, Ended),
+    /// Nothing more is submitted; whatever is not over at this time is to end.
+    Stop(Time),
+}
+
+/// What a command is for.
+#[derive(Clone, Debug)]
+pub(super) enum Task {
+    Open(GrantId),
+    Close(GrantId),
+    Run(Arc<str>, IpAddr),
+}
+
+impl Task {
+    fn lane(&self) -> Lane {
+        match self {
+            Self::Close(_) => Lane::Close,
+            Self::Open(_) | Self::Run(..) => Lane::Open,
+        }
+    }
+}
+
+/// A task with its command. A close has none: the ledger's is taken when its turn comes.
+struct Job {
+    task: Task,
+    invocation: Option<Invocation>,
+}
+
+/// What is done with a command.
+pub(super) enum Way {
+    /// It is run, until `stop` is dropped.
+    Run {
+        timeout: Duration,
+        stopped: Arc<PipeReader>,
+        stop: Option<PipeWriter>,
+    },
+    Dry,
+}
+
+impl Way {
+    pub(super) fn run(timeout: Duration) -> io::Result<Self> {
+        let (stopped, stop) = io::pipe()?;
+        Ok(Self::Run {
+            timeout,
+            stopped: Arc::new(stopped),
+            stop: Some(stop),
+        })
+    }
+}
+
+pub(super) struct Dispatcher {
+    way: Way,
+    ledger: Ledger,
+    queue: Queue<Job>,
+    inbox: Sender<Message>,
+    /// Jobs of this turn, in order, that wait for the ledger.
+    admitted: Vec<(IpAddr, Job)>,
+    /// Reports of this turn.
+    reports: Vec<Carried>,
+    /// What was last reported of the disk.
+    trouble: Option<Trouble>,
+    stop: Option<Time>,
+    unfinished: usize,
+}
+
+impl Dispatcher {
+    pub(super) fn new(way: Way, places: usize, ledger: Ledger, inbox: Sender<Message>) -> Self {
+        Self {
+            way,
+            ledger,
+            queue: Queue::new(places),
+            inbox,
+            admitted: Vec::new(),
+            reports: Vec::new(),
+            trouble: None,
+            stop: None,
+            unfinished: 0,
+        }
+    }
+
+    /// Runs until it is stopped; returns how many commands could not end by themselves.
+    pub(super) fn run(
+        mut self,
+        messages: &Receiver<Message>,
+        mut reports: impl FnMut(Carried),
+    ) -> usize {
+        while !self.is_over() {
+            let first = self.wait(messages);
+            for message in first.into_iter().chain(messages.try_iter().take(BATCH)) {
+                self.handle(message);
+            }
+            self.commit();
+            if self.stop.is_some_and(|stop| stop <= clock::monotonic_now()) {
+                self.cut_short();
+            }
+            self.start_ready();
+            self.reports.drain(..).for_each(&mut reports);
+        }
+        self.unfinished
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.is_some() && self.queue.running() == 0 && self.queue.len() == 0
+    }
+
+    /// The next message, or none when it is time for something else.
+    fn wait(&self, messages: &Receiver<Message>) -> Option<Message> {
+        let now = clock::monotonic_now();
+        let stop = self.stop.map(|stop| stop.since(now));
+        // Once they have been told to stop, only their ends are to be waited for.
+        let stop = stop.filter(|left| !left.is_zero());
+        let retry = self.ledger.trouble().map(|_| RETRY);
+        match stop.into_iter().chain(retry).min() {
+            None => messages.recv().ok(),
+            Some(left) => messages.recv_timeout(left).ok(),
+        }
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Do(action) => self.take(action),
+            Message::Ended(src, task, ended) => self.finish(src, task, ended),
+            Message::Stop(until) => self.stop = Some(until),
+        }
+    }
+
+    fn take(&mut self, action: Action) {
+        match action {
+            Action::Open {
+                grant,
+                door,
+                facts,
+                deadline,
+            } => match self.admissible(&door, &facts) {
+                Ok((open, Some(close))) => {
+                    let (ledger, src) = (&mut self.ledger, facts.src);
+                    ledger.begin(grant, &door.name, src, deadline, close);
+                    self.admit(src, Task::Open(grant), Some(open));
+                }
+                Ok((_, None)) => self.refuse(Task::Open(grant), NotStarted::NoCommand),
+                Err(why) => self.refuse(Task::Open(grant), why),
+            },
+            Action::Run { door, facts } => {
+                let task = Task::Run(Arc::clone(&door.name), facts.src);
+                match self.admissible(&door, &facts) {
+                    Ok((open, _)) => self.admit(facts.src, task, Some(open)),
+                    Err(why) => self.refuse(task, why),
+                }
+            }
+            Action::Close { grant } => match self.ledger.close_of(grant) {
+                Some((src, _)) => self.admit(src, Task::Close(grant), None),
+                None => self.refuse(Task::Close(grant), NotStarted::NoGrant),
+            },
+            Action::Extend { grant, deadline } => self.ledger.extend(grant, deadline),
+            Action::Forget { grant } => self.ledger.closed(grant),
+        }
+    }
+
+    /// The open command, and the close command if there is one, unless too many wait already.
+    fn admissible(
+        &self,
+        door: &Door,
+        facts: &Facts,
+    ) -> Result<(Invocation, Option<Invocation>), NotStarted> {
+        if self.queue.len() + self.admitted.len() >= MAX_WAITING {
+            return Err(NotStarted::Crowded);
+        }
+        let expand = |command: &PerFamily| Some(command.of(facts.src)?.expand(facts));
+        let open = expand(&door.grant.open).ok_or(NotStarted::NoCommand)?;
+        Ok((open, expand(&door.grant.close)))
+    }
+
+    fn admit(&mut self, src: IpAddr, task: Task, invocation: Option<Invocation>) {
+        self.admitted.push((src, Job { task, invocation }));
+    }
+
+    fn refuse(&mut self, task: Task, why: NotStarted) {
+        self.report(task, Ended::not_started(None, why));
+    }
+
+    /// Puts this turn on disk, then its jobs in the queue; without the disk, all but the opens.
+    fn commit(&mut self) {
+        let on_disk = self.ledger.commit().is_ok();
+        for (src, job) in std::mem::take(&mut self.admitted) {
+            match job.task {
+                Task::Open(_) if !on_disk => {
+                    let ended = Ended::not_started(job.invocation.as_ref(), NotStarted::Ledger);
+                    self.report(job.task, ended);
+                }
+                _ => self.queue.push(src, job.task.lane(), job),
+            }
+        }
+        let trouble = self.ledger.trouble();
+        if trouble.is_some() != self.trouble.is_some() {
+            let report = trouble.map_or(Carried::Recovered, Carried::Degraded);
+            self.reports.push(report);
+            self.trouble = trouble;
+        }
+    }
+
+    fn start_ready(&mut self) {
+        while let Some((src, _, job)) = self.queue.start() {
+            self.start(src, job);
+        }
+    }
+
+    /// Has the end of the job sent to the inbox, now or when it comes.
+    fn start(&mut self, src: IpAddr, Job { task, invocation }: Job) {
+        let invocation = match task {
+            Task::Close(grant) => self.ledger.close_of(grant).map(|(_, close)| close.clone()),
+            Task::Open(_) | Task::Run(..) => invocation,
+        };
+        let inbox = self.inbox.clone();
+        let end = move |task, ended| {
+            // Nobody is left to hear it when the runner is gone.
+            let _ = inbox.send(Message::Ended(src, task, ended));
+        };
+        let Some(invocation) = invocation else {
+            return end(task, Ended::not_started(None, NotStarted::NoGrant));
+        };
+        match &self.way {
+            Way::Dry => {
+                let ended = Ended::new(&invocation, How::DryRun, Vec::new(), Duration::ZERO);
+                self.reports.push(Carried::Would(invocation));
+                end(task, ended);
+            }
+            Way::Run {
+                timeout, stopped, ..
+            } => {
+                let (timeout, stopped) = (*timeout, Arc::clone(stopped));
+                let failed = Ended::not_started(Some(&invocation), NotStarted::Exhausted);
+                let spare = (end.clone(), task.clone());
+                let thread = thread::Builder::new().name("command".to_owned());
+                let work = move || end(task, exec::run(&invocation, timeout, stopped.as_fd()));
+                if thread.spawn(work).is_err() {
+                    spare.0(spare.1, failed);
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self, src: IpAddr, task: Task, ended: Ended) {
+        self.queue.ended(src, task.lane());
+        match (&task, ended.outcome()) {
+            (Task::Open(grant), Outcome::Done) => self.ledger.opened(*grant),
+            (Task::Close(grant), Outcome::Done) => self.ledger.closed(*grant),
+            _ => {}
+        }
+        self.report(task, ended);
+    }
+
+    /// Ends what runs and what waits.
+    fn cut_short(&mut self) {
+        if let Way::Run { stop, .. } = &mut self.way {
+            *stop = None;
+        }
+        for job in self.queue.clear() {
+            let ended = Ended::not_started(job.invocation.as_ref(), NotStarted::Stopped);
+            self.report(job.task, ended);
+        }
+    }
+
+    fn report(&mut self, task: Task, ended: Ended) {
+        if let How::Stopped | How::NotStarted(NotStarted::Stopped) = ended.how {
+            self.unfinished += 1;
+        }
+        let outcome = ended.outcome();
+        let finished = |grant, command, ended| Carried::Finished {
+            grant,
+            command,
+            outcome,
+            ended,
+        };
+        self.reports.push(match task {
+            Task::Open(grant) => finished(grant, Command::Open, ended),
+            Task::Close(grant) => finished(grant, Command::Close, ended),
+            Task::Run(door, src) => Carried::Ran { door, src, ended },
+        });
+    }
+}

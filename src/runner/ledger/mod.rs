@@ -1,0 +1,375 @@
+//! The open grants, on disk: what must be closed whatever crashes.
+//!
+//! In: what happens to grants. Out: after a restart, every grant that may be open, with the close
+//! command it was opened with. The file is a journal of JSON lines, `grants.jsonl`, that is rewritten
+//! at each start and when it has grown. Only a begin is waited for: whatever else is lost makes a grant
+//! close once more, or sooner.
+//!
+//! What surprises: after a failed write or sync the file is never appended to again, because nobody
+//! knows what of it is on the disk (Linux drops a page that it could not write). It is written anew,
+//! from memory, before the next grant begins.
+
+mod disk;
+mod error;
+mod reading;
+mod record;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::{fmt, io};
+
+use self::disk::{Disk, Journal, Nowhere, StateDir};
+pub use self::error::{Notice, OpenError, Trouble};
+pub use self::reading::Damage;
+use self::reading::{Entry, Reading};
+use self::record::{Due, MAX_ID, Record, VERSION};
+use crate::clock;
+use crate::engine::action::GrantId;
+use crate::engine::command::Invocation;
+use crate::engine::time::Time;
+
+const JOURNAL: &str = "grants.jsonl";
+const FRESH: &str = "grants.jsonl.new";
+const ASIDE: &str = "grants.corrupt-";
+
+/// How many damaged journals are kept, the newest ones.
+const ASIDES: usize = 3;
+
+/// More than this of a journal is not read. 10 000 grants are some 8 MiB.
+const MAX_JOURNAL: u64 = 32 * 1024 * 1024;
+
+/// A journal shorter than this is not worth rewriting.
+const MIN_GROWTH: usize = 1024 * 1024;
+
+/// This boot, and what its clock shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Boot {
+    /// The kernel's number for it.
+    pub id: Box<str>,
+    /// The time on its clock.
+    pub now: Time,
+}
+
+impl Boot {
+    /// As it is now.
+    pub fn read() -> io::Result<Self> {
+        Ok(Self {
+            id: clock::boot_id()?,
+            now: clock::boot_now(),
+        })
+    }
+}
+
+/// A grant that was open, or perhaps open, when the program ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedGrant {
+    /// Its number.
+    pub id: GrantId,
+    /// Its door, which the config may no longer have.
+    pub door: Arc<str>,
+    /// Whom it was opened for.
+    pub src: IpAddr,
+    /// When it is to be closed, on this boot's clock. A grant of another boot is due at once.
+    pub deadline: Time,
+    /// Whether its open command is known to have succeeded.
+    pub proven: bool,
+}
+
+/// A ledger just opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// It.
+    pub ledger: Ledger,
+    /// What is still open, by number.
+    pub grants: Vec<SavedGrant>,
+    /// The number of the next grant: no grant of this state directory has had it or a higher one.
+    pub next: GrantId,
+    /// What is wrong, if anything.
+    pub notice: Option<Notice>,
+}
+
+/// The open grants and their journal.
+pub struct Ledger {
+    disk: Box<dyn Disk>,
+    /// `None` until the first rewrite.
+    journal: Option<Box<dyn Journal>>,
+    boot: Box<str>,
+    open: BTreeMap<u64, Entry>,
+    next: u64,
+    /// Begun since the last commit.
+    staged: Vec<u64>,
+    /// Lines since the last commit.
+    lines: Vec<u8>,
+    /// Why the journal must be written anew before it is relied on again.
+    trouble: Option<Trouble>,
+    length: usize,
+    compact_at: usize,
+}
+
+impl Ledger {
+    /// Opens the ledger in the state directory `dir`, which is made if its parent exists.
+    pub fn open(dir: &Path, boot: &Boot) -> Result<Opened, OpenError> {
+        let disk = StateDir::open(dir)?;
+        Self::recover(Box::new(disk), boot).map_err(|error| OpenError::failed(dir, error))
+    }
+
+    /// A ledger that is on no disk, for a dry run.
+    pub(super) fn nowhere() -> Self {
+        Self {
+            journal: Some(Box::new(io::sink())),
+            ..Self::new(Box::new(Nowhere), "", Reading::default())
+        }
+    }
+
+    pub(super) fn recover(mut disk: Box<dyn Disk>, boot: &Boot) -> io::Result<Opened> {
+        let (mut reading, found) = read(&mut *disk)?;
+        for entry in reading.open.values_mut() {
+            entry.due = entry.due.under(boot);
+        }
+        let notice = reading.damage.filter(|_| found).map(|damage| {
+            let (name, first) = set_aside(&mut *disk);
+            reading.next = reading.next.max(first);
+            Notice::SetAside { damage, name }
+        });
+        let saved = |(&id, entry): (&u64, &Entry)| SavedGrant {
+            id: GrantId(id),
+            door: Arc::clone(&entry.door),
+            src: entry.src,
+            deadline: Time::from_nanos(entry.due.deadline),
+            proven: entry.proven,
+        };
+        let grants = reading.open.iter().map(saved).collect();
+        let mut ledger = Self::new(disk, &boot.id, reading);
+        ledger.rewrite()?;
+        Ok(Opened {
+            grants,
+            next: GrantId(ledger.next),
+            ledger,
+            notice,
+        })
+    }
+
+    fn new(disk: Box<dyn Disk>, boot: &str, reading: Reading) -> Self {
+        Self {
+            disk,
+            journal: None,
+            boot: boot.into(),
+            open: reading.open,
+            next: reading.next.max(1),
+            staged: Vec::new(),
+            lines: Vec::new(),
+            trouble: None,
+            length: 0,
+            compact_at: MIN_GROWTH,
+        }
+    }
+
+    /// A grant is to begin. Its open command may run once [`commit`](Self::commit) has succeeded.
+    pub(super) fn begin(
+        &mut self,
+        id: GrantId,
+        door: &Arc<str>,
+        src: IpAddr,
+        deadline: Time,
+        close: Invocation,
+    ) {
+        let entry = Entry {
+            door: Arc::clone(door),
+            src,
+            due: self.due(deadline),
+            close,
+            proven: false,
+        };
+        entry.write(id.0, &mut self.lines);
+        self.open.insert(id.0, entry);
+        self.next = self.next.max(id.0.saturating_add(1)).min(MAX_ID);
+        self.staged.push(id.0);
+    }
+
+    /// The open command of a grant has succeeded.
+    pub(super) fn opened(&mut self, id: GrantId) {
+        if let Some(entry) = self.open.get_mut(&id.0) {
+            entry.proven = true;
+            Record::Opened { id: id.0 }.write(&mut self.lines);
+        }
+    }
+
+    /// A grant has another deadline.
+    pub(super) fn extend(&mut self, id: GrantId, deadline: Time) {
+        let due = self.due(deadline);
+        if let Some(entry) = self.open.get_mut(&id.0) {
+            entry.due = due.clone();
+            Record::Extend { id: id.0, due }.write(&mut self.lines);
+        }
+    }
+
+    /// A grant is over.
+    pub(super) fn closed(&mut self, id: GrantId) {
+        if self.open.remove(&id.0).is_some() {
+            Record::Closed { id: id.0 }.write(&mut self.lines);
+        }
+    }
+
+    /// Whom a grant is for, and what closes it.
+    pub(super) fn close_of(&self, id: GrantId) -> Option<(IpAddr, &Invocation)> {
+        self.open.get(&id.0).map(|entry| (entry.src, &entry.close))
+    }
+
+    /// Why nothing can be opened at present.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        self.trouble
+    }
+
+    /// Writes what happened since the last call, and returns when the grants that began are on the
+    /// disk. On an error they are forgotten again, and only they.
+    pub(super) fn commit(&mut self) -> Result<(), Trouble> {
+        if self.lines.is_empty() && self.trouble.is_none() {
+            return Ok(());
+        }
+        let lines = std::mem::take(&mut self.lines);
+        let staged = std::mem::take(&mut self.staged);
+        let result = if self.trouble.is_some() {
+            self.rewrite()
+        } else {
+            self.append(&lines, !staged.is_empty())
+        };
+        if let Err(error) = result {
+            let trouble = Trouble::from(&error);
+            self.trouble = Some(trouble);
+            self.open.retain(|id, _| !staged.contains(id));
+            return Err(trouble);
+        }
+        if self.length > self.compact_at {
+            self.compact();
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, lines: &[u8], sync: bool) -> io::Result<()> {
+        let journal = self.journal.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        journal.write_all(lines)?;
+        if sync {
+            journal.sync()?;
+        }
+        self.length += lines.len();
+        Ok(())
+    }
+
+    /// Makes a journal that has grown short again. Where that fails, the old one goes on.
+    fn compact(&mut self) {
+        if self.rewrite().is_err() {
+            self.compact_at = self.length.saturating_mul(2);
+        }
+    }
+
+    /// Writes the journal anew from memory and puts it in place of the old one.
+    fn rewrite(&mut self) -> io::Result<()> {
+        let mut lines = Vec::new();
+        let next = self.next;
+        let version = VERSION;
+        Record::Header { version, next }.write(&mut lines);
+        for (&id, entry) in &self.open {
+            entry.write(id, &mut lines);
+        }
+        let journal = self.replace(&lines);
+        if journal.is_err() {
+            // On a full disk its bytes may be the last ones.
+            let _ = self.disk.remove(FRESH);
+        }
+        self.journal = Some(journal?);
+        self.length = lines.len();
+        self.compact_at = MIN_GROWTH.max(lines.len().saturating_mul(2));
+        let known = self.disk.sync();
+        self.trouble = known.as_ref().err().map(Trouble::from);
+        known
+    }
+
+    fn replace(&mut self, lines: &[u8]) -> io::Result<Box<dyn Journal>> {
+        let mut journal = self.disk.create(FRESH)?;
+        journal.write_all(lines)?;
+        journal.sync()?;
+        self.disk.rename(FRESH, JOURNAL)?;
+        Ok(journal)
+    }
+
+    fn due(&self, deadline: Time) -> Due {
+        let at = clock::boot_now();
+        Due {
+            boot: self.boot.clone(),
+            at: at.as_nanos(),
+            deadline: deadline.as_nanos(),
+            wall: clock::wall_now().after(deadline.since(at)).as_nanos() / 1_000_000_000,
+        }
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ledger({} open)", self.open.len())
+    }
+}
+
+impl Due {
+    /// This under the present boot: due at once if its clock is another, or has been turned back
+    /// (another time namespace), which could make an hour a year.
+    fn under(&self, boot: &Boot) -> Self {
+        let now = boot.now.as_nanos();
+        if self.boot == boot.id && self.at <= now {
+            return self.clone();
+        }
+        Self {
+            boot: boot.id.clone(),
+            at: now,
+            deadline: now,
+            wall: self.wall,
+        }
+    }
+}
+
+/// What the journal says, and whether there is one.
+fn read(disk: &mut dyn Disk) -> io::Result<(Reading, bool)> {
+    let mut bytes = Vec::new();
+    let result = disk.read(JOURNAL, MAX_JOURNAL + 1, &mut bytes);
+    let too_large = u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_JOURNAL);
+    let mut reading = Reading::of(&bytes);
+    match result {
+        Ok(()) if too_large => reading.damage = Some(Damage::TooLarge),
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((reading, false)),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+        Err(_) => reading.damage = Some(Damage::Unreadable),
+    }
+    Ok((reading, true))
+}
+
+/// Gives the damaged journal a second name, which it keeps when the rewritten one takes the first.
+/// Returns that name, if it could be given, and a number that no grant can have had: with each damage
+/// they go on 2³² higher, because the lines that are lost may have held any lower one.
+fn set_aside(disk: &mut dyn Disk) -> (Option<Box<str>>, u64) {
+    let number = |name: &String| {
+        let number: u32 = name.strip_prefix(ASIDE)?.parse().ok()?;
+        (number < 1 << 20).then_some(number)
+    };
+    let names = disk.names().unwrap_or_default();
+    let mut numbers: Vec<u32> = names.iter().filter_map(number).collect();
+    numbers.sort_unstable();
+    let new = numbers.last().map_or(1, |last| last + 1);
+    let name = format!("{ASIDE}{new}");
+    let kept = disk.link(JOURNAL, &name).is_ok();
+    let surplus = (numbers.len() + usize::from(kept)).saturating_sub(ASIDES);
+    for old in numbers.into_iter().take(surplus) {
+        // One too many is no reason not to guard the door.
+        let _ = disk.remove(&format!("{ASIDE}{old}"));
+    }
+    (kept.then(|| name.into()), u64::from(new) << 32)
+}
+
+#[cfg(test)]
+mod crash_test;
+#[cfg(test)]
+pub(super) mod forgetful_disk;
+#[cfg(test)]
+#[path = "ledger_test.rs"]
+mod tests;
