@@ -53,10 +53,12 @@ impl fmt::Display for SourceSpecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoPath => {
-                "names no source; there are /PATH, journald, kmsg, -, unix:/PATH and udp:ADDR:PORT"
+                "not a source; write /PATH, journald, kmsg, -, unix:/PATH or udp:ADDR:PORT"
             }
             Self::Nul => "a path cannot hold a NUL byte",
-            Self::Address => "is no address with a port; write udp:127.0.0.1:514 or udp:[::1]:514",
+            Self::Address => {
+                "udp: needs an address and a port, as in udp:127.0.0.1:514 or udp:[::1]:514"
+            }
             Self::Port => "UDP port 0 receives nothing; ports are 1 to 65535",
         })
     }

@@ -9,6 +9,10 @@
     reason = "tests touch real files and processes, and fail by panicking"
 )]
 
+#[path = "integration/config.rs"]
+mod config; // fixtures/config: what is accepted, and exactly what is said of what is not
+#[path = "integration/config_secrecy.rs"]
+mod config_secrecy; // damaged configs, searched for their secrets
 #[path = "integration/engine.rs"]
 mod engine; // properties of the detection, on random knocks
 #[path = "integration/follow.rs"]

@@ -11,7 +11,7 @@ use crate::engine::sequence::Sequence;
 
 use super::command::{CommandText, per_family};
 use super::problem::{DoorFlaw, Problem};
-use super::report::Report;
+use super::report::{Report, Span};
 use super::schema::{DoorTable, Given, NamedDoor, Table as _};
 use super::scope::leaves_nobody;
 
@@ -180,11 +180,8 @@ impl Draft<'_> {
     fn warn_of_idle_keys(&self, report: &mut Report) {
         let own = &self.own.table;
         let idle = [
-            (
-                "cmd_timeout",
-                own.cmd_timeout.as_ref().map(|given| given.key),
-            ),
-            ("on_repeat", own.on_repeat.as_ref().map(|given| given.key)),
+            ("cmd_timeout", written(own.cmd_timeout.as_ref())),
+            ("on_repeat", written(own.on_repeat.as_ref())),
         ];
         for (key, at) in idle {
             if let Some(at) = at {
@@ -192,6 +189,13 @@ impl Draft<'_> {
             }
         }
     }
+}
+
+/// Where a key stands that has a value.
+fn written<T>(given: Option<&Given<T>>) -> Option<Span> {
+    given
+        .filter(|given| given.value.is_some())
+        .map(|given| given.key)
 }
 
 /// How many times a knocker waits between two steps.

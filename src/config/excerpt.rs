@@ -81,8 +81,9 @@ impl Veil {
             _ => caret.start.saturating_sub(BEFORE_CARET),
         };
         let caret_start = caret.start - from;
+        let text: String = characters.into_iter().skip(from).take(WIDTH).collect();
         Excerpt {
-            text: characters.into_iter().skip(from).take(WIDTH).collect(),
+            text: text.trim_end().to_owned(),
             caret: caret_start..(caret.end.saturating_sub(from)).clamp(caret_start + 1, WIDTH + 1),
         }
     }
@@ -135,10 +136,10 @@ fn visit_unknown(
 fn visit_value(value: &Spanned<DeValue<'_>>, public: bool, stretches: &mut Vec<Stretch>) {
     match value.get_ref() {
         DeValue::Array(items) => {
-            let strings = items.iter().all(|item| item.get_ref().is_str());
             for item in items {
-                let step = item.get_ref().as_str().is_some_and(looks_like_a_step);
-                visit_value(item, public && strings && !step, stretches);
+                let text = item.get_ref().as_str();
+                let fits = text.is_some_and(|text| !looks_like_a_step(text));
+                visit_value(item, public && fits, stretches);
             }
         }
         DeValue::Table(table) => {

@@ -63,7 +63,7 @@ fn a_secret_in_the_place_of_a_name_is_hidden() {
 #[test]
 fn a_value_that_its_key_cannot_have_is_hidden() {
     let text = "[door.ssh]\ntcpflags = [7000, \"syn\"]\nallow = [\"8000:udp\", \"192.0.2.0/24\"]\n";
-    assert_eq!(shown(text, 2), "tcpflags = [****, *****]");
+    assert_eq!(shown(text, 2), "tcpflags = [****, \"syn\"]");
     assert_eq!(shown(text, 3), "allow = [**********, \"192.0.2.0/24\"]");
 }
 

@@ -14,21 +14,31 @@ pub(super) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) 
         .map(|(_, name)| name)
 }
 
-/// Insertions, deletions and replacements of one byte that make `from` into `to` (Levenshtein).
+/// Insertions, deletions and replacements of one byte, and swaps of two neighbours, that make `from`
+/// into `to` (optimal string alignment).
 fn edits(from: &[u8], to: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (number, byte) in from.iter().enumerate() {
-        let mut next = vec![number + 1];
+    let mut older: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=to.len()).collect();
+    let mut before: Option<u8> = None;
+    for (number, &byte) in from.iter().enumerate() {
+        let mut row = vec![number + 1];
         let mut left = number + 1;
-        for (other, above) in to.iter().zip(row.windows(2)) {
-            let &[diagonal, above] = above else { break };
-            let replaced = diagonal + usize::from(byte != other);
-            left = replaced.min(above + 1).min(left + 1);
-            next.push(left);
+        for (column, &other) in to.iter().enumerate() {
+            let cost =
+                |row: &[usize], column: usize| row.get(column).copied().unwrap_or(usize::MAX);
+            let replaced = cost(&above, column).saturating_add(usize::from(byte != other));
+            let mut least = replaced.min(cost(&above, column + 1) + 1).min(left + 1);
+            let beside = column.checked_sub(1).and_then(|column| to.get(column));
+            if before == Some(other) && beside == Some(&byte) {
+                least = least.min(cost(&older, column - 1).saturating_add(1));
+            }
+            row.push(least);
+            left = least;
         }
-        row = next;
+        older = std::mem::replace(&mut above, row);
+        before = Some(byte);
     }
-    row.last().copied().unwrap_or(0)
+    above.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -45,6 +55,7 @@ mod tests {
             ("seq-timeout", "seq_timeout"),
             ("comd_timeot", "cmd_timeout"),
             ("mingap", "min_gap"),
+            ("mni_gap", "min_gap"),
         ] {
             assert_eq!(nearest(word, NAMES), Some(name));
         }
@@ -63,5 +74,7 @@ mod tests {
         assert_eq!(edits(b"", b"abc"), 3);
         assert_eq!(edits(b"abc", b""), 3);
         assert_eq!(edits(b"abc", b"abc"), 0);
+        assert_eq!(edits(b"akc", b"ack"), 1);
+        assert_eq!(edits(b"upd", b"udp"), 1);
     }
 }

@@ -76,10 +76,7 @@ impl fmt::Display for Problem {
             Self::TargetNever => "no knock is sent to this address: the door could never open",
             Self::Network => "not a network",
             Self::HostBits { network } => {
-                return write!(
-                    f,
-                    "there is an address behind the network; taken as '{network}'"
-                );
+                return write!(f, "not a network's own address; taken as '{network}'");
             }
             Self::AllowNobody => "an empty 'allow' reads like nobody, but would mean everybody",
             Self::Quotes => "a quote in the command is not closed",

@@ -1,0 +1,102 @@
+//! The config, as its users meet it: files in, diagnostics out.
+//!
+//! A file in `fixtures/config/bad` is answered with the `.stderr` beside it to the letter, one in
+//! `ok` is accepted, with the warnings in its `.stderr` if it has one. `BLESS=1` writes them anew.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use logknock::config::{Config, Errors, parse};
+
+/// The files below the package's `directory` that are TOML, in order.
+fn toml_files(directory: &str) -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+    let entries = directory.read_dir().unwrap();
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension() == Some(OsStr::new("toml")))
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "{} is empty", directory.display());
+    paths
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test reads its fixtures")]
+fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+fn parsed(path: &Path) -> Result<Config, Errors> {
+    let name = path.file_name().unwrap().to_str().unwrap();
+    parse(name, &text(path))
+}
+
+fn warnings(config: &Config) -> String {
+    let lines: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+/// Compares `said` with what the file beside `path` expects; with `BLESS=1`, writes it there.
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "BLESS=1"
+)]
+fn expect_said(path: &Path, said: &str) {
+    let expected = path.with_extension("stderr");
+    let said = if said.is_empty() {
+        String::new()
+    } else {
+        format!("{said}\n")
+    };
+    if std::env::var_os("BLESS").is_some() && (expected.exists() || !said.is_empty()) {
+        let mut file = File::create(&expected).unwrap();
+        file.write_all(said.as_bytes()).unwrap();
+    }
+    let expected = if expected.exists() {
+        text(&expected)
+    } else {
+        String::new()
+    };
+    assert_eq!(said, expected, "{}", path.display());
+}
+
+#[test]
+fn every_bad_config_is_answered_to_the_letter() {
+    let paths = toml_files("fixtures/config/bad");
+    for path in &paths {
+        let Err(errors) = parsed(path) else {
+            panic!("{} was accepted", path.display());
+        };
+        expect_said(path, &errors.to_string());
+    }
+}
+
+#[test]
+fn every_good_config_is_accepted() {
+    for path in toml_files("fixtures/config/ok") {
+        let config = parsed(&path).unwrap_or_else(|errors| panic!("{errors}"));
+        expect_said(&path, &warnings(&config));
+    }
+}
+
+#[test]
+fn every_example_is_accepted_without_a_warning() {
+    for path in toml_files("packaging/examples") {
+        let config = parsed(&path).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(warnings(&config), "", "{}", path.display());
+    }
+}
+
+/// The fixtures have few secrets, so that all of their diagnostics can be searched for them.
+#[test]
+fn no_diagnostic_of_a_fixture_holds_a_secret() {
+    for path in toml_files("fixtures/config/bad") {
+        let said = parsed(&path).unwrap_err().to_string();
+        for secret in ["7001", "8002", "9003", "4f9a1c7e"] {
+            assert!(!said.contains(secret), "{}", path.display());
+        }
+    }
+}
