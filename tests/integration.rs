@@ -23,6 +23,8 @@ mod follow_live; // the same with the real thread and inotify
 mod follow_model; // random histories of a file against a model
 #[path = "integration/logrotate.rs"]
 mod logrotate; // the real logrotate
+#[path = "integration/namespace.rs"]
+mod namespace; // one test again where it may lower limits and mount
 #[path = "integration/need.rs"]
 mod need; // what a test needs from its surroundings
 #[path = "integration/runner.rs"]

@@ -94,10 +94,6 @@ impl Stream {
         self.id
     }
 
-    pub(super) fn position(&self) -> u64 {
-        self.position
-    }
-
     /// Whether a whole line has come from it.
     pub(super) fn has_lines(&self) -> bool {
         self.lines.lines() > 0

@@ -94,7 +94,7 @@ impl Tail {
     /// Hands over what was written since the last poll, in the order of the files and within each
     /// in its own. `now` counts from any fixed point.
     pub fn poll(&mut self, now: Duration, out: &mut impl FnMut(Yield<'_>)) -> Pace {
-        let size = self.look(now, out);
+        self.look(now, out);
         let mut pace = Pace::CaughtUp;
         for stream in &mut self.retired {
             // One that cannot be read any more has no path to be opened again by. It stays until
@@ -105,7 +105,7 @@ impl Tail {
                     .unwrap_or(Pace::CaughtUp),
             );
         }
-        pace = pace.max(self.read_current(now, size, out));
+        pace = pace.max(self.read_current(now, out));
         self.let_go(now, out);
         pace
     }
@@ -127,23 +127,19 @@ impl Tail {
         self.retired.len() + usize::from(self.current.is_some())
     }
 
-    /// Finds out which file has the name now; returns its size.
-    fn look(&mut self, now: Duration, out: &mut impl FnMut(Yield<'_>)) -> Option<u64> {
+    /// Finds out which file has the name now.
+    fn look(&mut self, now: Duration, out: &mut impl FnMut(Yield<'_>)) {
         let found = match std::fs::metadata(&self.path) {
             Ok(found) => found,
-            Err(error) => {
-                self.look_failed(stream::errno(&error), now, out);
-                return None;
-            }
+            Err(error) => return self.look_failed(stream::errno(&error), now, out),
         };
         self.settle_origin(&found);
         if self.current.as_ref().map(Stream::id) == Some(FileId::of(&found)) {
             self.trouble = None;
-            return Some(found.len());
+            return;
         }
         self.retire(now, out);
         self.trouble = self.take_up(&found, now).err();
-        None
     }
 
     fn look_failed(&mut self, errno: Errno, now: Duration, out: &mut impl FnMut(Yield<'_>)) {
@@ -198,20 +194,11 @@ impl Tail {
         }
     }
 
-    fn read_current(
-        &mut self,
-        now: Duration,
-        size: Option<u64>,
-        out: &mut impl FnMut(Yield<'_>),
-    ) -> Pace {
+    fn read_current(&mut self, now: Duration, out: &mut impl FnMut(Yield<'_>)) -> Pace {
         let Some(current) = &mut self.current else {
             return Pace::CaughtUp;
         };
         match current.read(now, &mut self.buffer, out) {
-            Ok(Pace::CaughtUp) if size.is_some_and(|size| size > current.position()) => {
-                // The path has more than the descriptor: overlayfs has copied the file up.
-                self.reopen(now)
-            }
             Ok(pace) => pace,
             Err(error) => {
                 self.trouble = Some(stream::errno(&error).into());
@@ -289,4 +276,38 @@ fn refuse(kind: FileType) -> Result<(), Trouble> {
     } else {
         FileKind::Device
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_that_fails_is_replaced_and_reading_goes_on_where_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kern.log");
+        let mut tail = Tail::new(path.clone(), Options::default());
+        let mut got = Vec::new();
+        let mut read = |tail: &mut Tail, seconds| {
+            let now = Duration::from_secs(seconds);
+            while tail.poll(now, &mut |yielded| match yielded {
+                Yield::Lines { bytes, .. } => got.extend_from_slice(bytes),
+                Yield::Dropped(reason) => got.extend_from_slice(reason.as_str().as_bytes()),
+            }) == Pace::More
+            {}
+            std::mem::take(&mut got)
+        };
+        assert_eq!(read(&mut tail, 1), b"");
+        std::fs::write(&path, "one\nhalf").unwrap();
+        assert_eq!(read(&mut tail, 1), b"one\n");
+        for (second, text) in [(2, "one\nhalf two\n"), (3, "one\nhalf two\nthree\n")] {
+            // Its first page cannot be read: EIO.
+            let failing = File::open("/proc/self/mem").unwrap();
+            tail.current.as_mut().unwrap().replace(failing);
+            std::fs::write(&path, text).unwrap();
+            let new = text.lines().last().unwrap();
+            assert_eq!(read(&mut tail, second), format!("{new}\n").as_bytes());
+            assert_eq!(tail.trouble(), None);
+        }
+    }
 }

@@ -164,8 +164,13 @@ fn hold(path: &Path) -> Option<Directory> {
 /// The kind of file system behind an open directory, if its writers may be elsewhere.
 fn remote(directory: &File) -> Option<&'static str> {
     let found = rustix::fs::fstatfs(directory).ok()?;
-    // The word is signed here and unsigned there; the magic number is its lower half.
-    let magic = i128::from(found.f_type) & 0xffff_ffff;
+    remote_kind(i128::from(found.f_type))
+}
+
+/// The name of a file system whose writers may be elsewhere. The word it is told by is signed on
+/// one machine and unsigned on another; the magic number is its lower half.
+fn remote_kind(word: i128) -> Option<&'static str> {
+    let magic = word & 0xffff_ffff;
     REMOTE
         .into_iter()
         .find_map(|(known, name)| (i128::from(known) == magic).then_some(name))
@@ -244,6 +249,14 @@ mod tests {
         fs::remove_file(far.join("target")).unwrap();
         fs::create_dir(far.join("target")).unwrap();
         assert_eq!(directories(&link).len(), 2);
+    }
+
+    #[test]
+    fn a_file_system_of_other_hosts_is_known_by_its_number_of_either_sign() {
+        assert_eq!(remote_kind(0x6969), Some("NFS"));
+        assert_eq!(remote_kind(0xff53_4d42), Some("CIFS"));
+        assert_eq!(remote_kind(0xff53_4d42 - (1 << 32)), Some("CIFS"));
+        assert_eq!(remote_kind(0xef53), None);
     }
 
     #[test]

@@ -446,24 +446,62 @@ fn a_file_that_fails_to_be_read_is_tried_again_and_left_for_a_better_one() {
     assert_eq!(log.tail.trouble(), None);
 }
 
+/// Does `work` without root's rights, in a thread that has given them up.
+fn unprivileged<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let nobody = rustix::fs::Uid::from_raw(65534);
+    let in_thread = || {
+        if rustix::process::geteuid().is_root() {
+            rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+        }
+        work()
+    };
+    std::thread::scope(|scope| scope.spawn(in_thread).join().unwrap())
+}
+
+fn allow(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
 #[test]
 fn a_new_file_that_may_not_be_read_yet_is_read_from_its_start_when_it_may() {
     let mut log = Followed::empty();
-    let is_root = rustix::process::geteuid().is_root();
-    if !super::need::met(!is_root, "not to be root") {
-        return;
-    }
+    allow(log.dir.path(), 0o755);
     log.rename_to("kern.log.1");
     let writer = log.create();
-    let mode = |mode| fs::set_permissions(&log.path, fs::Permissions::from_mode(mode)).unwrap();
-    mode(0);
+    allow(&log.path, 0);
     write(&writer, "1\n");
-    assert_eq!(log.read(), "");
+    assert_eq!(unprivileged(|| log.read()), "");
     assert_eq!(log.tail.trouble(), Some(&Trouble::Denied));
-    let mode = |mode| fs::set_permissions(&log.path, fs::Permissions::from_mode(mode)).unwrap();
-    mode(0o600);
-    assert_eq!(log.read(), "1\n");
+    allow(&log.path, 0o644);
+    assert_eq!(unprivileged(|| log.read()), "1\n");
     assert_eq!(log.tail.trouble(), None);
+}
+
+#[test]
+fn a_file_that_may_not_be_read_at_the_start_is_followed_from_where_it_ended_then() {
+    let mut log = Followed::unseen("kern.log");
+    allow(log.dir.path(), 0o755);
+    let writer = log.create();
+    allow(&log.path, 0);
+    write(&writer, "old\n");
+    assert_eq!(unprivileged(|| log.read()), "");
+    write(&writer, "new\n");
+    allow(&log.path, 0o644);
+    assert_eq!(unprivileged(|| log.read()), "new\n");
+}
+
+#[test]
+fn a_directory_that_may_not_be_searched_hides_old_lines_for_good() {
+    let mut log = Followed::unseen("kern.log");
+    let writer = log.create();
+    write(&writer, "old\n");
+    allow(log.dir.path(), 0);
+    assert_eq!(unprivileged(|| log.read()), "");
+    assert_eq!(log.tail.trouble(), Some(&Trouble::Denied));
+    allow(log.dir.path(), 0o755);
+    assert_eq!(unprivileged(|| log.read()), "");
+    write(&writer, "new\n");
+    assert_eq!(unprivileged(|| log.read()), "new\n");
 }
 
 #[test]

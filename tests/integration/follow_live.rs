@@ -12,6 +12,8 @@ use logknock::source::file::{self, Options};
 use logknock::source::{Closed, Handle, Health, Report, Trouble};
 use tempfile::TempDir;
 
+use super::namespace;
+
 /// How long anything may take at most.
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -126,6 +128,20 @@ fn write(mut file: &File, text: &str) {
     file.write_all(text.as_bytes()).unwrap();
 }
 
+/// Asserts that events bring the lines: the shortest tick, 100 ms, would take five seconds.
+fn assert_is_woken(follower: &mut Follower, writer: &File) {
+    let start = Instant::now();
+    for _ in 0..50 {
+        write(writer, "x\n");
+        follower.expect("x\n");
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
 #[test]
 fn a_written_line_arrives() {
     let (_dir, path) = log();
@@ -205,28 +221,33 @@ fn a_replaced_directory_is_followed_and_woken_by() {
     let dir = tempfile::tempdir().unwrap();
     let (log, path) = (dir.path().join("log"), dir.path().join("log/kern.log"));
     fs::create_dir(&log).unwrap();
-    let old = append(&path);
+    let mut old = append(&path);
     let mut follower = Follower::start(&path);
     for round in 1..=2 {
         fs::rename(&log, dir.path().join(format!("gone{round}"))).unwrap();
         fs::create_dir(&log).unwrap();
         write(&old, "old\n");
         follower.expect("old\n");
-        write(&append(&path), "new\n");
+        let new = append(&path);
+        write(&new, "new\n");
         follower.expect("new\n");
+        assert_is_woken(&mut follower, &new);
+        old = new;
     }
     follower.stop();
 }
 
 #[test]
-fn a_directory_removed_and_made_again_is_followed() {
+fn a_directory_removed_and_made_again_is_followed_and_woken_by() {
     let dir = tempfile::tempdir().unwrap();
     let (log, path) = (dir.path().join("log"), dir.path().join("log/kern.log"));
     let mut follower = Follower::start(&path);
     for round in 1..=3 {
         fs::create_dir(&log).unwrap();
-        write(&append(&path), &format!("{round}\n"));
+        let writer = append(&path);
+        write(&writer, &format!("{round}\n"));
         follower.expect(&format!("{round}\n"));
+        assert_is_woken(&mut follower, &writer);
         fs::remove_dir_all(&log).unwrap();
     }
     follower.stop();
@@ -240,13 +261,7 @@ fn a_link_into_another_directory_is_woken_by_its_target() {
     let writer = append(&target);
     std::os::unix::fs::symlink(&target, &path).unwrap();
     let mut follower = Follower::start(&path);
-    let start = Instant::now();
-    for _ in 0..20 {
-        write(&writer, "x\n");
-        follower.expect("x\n");
-    }
-    // Twenty ticks would be twenty seconds.
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert_is_woken(&mut follower, &writer);
     follower.stop();
 }
 
@@ -289,4 +304,51 @@ fn stopping_does_not_wait_for_the_tick_nor_for_a_full_inbox() {
     }
     flooded.stop();
     assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+/// Follows a file that is polled because of `trouble`.
+fn assert_is_polled(trouble: Trouble) {
+    let (_dir, path) = log();
+    let writer = append(&path);
+    let mut follower = Follower::start(&path);
+    assert_eq!(follower.health, Some(Health::Degraded(trouble)));
+    let start = Instant::now();
+    for _ in 0..4 {
+        write(&writer, "x\n");
+        follower.expect("x\n");
+    }
+    // Four seconds would be the ticks.
+    assert!(start.elapsed() < Duration::from_secs(2));
+    follower.stop();
+}
+
+#[test]
+fn a_file_is_polled_when_no_inotify_instance_is_left() {
+    let name = "follow_live::a_file_is_polled_when_no_inotify_instance_is_left";
+    if namespace::is_inside(name, "echo 0 > /proc/sys/user/max_inotify_instances") {
+        assert_is_polled(Trouble::Instances);
+    }
+}
+
+#[test]
+fn a_file_is_polled_when_no_inotify_watch_is_left() {
+    let name = "follow_live::a_file_is_polled_when_no_inotify_watch_is_left";
+    if namespace::is_inside(name, "echo 0 > /proc/sys/user/max_inotify_watches") {
+        assert_is_polled(Trouble::Watches);
+    }
+}
+
+#[test]
+fn a_file_that_overlayfs_copies_up_is_followed_on() {
+    let name = "follow_live::a_file_that_overlayfs_copies_up_is_followed_on";
+    let prepare = "mount -t tmpfs none /mnt && mkdir /mnt/lower /mnt/upper /mnt/work /mnt/log \
+        && echo before > /mnt/lower/kern.log \
+        && mount -t overlay none -o lowerdir=/mnt/lower,upperdir=/mnt/upper,workdir=/mnt/work /mnt/log";
+    if namespace::is_inside(name, prepare) {
+        let path = Path::new("/mnt/log/kern.log");
+        let mut follower = Follower::start(path);
+        write(&append(path), "after\n");
+        follower.expect("after\n");
+        follower.stop();
+    }
 }
