@@ -1,9 +1,32 @@
-//! `logknock`: a port-knock detector that reads the firewall's own log.
+//! `logknock`: a port-knock detector that reads the firewall's own log. This page is the map.
+//!
+//! ```text
+//! source ──lines▶ engine ──actions▶ runner
+//!                   │ events
+//!                   ▼
+//!            daemon::report, render
+//! ```
+//!
+//! * [`engine`] — pure: bytes and times in, actions and events out. The detection is all here.
+//! * [`source`] — edge in: follows what a syslog writes, and hands over whole lines.
+//! * [`runner`] — edge out: runs commands, keeps what is open on disk.
+//! * [`daemon`] — the loop between them. [`replay`] — the same engine on a finished log.
+//! * [`config`] — the file, and all its mistakes at once. [`source_spec`] — where lines come from.
+//! * [`dialect`] — any form of a line, for `parse`. [`calendar`] — header stamps in UTC.
+//! * [`clock`] — the only reader of clocks. [`render`] — events as text and JSON.
+//! * [`cli`] — the command line, and the only printing code.
+//!
+//! `ARCHITECTURE.md` says who may import whom.
 
+pub mod calendar;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod dialect;
 pub mod engine;
+pub mod render;
+pub mod replay;
 pub mod runner;
 pub mod source;
 pub mod source_spec;

@@ -1,3 +1,7 @@
 //! The `logknock` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    logknock::cli::run()
+}

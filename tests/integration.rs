@@ -31,3 +31,5 @@ mod need; // what a test needs from its surroundings
 mod runner; // commands as real processes, and what is open on disk
 #[path = "integration/samples.rs"]
 mod samples; // every line of fixtures/samples gets the reading it must get
+#[path = "integration/scenarios.rs"]
+mod scenarios; // fixtures/scenarios: timed knocks and what they do

@@ -202,6 +202,29 @@ impl Detector {
         self.memories = 0;
     }
 
+    /// Takes new doors. Attempts at a door that is as it was go on.
+    pub fn replace_doors(&mut self, doors: Vec<Arc<Door>>) {
+        let moved: Vec<_> = self
+            .doors
+            .iter()
+            .map(|old| doors.iter().position(|new| new == old))
+            .collect();
+        self.doors = doors;
+        let sources: Vec<_> = self.knockers.keys().copied().collect();
+        for src in sources {
+            let Some(mut knocker) = self.take(src) else {
+                continue;
+            };
+            let attempts = knocker.attempts.into_iter();
+            let attempts =
+                attempts.filter_map(|(old, attempt)| Some(((*moved.get(old)?)?, attempt)));
+            knocker.attempts = attempts.collect();
+            knocker.attempts.sort_unstable_by_key(|(number, _)| *number);
+            knocker.rank.0 = knocker.stage();
+            self.put(src, knocker);
+        }
+    }
+
     /// How many addresses are remembered.
     pub fn len(&self) -> usize {
         self.knockers.len()

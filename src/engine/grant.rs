@@ -242,6 +242,11 @@ impl Grants {
         self.actions.pop_front()
     }
 
+    /// The door of a grant.
+    pub fn door_of(&self, id: GrantId) -> Option<Arc<str>> {
+        self.by_id.get(&id).map(|grant| Arc::clone(&grant.door))
+    }
+
     /// How many are open or being closed.
     pub fn len(&self) -> usize {
         self.by_id.len()

@@ -23,6 +23,7 @@ pub mod knock;
 pub mod line;
 mod once;
 pub mod packet;
+pub mod reading;
 pub mod reason;
 mod scan;
 pub mod sequence;
@@ -138,6 +139,12 @@ impl Engine {
         self.detector.forget_all();
     }
 
+    /// Takes new doors. What is open stays open, and closes as it was opened; attempts in flight go on
+    /// at doors that are as they were.
+    pub fn handle_reload(&mut self, doors: Vec<Arc<Door>>) {
+        self.detector.replace_doors(doors);
+    }
+
     /// Closes everything that is open.
     pub fn handle_close_all(&mut self, now: Time) {
         self.now = self.now.max(now);
@@ -183,6 +190,11 @@ impl Engine {
     /// How many doors are open or being closed.
     pub fn grants(&self) -> usize {
         self.grants.len()
+    }
+
+    /// The door of a grant.
+    pub fn door_of(&self, grant: GrantId) -> Option<Arc<str>> {
+        self.grants.door_of(grant)
     }
 
     /// How many addresses are remembered.

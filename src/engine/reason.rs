@@ -95,8 +95,13 @@ pub struct Tally([u64; Reason::ALL.len()]);
 impl Tally {
     /// Counts `reason` once more.
     pub fn add(&mut self, reason: Reason) {
+        self.add_many(reason, 1);
+    }
+
+    /// Counts `reason` so many times more.
+    pub fn add_many(&mut self, reason: Reason, times: u64) {
         if let Some(count) = self.0.get_mut(reason as usize) {
-            *count = count.saturating_add(1);
+            *count = count.saturating_add(times);
         }
     }
 

@@ -103,6 +103,11 @@ impl Timeline {
         }
     }
 
+    /// Takes lines up to `max_age` old from now on.
+    pub fn set_max_age(&mut self, max_age: Duration) {
+        self.max_age = max_age;
+    }
+
     /// Places a line that came just now.
     pub fn place_live(&mut self, stamps: Stamps<'_>, received: Received) -> Result<Placed, Reason> {
         if let Some(wall) = stamps.wall {

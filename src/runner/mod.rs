@@ -97,7 +97,7 @@ impl Runner {
 
     /// Runs nothing and writes nothing: says what it would run, and that it succeeded.
     pub fn dry(reports: impl FnMut(Carried) + Send + 'static) -> io::Result<Self> {
-        Self::spawn(Way::Dry, Options::default(), Ledger::nowhere(), reports)
+        Self::spawn(Way::Dry, Options::default(), Ledger::in_memory(), reports)
     }
 
     fn spawn(

@@ -279,6 +279,7 @@ fn refuse(kind: FileType) -> Result<(), Trouble> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests write real files")]
 mod tests {
     use super::*;
 

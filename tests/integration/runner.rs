@@ -359,6 +359,7 @@ fn after_a_restart_the_close_command_is_the_one_the_grant_was_opened_with() {
         src: address(7),
         deadline,
         proven: true,
+        rebooted: false,
     };
     assert_eq!(bench.grants, [saved]);
     bench.close(1);

@@ -19,6 +19,18 @@ pub enum Notice {
     },
 }
 
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::SetAside { damage, name } = self;
+        write!(
+            f,
+            "the record of open doors was damaged: {damage}; what could be read of it is honoured"
+        )?;
+        name.as_ref()
+            .map_or(Ok(()), |name| write!(f, ", and it is kept as '{name}'"))
+    }
+}
+
 /// Why the ledger cannot be used.
 #[derive(Debug)]
 pub enum OpenError {

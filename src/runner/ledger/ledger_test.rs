@@ -73,6 +73,7 @@ fn a_grant_comes_back_with_its_deadline_and_the_close_command_it_was_opened_with
         src: address(id),
         deadline,
         proven,
+        rebooted: false,
     };
     assert_eq!(
         opened.grants,

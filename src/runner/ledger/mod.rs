@@ -14,7 +14,7 @@ mod error;
 mod reading;
 mod record;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -75,6 +75,8 @@ pub struct SavedGrant {
     pub deadline: Time,
     /// Whether its open command is known to have succeeded.
     pub proven: bool,
+    /// Whether it was opened in an earlier boot, which took most rules away with it.
+    pub rebooted: bool,
 }
 
 /// A ledger just opened.
@@ -115,8 +117,8 @@ impl Ledger {
         Self::recover(Box::new(disk), boot).map_err(|error| OpenError::failed(dir, error))
     }
 
-    /// A ledger that is on no disk, for a dry run.
-    pub(super) fn nowhere() -> Self {
+    /// A ledger that is on no disk: for a dry run, or where a crash may leave doors open.
+    pub fn in_memory() -> Self {
         Self {
             journal: Some(Box::new(io::sink())),
             ..Self::new(Box::new(Nowhere), "", Reading::default())
@@ -125,7 +127,11 @@ impl Ledger {
 
     pub(super) fn recover(mut disk: Box<dyn Disk>, boot: &Boot) -> io::Result<Opened> {
         let (mut reading, found) = read(&mut *disk)?;
-        for entry in reading.open.values_mut() {
+        let mut rebooted = BTreeSet::new();
+        for (id, entry) in &mut reading.open {
+            if entry.due.boot != boot.id {
+                rebooted.insert(*id);
+            }
             entry.due = entry.due.under(boot);
         }
         let notice = reading.damage.filter(|_| found).map(|damage| {
@@ -139,6 +145,7 @@ impl Ledger {
             src: entry.src,
             deadline: Time::from_nanos(entry.due.deadline),
             proven: entry.proven,
+            rebooted: rebooted.contains(&id),
         };
         let grants = reading.open.iter().map(saved).collect();
         let mut ledger = Self::new(disk, &boot.id, reading);

@@ -5,6 +5,7 @@
 //! the safe side, and a closed line was only ever written after its close had succeeded.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -34,6 +35,20 @@ pub enum Damage {
     Schema(u32),
     /// This many lines in it are not as they were written.
     Lines(usize),
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable => f.write_str("it cannot be read to its end"),
+            Self::TooLarge => f.write_str("it is larger than any that we write"),
+            Self::NoHeader => f.write_str("it does not begin as it should"),
+            Self::Schema(version) => {
+                write!(f, "it is of layout {version}, written by another version")
+            }
+            Self::Lines(count) => write!(f, "{count} of its lines are not as they were written"),
+        }
+    }
 }
 
 /// What a journal says.

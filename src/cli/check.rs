@@ -1,0 +1,102 @@
+//! `logknock check`: is the configuration right?
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::Format;
+use super::exit::{Code, Failure};
+use super::settings::Global;
+use crate::config::{self, Diagnostic, ErrorKind};
+use crate::engine::door::{Door, OtherPorts, Rule};
+
+#[derive(Serialize)]
+struct Json<'a> {
+    severity: &'static str,
+    path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<&'a str>,
+}
+
+/// Runs `check`.
+pub(super) fn run(global: &Global, format: Format) -> Result<(), Failure> {
+    let loaded = config::load(&global.config);
+    let diagnostics = match &loaded {
+        Ok(config) => &config.warnings,
+        Err(errors) => &errors.diagnostics,
+    };
+    match format {
+        Format::Json => write_json(diagnostics)?,
+        Format::Text => match &loaded {
+            Ok(config) => {
+                config
+                    .warnings
+                    .iter()
+                    .try_for_each(|warning| writeln!(anstream::stderr(), "logknock: {warning}"))?;
+            }
+            Err(errors) => writeln!(anstream::stderr(), "{errors}")?,
+        },
+    }
+    let config = loaded.map_err(|errors| Failure {
+        code: if errors.kind == ErrorKind::Permission {
+            Code::Permission
+        } else {
+            Code::Config
+        },
+        message: String::new(),
+    })?;
+    if format == Format::Text {
+        write_doors(
+            &global.config.display().to_string(),
+            &config.doors.iter().map(AsRef::as_ref).collect::<Vec<_>>(),
+        )?;
+    }
+    Ok(())
+}
+
+fn write_json(diagnostics: &[Diagnostic]) -> io::Result<()> {
+    let mut out = anstream::stdout();
+    for diagnostic in diagnostics {
+        let place = diagnostic.place.as_ref();
+        let json = Json {
+            severity: diagnostic.severity.as_str(),
+            path: &diagnostic.path,
+            line: place.map(|place| place.line),
+            column: place.map(|place| place.column),
+            message: &diagnostic.message,
+            fix: diagnostic.fix.as_deref(),
+        };
+        writeln!(out, "{}", serde_json::to_string(&json)?)?;
+    }
+    Ok(())
+}
+
+/// The doors at a glance, without what is secret about them.
+fn write_doors(path: &str, doors: &[&Door]) -> io::Result<()> {
+    let mut out = anstream::stdout();
+    let width = doors.iter().map(|door| door.name.len()).max().unwrap_or(0);
+    writeln!(out, "{path}: configuration ok")?;
+    for door in doors {
+        let Rule::Sequence(rule) = &door.rule;
+        let strict = match rule.other_ports {
+            OtherPorts::Reset => "strict",
+            OtherPorts::Ignore => "not strict",
+        };
+        let held = match (&door.grant.close.v4, &door.grant.close.v6) {
+            (None, None) => "runs a command".to_owned(),
+            _ => format!("open for {:?}", door.grant.hold),
+        };
+        let steps = rule.sequence.len();
+        writeln!(
+            out,
+            "  {:<width$}  {steps:>2} knocks within {:?}, {strict}, {held}",
+            door.name, rule.window
+        )?;
+    }
+    Ok(())
+}

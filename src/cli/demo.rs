@@ -1,0 +1,325 @@
+//! `logknock demo`: a knock opens and closes a door, on this machine, without root.
+//!
+//! Nothing is acted: the daemon that runs is this program with `--follow`, the lines are what the
+//! kernel's LOG target prints, the open and close commands are run and leave a file and take it away.
+//! Only the packets are missing: without root there is no firewall rule to log any.
+#![expect(
+    clippy::disallowed_types,
+    reason = "starts the daemon as a user would, and writes its log file"
+)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "an arrangement of files in a directory of its own"
+)]
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::exit::{Code, Failure};
+use crate::calendar::rfc3339;
+use crate::clock;
+use crate::config::Prefix;
+
+const KNOCKER: &str = "203.0.113.7";
+const SCANNER: &str = "198.51.100.66";
+/// How long the demonstration waits for anything before it gives up.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two lines, so that eyes can follow.
+const PACE: Duration = Duration::from_millis(400);
+
+const CONFIG: &str = r#"[log]
+prefix = "@PREFIX@"
+
+[door.ssh]
+sequence      = [7000, "8000:udp", 9000]
+seq_timeout   = "10s"
+start_command = ["/bin/sh", "-c", "echo \"let $1 in\" > \"$2\"", "open", "%IP%", "@DIR@/door-%IP%"]
+stop_command  = ["/bin/rm", "@DIR@/door-%IP%"]
+cmd_timeout   = "2s"
+"#;
+
+/// Runs the demonstration. It ends by itself in a few seconds.
+pub(super) fn run() -> Result<(), Failure> {
+    let dir = tempfile::Builder::new()
+        .prefix("logknock-demo-")
+        .tempdir()?;
+    let stage = Stage::set(dir.path())?;
+    stage.play()
+}
+
+/// The daemon, its log file, and what it says.
+struct Stage<'a> {
+    dir: &'a Path,
+    prefix: String,
+    log: File,
+    daemon: Child,
+    /// What the daemon prints, one event a line.
+    events: Receiver<Value>,
+    started: Instant,
+}
+
+impl<'a> Stage<'a> {
+    fn set(dir: &'a Path) -> Result<Self, Failure> {
+        say(
+            "logknock reads knocks out of the lines that a firewall logs. This is the real daemon on a log of its own:",
+        )?;
+        let prefix = secret_prefix()?;
+        let config = CONFIG
+            .replace("@PREFIX@", &prefix)
+            .replace("@DIR@", &dir.display().to_string());
+        let (config_file, log_file) = (dir.join("logknock.toml"), dir.join("kern.log"));
+        write_private(&config_file, &config)?;
+        let log = write_private(&log_file, "")?;
+        let mut daemon = Command::new(std::env::current_exe()?)
+            .args(["--json", "--config"])
+            .arg(&config_file)
+            .arg("--state-dir")
+            .arg(dir.join("state"))
+            .arg("--follow")
+            .arg(&log_file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        say(&format!(
+            "\n  $ logknock --config logknock.toml --follow {}\n",
+            log_file.display()
+        ))?;
+        let events = listen(&mut daemon)?;
+        let stage = Self {
+            dir,
+            prefix,
+            log,
+            daemon,
+            events,
+            started: Instant::now(),
+        };
+        stage.await_event("following")?;
+        Ok(stage)
+    }
+
+    fn play(mut self) -> Result<(), Failure> {
+        say(
+            "A scanner tries ports in order. Any other port starts it over, so a scan never gets through:",
+        )?;
+        for port in [6999, 7000, 7001, 8000, 9000] {
+            self.packet(SCANNER, "TCP", port)?;
+        }
+        self.hear(Duration::from_millis(200))?;
+
+        say(
+            "\nSomebody gets a line into the log that looks like a knock (here: an ssh login name). It is not the kernel's:",
+        )?;
+        self.line(&format!(
+            "sshd[4711]: Invalid user kernel: {}",
+            self.body(SCANNER, "TCP", 7000)
+        ))?;
+        self.hear(Duration::from_millis(200))?;
+
+        say("\nYou knock 7000, 8000/udp, 9000:")?;
+        for (proto, port) in [("TCP", 7000), ("UDP", 8000), ("TCP", 9000)] {
+            self.packet(KNOCKER, proto, port)?;
+            self.hear(PACE)?;
+        }
+        let door = self.dir.join(format!("door-{KNOCKER}"));
+        let text = await_file(&door, true).map(|text| text.trim_end().to_owned());
+        let text =
+            text.ok_or_else(|| Failure::new(Code::Failed, "the open command did not run"))?;
+        say(&format!("  the open command ran:   {text}"))?;
+
+        say("\nThe door closes by itself after cmd_timeout, 2 s:")?;
+        self.await_event("close")?;
+        await_file(&door, false)
+            .ok_or_else(|| Failure::new(Code::Failed, "the close command did not run"))?;
+        say("  the close command ran:  the file it left is gone")?;
+        self.end()
+    }
+
+    fn end(mut self) -> Result<(), Failure> {
+        rustix::process::kill_process(
+            rustix::process::Pid::from_child(&self.daemon),
+            rustix::process::Signal::TERM,
+        )
+        .map_err(io::Error::from)?;
+        let status = self.daemon.wait()?;
+        let took = self.started.elapsed().as_secs_f32();
+        say(&format!(
+            "\nThat was the daemon ({status}), a real log file, inotify and two commands, in {took:.1} s.\n\
+             Next: 'logknock replay /var/log/kern.log' shows what would have happened in your own log."
+        ))?;
+        Ok(())
+    }
+
+    /// Writes a line as rsyslog does, and shows the part of it that matters.
+    fn packet(&mut self, src: &str, proto: &str, port: u16) -> io::Result<()> {
+        let uptime = clock::monotonic_now().as_nanos();
+        let stamp = format!(
+            "[{:>5}.{:06}]",
+            uptime / 1_000_000_000,
+            uptime / 1_000 % 1_000_000
+        );
+        self.line(&format!("kernel: {stamp} {}", self.body(src, proto, port)))
+    }
+
+    fn body(&self, src: &str, proto: &str, port: u16) -> String {
+        let (spt, id) = (40_000 + port % 1_000, port ^ 0x5a5a);
+        let tail = match proto {
+            "UDP" => "LEN=9".to_owned(),
+            _ => "WINDOW=64240 RES=0x00 SYN URGP=0".to_owned(),
+        };
+        format!(
+            "{}IN=eth0 OUT= MAC=52:54:00:12:34:56:52:54:00:65:43:21:08:00 SRC={src} DST=192.0.2.1 LEN=60 TOS=0x00 \
+             PREC=0x00 TTL=52 ID={id} DF PROTO={proto} SPT={spt} DPT={port} {tail} ",
+            self.prefix
+        )
+    }
+
+    fn line(&mut self, message: &str) -> io::Result<()> {
+        let host = rustix::system::uname();
+        let host = host.nodename().to_string_lossy().into_owned();
+        // One write a line, as rsyslog does.
+        self.log
+            .write_all(format!("{} {host} {message}\n", rfc3339(clock::wall_now())).as_bytes())?;
+        let mut words = message.split(' ').filter(|word| {
+            [
+                "sshd", "Invalid", "user", "kernel:", "SRC=", "PROTO=", "DPT=", "SYN",
+            ]
+            .iter()
+            .any(|key| word.starts_with(key))
+        });
+        let short: Vec<_> = words.by_ref().collect();
+        say(&format!("  log:  {}", short.join(" ")))
+    }
+
+    /// Shows what the daemon says within `time`.
+    fn hear(&self, time: Duration) -> Result<(), Failure> {
+        let end = Instant::now() + time;
+        loop {
+            match self
+                .events
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
+                Ok(event) => show(&event)?,
+                Err(RecvTimeoutError::Timeout) => return Ok(()),
+                Err(RecvTimeoutError::Disconnected) => return Err(gone()),
+            }
+        }
+    }
+
+    /// Shows what the daemon says until it says `what`.
+    fn await_event(&self, what: &str) -> Result<(), Failure> {
+        loop {
+            let event = self.events.recv_timeout(PATIENCE).map_err(|_| gone())?;
+            show(&event)?;
+            if event.get("event").and_then(Value::as_str) == Some(what) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn gone() -> Failure {
+    Failure::new(Code::Failed, "the daemon does not answer")
+}
+
+impl Drop for Stage<'_> {
+    fn drop(&mut self) {
+        // Already ended when the play was.
+        drop(self.daemon.kill());
+        drop(self.daemon.wait());
+    }
+}
+
+/// Reads what the daemon prints: events from stdout, and from stderr that it follows.
+fn listen(daemon: &mut Child) -> io::Result<Receiver<Value>> {
+    let (sender, events) = channel();
+    let stdout = daemon.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    let stderr = daemon.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    let following = sender.clone();
+    thread::Builder::new().spawn(move || {
+        let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+        lines
+            .filter_map(|line| serde_json::from_str(&line).ok())
+            .try_for_each(|event| sender.send(event))
+    })?;
+    thread::Builder::new().spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            if line.contains("following")
+                && following
+                    .send(serde_json::json!({"event": "following"}))
+                    .is_err()
+            {
+                return;
+            }
+        }
+    })?;
+    Ok(events)
+}
+
+fn show(event: &Value) -> io::Result<()> {
+    let text = |key| event.get(key).and_then(Value::as_str).unwrap_or_default();
+    let number = |key| event.get(key).and_then(Value::as_u64).unwrap_or_default();
+    let what = match text("event") {
+        "following" => return say("  logknock follows the file\n"),
+        "stage" => format!("stage {} of {}", number("stage"), number("of")),
+        "reset" => format!("back to the start ({})", text("reason")),
+        other => other.to_owned(),
+    };
+    say(&format!(
+        "  logknock: {:<4} {:<14} {what}",
+        text("door"),
+        text("src")
+    ))
+}
+
+fn say(text: &str) -> io::Result<()> {
+    let mut out = anstream::stdout();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+/// Waits until `path` is there, or is not, and gives what was in it.
+fn await_file(path: &Path, there: bool) -> Option<String> {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        match (fs::read_to_string(path), there) {
+            (Ok(text), true) if !text.is_empty() => return Some(text),
+            (Err(_), false) => return Some(String::new()),
+            _ => thread::sleep(Duration::from_millis(10)),
+        }
+    }
+    None
+}
+
+fn write_private(path: &Path, text: &str) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = fs::OpenOptions::new()
+        .append(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())?;
+    Ok(file)
+}
+
+/// A prefix that nobody can guess: 32 random bits in hexadecimal, until there are letters and digits.
+fn secret_prefix() -> io::Result<String> {
+    loop {
+        let mut bytes = [0; 4];
+        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+        let prefix = format!("lk-{:08x}: ", u32::from_be_bytes(bytes));
+        if prefix
+            .parse::<Prefix>()
+            .is_ok_and(|prefix| prefix.is_secret())
+        {
+            return Ok(prefix);
+        }
+    }
+}

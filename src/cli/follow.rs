@@ -1,0 +1,176 @@
+//! `logknock --follow …`: the daemon on this command line.
+
+use std::io::{self, IsTerminal, Write};
+
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::Format;
+use super::exit::{Code, Failure};
+use super::settings::{Global, Settings};
+use crate::config;
+use crate::daemon::{self, Mode, OnExit, Plan, Rules, StartError, Told};
+use crate::render::Row;
+use crate::runner;
+use crate::runner::ledger::OpenError;
+use crate::source_spec::SourceSpec;
+
+/// Arguments of the daemon.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where lines come from: a log file (repeatable), instead of the configured sources
+    #[arg(long, value_name = "SOURCE")]
+    follow: Vec<SourceSpec>,
+    /// Print commands instead of running them; open grants are not kept
+    #[arg(long)]
+    dry_run: bool,
+    /// Say more: -v attempts, -vv everything
+    #[arg(long, short, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+/// Runs the daemon until it is told to stop.
+pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Failure> {
+    let settings = global.load()?;
+    let sources = if args.follow.is_empty() {
+        settings.config.log.sources.clone()
+    } else {
+        args.follow.clone()
+    };
+    if sources.is_empty() {
+        let message = "nothing to follow: give --follow PATH, or 'sources' in [log]";
+        return Err(Failure::new(Code::Config, message));
+    }
+    super::trust::require(&settings, &sources)?;
+    log_to_stderr(args.verbose);
+    let left = daemon::run(plan(args, global, settings, sources, format))
+        .map_err(|error| failure(&error))?;
+    if left > 0 {
+        return Err(Failure {
+            code: Code::Busy,
+            message: String::new(),
+        });
+    }
+    Ok(())
+}
+
+fn plan(
+    args: &Args,
+    global: &Global,
+    settings: Settings,
+    sources: Vec<SourceSpec>,
+    format: Format,
+) -> Plan {
+    let daemon = &settings.config.daemon;
+    let mode = match (args.dry_run, daemon.ephemeral) {
+        (true, _) => Mode::Dry,
+        (false, true) => Mode::Ephemeral,
+        (false, false) => Mode::Run(global.state_dir.clone()),
+    };
+    let (again, followed) = (global.clone(), sources.clone());
+    Plan {
+        sources,
+        mode,
+        commands: runner::Options {
+            max_commands: daemon.max_commands,
+            timeout: daemon.command_timeout,
+        },
+        on_exit: match daemon.on_exit {
+            config::OnExit::Close => OnExit::Close,
+            config::OnExit::Keep => OnExit::Keep,
+        },
+        stop_timeout: daemon.stop_timeout,
+        rules: rules(settings),
+        reload: Box::new(move || {
+            let settings = again.load().map_err(|failure| failure.message)?;
+            super::trust::require(&settings, &followed).map_err(|failure| failure.message)?;
+            Ok(rules(settings))
+        }),
+        tell: Box::new(move |told| {
+            // Whoever reads our results may have gone; doors must still be closed.
+            drop(tell(&told, format));
+        }),
+    }
+}
+
+fn rules(settings: Settings) -> Rules {
+    Rules {
+        doors: settings.doors,
+        expected: settings.expected,
+        max_line_age: settings.config.log.max_line_age,
+    }
+}
+
+/// What goes to stdout: the event log as JSON, and the commands of a dry run.
+fn tell(told: &Told<'_>, format: Format) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    match (told, format) {
+        (Told::Event(event, time, source), Format::Json) => {
+            let file = source.map(ToString::to_string);
+            let row = Row {
+                event,
+                time: Some(*time),
+                file: file.as_deref(),
+            };
+            writeln!(out, "{}", row.json()?)
+        }
+        (Told::Would(argv), Format::Json) => {
+            writeln!(
+                out,
+                "{}",
+                serde_json::json!({"event": "would_run", "argv": argv})
+            )
+        }
+        (Told::Would(argv), Format::Text) => {
+            let words = argv.iter().map(String::as_str);
+            writeln!(
+                out,
+                "would run: {}",
+                shlex::try_join(words).unwrap_or_default()
+            )
+        }
+        (Told::Event(..), Format::Text) => Ok(()),
+    }?;
+    out.flush()
+}
+
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => Level::INFO,
+        1 => Level::DEBUG,
+        _ => Level::TRACE,
+    };
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_target(false)
+        .with_ansi(
+            io::stderr().is_terminal()
+                && anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never,
+        );
+    // systemd stamps lines itself.
+    let stamped = io::stderr().is_terminal();
+    let targets = Targets::new().with_target("logknock", level);
+    let registry = tracing_subscriber::registry().with(targets);
+    if stamped {
+        registry.with(lines).init();
+    } else {
+        registry.with(lines.without_time()).init();
+    }
+}
+
+fn failure(error: &StartError) -> Failure {
+    let code = match error {
+        StartError::State(OpenError::Locked(_)) => Code::Busy,
+        StartError::State(OpenError::Insecure(_)) => Code::Permission,
+        StartError::State(OpenError::Failed { error, .. })
+            if error.kind() == io::ErrorKind::PermissionDenied =>
+        {
+            Code::Permission
+        }
+        StartError::State(_) | StartError::System(_) => Code::Internal,
+        StartError::Source(_) => Code::Unavailable,
+    };
+    Failure::new(code, format!("logknock: {error}"))
+}

@@ -1,0 +1,32 @@
+//! The logs that a command line names.
+#![expect(clippy::disallowed_types, reason = "the files that the user named")]
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use super::exit::{Code, Failure};
+use crate::clock;
+use crate::engine::time::Time;
+
+/// A log's content, and when it was last written to, from the Unix epoch. `-` is standard input, which
+/// is being written now.
+pub(super) fn open(path: &Path) -> Result<(Box<dyn Read>, Time), Failure> {
+    if path == Path::new("-") {
+        return Ok((Box::new(io::stdin()), clock::wall_now()));
+    }
+    let opened = File::open(path).and_then(|file| Ok((file.metadata()?.modified()?, file)));
+    let (written, file) = opened.map_err(|error| unreadable(path, &error))?;
+    let written = written.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok((Box::new(file), Time::default().after(written)))
+}
+
+/// A log that cannot be opened or read.
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    let code = match error.kind() {
+        io::ErrorKind::PermissionDenied => Code::Permission,
+        _ => Code::Unavailable,
+    };
+    Failure::new(code, format!("logknock: {}: {error}", path.display()))
+}

@@ -1,0 +1,145 @@
+//! The command line: definitions, dispatch, and the only printing code.
+
+mod check;
+mod demo;
+mod exit;
+mod expect;
+mod follow;
+mod input;
+mod parse;
+mod replay;
+mod settings;
+mod trust;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use exit::{Code, Failure};
+use settings::Global;
+
+use crate::engine::reason::Tally;
+
+/// A port-knock detector that reads the firewall's own log
+#[derive(Debug, Parser)]
+#[command(
+    name = "logknock",
+    version,
+    about,
+    long_about = "Follows the packet lines that a Linux firewall already logs (iptables -j LOG, nft log), \
+        finds port knocks in them and runs open and close commands. No packet capture, no open port.",
+    after_help = "Examples:
+  logknock --follow /var/log/kern.log        the daemon, beside an iptables LOG rule
+  logknock --dry-run --follow /var/log/kern.log
+                                             the same, commands printed instead of run
+  logknock replay /var/log/kern.log.1        what would have happened
+  logknock parse --json /var/log/kern.log    every line as logknock reads it
+  logknock check                             is the configuration right?
+  logknock demo                              see a knock open and close a door, without root",
+    after_long_help = "Examples:
+  logknock --follow /var/log/kern.log        the daemon, beside an iptables LOG rule
+  logknock --dry-run --follow /var/log/kern.log
+                                             the same, commands printed instead of run
+  logknock replay /var/log/kern.log.1        what would have happened
+  logknock parse --json /var/log/kern.log    every line as logknock reads it
+  logknock check                             is the configuration right?
+  logknock demo                              see a knock open and close a door, without root
+
+Exit status: 0 done, 1 the request failed, 2 usage, 69 a source or the daemon is not there, 70 internal,
+75 another instance runs or doors are left open, 77 permission, 78 configuration.",
+    args_conflicts_with_subcommands = true
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(flatten)]
+    follow: follow::Args,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the detection over finished logs and show what would have happened; nothing is executed
+    #[command(after_help = "Examples:
+  logknock replay /var/log/kern.log
+  logknock replay --json kern.log.1 kern.log | jq 'select(.event==\"open\")'
+  logknock replay --expect fixtures/logs/ssh.expect fixtures/logs/ssh.log")]
+    Replay(replay::Args),
+    /// Show every line as logknock reads it, or why it is not believed
+    #[command(after_help = "Examples:
+  logknock parse /var/log/kern.log
+  journalctl -k -o short-iso | logknock parse --json")]
+    Parse(parse::Args),
+    /// Check the configuration: every error at once, with line, column and fix
+    #[command(after_help = "Examples:
+  logknock check
+  logknock check --config ./logknock.toml --json")]
+    Check,
+    /// Show a knock opening and closing a door, on this machine, without root and without a firewall
+    Demo,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too, with exit status 0; a closed pipe is not our fault.
+            drop(error.print());
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Code::Usage as u8));
+        }
+    };
+    match dispatch(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, message }) => {
+            for line in message.lines() {
+                drop(writeln!(anstream::stderr(), "{line}"));
+            }
+            code.into()
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<(), Failure> {
+    let format = if cli.global.json {
+        Format::Json
+    } else {
+        Format::Text
+    };
+    match &cli.command {
+        None => follow::run(&cli.follow, &cli.global, format),
+        Some(Command::Replay(args)) => replay::run(args, &cli.global.load()?, format),
+        Some(Command::Parse(args)) => parse::run(args, format),
+        Some(Command::Check) => check::run(&cli.global, format),
+        Some(Command::Demo) => demo::run(),
+    }
+}
+
+/// Reasons and how often each was given, in brackets behind a number; nothing when there are none.
+fn reasons(tally: &Tally) -> String {
+    let reasons: Vec<_> = tally
+        .iter()
+        .map(|(reason, count)| format!("{} {count}", reason.as_str()))
+        .collect();
+    if reasons.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", reasons.join(", "))
+    }
+}
+
+/// The definitions, for documents that must agree with them.
+pub fn definitions() -> clap::Command {
+    Cli::command()
+}

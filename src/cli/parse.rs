@@ -1,0 +1,203 @@
+//! `logknock parse`: every line as logknock reads it, or why it is not believed.
+
+use std::io::{self, BufWriter, Write};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use super::exit::Failure;
+use super::{Format, input};
+use crate::calendar::{Calendar, Zone, rfc3339};
+use crate::dialect::{self, Verdict};
+use crate::engine::packet::{Packet, Proto};
+use crate::engine::reason::{Reason, Tally};
+use crate::engine::time::Time;
+use crate::engine::timeline::Wall;
+use crate::replay::lines::{Line, Lines};
+
+/// Arguments of `parse`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Logs to read; standard input when none is given, or for `-`
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+/// Runs `parse`.
+pub(super) fn run(args: &Args, format: Format) -> Result<(), Failure> {
+    let mut out = BufWriter::new(anstream::stdout());
+    let mut counts = Counts::default();
+    let stdin = [PathBuf::from("-")];
+    let files = if args.files.is_empty() {
+        &stdin[..]
+    } else {
+        &args.files
+    };
+    for path in files {
+        let (content, written) = input::open(path)?;
+        let name = path.display().to_string();
+        let mut calendar = Calendar::new(Zone::Local, written);
+        let mut lines = Lines::new(content);
+        for number in 1.. {
+            let Some(line) = lines
+                .next_line()
+                .map_err(|error| input::unreadable(path, &error))?
+            else {
+                break;
+            };
+            let reading = match line {
+                Line::Whole(bytes) => Some(dialect::read(bytes)),
+                Line::TooLong => None,
+            };
+            let record = reading.as_ref().map(dialect::Reading::record);
+            let row = Row {
+                file: &name,
+                line: number,
+                time: record
+                    .and_then(|record| calendar.resolve(record.stamp?))
+                    .map(Wall::time),
+                host: record.map_or(&b""[..], |record| record.host),
+                verdict: reading.as_ref().map_or(
+                    Verdict::Rejected(Reason::TooLong),
+                    dialect::Reading::verdict,
+                ),
+            };
+            counts.add(row.verdict);
+            match format {
+                Format::Json => writeln!(out, "{}", row.json()?)?,
+                Format::Text => writeln!(out, "{}", row.text())?,
+            }
+        }
+    }
+    out.flush()?;
+    if format == Format::Text {
+        counts.write(&mut anstream::stderr())?;
+    }
+    Ok(())
+}
+
+/// One line as it is shown.
+struct Row<'a> {
+    file: &'a str,
+    line: u64,
+    time: Option<Time>,
+    host: &'a [u8],
+    verdict: Verdict<'a>,
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    file: &'a str,
+    line: u64,
+    verdict: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    origin: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    #[serde(flatten)]
+    packet: Option<PacketJson>,
+}
+
+#[derive(Serialize)]
+struct PacketJson {
+    prefix: String,
+    #[serde(rename = "in")]
+    iif: String,
+    out: String,
+    src: IpAddr,
+    dst: IpAddr,
+    proto: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spt: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dpt: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flags: Option<Vec<&'static str>>,
+}
+
+impl Row<'_> {
+    fn json(&self) -> serde_json::Result<String> {
+        let (verdict, reason, packet) = match self.verdict {
+            Verdict::Packet(packet) => ("packet", None, Some(PacketJson::from(packet))),
+            Verdict::Other => ("other", None, None),
+            Verdict::Rejected(reason) => ("rejected", Some(reason.as_str()), None),
+        };
+        serde_json::to_string(&Json {
+            file: self.file,
+            line: self.line,
+            verdict,
+            reason,
+            // What a file says of itself is a claim; only a live source can know better.
+            origin: "claimed",
+            host: (!self.host.is_empty()).then(|| lossy(self.host)),
+            time: self.time.map(rfc3339),
+            packet,
+        })
+    }
+
+    fn text(&self) -> String {
+        let bad = AnsiColor::Red.on_default();
+        let dim = Style::new().dimmed();
+        let Self { file, line, .. } = self;
+        match self.verdict {
+            Verdict::Packet(packet) => format!("{file}:{line:<6} packet    {packet}"),
+            Verdict::Other => format!("{dim}{file}:{line:<6} other{dim:#}"),
+            Verdict::Rejected(reason) => {
+                format!("{file}:{line:<6} {bad}rejected{bad:#}  {}", reason.as_str())
+            }
+        }
+    }
+}
+
+impl From<Packet<'_>> for PacketJson {
+    fn from(packet: Packet<'_>) -> Self {
+        Self {
+            prefix: lossy(packet.prefix),
+            iif: lossy(packet.iif),
+            out: lossy(packet.oif),
+            src: packet.src,
+            dst: packet.dst,
+            proto: packet.proto.to_string(),
+            spt: packet.ports.map(|ports| ports.src),
+            dpt: packet.ports.map(|ports| ports.dst),
+            flags: (packet.proto == Proto::Tcp && packet.ports.is_some())
+                .then(|| packet.flags.names().collect()),
+        }
+    }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[derive(Default)]
+struct Counts {
+    packets: u64,
+    other: u64,
+    rejected: Tally,
+}
+
+impl Counts {
+    fn add(&mut self, verdict: Verdict<'_>) {
+        match verdict {
+            Verdict::Packet(_) => self.packets += 1,
+            Verdict::Other => self.other += 1,
+            Verdict::Rejected(reason) => self.rejected.add(reason),
+        }
+    }
+
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let rejected: u64 = self.rejected.iter().map(|(_, count)| count).sum();
+        let reasons = super::reasons(&self.rejected);
+        writeln!(
+            out,
+            "{} packets, {rejected} rejected{reasons}, {} other",
+            self.packets, self.other
+        )
+    }
+}

@@ -1,0 +1,126 @@
+//! `logknock replay`: run the detection over finished logs, on their own time; execute nothing.
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::exit::{Code, Failure};
+use super::settings::Settings;
+use super::{Format, expect, input};
+use crate::calendar::Zone;
+use crate::render::Row;
+use crate::replay::{self, Input, Shown, Summary};
+
+/// Arguments of `replay`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Logs to run through, merged by time; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Compare the events with those in FILE (as printed by `replay`, or by `replay --json`) and exit 1 with a diff when they differ
+    #[arg(long, value_name = "FILE")]
+    expect: Option<PathBuf>,
+}
+
+/// Runs `replay`.
+pub(super) fn run(args: &Args, settings: &Settings, format: Format) -> Result<(), Failure> {
+    let names: Vec<_> = args
+        .files
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    let bar = progress_bar(&args.files);
+    let inputs = args
+        .files
+        .iter()
+        .map(|path| open(path, &bar))
+        .collect::<Result<Vec<_>, _>>()?;
+    let width = settings
+        .doors
+        .iter()
+        .map(|door| door.name.len())
+        .max()
+        .unwrap_or(0);
+    let mut expected = args
+        .expect
+        .as_deref()
+        .map(expect::Expected::read)
+        .transpose()?;
+    let format = expected.as_ref().map_or(format, expect::Expected::format);
+
+    let mut out = BufWriter::new(anstream::stdout());
+    let summary = replay::run(
+        inputs,
+        &settings.expected,
+        settings.doors.clone(),
+        Zone::Local,
+        &mut |shown| {
+            let Shown { event, time } = &shown;
+            let file = event
+                .whence
+                .and_then(|whence| names.get(usize::from(whence.source)));
+            let row = Row {
+                event,
+                time: *time,
+                file: file.map(String::as_str),
+            };
+            let line = match format {
+                Format::Json => row.json()?,
+                Format::Text => row.text(width),
+            };
+            match &mut expected {
+                Some(expected) => expected.got(&line),
+                None => writeln!(out, "{line}")?,
+            }
+            Ok(())
+        },
+    );
+    bar.finish_and_clear();
+    let summary = summary.map_err(|error| {
+        Failure::new(
+            Code::Unavailable,
+            format!("logknock: reading a log failed: {error}"),
+        )
+    })?;
+    out.flush()?;
+    if format == Format::Text && expected.is_none() {
+        write_summary(&summary)?;
+    }
+    expected.map_or(Ok(()), |expected| expected.verdict(&mut out))
+}
+
+fn open(path: &Path, bar: &ProgressBar) -> Result<Input, Failure> {
+    let (content, written) = input::open(path)?;
+    Ok(Input {
+        content: Box::new(bar.wrap_read(content)),
+        written,
+    })
+}
+
+/// A bar on a terminal, drawn only when the run takes more than a second.
+fn progress_bar(files: &[PathBuf]) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let size = |path: &PathBuf| path.metadata().map_or(0, |meta| meta.len());
+    let bar = ProgressBar::new(files.iter().map(size).sum());
+    let template = "{bar:30} {percent:>3} %  {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
+    bar.set_style(
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    bar.set_draw_target(indicatif::ProgressDrawTarget::stderr_with_hz(5));
+    bar.with_elapsed(Duration::ZERO)
+}
+
+fn write_summary(summary: &Summary) -> io::Result<()> {
+    let mut err = anstream::stderr();
+    let reasons = super::reasons(&summary.rejected);
+    writeln!(
+        err,
+        "{} lines, {} hits{reasons}, {} opened",
+        summary.lines, summary.hits, summary.opens
+    )?;
+    Ok(())
+}

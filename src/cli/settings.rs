@@ -1,0 +1,82 @@
+//! The config as one command line means it: the file, and the options that override it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::exit::{Code, Failure};
+use crate::config::{self, Config, ErrorKind, Prefix};
+use crate::engine::door::Door;
+use crate::engine::reading::Expected;
+
+/// Options that every command takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Global {
+    /// The configuration
+    #[arg(
+        long,
+        short = 'c',
+        global = true,
+        value_name = "FILE",
+        env = "LOGKNOCK_CONFIG",
+        default_value = "/etc/logknock/logknock.toml"
+    )]
+    pub(super) config: PathBuf,
+    /// Where open grants are kept
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "/var/lib/logknock"
+    )]
+    pub(super) state_dir: PathBuf,
+    /// The log prefix, instead of the configured one
+    #[arg(long, global = true, value_name = "PREFIX")]
+    pub(super) prefix: Option<Prefix>,
+    /// Believe lines that any local user could have written
+    #[arg(long, global = true)]
+    pub(super) accept_forgeable: bool,
+    /// Print one JSON object a line
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+}
+
+/// What the engine needs of the config.
+#[derive(Debug)]
+pub(super) struct Settings {
+    /// The config, overridden.
+    pub(super) config: Config,
+    /// Its doors.
+    pub(super) doors: Vec<Arc<Door>>,
+    /// What a line must begin with.
+    pub(super) expected: Expected,
+}
+
+impl Global {
+    /// Loads the config and overrides it.
+    pub(super) fn load(&self) -> Result<Settings, Failure> {
+        let mut config = load(&self.config)?;
+        if let Some(prefix) = &self.prefix {
+            config.log.prefix = Some(prefix.clone());
+        }
+        config.log.accept_forgeable |= self.accept_forgeable;
+        let prefix = config.log.prefix.as_ref();
+        let expected = prefix.map_or(Expected::AnyPrefix, |prefix| {
+            Expected::Prefix(prefix.as_bytes().into())
+        });
+        Ok(Settings {
+            doors: config.doors.clone(),
+            config,
+            expected,
+        })
+    }
+}
+
+fn load(path: &Path) -> Result<Config, Failure> {
+    config::load(path).map_err(|errors| {
+        let code = match errors.kind {
+            ErrorKind::Permission => Code::Permission,
+            _ => Code::Config,
+        };
+        Failure::new(code, errors)
+    })
+}

@@ -1,0 +1,474 @@
+//! The daemon: sources in, engine in the middle, runner out; one loop that never blocks on any of them.
+//!
+//! In: a [`Plan`]. Out: doors opened and closed, until a signal says stop. Every decision is the
+//! engine's. The loop waits for the next message or the next deadline, hands over what came, and
+//! carries out what follows; nothing else happens here.
+
+mod inbox;
+mod report;
+mod signal;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+use std::{fmt, io};
+
+use sd_notify::NotifyState;
+
+use self::inbox::{Inbox, Message, Next};
+use self::report::Rejections;
+use self::signal::Signal;
+use crate::calendar::{Calendar, Zone};
+use crate::clock;
+use crate::engine::detector::Limits;
+use crate::engine::door::Door;
+use crate::engine::event::{Event, Whence};
+use crate::engine::grant::SavedGrant;
+use crate::engine::reading::Expected;
+use crate::engine::reason::Reason;
+use crate::engine::time::Time;
+use crate::engine::timeline::{Received, Stamps, Timeline};
+use crate::engine::{Engine, Sighting};
+use crate::runner::ledger::{Boot, Ledger, OpenError, Opened};
+use crate::runner::{self, Carried, Runner};
+use crate::source::{self, Batch, Health, Report};
+use crate::source_spec::SourceSpec;
+
+/// How much later than its stamp a line may arrive without its attempt being expired. journald holds
+/// a single line back for half a second.
+const LATENESS: Duration = Duration::from_secs(1);
+/// Failed closes after which a grant of an earlier boot is forgotten: a reboot has taken its rule away.
+const TRIES_AFTER_REBOOT: u32 = 3;
+
+/// What counts as a knock, and what it opens.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The doors.
+    pub doors: Vec<Arc<Door>>,
+    /// What a line must begin with.
+    pub expected: Expected,
+    /// How old a line may be.
+    pub max_line_age: Duration,
+}
+
+/// Whether commands are run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// They are, with the open grants in this directory.
+    Run(PathBuf),
+    /// They are, with the open grants in memory only: a crash leaves doors open.
+    Ephemeral,
+    /// They are only told.
+    Dry,
+}
+
+/// Whether doors are closed at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnExit {
+    /// All of them.
+    Close,
+    /// They are left as they are; the next start closes them when due.
+    Keep,
+}
+
+/// What the caller is told while the daemon runs.
+#[derive(Debug)]
+pub enum Told<'a> {
+    /// Something happened, at this time from the Unix epoch, to a line of this source.
+    Event(&'a Event, Time, Option<&'a SourceSpec>),
+    /// In a dry run: what would be run.
+    Would(&'a [String]),
+}
+
+/// Reads the rules again, or says what is wrong with them.
+pub type Reload = Box<dyn FnMut() -> Result<Rules, String>>;
+
+/// Everything the daemon is to do.
+pub struct Plan {
+    /// What counts and what it opens.
+    pub rules: Rules,
+    /// Where lines come from.
+    pub sources: Vec<SourceSpec>,
+    /// Whether commands are run.
+    pub mode: Mode,
+    /// How they are run.
+    pub commands: runner::Options,
+    /// What happens to open doors at the end.
+    pub on_exit: OnExit,
+    /// How long the end may take.
+    pub stop_timeout: Duration,
+    /// Called at SIGHUP.
+    pub reload: Reload,
+    /// Called for every event.
+    pub tell: Box<dyn FnMut(Told<'_>)>,
+}
+
+/// Why the daemon did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The state directory.
+    State(OpenError),
+    /// A source that this build cannot follow.
+    Source(SourceSpec),
+    /// Threads, signals, clocks.
+    System(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::State(error) => {
+                write!(f, "{error}")?;
+                std::error::Error::source(error).map_or(Ok(()), |cause| write!(f, ": {cause}"))
+            }
+            Self::Source(spec) => write!(f, "'{spec}' cannot be followed yet; follow a log file"),
+            Self::System(error) => write!(f, "cannot start: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// Runs `plan` until a signal says stop. Returns how many doors were left open though they were to be
+/// closed.
+pub fn run(plan: Plan) -> Result<usize, StartError> {
+    let (inbox, messages) = Inbox::new();
+    let signals = signal::listen(inbox.clone())?;
+    let mut daemon = Daemon::start(plan, &inbox, messages)?;
+    daemon.work();
+    let left = daemon.stop();
+    signals.close();
+    Ok(left)
+}
+
+struct Daemon {
+    engine: Engine,
+    rules: Rules,
+    timeline: Timeline,
+    calendar: Calendar,
+    runner: Runner,
+    messages: Inbox,
+    sources: Vec<Followed>,
+    on_exit: OnExit,
+    stop_timeout: Duration,
+    rejections: Rejections,
+    reload: Reload,
+    tell: Box<dyn FnMut(Told<'_>)>,
+    ready: bool,
+}
+
+/// A source that is followed.
+struct Followed {
+    spec: SourceSpec,
+    health: Option<Health>,
+    _handle: source::Handle,
+}
+
+impl Daemon {
+    fn start(plan: Plan, inbox: &SyncSender<Message>, messages: Inbox) -> Result<Self, StartError> {
+        let carried = inbox.clone();
+        let carried = move |done| {
+            // Nobody listens only once we have stopped.
+            drop(carried.send(Message::Carried(done)));
+        };
+        let (runner, saved, last_id) = match &plan.mode {
+            Mode::Dry => (Runner::dry(carried)?, Vec::new(), 0),
+            Mode::Ephemeral => (
+                Runner::start(plan.commands, Ledger::in_memory(), carried)?,
+                Vec::new(),
+                0,
+            ),
+            Mode::Run(dir) => {
+                let Opened {
+                    ledger,
+                    grants,
+                    next,
+                    notice,
+                } = Ledger::open(dir, &Boot::read()?).map_err(StartError::State)?;
+                notice.iter().for_each(report::notice);
+                (
+                    Runner::start(plan.commands, ledger, carried)?,
+                    grants,
+                    next.0.saturating_sub(1),
+                )
+            }
+        };
+        let mut engine = Engine::new(
+            plan.rules.doors.clone(),
+            LATENESS,
+            Limits::default(),
+            last_id,
+        );
+        report::restored(saved.len());
+        for grant in saved {
+            let runner::ledger::SavedGrant {
+                id,
+                door,
+                src,
+                deadline,
+                rebooted,
+                ..
+            } = grant;
+            let tries = rebooted.then_some(TRIES_AFTER_REBOOT);
+            engine.restore(SavedGrant {
+                id,
+                door,
+                src,
+                deadline,
+                tries,
+            });
+        }
+        let sources = plan
+            .sources
+            .into_iter()
+            .zip(0..)
+            .map(|(spec, number)| follow(spec, number, inbox));
+        let sources = sources.collect::<Result<Vec<_>, _>>()?;
+        report::started(plan.rules.doors.len(), sources.len());
+        let host = rustix::system::uname();
+        Ok(Self {
+            engine,
+            timeline: Timeline::new(plan.rules.max_line_age, host.nodename().to_bytes()),
+            calendar: Calendar::new(Zone::Local, clock::wall_now()),
+            rules: plan.rules,
+            runner,
+            messages,
+            sources,
+            on_exit: plan.on_exit,
+            stop_timeout: plan.stop_timeout,
+            rejections: Rejections::default(),
+            reload: plan.reload,
+            tell: plan.tell,
+            ready: false,
+        })
+    }
+
+    /// Until a signal says stop.
+    fn work(&mut self) {
+        loop {
+            self.carry_out();
+            match self.messages.wait(self.engine.poll_timeout()) {
+                Next::Due => self.engine.handle_timeout(clock::boot_now()),
+                Next::Message(Message::Signal(Signal::Stop)) | Next::Deserted => return,
+                Next::Message(Message::Signal(Signal::Reload)) => self.reload(),
+                Next::Message(Message::Source(report)) => self.source(report),
+                Next::Message(Message::Carried(carried)) => self.carried(carried),
+            }
+        }
+    }
+
+    /// Closes what is to be closed and waits for it, then for the runner.
+    fn stop(mut self) -> usize {
+        notify(&[NotifyState::Stopping]);
+        report::stopping(self.engine.grants());
+        let end = clock::boot_now().after(self.stop_timeout);
+        self.sources.clear();
+        if self.on_exit == OnExit::Close {
+            self.engine.handle_close_all(clock::boot_now());
+        }
+        while self.on_exit == OnExit::Close && self.engine.grants() > 0 {
+            self.carry_out();
+            let due = self.engine.poll_timeout().map_or(end, |due| due.min(end));
+            match self.messages.wait(Some(due)) {
+                Next::Due if clock::boot_now() >= end => break,
+                Next::Due => self.engine.handle_timeout(clock::boot_now()),
+                Next::Message(Message::Carried(carried)) => self.carried(carried),
+                Next::Message(_) => {}
+                Next::Deserted => break,
+            }
+        }
+        self.carry_out();
+        let left = if self.on_exit == OnExit::Close {
+            self.engine.grants()
+        } else {
+            0
+        };
+        // Reports that still come have no reader: let go of the queue, so that nobody waits in it.
+        drop(self.messages);
+        self.runner.stop(end.since(clock::boot_now()));
+        report::stopped(left);
+        left
+    }
+
+    /// Hands the engine's actions to the runner and its events to whoever listens.
+    fn carry_out(&mut self) {
+        while let Some(event) = self.engine.poll_event() {
+            report::event(&event);
+            let ago = clock::boot_now().since(event.at);
+            let source = event
+                .whence
+                .and_then(|whence| self.sources.get(usize::from(whence.source)));
+            (self.tell)(Told::Event(
+                &event,
+                clock::wall_now().before(ago),
+                source.map(|source| &source.spec),
+            ));
+        }
+        while let Some(action) = self.engine.poll_action() {
+            self.runner.submit(action);
+        }
+    }
+
+    fn source(&mut self, report: Report) {
+        match report {
+            Report::Lines(batch) => self.lines(&batch),
+            Report::Rejected { reason, count, .. } => {
+                (0..count.min(1_000)).for_each(|_| self.engine.handle_rejected(reason));
+                self.rejections.tell(reason, clock::boot_now());
+            }
+            Report::Health { source, health } => {
+                let Some(followed) = self.sources.get_mut(usize::from(source)) else {
+                    return;
+                };
+                report::health(&followed.spec, &health);
+                followed.health = Some(health);
+                self.announce();
+            }
+        }
+    }
+
+    /// Tells systemd that we follow, once every source has found its file or said why not.
+    fn announce(&mut self) {
+        let degraded = |followed: &&Followed| !matches!(followed.health, Some(Health::Following));
+        if self
+            .sources
+            .iter()
+            .any(|followed| followed.health.is_none())
+        {
+            return;
+        }
+        let status = match self.sources.iter().find(degraded) {
+            None => "following".to_owned(),
+            Some(Followed {
+                spec,
+                health: Some(Health::Degraded(trouble)),
+                ..
+            }) => format!("{spec}: {trouble}"),
+            Some(Followed { spec, .. }) => format!("{spec}: not followed"),
+        };
+        if !std::mem::replace(&mut self.ready, true) {
+            notify(&[NotifyState::Ready]);
+        }
+        notify(&[NotifyState::Status(&status)]);
+    }
+
+    fn lines(&mut self, batch: &Batch) {
+        let received = Received {
+            now: clock::boot_now(),
+            awake: clock::monotonic_now(),
+            wall: clock::wall_now(),
+        };
+        self.calendar.set_not_after(received.wall);
+        let lines = batch.bytes.split_inclusive(|&byte| byte == b'\n');
+        for (line, number) in lines.zip(batch.first_line..) {
+            let whence = Whence {
+                source: batch.source,
+                line: number,
+            };
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            if let Err(reason) = self.line(line, whence, received) {
+                self.rejections.tell(reason, received.now);
+            }
+        }
+    }
+
+    fn line(&mut self, line: &[u8], whence: Whence, received: Received) -> Result<(), Reason> {
+        let read = self
+            .rules
+            .expected
+            .read(line)
+            .inspect_err(|&reason| self.engine.handle_rejected(reason))?;
+        let Some((record, packet)) = read else {
+            return Ok(());
+        };
+        let wall = record.stamp.and_then(|stamp| self.calendar.resolve(stamp));
+        let stamps = Stamps {
+            host: record.host,
+            wall,
+            uptime: record.uptime,
+        };
+        let placed = self.timeline.place_live(stamps, received);
+        let placed = placed.inspect_err(|&reason| self.engine.handle_rejected(reason))?;
+        if placed.rebooted {
+            self.engine.handle_gap();
+            report::rebooted();
+        }
+        let sighting = Sighting {
+            packet,
+            at: placed.at,
+            uptime: record.uptime,
+            whence,
+        };
+        self.engine.handle_packet(received.now, &sighting)
+    }
+
+    fn carried(&mut self, carried: Carried) {
+        match carried {
+            Carried::Finished {
+                grant,
+                command,
+                outcome,
+                ended,
+            } => {
+                let door = self.engine.door_of(grant).unwrap_or_default();
+                report::finished(&door, Some(command), &ended);
+                self.engine
+                    .handle_finished(clock::boot_now(), grant, command, outcome);
+            }
+            Carried::Ran { door, ended, .. } => report::finished(&door, None, &ended),
+            Carried::Would(invocation) => (self.tell)(Told::Would(&invocation.argv)),
+            Carried::Degraded(trouble) => report::disk(trouble),
+            Carried::Recovered => report::recovered(),
+        }
+    }
+
+    /// Takes the rules anew, or leaves everything as it is.
+    fn reload(&mut self) {
+        notify(&[NotifyState::Reloading]);
+        match (self.reload)() {
+            Ok(rules) => {
+                self.engine.handle_reload(rules.doors.clone());
+                self.timeline.set_max_age(rules.max_line_age);
+                report::reloaded(rules.doors.len());
+                self.rules = rules;
+            }
+            Err(why) => report::not_reloaded(&why),
+        }
+        notify(&[NotifyState::Ready]);
+    }
+}
+
+fn follow(
+    spec: SourceSpec,
+    number: u16,
+    inbox: &SyncSender<Message>,
+) -> Result<Followed, StartError> {
+    let SourceSpec::File(path) = &spec else {
+        return Err(StartError::Source(spec));
+    };
+    let inbox = inbox.clone();
+    let sink = move |report| {
+        inbox
+            .send(Message::Source(report))
+            .map_err(|_| source::Closed)
+    };
+    let handle = source::file::spawn(number, path.clone(), source::file::Options::default(), sink)?;
+    Ok(Followed {
+        spec,
+        health: None,
+        _handle: handle,
+    })
+}
+
+/// Tells systemd, if it listens.
+fn notify(state: &[NotifyState<'_>]) {
+    // A service manager that does not listen any more is no reason to stop guarding doors.
+    drop(sd_notify::notify(state));
+}

@@ -1,0 +1,159 @@
+//! Everything the daemon says while it runs: every sentence of its log is in this file.
+//!
+//! The level is chosen by who can cause the line. `error`: a door may stand open, or nothing opens.
+//! `warn`: the operator should act. `info`: start, stop, open, close, which only a finished sequence
+//! or the operator can cause. What any stranger can cause is `debug`, or we were a log amplifier and,
+//! where this log is in the file that is followed, a loop. No prefix and no port ever appears.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
+
+use crate::engine::action::{Command, Outcome};
+use crate::engine::event::{Event, EventKind};
+use crate::engine::reason::Reason;
+use crate::engine::time::Time;
+use crate::runner::ledger::{Notice, Trouble};
+use crate::runner::{Ended, How};
+use crate::source::Health;
+use crate::source_spec::SourceSpec;
+
+/// One warning per reason in this time.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// An event of the engine.
+pub(super) fn event(event: &Event) {
+    let Event {
+        door, src, kind, ..
+    } = event;
+    match *kind {
+        EventKind::Stage { stage, of } => debug!(%door, %src, stage, of, "knocked"),
+        EventKind::Reset { stage, of, reason } => {
+            debug!(%door, %src, stage, of, reason = reason.as_str(), "attempt ended");
+        }
+        EventKind::Open => info!(%door, %src, "open"),
+        EventKind::Refresh => info!(%door, %src, "refresh"),
+        EventKind::Close => info!(%door, %src, "close"),
+        EventKind::Refused => error!(%door, %src, "refused: too many doors are open"),
+    }
+}
+
+/// The end of a command.
+pub(super) fn finished(door: &str, what: Option<Command>, ended: &Ended) {
+    let output = String::from_utf8_lossy(&ended.output);
+    let output = output.trim();
+    let took = ended.took.as_millis();
+    match (ended.outcome(), what) {
+        (Outcome::Done, _) => debug!(door, took_ms = took, "{ended}"),
+        (Outcome::Failed, Some(Command::Close)) => {
+            error!(
+                door,
+                output, "closing failed and will be tried again: {ended}"
+            );
+        }
+        (Outcome::Failed, Some(Command::Open)) => error!(door, output, "opening failed: {ended}"),
+        (Outcome::Failed, None) if ended.how == How::Stopped => warn!(door, "{ended}"),
+        (Outcome::Failed, None) => error!(door, output, "the command failed: {ended}"),
+    }
+}
+
+/// What a source says of itself.
+pub(super) fn health(source: &SourceSpec, health: &Health) {
+    match health {
+        Health::Following => info!(%source, "following"),
+        Health::Degraded(trouble) => warn!(%source, "{trouble}"),
+    }
+}
+
+/// A host has booted.
+pub(super) fn rebooted() {
+    info!("the kernel's clock began anew: attempts in flight are dropped");
+}
+
+/// The disk refuses.
+pub(super) fn disk(trouble: Trouble) {
+    error!("no door opens until the state directory can be written again: {trouble}");
+}
+
+/// The disk takes grants again.
+pub(super) fn recovered() {
+    info!("the state directory can be written again");
+}
+
+/// What was found in the state directory.
+pub(super) fn notice(notice: &Notice) {
+    warn!("{notice}");
+}
+
+/// Grants of an earlier run.
+pub(super) fn restored(count: usize) {
+    if count > 0 {
+        info!(
+            count,
+            "doors were left open by an earlier run; they will be closed when due"
+        );
+    }
+}
+
+/// A configuration that was read again.
+pub(super) fn reloaded(doors: usize) {
+    info!(doors, "reloaded");
+}
+
+/// A configuration that was read again and not taken.
+pub(super) fn not_reloaded(why: &str) {
+    error!("not reloaded, nothing has changed: {why}");
+}
+
+/// The daemon runs.
+pub(super) fn started(doors: usize, sources: usize) {
+    info!(doors, sources, "started");
+}
+
+/// The daemon stops.
+pub(super) fn stopping(open: usize) {
+    info!(open, "stopping");
+}
+
+/// The daemon has stopped.
+pub(super) fn stopped(left: usize) {
+    if left > 0 {
+        error!(
+            left,
+            "stopped with doors left open; they are on disk and closed at the next start"
+        );
+    } else {
+        info!("stopped");
+    }
+}
+
+/// Counts lines that do not count, and warns of them once in a while.
+#[derive(Debug, Default)]
+pub(super) struct Rejections {
+    /// When a reason may be warned of again, and how often it came meanwhile.
+    silent: HashMap<Reason, (Time, u64)>,
+}
+
+impl Rejections {
+    /// A line that did not count. Only what a wrong clock or a restored file causes is worth a warning.
+    pub(super) fn tell(&mut self, reason: Reason, now: Time) {
+        if !matches!(reason, Reason::Stale | Reason::Future) {
+            debug!(reason = reason.as_str(), "not a knock");
+            return;
+        }
+        let (again, count) = self.silent.entry(reason).or_insert((now, 0));
+        *count += 1;
+        if now >= *again {
+            let what = match reason {
+                Reason::Future => "stamped later than now",
+                _ => "older than max_line_age",
+            };
+            warn!(
+                count,
+                "packet lines do not count: they are {what}; is a clock wrong, or was a file restored?"
+            );
+            (*again, *count) = (now.after(PAUSE), 0);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Events as people and programs read them: one JSON object, or one line of a table.
+//!
+//! The keys of the JSON are stable; the text is for looking at. Neither holds a port of a sequence or
+//! a prefix, because an [`Event`] has none.
+
+use std::net::IpAddr;
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use crate::calendar::rfc3339;
+use crate::engine::event::{Event, EventKind};
+use crate::engine::time::Time;
+
+/// An event as it is shown: with its wall time and the name of its file.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    /// The event.
+    pub event: &'a Event,
+    /// When, from the Unix epoch.
+    pub time: Option<Time>,
+    /// The file of its line.
+    pub file: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    event: &'static str,
+    door: &'a str,
+    src: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stage: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+}
+
+impl Row<'_> {
+    /// One JSON object.
+    pub fn json(&self) -> serde_json::Result<String> {
+        let (stage, of, reason) = match self.event.kind {
+            EventKind::Stage { stage, of } => (Some(stage), Some(of), None),
+            EventKind::Reset { stage, of, reason } => {
+                (Some(stage), Some(of), Some(reason.as_str()))
+            }
+            _ => (None, None, None),
+        };
+        serde_json::to_string(&Json {
+            time: self.time.map(rfc3339),
+            event: self.event.kind.as_str(),
+            door: &self.event.door,
+            src: self.event.src,
+            stage,
+            of,
+            reason,
+            file: self.event.whence.and(self.file),
+            line: self.event.whence.map(|whence| whence.line),
+        })
+    }
+
+    /// One line of a table whose door column is `width` wide.
+    pub fn text(&self, width: usize) -> String {
+        let time = self.time.map(rfc3339).unwrap_or_default();
+        let what = match self.event.kind {
+            EventKind::Stage { stage, of } => format!("stage {stage}/{of}"),
+            EventKind::Reset { stage, of, reason } => {
+                format!("reset at {stage}/{of} ({})", reason.as_str())
+            }
+            kind => kind.as_str().to_owned(),
+        };
+        let whence = match (self.event.whence, self.file) {
+            (Some(whence), Some(file)) => format!("{file}:{}", whence.line),
+            _ => String::new(),
+        };
+        let style = style(self.event.kind);
+        let row = format!(
+            "{time:<27}  {:<width$}  {:<15}  {style}{what:<25}{style:#}  {whence}",
+            self.event.door,
+            self.event.src.to_string()
+        );
+        row.trim_end().to_owned()
+    }
+}
+
+fn style(kind: EventKind) -> Style {
+    match kind {
+        EventKind::Open | EventKind::Refresh => AnsiColor::Green.on_default().bold(),
+        EventKind::Close => AnsiColor::Yellow.on_default(),
+        EventKind::Reset { .. } => Style::new().dimmed(),
+        EventKind::Refused => AnsiColor::Red.on_default().bold(),
+        EventKind::Stage { .. } => Style::new(),
+    }
+}
