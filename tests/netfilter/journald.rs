@@ -1,0 +1,73 @@
+//! The real systemd-journald, started by hand in a mount namespace of its own, so that a machine's
+//! own journal is neither used nor disturbed.
+//!
+//! Out: a mount namespace in which `journalctl -k` shows what the kernel logs. It needs no systemd
+//! as the first process.
+
+use std::process::Command;
+
+use crate::lab::{Lab, PATIENCE};
+use crate::process::{self, Running, eventually, find};
+
+/// Hides the places that journald uses behind empty ones of its own, then becomes it.
+const ALONE: &str = "set -e
+mkdir -p /run/systemd /run/log
+mount -t tmpfs none /run/systemd
+mount -t tmpfs none /run/log
+mkdir -p /run/systemd/journal /run/log/journal
+exec \"$0\"";
+
+/// A running journald.
+#[derive(Debug)]
+pub(crate) struct Journald {
+    running: Running,
+}
+
+impl Journald {
+    /// Starts it, and returns when it shows what the kernel logs now.
+    pub(crate) fn start(lab: &Lab) -> Self {
+        let journald = find("systemd-journald").expect("need() found it");
+        let journald = journald.to_str().expect("a plain path");
+        let running = Running::start(
+            "systemd-journald",
+            [
+                "unshare",
+                "--mount",
+                "--propagation",
+                "private",
+                "sh",
+                "-c",
+                ALONE,
+                journald,
+            ],
+            |_| {},
+        );
+        let mut journald = Self { running };
+        journald.catch_up(lab);
+        journald
+    }
+
+    /// The words that put a command where this journal is the machine's.
+    pub(crate) fn beside(&self) -> [String; 3] {
+        let namespace = format!("--mount=/proc/{}/ns/mnt", self.running.pid());
+        ["nsenter".to_owned(), namespace, "--".to_owned()]
+    }
+
+    /// What `journalctl -k` prints of the kernel's messages of this boot.
+    pub(crate) fn text(&self) -> String {
+        let [nsenter, words @ ..] = self.beside();
+        let mut command: Command = process::command(&nsenter);
+        command.args(words);
+        command.args(["journalctl", "-k", "-o", "cat", "--no-pager"]);
+        let done = command.output().expect("journalctl runs");
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    }
+
+    fn catch_up(&mut self, lab: &Lab) {
+        let mark = lab.mark();
+        eventually("journald shows what the kernel logs", PATIENCE, || {
+            self.running.must_run();
+            Lab::has_mark(&self.text(), &mark)
+        });
+    }
+}

@@ -1,0 +1,43 @@
+//! End to end, with the real parts: the kernel's LOG lines, nft, iptables, rsyslogd, journald,
+//! logrotate, knockd, inside network namespaces of their own.
+//!
+//! Root is needed, and the tools that a test names. Where one is missing the test says
+//! `skipped: needs …` on stderr and in the file named by `LOGKNOCK_SKIPS`, and `tests/run` does not
+//! count it as passed; with `LOGKNOCK_REQUIRE=1` it fails instead. `LOGKNOCK_LONG=1` lengthens some.
+//!
+//! The surprising fact: namespaces share one kernel log. Each lab has a random prefix, so that labs
+//! do not disturb each other; what reads `/proc/kmsg` (one reader only) or floods the log takes turns.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a laboratory is all edge: it starts processes, opens sockets and waits for real time"
+)]
+
+#[cfg(test)]
+mod firewall;
+#[cfg(test)]
+mod host;
+#[cfg(test)]
+mod journald;
+#[cfg(test)]
+mod kmsg;
+#[cfg(test)]
+mod knockd;
+#[cfg(test)]
+mod lab;
+#[cfg(test)]
+mod logrotate;
+#[cfg(test)]
+mod need;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod rsyslog;
+#[cfg(test)]
+mod scan;
+#[cfg(test)]
+mod turn;
+
+// The tests: first that the laboratory itself tells the truth, then logknock in it.
+#[cfg(test)]
+mod parts;

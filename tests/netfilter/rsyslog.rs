@@ -1,0 +1,143 @@
+//! The real rsyslogd, with its own configuration, directory and pid file, writing the kernel's
+//! lines of facility 0 to a file that only root can read.
+//!
+//! `imklog` reads `/proc/kmsg`, which gives each line to one reader only: such a syslog waits for its
+//! turn, and where another program of the machine reads there already, `imkmsg` stands in for it.
+//! `imkmsg` reads `/dev/kmsg`, side by side with others; its lines carry no `[seconds]`.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
+
+use crate::lab::{Lab, PATIENCE};
+use crate::process::{Running, eventually, find};
+use crate::turn::Turn;
+
+/// Which module brings the kernel's lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Module {
+    /// What Debian configures.
+    Imklog,
+    /// Any number of them may run at once.
+    Imkmsg,
+}
+
+impl Module {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Imklog => "imklog",
+            Self::Imkmsg => "imkmsg",
+        }
+    }
+}
+
+/// A running rsyslogd.
+#[derive(Debug)]
+pub(crate) struct Rsyslog {
+    running: Running,
+    log: PathBuf,
+    _turn: Option<Turn>,
+}
+
+impl Rsyslog {
+    /// Starts it, and returns when its file shows what the kernel logs now.
+    pub(crate) fn start(lab: &Lab, module: Module) -> Self {
+        let (module, turn) = match module {
+            Module::Imkmsg => (module, None),
+            Module::Imklog => {
+                let turn = Turn::at_proc_kmsg();
+                match another_reader() {
+                    None => (module, Some(turn)),
+                    Some(pid) => {
+                        eprintln!("imkmsg instead of imklog: process {pid} reads /proc/kmsg");
+                        (Module::Imkmsg, None)
+                    }
+                }
+            }
+        };
+        let log = lab.path("kern.log");
+        let configuration = lab.write("rsyslog.conf", &configuration(lab, module, &log));
+        let rsyslogd = find("rsyslogd").expect("need() found it");
+        let argv: [OsString; 6] = [
+            rsyslogd.into(),
+            "-n".into(),
+            "-f".into(),
+            configuration.into(),
+            "-i".into(),
+            pid_file(lab).into(),
+        ];
+        let running = Running::start("rsyslogd", argv, |_| {});
+        let mut syslog = Self {
+            running,
+            log,
+            _turn: turn,
+        };
+        syslog.catch_up(lab);
+        syslog
+    }
+
+    /// The file it writes.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Waits until everything that the kernel has logged by now is in the file.
+    pub(crate) fn catch_up(&mut self, lab: &Lab) {
+        let mark = lab.mark();
+        eventually("rsyslogd writes what the kernel logs", PATIENCE, || {
+            self.running.must_run();
+            Lab::has_mark(&self.text(), &mark)
+        });
+    }
+
+    /// What the file holds.
+    pub(crate) fn text(&self) -> String {
+        fs::read(&self.log).map_or_else(
+            |_| String::new(),
+            |bytes| String::from_utf8_lossy(&bytes).into_owned(),
+        )
+    }
+
+    /// Sends SIGHUP: it opens its file anew.
+    pub(crate) fn reopen(&self) {
+        self.running.signal(Signal::HUP);
+    }
+}
+
+/// Where its process id stands, for a logrotate script.
+pub(crate) fn pid_file(lab: &Lab) -> PathBuf {
+    lab.path("rsyslogd.pid")
+}
+
+fn configuration(lab: &Lab, module: Module, log: &Path) -> String {
+    let module = module.name();
+    format!(
+        r#"global(workDirectory="{dir}")
+module(load="{module}")
+if $inputname == "{module}" and $syslogfacility == 0 then {{
+    action(type="omfile" file="{log}" FileCreateMode="0600")
+}}
+"#,
+        dir = lab.dir().display(),
+        log = log.display(),
+    )
+}
+
+/// A process that has `/proc/kmsg` open.
+fn another_reader() -> Option<String> {
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let mut numbered = processes.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        name.bytes().all(|b| b.is_ascii_digit()).then_some(name)
+    });
+    numbered.find(|pid| {
+        fs::read_dir(format!("/proc/{pid}/fd")).is_ok_and(|mut open| {
+            open.any(|fd| {
+                fd.and_then(|fd| fs::read_link(fd.path()))
+                    .is_ok_and(|target| target == Path::new("/proc/kmsg"))
+            })
+        })
+    })
+}
