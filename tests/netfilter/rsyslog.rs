@@ -7,6 +7,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
@@ -51,7 +52,10 @@ impl Rsyslog {
                 match another_reader() {
                     None => (module, Some(turn)),
                     Some(pid) => {
-                        eprintln!("imkmsg instead of imklog: process {pid} reads /proc/kmsg");
+                        let _ = writeln!(
+                            io::stderr(),
+                            "imkmsg instead of imklog: process {pid} reads /proc/kmsg"
+                        );
                         (Module::Imkmsg, None)
                     }
                 }
