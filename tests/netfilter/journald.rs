@@ -14,6 +14,7 @@ const ALONE: &str = "set -e
 mkdir -p /run/systemd /run/log
 mount -t tmpfs none /run/systemd
 mount -t tmpfs none /run/log
+[ ! -d /var/log/journal ] || mount -t tmpfs none /var/log/journal
 mkdir -p /run/systemd/journal /run/log/journal
 exec \"$0\"";
 
