@@ -3,7 +3,7 @@
 //! In: the lab and its prefix. Out: rules in the server's namespace, in the words people really
 //! write. The LOG rule stands before the drop and sees every closed port, without a limit.
 
-use crate::lab::Lab;
+use crate::lab::{Family, Lab};
 use crate::process;
 
 /// Loads the rules with `iptables` and `ip6tables`, or another pair with the same words.
@@ -55,4 +55,13 @@ table inet lab {{
     );
     let file = lab.write("rules.nft", &rules);
     process::finish(lab.server.command("nft").arg("-f").arg(file));
+}
+
+/// The rules of the family's `INPUT` chain, as `iptables -S` prints them.
+pub(crate) fn listed(lab: &Lab, family: Family) -> String {
+    let tool = match family {
+        Family::V4 => "iptables",
+        Family::V6 => "ip6tables",
+    };
+    process::finish(lab.server.command(tool).args(["-w", "-S", "INPUT"]))
 }

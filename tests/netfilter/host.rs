@@ -72,16 +72,25 @@ impl Host {
             .unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Listens on a TCP port, on all addresses of both families. Nobody needs to accept: the
-    /// kernel answers.
+    /// Listens on a TCP port, on all addresses of both families. The kernel answers, and nobody
+    /// accepts: so the queue is made long enough for a test that connects all the time.
     pub(crate) fn listen(&self, port: u16) -> TcpListener {
-        self.inside(|| TcpListener::bind(("::", port)).expect("the port is free"))
+        self.inside(|| {
+            let listener = TcpListener::bind(("::", port)).expect("the port is free");
+            rustix::net::listen(&listener, 4096).expect("the queue grows");
+            listener
+        })
     }
 
     /// Sends one SYN, as knockd's `knock` does: a connection begun and given up at once, so that
     /// nothing is retransmitted.
     pub(crate) fn syn(&self, to: SocketAddr) {
         self.inside(|| single_syn(None, to).expect("a SYN leaves"));
+    }
+
+    /// Sends one SYN from an address and port of its own choice.
+    pub(crate) fn syn_from(&self, source: SocketAddr, to: SocketAddr) {
+        self.inside(|| single_syn(Some(source), to).expect("a SYN leaves"));
     }
 
     /// Sends one SYN to each port, in their order; calls `breath` after every `burst`.
@@ -139,7 +148,7 @@ fn unspecified(to: SocketAddr) -> IpAddr {
     }
 }
 
-fn single_syn(source: Option<IpAddr>, to: SocketAddr) -> io::Result<()> {
+fn single_syn(source: Option<SocketAddr>, to: SocketAddr) -> io::Result<()> {
     let family = if to.is_ipv4() {
         AddressFamily::INET
     } else {
@@ -148,7 +157,7 @@ fn single_syn(source: Option<IpAddr>, to: SocketAddr) -> io::Result<()> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = socket_with(family, SocketType::STREAM, flags, None)?;
     if let Some(source) = source {
-        bind(&socket, &SocketAddr::new(source, 0))?;
+        bind(&socket, &source)?;
     }
     match connect(&socket, &to) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(()),

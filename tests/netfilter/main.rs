@@ -14,6 +14,8 @@
 )]
 
 #[cfg(test)]
+mod daemon;
+#[cfg(test)]
 mod firewall;
 #[cfg(test)]
 mod host;
@@ -40,4 +42,12 @@ mod turn;
 
 // The tests: first that the laboratory itself tells the truth, then logknock in it.
 #[cfg(test)]
+mod attack;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod doors;
+#[cfg(test)]
 mod parts;
+#[cfg(test)]
+mod rotation;
