@@ -22,15 +22,12 @@ use crate::engine::command::{Facts, Invocation};
 use crate::engine::door::{Door, PerFamily};
 use crate::engine::time::Time;
 
-/// More commands than this do not wait: further opens fail. Closes are never refused; there are no
+/// No more commands than this wait to open: further ones fail. Closes are never refused; there are no
 /// more of them than grants.
-const MAX_WAITING: usize = 16 * 1024;
+pub(super) const MAX_WAITING: usize = 16 * 1024;
 
 /// Messages taken in one turn: the grants of so many share a sync.
 const BATCH: usize = 1024;
-
-/// How often a disk that refused is tried again while nobody knocks.
-const RETRY: Duration = Duration::from_secs(30);
 
 /// What comes in.
 #[derive(Debug)]
@@ -77,6 +74,7 @@ pub(super) enum Way {
 
 impl Way {
     pub(super) fn run(timeout: Duration) -> io::Result<Self> {
+        exec::hear_of_children()?;
         let (stopped, stop) = io::pipe()?;
         Ok(Self::Run {
             timeout,
@@ -134,23 +132,24 @@ impl Dispatcher {
             self.start_ready();
             self.reports.drain(..).for_each(&mut reports);
         }
+        self.ledger.retry_now();
+        self.commit();
+        self.reports.drain(..).for_each(&mut reports);
         self.unfinished
     }
 
     fn is_over(&self) -> bool {
-        self.stop.is_some() && self.queue.running() == 0 && self.queue.len() == 0
+        self.stop.is_some() && self.queue.is_idle()
     }
 
     /// The next message, or none when it is time for something else.
     fn wait(&self, messages: &Receiver<Message>) -> Option<Message> {
         let now = clock::monotonic_now();
-        let stop = self.stop.map(|stop| stop.since(now));
-        // Once they have been told to stop, only their ends are to be waited for.
-        let stop = stop.filter(|left| !left.is_zero());
-        let retry = self.ledger.trouble().map(|_| RETRY);
-        match stop.into_iter().chain(retry).min() {
+        // Once they have been told to stop, only their ends are waited for.
+        let stop = self.stop.filter(|&stop| stop > now);
+        match stop.into_iter().chain(self.ledger.retry_at()).min() {
             None => messages.recv().ok(),
-            Some(left) => messages.recv_timeout(left).ok(),
+            Some(until) => messages.recv_timeout(until.since(now)).ok(),
         }
     }
 
@@ -200,7 +199,7 @@ impl Dispatcher {
         door: &Door,
         facts: &Facts,
     ) -> Result<(Invocation, Option<Invocation>), NotStarted> {
-        if self.queue.len() + self.admitted.len() >= MAX_WAITING {
+        if self.queue.opens() + self.admitted.len() >= MAX_WAITING {
             return Err(NotStarted::Crowded);
         }
         let expand = |command: &PerFamily| Some(command.of(facts.src)?.expand(facts));

@@ -8,16 +8,19 @@
 //! What surprises: the leader of a group that must be killed stays a zombie until the last signal has
 //! been sent, so that the number of the group cannot meanwhile be another's.
 #![expect(
+    clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "this is the one place that starts processes; a program's first bytes are looked at"
+    reason = "this is the one place that starts processes; it looks at a program's first bytes, and at \
+              the signals that we were started with"
 )]
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -26,6 +29,7 @@ use rustix::fs::{Access, OFlags, access, fcntl_setfl};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
 };
+use signal_hook::flag;
 
 use super::ended::{Ended, HEAD, How, NotStarted};
 use crate::clock;
@@ -44,6 +48,20 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// How often to look where the kernel gives no pidfd (before Linux 5.3, or out of descriptors).
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Makes sure that the ends of children can be learnt. A parent may have left us SIGCHLD ignored, and
+/// then the kernel reaps them itself: every close would seem to have failed, and the number of a group
+/// could be another's when it is killed. A handler, even one that does nothing, undoes that.
+pub(super) fn hear_of_children() -> io::Result<()> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let sigchld = 1 << (Signal::CHILD.as_raw() - 1);
+    if ignored.is_some_and(|mask| mask & sigchld == 0) {
+        return Ok(()); // no handler, no interrupted calls elsewhere
+    }
+    flag::register(Signal::CHILD.as_raw(), Arc::default()).map(drop)
+}
 
 /// Runs `invocation` to its end, or to the end of its whole process group once `timeout` has passed or
 /// `stop` has become readable or hung up.

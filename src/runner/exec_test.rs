@@ -1,9 +1,3 @@
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a test makes files, and reads what came of them"
-)]
-
-use std::fs;
 use std::io::PipeWriter;
 use std::os::unix::fs::PermissionsExt;
 
@@ -82,7 +76,7 @@ fn a_child_that_hangs_is_killed_with_its_whole_group_even_if_it_ignores_sigterm(
         ended.took >= GRACE,
         "SIGKILL came sooner than {GRACE:?} after SIGTERM"
     );
-    assert!(ended.took < GRACE + LINGER);
+    assert!(ended.took < GRACE + LINGER * 5);
     assert_eq!(text(&ended).split_whitespace().count(), 2);
     die_soon(&text(&ended));
 }

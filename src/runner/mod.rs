@@ -124,7 +124,7 @@ impl Runner {
     }
 
     /// Lets what was submitted end, `within` this time; kills the commands that still run then and
-    /// starts no other. Returns how many were killed or not started; they have been reported as failed,
+    /// starts no other. Reports go on meanwhile: they must not wait for the caller of this. Returns how many were killed or not started; they have been reported as failed,
     /// and their grants stay on disk.
     pub fn stop(mut self, within: Duration) -> usize {
         self.send_stop(within);

@@ -34,7 +34,6 @@ pub(super) struct Queue<J> {
     close: Progress,
     /// Whose turn it is when both could.
     turn: Lane,
-    length: usize,
 }
 
 /// One lane.
@@ -42,6 +41,7 @@ pub(super) struct Queue<J> {
 struct Progress {
     /// Addresses whose first job is of this lane and may start.
     ready: VecDeque<IpAddr>,
+    waiting: usize,
     running: usize,
 }
 
@@ -54,23 +54,26 @@ impl<J> Queue<J> {
             open: Progress::default(),
             close: Progress::default(),
             turn: Lane::Close,
-            length: 0,
         }
     }
 
-    /// How many wait.
-    pub(super) fn len(&self) -> usize {
-        self.length
+    /// Whether nothing waits and nothing runs.
+    pub(super) fn is_idle(&self) -> bool {
+        self.running() + self.open.waiting + self.close.waiting == 0
     }
 
-    /// How many run.
-    pub(super) fn running(&self) -> usize {
+    /// How many of [`Lane::Open`] wait.
+    pub(super) fn opens(&self) -> usize {
+        self.open.waiting
+    }
+
+    fn running(&self) -> usize {
         self.open.running + self.close.running
     }
 
     /// Adds a job behind all others of its address.
     pub(super) fn push(&mut self, src: IpAddr, lane: Lane, job: J) {
-        self.length += 1;
+        self.lane(lane).waiting += 1;
         if let Some(jobs) = self.waiting.get_mut(&src) {
             jobs.push_back((lane, job));
         } else {
@@ -89,8 +92,8 @@ impl<J> Queue<J> {
             .find(|&lane| self.may_start(lane))?;
         let src = self.lane(lane).ready.pop_front()?;
         let (_, job) = self.waiting.get_mut(&src)?.pop_front()?;
+        self.lane(lane).waiting -= 1;
         self.lane(lane).running += 1;
-        self.length -= 1;
         self.turn = lane.other();
         Some((src, lane, job))
     }
@@ -113,9 +116,10 @@ impl<J> Queue<J> {
 
     /// Takes out every job that waits, for good: nothing may be added any more.
     pub(super) fn clear(&mut self) -> Vec<J> {
-        self.length = 0;
-        self.open.ready.clear();
-        self.close.ready.clear();
+        for lane in [&mut self.open, &mut self.close] {
+            lane.ready.clear();
+            lane.waiting = 0;
+        }
         let jobs = self.waiting.values_mut().flat_map(std::mem::take);
         let jobs = jobs.map(|(_, job)| job).collect();
         self.waiting.clear();

@@ -58,7 +58,7 @@ fn what_is_cleared_does_not_start_and_what_runs_may_end() {
     let mut left = queue.clear();
     left.sort_unstable();
     assert!(left == [1, 2] || left == [2, 3], "{left:?}");
-    assert_eq!((queue.len(), queue.running()), (0, 1));
+    assert_eq!((queue.opens(), queue.running()), (0, 1));
     assert_eq!(queue.start(), None);
 }
 
@@ -101,6 +101,6 @@ proptest! {
             }
         }
         prop_assert!(expected.values().all(VecDeque::is_empty));
-        prop_assert_eq!((queue.len(), queue.waiting.len()), (0, 0));
+        prop_assert!(queue.is_idle() && queue.waiting.is_empty());
     }
 }

@@ -121,12 +121,17 @@ fn on_a_disk_that_refuses_nothing_is_opened_and_what_is_open_is_closed() {
     runner.submit(open(3, &harmless, "192.0.2.8"));
     assert_eq!(next(&carried), Carried::Recovered);
     assert_eq!(finished(&carried), (3, Command::Open, How::Exited(0)));
+    disk.schedule(&[14]); // the closed line cannot be written
+    runner.submit(Action::Close { grant: GrantId(3) });
+    assert_eq!(finished(&carried), (3, Command::Close, How::Exited(0)));
     assert_eq!(runner.stop(Duration::from_secs(10)), 0);
-    let grants = recover(&disk).grants;
-    assert_eq!(
-        grants.iter().map(|grant| grant.id.0).collect::<Vec<_>>(),
-        [3]
+    let all: Vec<_> = carried.iter().collect();
+    assert!(
+        matches!(all[..], [Carried::Degraded(_), Carried::Recovered]),
+        "{all:?}"
     );
+    let grants = recover(&disk).grants;
+    assert_eq!(grants, [], "what was closed meanwhile is off the disk too");
 }
 
 #[test]
@@ -157,6 +162,34 @@ fn a_grant_without_a_command_for_its_family_is_refused() {
     // What could never be closed is not opened.
     runner.submit(open(2, &door(&["true"], &[]), "192.0.2.7"));
     assert_eq!(finished(&carried), (2, Command::Open, refused));
+}
+
+#[test]
+fn what_waits_is_bounded_and_a_close_is_taken_all_the_same() {
+    let (runner, carried) = live(&ForgetfulDisk::default());
+    let (hanging, harmless) = (
+        door(&["sleep", "600"], &["true"]),
+        door(&["true"], &["true"]),
+    );
+    runner.submit(open(1, &harmless, "192.0.2.8"));
+    assert_eq!(finished(&carried), (1, Command::Open, How::Exited(0)));
+    let most = u64::try_from(dispatch::MAX_WAITING).unwrap();
+    // One more than that runs.
+    (2..=most + 3).for_each(|grant| runner.submit(open(grant, &hanging, "192.0.2.7")));
+    let crowded = How::NotStarted(NotStarted::Crowded);
+    assert_eq!(finished(&carried).2, crowded);
+    runner.submit(Action::Close { grant: GrantId(1) });
+    let closed = carried
+        .iter()
+        .find(|carried| matches!(carried, Carried::Finished { grant, .. } if grant.0 == 1));
+    assert!(matches!(
+        closed,
+        Some(Carried::Finished {
+            outcome: Outcome::Done,
+            ..
+        })
+    ));
+    assert!(runner.stop(Duration::ZERO) >= dispatch::MAX_WAITING);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! The runner with real processes and a real state directory.
 #![expect(
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test reads what commands wrote, waits with a deadline, and fails by panicking"
+    reason = "a test reads what commands wrote, waits with a deadline, starts itself, and fails by panicking"
 )]
 
 use std::collections::HashSet;
@@ -183,7 +184,7 @@ fn a_command_knows_the_knock_and_nothing_of_us() {
 
 #[test]
 fn a_command_that_hangs_holds_up_no_other_address() {
-    let timeout = Duration::from_secs(1);
+    let timeout = Duration::from_secs(2);
     let bench = Bench::new(Options {
         timeout,
         ..Options::default()
@@ -201,7 +202,7 @@ fn a_command_that_hangs_holds_up_no_other_address() {
         assert_eq!(bench.finished().0, grant);
         bench.close(grant);
         assert_eq!(bench.finished().0, grant);
-        if began.elapsed() > timeout / 2 {
+        if began.elapsed() > timeout / 4 {
             break;
         }
     }
@@ -442,4 +443,20 @@ fn a_runner_that_is_dropped_ends_its_commands() {
     bench.wait_for("running");
     drop(bench.runner.take());
     assert_eq!(bench.finished().3.how, How::Stopped);
+}
+
+#[test]
+fn a_parent_that_ignored_sigchld_does_not_make_us_deaf() {
+    let ourselves = std::env::current_exe().unwrap();
+    let output = std::process::Command::new("env")
+        .arg("--ignore-signal=CHLD")
+        .arg(ourselves)
+        .args(["--exact", "runner::stopping_waits_for_what_was_submitted"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}"
+    );
 }

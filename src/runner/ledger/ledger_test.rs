@@ -178,10 +178,18 @@ fn without_the_disk_no_grant_begins_and_those_that_are_open_can_be_closed() {
     assert_eq!(ledger.trouble(), Some(trouble));
     assert_eq!(ledger.close_of(GrantId(2)), None);
     assert_eq!(ledger.close_of(GrantId(1)), Some((address(1), &close(1))));
+    let failed = disk.failed();
     ledger.closed(GrantId(1));
-    assert!(ledger.commit().is_err());
+    assert_eq!(ledger.commit(), Err(trouble));
+    assert_eq!(
+        disk.failed(),
+        failed,
+        "a close does not wait for a disk that refused"
+    );
 
     disk.schedule(&[]);
+    assert!(ledger.retry_at() > Some(clock::monotonic_now()));
+    ledger.retry_now();
     assert_eq!((ledger.commit(), ledger.trouble()), (Ok(()), None));
     assert_eq!(ids(&recover(&disk, &this_boot())), [0; 0]);
 }

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fmt, io};
 
 use self::disk::{Disk, Journal, Nowhere, StateDir};
@@ -42,6 +43,9 @@ const MAX_JOURNAL: u64 = 32 * 1024 * 1024;
 
 /// A journal shorter than this is not worth rewriting.
 const MIN_GROWTH: usize = 1024 * 1024;
+
+/// How often a disk that refused is tried again while nothing begins.
+const RETRY: Duration = Duration::from_secs(30);
 
 /// This boot, and what its clock shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +110,7 @@ pub struct Ledger {
     lines: Vec<u8>,
     /// Why the journal must be written anew before it is relied on again.
     trouble: Option<Trouble>,
+    retry_at: Time,
     length: usize,
     compact_at: usize,
 }
@@ -168,6 +173,7 @@ impl Ledger {
             staged: Vec::new(),
             lines: Vec::new(),
             trouble: None,
+            retry_at: Time::default(),
             length: 0,
             compact_at: MIN_GROWTH,
         }
@@ -229,22 +235,34 @@ impl Ledger {
         self.trouble
     }
 
+    /// When a disk that refused is to be tried again, if nothing begins before.
+    pub(super) fn retry_at(&self) -> Option<Time> {
+        self.trouble.map(|_| self.retry_at)
+    }
+
+    /// Has the next commit try a disk that refused.
+    pub(super) fn retry_now(&mut self) {
+        self.retry_at = Time::default();
+    }
+
     /// Writes what happened since the last call, and returns when the grants that began are on the
     /// disk. On an error they are forgotten again, and only they.
     pub(super) fn commit(&mut self) -> Result<(), Trouble> {
-        if self.lines.is_empty() && self.trouble.is_none() {
-            return Ok(());
-        }
         let lines = std::mem::take(&mut self.lines);
         let staged = std::mem::take(&mut self.staged);
-        let result = if self.trouble.is_some() {
-            self.rewrite()
-        } else {
-            self.append(&lines, !staged.is_empty())
+        let result = match self.trouble {
+            None if lines.is_empty() => return Ok(()),
+            None => self.append(&lines, !staged.is_empty()),
+            // Ten thousand closes do not try a full disk ten thousand times.
+            Some(trouble) if staged.is_empty() && clock::monotonic_now() < self.retry_at => {
+                return Err(trouble);
+            }
+            Some(_) => self.rewrite(),
         };
         if let Err(error) = result {
             let trouble = Trouble::from(&error);
             self.trouble = Some(trouble);
+            self.retry_at = clock::monotonic_now().after(RETRY);
             self.open.retain(|id, _| !staged.contains(id));
             return Err(trouble);
         }
