@@ -29,6 +29,20 @@ mod namespace; // one test again where it may lower limits and mount
 mod need; // what a test needs from its surroundings
 #[path = "integration/runner.rs"]
 mod runner; // commands as real processes, and what is open on disk
+//! Everything that is tested through the library's doors, in one binary.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "tests read their settings, and fail by panicking"
+)]
+
+#[path = "integration/differential.rs"]
+mod differential; // the packet reader against regular expressions
+#[path = "integration/grammar.rs"]
+mod grammar; // what must hold for every line
+#[path = "integration/netfilter_line.rs"]
+mod netfilter_line; // packet lines made by the grammar
 #[path = "integration/samples.rs"]
 mod samples; // every line of fixtures/samples gets the reading it must get
 #[path = "integration/scenarios.rs"]

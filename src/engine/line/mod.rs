@@ -6,6 +6,7 @@
 //! record keeps the message both without such a tag and with it.
 
 mod kmsg;
+mod rfc5424;
 mod stamp;
 mod syslog;
 

@@ -5,7 +5,7 @@
 //! what does not let another program speak as the kernel: `evil: kernel: …` is evil's.
 
 use super::super::scan::Scan;
-use super::{Record, Stamp, Writer, body, stamp};
+use super::{Record, Stamp, Writer, body, rfc5424, stamp};
 
 const KERNEL: &[u8] = b"kernel:";
 
@@ -23,7 +23,7 @@ fn headed(mut scan: Scan<'_>) -> Option<Record<'_>> {
     let line = scan.rest();
     let priority = priority(&mut scan);
     let text = scan.rest();
-    if let Some(record) = rfc5424(scan) {
+    if let Some(record) = rfc5424::read(scan) {
         return Some(record);
     }
     if let Some(stamp) = stamp::header(&mut scan) {
@@ -140,7 +140,7 @@ fn tag<'a>(scan: Scan<'a>, record: Record<'a>) -> Record<'a> {
 }
 
 /// A tag where no host was: only `kernel:` and `name[pid]:`, since any other word may begin a prefix.
-fn tagged<'a>(scan: Scan<'a>, record: Record<'a>) -> Option<Record<'a>> {
+pub(super) fn tagged<'a>(scan: Scan<'a>, record: Record<'a>) -> Option<Record<'a>> {
     let first = Scan::new(scan.rest()).token();
     (first == KERNEL || names_a_process(first)).then(|| tag(scan, record))
 }
@@ -153,79 +153,6 @@ fn hosted_kernel<'a>(scan: Scan<'a>, record: Record<'a>) -> Record<'a> {
         return tag(ahead, Record { host, ..record });
     }
     record
-}
-
-/// `1 STAMP HOST APP PROCID MSGID SD[ MSG]`, `-` for what is not known.
-fn rfc5424(scan: Scan<'_>) -> Option<Record<'_>> {
-    let mut ahead = scan;
-    ahead.need(b"1 ")?;
-    let stamp = if ahead.take(b"- ") {
-        None
-    } else {
-        let stamp = stamp::header(&mut ahead)?;
-        ahead.need(b" ")?;
-        Some(stamp)
-    };
-    let host = ahead.token();
-    let from_app = ahead.rest();
-    let app = ahead.token();
-    let process = ahead.token();
-    ahead.token();
-    structured_data(&mut ahead)?;
-    if !ahead.rest().is_empty() {
-        ahead.need(b" ")?;
-    }
-    ahead.take(b"\xef\xbb\xbf");
-    let message = ahead.rest();
-    let record = Record {
-        stamp,
-        host: if host == b"-" { b"" } else { host },
-        ..Record::bare(message)
-    };
-    Some(match (app, process) {
-        (b"kernel", b"-") => Record {
-            writer: Writer::Kernel,
-            ..record
-        },
-        (b"-", b"-") => tagged(ahead, record).unwrap_or(record),
-        _ => Record {
-            writer: Writer::Program,
-            tagged: from_app,
-            ..record
-        },
-    })
-}
-
-/// Takes `-` or `[id name="value" …]…`; in a value `\"` and `\]` do not end anything.
-fn structured_data(scan: &mut Scan<'_>) -> Option<()> {
-    if scan.take(b"-") {
-        return Some(());
-    }
-    scan.need(b"[")?;
-    loop {
-        scan.run(|byte| !matches!(byte, b'"' | b']'));
-        if scan.take(b"\"") {
-            quoted(scan)?;
-        } else {
-            scan.need(b"]")?;
-            if !scan.take(b"[") {
-                return Some(());
-            }
-        }
-    }
-}
-
-fn quoted(scan: &mut Scan<'_>) -> Option<()> {
-    loop {
-        scan.run(|byte| !matches!(byte, b'"' | b'\\'));
-        if scan.take(b"\"") {
-            return Some(());
-        }
-        scan.need(b"\\")?;
-        if !scan.take(b"\"") {
-            scan.take(b"\\");
-        }
-    }
 }
 
 fn is_tag(word: &[u8]) -> bool {

@@ -141,9 +141,9 @@ impl<'a> Fields<'a> {
     /// An interface name, perhaps empty. At most 15 bytes: `IFNAMSIZ` less its NUL.
     #[inline]
     pub(super) fn interface(&mut self) -> Result<&'a [u8], Reason> {
-        let name = self.scan.run(|byte| byte != b' ');
-        let legal = |byte: &u8| !byte.is_ascii_control() && *byte != b'/';
-        if name.len() > 15 || !name.iter().all(legal) {
+        let legal = |byte| byte > b' ' && byte != b'/' && byte != 0x7f;
+        let name = self.scan.run(legal);
+        if name.len() > 15 {
             return Err(Reason::Grammar);
         }
         Ok(name)
@@ -159,19 +159,18 @@ impl<'a> Fields<'a> {
     /// An address of either family, as written.
     #[inline]
     pub(super) fn address(&mut self) -> Result<IpAddr, Reason> {
-        let mut ahead = *self;
-        if let Ok(address) = ahead.ipv4() {
-            *self = ahead;
+        let mut ipv4 = *self;
+        if let Ok(address) = ipv4.ipv4() {
+            *self = ipv4;
             return Ok(address.into());
         }
-        let text = ahead
-            .scan
-            .run(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'));
+        let mut ipv6 = self.scan;
+        let text = ipv6.run(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'));
         let address: Option<Ipv6Addr> = std::str::from_utf8(text)
             .ok()
             .and_then(|text| text.parse().ok());
         let address = address.ok_or_else(|| self.blame())?;
-        *self = ahead;
+        self.scan = ipv6;
         Ok(address.into())
     }
 

@@ -318,9 +318,12 @@ fn tcp(fields: &mut Fields<'_>, mark: &mut Fingerprint) -> Result<Transport, Rea
     if urgent.is_none() && flags == TcpFlags::NONE {
         return Err(fields.blame()); // some routers leave it out, but then a flag shows the end
     }
-    if !fields.take(b"OPT (TRUNCATED)") {
-        fields.last(b"OPT (", options)?;
-    }
+    fields.last(b"OPT (", |field| {
+        if field.take(b"TRUNCATED)") {
+            return Ok(());
+        }
+        options(field)
+    })?;
     Ok(Transport { flags, ..transport })
 }
 
