@@ -41,6 +41,8 @@ mod runner; // commands as real processes, and what is open on disk
 mod differential; // the packet reader against regular expressions
 #[path = "integration/grammar.rs"]
 mod grammar; // what must hold for every line
+#[path = "integration/lines.rs"]
+mod lines; // fixtures/lines: log lines with their reading
 #[path = "integration/netfilter_line.rs"]
 mod netfilter_line; // packet lines made by the grammar
 #[path = "integration/samples.rs"]

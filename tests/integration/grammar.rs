@@ -30,7 +30,7 @@ fn is_misread(read: &Packet<'_>, line: &Line) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
 
     #[test]
     fn no_bytes_make_a_reader_panic(line in prop::collection::vec(any::<u8>(), 0..300)) {

@@ -455,5 +455,6 @@ pub(crate) const FRAMINGS: &[&str] = &[
     "    kernel: [ 9271.326139] ",
     "\0\0\0\0Nov 20 21:00:00 fw kernel: [ 1234.000000] ",
     "MESSAGE=",
+    "2026-11-20 21:01:10.222382500 <4>",
     "kern.log:12:Nov 20 21:00:00 fw kernel: [ 1234.000000] ",
 ];

@@ -177,3 +177,7 @@ pub enum Writer {
     /// Any other program's tag, or a saved kmsg record whose facility is not 0.
     Program,
 }
+
+#[cfg(test)]
+#[path = "line_test.rs"]
+mod tests;

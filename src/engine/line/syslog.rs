@@ -28,8 +28,15 @@ fn headed(mut scan: Scan<'_>) -> Option<Record<'_>> {
     }
     if let Some(stamp) = stamp::header(&mut scan) {
         scan.blanks();
-        self::priority(&mut scan); // multilog's stamp stands in front of it
-        return Some(from(scan, stamp));
+        if self::priority(&mut scan).is_none() {
+            return Some(from(scan, stamp));
+        }
+        // multilog put its stamp in front of what the kernel's console has
+        let record = Record {
+            stamp: Some(stamp),
+            ..Record::bare(scan.rest())
+        };
+        return Some(tagged(scan, record).unwrap_or_else(|| hosted_kernel(scan, record)));
     }
     let stamp = stamp::bracketed_date(&mut scan);
     let uptime = stamp::uptime(&mut scan);

@@ -197,3 +197,10 @@ impl TcpFlags {
             .map(|(name, _)| name)
     }
 }
+
+#[cfg(test)]
+#[path = "attacks_test.rs"]
+mod attacks;
+#[cfg(test)]
+#[path = "packet_test.rs"]
+mod tests;
