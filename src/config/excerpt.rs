@@ -137,9 +137,7 @@ fn visit_value(value: &Spanned<DeValue<'_>>, public: bool, stretches: &mut Vec<S
     match value.get_ref() {
         DeValue::Array(items) => {
             for item in items {
-                let text = item.get_ref().as_str();
-                let fits = text.is_some_and(|text| !looks_like_a_step(text));
-                visit_value(item, public && fits, stretches);
+                visit_value(item, public && item.get_ref().is_str(), stretches);
             }
         }
         DeValue::Table(table) => {
@@ -149,19 +147,37 @@ fn visit_value(value: &Spanned<DeValue<'_>>, public: bool, stretches: &mut Vec<S
         }
         _ => stretches.push(Stretch {
             range: value.span(),
-            shown: public,
+            shown: public && !could_be_a_step(value.get_ref()),
         }),
     }
 }
 
-/// `7000` or `7000:udp`.
-fn looks_like_a_step(text: &str) -> bool {
-    let port = text.split(':').next().unwrap_or("").trim();
-    !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
+/// Whether a value is a port, begins like a step, or has swallowed a line of the config, as a string
+/// does whose quote is lost. Whoever knocks at ports below 100 has less to hide.
+fn could_be_a_step(value: &DeValue<'_>) -> bool {
+    let text = match value {
+        DeValue::String(text) => text.as_ref(),
+        DeValue::Integer(integer) => integer.as_str(),
+        _ => return false,
+    };
+    let text = text.trim_start_matches(|character: char| !character.is_ascii_alphanumeric());
+    let behind = text.trim_start_matches(|character: char| character.is_ascii_digit());
+    let is_port = text.len() - behind.len() > 2 && {
+        let mut behind = behind.chars();
+        match behind.next() {
+            // Not `2001:db8::1`, but `7000:udp`.
+            Some(':') => !behind
+                .next()
+                .is_some_and(|next| next == ':' || next.is_ascii_hexdigit()),
+            next => next.is_none_or(|next| next != '.' && !next.is_ascii_alphanumeric()),
+        }
+    };
+    is_port || text.contains('=')
 }
 
 /// A line of a file whose tree is known.
 fn unveil(stretches: &[Stretch], start: usize, content: &str) -> Vec<char> {
+    let named = section_names(content);
     let mut in_comment = false;
     let mut characters = Vec::with_capacity(content.len());
     for (at, character) in content.char_indices() {
@@ -176,22 +192,24 @@ fn unveil(stretches: &[Stretch], start: usize, content: &str) -> Vec<char> {
             Some(_) => printable(character),
             None if character.is_whitespace() => ' ',
             None if !in_comment && is_punctuation(character) => character,
-            None if !in_comment && in_section_name(content, at) => character,
+            None if !in_comment && named.get(at) == Some(&true) => character,
             None => '*',
         });
     }
     characters
 }
 
-/// A tree has the key `door` only once, however many headers name it.
-fn in_section_name(content: &str, at: usize) -> bool {
+/// For each byte, whether it is in the name of a section: a tree has the key `door` only once, however
+/// many headers name it.
+fn section_names(content: &str) -> Vec<bool> {
     let is_word = |character: char| character.is_ascii_alphanumeric() || "_-".contains(character);
-    let (before, after) = content.split_at_checked(at).unwrap_or((content, ""));
-    let head = before.len() - before.trim_end_matches(is_word).len();
-    let tail = after.len() - after.trim_start_matches(is_word).len();
-    content
-        .get(at.saturating_sub(head)..at + tail)
-        .is_some_and(|word| schema::section(word).is_some())
+    let mut named = Vec::with_capacity(content.len());
+    for piece in content.split_inclusive(|character| !is_word(character)) {
+        let word = piece.trim_end_matches(|character| !is_word(character));
+        let is_section = schema::section(word).is_some();
+        named.extend((0..piece.len()).map(|at| is_section && at < word.len()));
+    }
+    named
 }
 
 fn is_punctuation(character: char) -> bool {
@@ -252,10 +270,14 @@ fn is_header(head: &str) -> bool {
     schema::section(section).is_some() && schema::is_door_name(door)
 }
 
-/// One word, perhaps in quotes: `15s`, `"15s`, `yes`.
+/// One word, perhaps in quotes, and no port: `15s`, `"15s`, `yes`.
 fn is_plain_word(value: &str) -> bool {
     let word = value.trim().trim_matches(['"', '\'']);
+    let port_free = |digits: &str| digits.len() <= 2;
     word.len() <= 64
+        && word
+            .split(|character: char| !character.is_ascii_digit())
+            .all(port_free)
         && word
             .chars()
             .all(|character| character.is_ascii_alphanumeric() || "._-/".contains(character))

@@ -26,6 +26,15 @@ fn values_of_secret_keys_are_hidden_and_columns_kept() {
 }
 
 #[test]
+fn comments_are_hidden_to_their_last_word() {
+    let text = "[log]\naccept_forgeable = true # door [7000] = log\n";
+    assert_eq!(
+        shown(text, 2),
+        "accept_forgeable = true * **** ****** * ***"
+    );
+}
+
+#[test]
 fn other_values_are_shown() {
     let text = "[door.ssh]\nseq_timeout = \"15x\"\nstart_command = [\"/usr/sbin/nft\", \"%IP%\"]\n";
     assert_eq!(shown(text, 1), "[door.ssh]");
@@ -68,6 +77,28 @@ fn a_value_that_its_key_cannot_have_is_hidden() {
 }
 
 #[test]
+fn a_number_that_could_be_a_port_is_hidden() {
+    let text = "[door.ssh]\nseq_timeout = 7000\nmin_gap = \"7000\"\ncmd_timeout = \"90s\"\n";
+    assert_eq!(shown(text, 2), "seq_timeout = ****");
+    assert_eq!(shown(text, 3), "min_gap = ******");
+    assert_eq!(shown(text, 4), "cmd_timeout = \"90s\"");
+}
+
+#[test]
+fn a_value_that_has_swallowed_a_line_is_hidden() {
+    let text = "[door.ssh]\nseq_timeout = \"sequence = [7000, \"\nmin_gap = \"7000, \"\n";
+    assert_eq!(shown(text, 2), "seq_timeout = ********************");
+    assert_eq!(shown(text, 3), "min_gap = ********");
+}
+
+#[test]
+fn addresses_are_shown() {
+    let text = "[door.ssh]\ntarget = \"2001:db8::1\"\nallow = [\"2001::/16\", \"192.0.2.1\"]\n";
+    assert_eq!(shown(text, 2), "target = \"2001:db8::1\"");
+    assert_eq!(shown(text, 3), "allow = [\"2001::/16\", \"192.0.2.1\"]");
+}
+
+#[test]
 fn a_second_header_shows_its_section() {
     let text = "[door.a]\nstrict = true\n[door.b]\nstrict = true\n";
     assert_eq!(shown(text, 3), "[door.b]");
@@ -80,6 +111,7 @@ fn of_a_broken_file_only_keys_headers_and_plain_words_are_shown() {
 sequence = [7000 8000]
 prefix = \"door-4f: \"
 seq_timeout = 15s
+min_gap = \"7000
 start_command = [\"a\" \"b\"]
 7000 = , 8000]
   9000,
@@ -91,12 +123,13 @@ start_command = [\"a\" \"b\"]
     assert_eq!(shown(text, 2), "sequence = ***** *****");
     assert_eq!(shown(text, 3), "prefix = ********* *");
     assert_eq!(shown(text, 4), "seq_timeout = 15s");
-    assert_eq!(shown(text, 5), "start_command = **** ****");
-    assert_eq!(shown(text, 6), "**** * * *****");
-    assert_eq!(shown(text, 7), "  *****");
-    assert_eq!(shown(text, 8), "* ******** * ****");
-    assert_eq!(shown(text, 9), "*********** *****");
-    assert_eq!(shown(text, 10), "[log");
+    assert_eq!(shown(text, 5), "min_gap = *****");
+    assert_eq!(shown(text, 6), "start_command = **** ****");
+    assert_eq!(shown(text, 7), "**** * * *****");
+    assert_eq!(shown(text, 8), "  *****");
+    assert_eq!(shown(text, 9), "* ******** * ****");
+    assert_eq!(shown(text, 10), "*********** *****");
+    assert_eq!(shown(text, 11), "[log");
 }
 
 #[test]
@@ -126,4 +159,11 @@ fn a_long_line_is_cut_around_its_caret() {
     assert_eq!(place.column, 1001);
     assert_eq!(place.excerpt.text.len(), 200);
     assert_eq!(place.excerpt.caret, 80..89);
+}
+
+#[test]
+fn a_huge_line_costs_no_more_than_its_length() {
+    let name = "a".repeat(100_000);
+    let text = format!("door.{name}.x = 1\ndoor.{name}.y = 1\n");
+    assert_eq!(shown(&text, 2).len(), 200);
 }

@@ -2,9 +2,9 @@
 //!
 //! In: `logknock.toml` and `conf.d/*.toml` beside it. Out: a [`Config`] that keeps every rule, or
 //! [`Errors`] with all that is wrong at once. It never carries on with less than was written. The
-//! walk is [`files`] → [`document`] → [`schema`] → [`resolve`]; only the first touches the file
-//! system. The config holds secrets: nothing that comes out of here shows one, not even the line
-//! that an error is about.
+//! walk is `files`, `document`, `schema`, `resolve`; only the first touches the file system. The
+//! config holds secrets: nothing that comes out of here shows one, not even the line that an error
+//! is about.
 
 mod command;
 mod diagnostic;

@@ -3,9 +3,10 @@
 //! A file in `fixtures/config/bad` is answered with the `.stderr` beside it to the letter, one in
 //! `ok` is accepted, with the warnings in its `.stderr` if it has one. `BLESS=1` writes them anew.
 
+#![expect(clippy::disallowed_methods, reason = "tests read and write fixtures")]
+
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use logknock::config::{Config, Errors, parse};
@@ -23,9 +24,8 @@ fn toml_files(directory: &str) -> Vec<PathBuf> {
     paths
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test reads its fixtures")]
 fn text(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap()
+    fs::read_to_string(path).unwrap()
 }
 
 fn parsed(path: &Path) -> Result<Config, Errors> {
@@ -39,11 +39,6 @@ fn warnings(config: &Config) -> String {
 }
 
 /// Compares `said` with what the file beside `path` expects; with `BLESS=1`, writes it there.
-#[expect(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "BLESS=1"
-)]
 fn expect_said(path: &Path, said: &str) {
     let expected = path.with_extension("stderr");
     let said = if said.is_empty() {
@@ -52,8 +47,7 @@ fn expect_said(path: &Path, said: &str) {
         format!("{said}\n")
     };
     if std::env::var_os("BLESS").is_some() && (expected.exists() || !said.is_empty()) {
-        let mut file = File::create(&expected).unwrap();
-        file.write_all(said.as_bytes()).unwrap();
+        fs::write(&expected, &said).unwrap();
     }
     let expected = if expected.exists() {
         text(&expected)
@@ -88,6 +82,29 @@ fn every_example_is_accepted_without_a_warning() {
         let config = parsed(&path).unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(warnings(&config), "", "{}", path.display());
     }
+}
+
+/// The example's keys that are commented out are as right as the others.
+#[test]
+fn the_example_is_accepted_with_every_key_uncommented() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/examples/logknock.toml");
+    let mut keys = 0;
+    let mut uncommented = String::new();
+    for line in text(&path).lines() {
+        let key = line.strip_prefix("# ").filter(|rest| {
+            let name = rest.split(" = ").next().unwrap();
+            name != *rest
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        });
+        keys += usize::from(key.is_some());
+        uncommented += key.unwrap_or(line);
+        uncommented.push('\n');
+    }
+    assert!(keys > 10, "{keys}");
+    let config = parse("logknock.toml", &uncommented).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(warnings(&config), "");
 }
 
 /// The fixtures have few secrets, so that all of their diagnostics can be searched for them.
