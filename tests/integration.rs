@@ -16,11 +16,17 @@ mod config_secrecy; // damaged configs, searched for their secrets
 #[path = "integration/engine.rs"]
 mod engine; // properties of the detection, on random knocks
 #[path = "integration/follow.rs"]
-mod follow; // one file through rotation, step by step
+mod follow; // a followed file through rotation, step by step
+#[path = "integration/follow_damage.rs"]
+mod follow_damage; // … through truncation, holes, and other things in its place
+#[path = "integration/follow_history.rs"]
+mod follow_history; // random histories of a file against a model
 #[path = "integration/follow_live.rs"]
-mod follow_live; // the same with the real thread and inotify
+mod follow_live; // the real thread and inotify
 #[path = "integration/follow_model.rs"]
-mod follow_model; // random histories of a file against a model
+mod follow_model; // the model
+#[path = "integration/followed.rs"]
+mod followed; // the fixture of the first two
 #[path = "integration/logrotate.rs"]
 mod logrotate; // the real logrotate
 #[path = "integration/namespace.rs"]

@@ -1,6 +1,6 @@
 //! The thread that follows one log file.
 //!
-//! In: wake-ups from [`watch`](super::watch), and a tick when there are none. Out: what
+//! In: wake-ups from inotify (`watch`), and a tick when there are none. Out: what
 //! [`tail`](super::tail) found, as [`Report`]s with numbered lines. It decides nothing about files.
 //! A file that has been quiet for a day is looked at as soon as one that is busy: knocks are rare.
 #![expect(

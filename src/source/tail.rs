@@ -99,11 +99,8 @@ impl Tail {
         for stream in &mut self.retired {
             // One that cannot be read any more has no path to be opened again by. It stays until
             // it has been quiet for long enough, like any other.
-            pace = pace.max(
-                stream
-                    .read(now, &mut self.buffer, out)
-                    .unwrap_or(Pace::CaughtUp),
-            );
+            let read = stream.read(now, &mut self.buffer, out);
+            pace = pace.max(read.unwrap_or(Pace::CaughtUp));
         }
         pace = pace.max(self.read_current(now, out));
         self.let_go(now, out);
@@ -217,16 +214,11 @@ impl Tail {
             return Pace::CaughtUp;
         }
         self.reopen_at = now.saturating_add(REOPEN_WAIT);
-        // Looked at before it is opened, as ever; another file is the next look's business.
-        let again = std::fs::metadata(&self.path)
-            .ok()
-            .filter(|found| FileId::of(found) == current.id())
-            .and_then(|found| open_regular(found.file_type(), &self.path).ok())
-            .filter(|file| {
-                file.metadata()
-                    .is_ok_and(|it| FileId::of(&it) == current.id())
-            });
-        match again {
+        // Another file is the next look's business.
+        let same = |it: &Metadata| FileId::of(it) == current.id();
+        let again = std::fs::metadata(&self.path).ok().filter(same);
+        let again = again.and_then(|it| open_regular(it.file_type(), &self.path).ok());
+        match again.filter(|file| file.metadata().is_ok_and(|it| same(&it))) {
             Some(file) => {
                 current.replace(file);
                 Pace::More
@@ -288,6 +280,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kern.log");
         let mut tail = Tail::new(path.clone(), Options::default());
+        let fill = |text: &str| {
+            let mut file = File::create(&path).unwrap();
+            std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+        };
         let mut got = Vec::new();
         let mut read = |tail: &mut Tail, seconds| {
             let now = Duration::from_secs(seconds);
@@ -299,13 +295,13 @@ mod tests {
             std::mem::take(&mut got)
         };
         assert_eq!(read(&mut tail, 1), b"");
-        std::fs::write(&path, "one\nhalf").unwrap();
+        fill("one\nhalf");
         assert_eq!(read(&mut tail, 1), b"one\n");
         for (second, text) in [(2, "one\nhalf two\n"), (3, "one\nhalf two\nthree\n")] {
             // Its first page cannot be read: EIO.
             let failing = File::open("/proc/self/mem").unwrap();
             tail.current.as_mut().unwrap().replace(failing);
-            std::fs::write(&path, text).unwrap();
+            fill(text);
             let new = text.lines().last().unwrap();
             assert_eq!(read(&mut tail, second), format!("{new}\n").as_bytes());
             assert_eq!(tail.trouble(), None);

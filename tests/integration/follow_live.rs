@@ -266,7 +266,7 @@ fn a_link_into_another_directory_is_woken_by_its_target() {
 }
 
 #[test]
-fn a_flood_arrives_whole_though_inotify_overflows_and_the_inbox_is_full() {
+fn a_flood_arrives_whole_though_the_inbox_is_full() {
     let (_dir, path) = log();
     let writer = append(&path);
     let mut follower = Follower::with_inbox(&path, 2);
