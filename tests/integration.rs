@@ -13,6 +13,8 @@
 mod config; // fixtures/config: what is accepted, and exactly what is said of what is not
 #[path = "integration/config_secrecy.rs"]
 mod config_secrecy; // damaged configs, searched for their secrets
+#[path = "integration/differential.rs"]
+mod differential; // the packet reader against regular expressions
 #[path = "integration/engine.rs"]
 mod engine; // properties of the detection, on random knocks
 #[path = "integration/follow.rs"]
@@ -27,38 +29,21 @@ mod follow_live; // the real thread and inotify
 mod follow_model; // the model
 #[path = "integration/followed.rs"]
 mod followed; // the fixture of the first two
+#[path = "integration/grammar.rs"]
+mod grammar; // what must hold for every line
+#[path = "integration/lines.rs"]
+mod lines; // fixtures/lines: log lines with their reading
 #[path = "integration/logrotate.rs"]
 mod logrotate; // the real logrotate
 #[path = "integration/namespace.rs"]
 mod namespace; // one test again where it may lower limits and mount
 #[path = "integration/need.rs"]
 mod need; // what a test needs from its surroundings
-#[path = "integration/runner.rs"]
-mod runner; // commands as real processes, and what is open on disk
-//! Everything that is tested through the library's doors, in one binary.
-#![expect(
-    clippy::disallowed_methods,
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "tests read their settings, and fail by panicking"
-)]
-
-#[path = "integration/differential.rs"]
-mod differential; // the packet reader against regular expressions
-#[path = "integration/grammar.rs"]
-mod grammar; // what must hold for every line
-#[path = "integration/lines.rs"]
-mod lines; // fixtures/lines: log lines with their reading
 #[path = "integration/netfilter_line.rs"]
 mod netfilter_line; // packet lines made by the grammar
+#[path = "integration/runner.rs"]
+mod runner; // commands as real processes, and what is open on disk
 #[path = "integration/samples.rs"]
 mod samples; // every line of fixtures/samples gets the reading it must get
 #[path = "integration/scenarios.rs"]
 mod scenarios; // fixtures/scenarios: timed knocks and what they do
-#[cfg(test)]
-mod integration {
-    /// Runs `fixtures/config` and loads every example.
-    mod config;
-    /// Damages configs at random and looks for their secrets.
-    mod config_secrecy;
-}

@@ -271,7 +271,6 @@ fn refuse(kind: FileType) -> Result<(), Trouble> {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "tests write real files")]
 mod tests {
     use super::*;
 
