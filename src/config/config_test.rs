@@ -245,6 +245,26 @@ fn a_file_full_of_mistakes_is_answered_shortly() {
 }
 
 #[test]
+fn arrays_are_bounded() {
+    for (key, item, most) in [
+        ("sequence", "7001", 32),
+        ("allow", "\"192.0.2.1\"", 256),
+        ("tcpflags", "\"syn\"", 18),
+    ] {
+        let array = |count: usize| format!("{key} = [{}]\n", vec![item; count].join(", "));
+        let others = if key == "sequence" {
+            ""
+        } else {
+            "sequence = [1, 2]\n"
+        };
+        let text = |count| format!("[door.a]\n{others}start_command = \"/b\"\n{}", array(count));
+        assert!(parse("x.toml", &text(most)).is_ok(), "{key}");
+        let errors = parse("x.toml", &text(most + 1)).unwrap_err().to_string();
+        assert!(errors.contains(&format!("more than {most} ")), "{errors}");
+    }
+}
+
+#[test]
 fn a_mistake_in_the_defaults_is_reported_once() {
     let door = |name: &str| format!("[door.{name}]\nsequence = [{}, 1]\n", name.len());
     let text = format!(

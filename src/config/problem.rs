@@ -67,6 +67,8 @@ pub(super) enum Problem {
         words: Vec<&'static str>,
         nearest: Option<&'static str>,
     },
+    /// An array longer than anybody needs.
+    TooMany { what: &'static str, most: usize },
     /// No source.
     Source(SourceSpecError),
     /// A source whose path depends on the working directory.
@@ -77,8 +79,6 @@ pub(super) enum Problem {
     Prefix(PrefixError),
     /// An empty sequence.
     NoStep,
-    /// A sequence longer than the engine takes.
-    TooManySteps,
     /// A step, counted from 1, that is none.
     Step { number: usize, flaw: StepFlaw },
     /// A flag that a packet must have and must not have.

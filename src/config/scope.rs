@@ -15,6 +15,12 @@ use super::problem::Problem;
 use super::report::Report;
 use super::value::{Value, Written};
 
+/// Most networks in `allow` or `deny`: a packet is compared with each of them.
+const MAX_NETWORKS: usize = 256;
+
+/// Most flags: each once as it is and once with `!`.
+const MAX_FLAGS: usize = 2 * TcpFlags::NAMES.len();
+
 /// `tcpflags`: what a TCP packet must have and must not have.
 #[derive(Clone, Copy)]
 pub(super) struct Flags {
@@ -29,7 +35,7 @@ impl Value for Flags {
             clear: TcpFlags::NONE,
         };
         let mut complete = true;
-        for item in written.items("an array of flags", report)? {
+        for item in written.few("flags", MAX_FLAGS, "an array of flags", report)? {
             complete &= add_flag(&mut flags, item, report).is_some();
         }
         complete.then_some(flags)
@@ -96,7 +102,7 @@ pub(super) type Networks = Vec<IpNet>;
 impl Value for Networks {
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
         let networks: Vec<Option<IpNet>> = written
-            .items("an array of networks", report)?
+            .few("networks", MAX_NETWORKS, "an array of networks", report)?
             .map(|item| network(item, report))
             .collect();
         networks.into_iter().collect()

@@ -18,11 +18,9 @@ impl Value for Steps {
     const SECRET: bool = true;
 
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        let items = written.items("an array of ports", report)?;
-        match items.len() {
-            0 => return written.refuse(Problem::NoStep, report),
-            1..=MAX_STEPS => {}
-            _ => return written.refuse(Problem::TooManySteps, report),
+        let items = written.few("steps", MAX_STEPS, "an array of ports", report)?;
+        if items.len() == 0 {
+            return written.refuse(Problem::NoStep, report);
         }
         // All are read before one that is none ends it, so that all mistakes are shown.
         let steps: Vec<Option<Step>> = items

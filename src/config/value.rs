@@ -18,6 +18,9 @@ use super::prefix::Prefix;
 use super::problem::Problem;
 use super::report::{Report, Span};
 
+/// Most `sources`.
+const MAX_SOURCES: usize = 64;
+
 /// What can be read from a TOML value.
 pub(super) trait Value: Sized {
     /// Whether it must never be shown.
@@ -61,6 +64,21 @@ impl<'a> Written<'a> {
             },
         };
         Some(items.iter().map(item))
+    }
+
+    /// Its elements, if it is an array of at most `most`.
+    pub(super) fn few(
+        self,
+        what: &'static str,
+        most: usize,
+        expected: &'static str,
+        report: &mut Report,
+    ) -> Option<impl ExactSizeIterator<Item = Written<'a>> + use<'a>> {
+        let items = self.items(expected, report)?;
+        if items.len() > most {
+            return self.refuse(Problem::TooMany { what, most }, report);
+        }
+        Some(items)
     }
 
     /// Reports that it is not `expected`.
@@ -179,7 +197,7 @@ impl Value for Vec<SourceSpec> {
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
         let mut sources = Self::new();
         let mut complete = true;
-        for item in written.items("an array of sources", report)? {
+        for item in written.few("sources", MAX_SOURCES, "an array of sources", report)? {
             match source(item, report) {
                 Some(source) if sources.contains(&source) => {
                     report.add(item.span, Problem::RepeatedSource);

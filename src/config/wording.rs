@@ -7,8 +7,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::engine::sequence::MAX_STEPS;
-
 use super::document::MAX_BYTES;
 use super::duration::{DurationError, MAX_DAYS};
 use super::prefix::PrefixError;
@@ -58,12 +56,12 @@ impl fmt::Display for Problem {
             }
             Self::Range { least, most } => return write!(f, "must be from {least} to {most}"),
             Self::Choice { words, .. } => return write!(f, "must be one of {}", words.join(", ")),
+            Self::TooMany { what, most } => return write!(f, "more than {most} {what}"),
             Self::Source(error) => return error.fmt(f),
             Self::RelativeSource => "the path is not absolute",
             Self::RepeatedSource => "this source is listed twice",
             Self::Prefix(error) => return error.fmt(f),
             Self::NoStep => "the sequence has no step",
-            Self::TooManySteps => return write!(f, "the sequence has more than {MAX_STEPS} steps"),
             Self::Step { number, flaw } => return write!(f, "step {number} {flaw}"),
             Self::Contradiction { flag } => {
                 return write!(
