@@ -47,10 +47,3 @@ mod runner; // commands as real processes, and what is open on disk
 mod samples; // every line of fixtures/samples gets the reading it must get
 #[path = "integration/scenarios.rs"]
 mod scenarios; // fixtures/scenarios: timed knocks and what they do
-#[cfg(test)]
-mod integration {
-    /// Runs `fixtures/config` and loads every example.
-    mod config;
-    /// Damages configs at random and looks for their secrets.
-    mod config_secrecy;
-}
