@@ -270,8 +270,8 @@ fn seeds() -> std::ops::Range<u64> {
         .map(|seed| seed.parse::<u64>().unwrap());
     match asked {
         Some(seed) => seed..seed + 1,
-        None if std::env::var_os("LOGKNOCK_LONG").is_some() => 0..200_000,
-        None => 0..2_000,
+        None if std::env::var_os("LOGKNOCK_LONG").is_some() => 0..100_000,
+        None => 0..4_000,
     }
 }
 

@@ -53,12 +53,13 @@ impl Writer {
         }
     }
 
-    /// Lets it write so many more lines.
-    fn write_more(&self, lines: u64) {
+    /// Lets it write so many more lines; returns the number of the last of them.
+    fn write_more(&self, lines: u64) -> u64 {
         let goal = self.written.load(Ordering::Acquire) + lines;
         while self.written.load(Ordering::Acquire) < goal {
             thread::park_timeout(Duration::from_millis(1));
         }
+        goal - 1
     }
 
     /// Ends it; returns how many lines it has written.
@@ -85,11 +86,21 @@ fn line(number: u64) -> String {
     )
 }
 
+/// The number of the line that came last. Only the last line is looked at: a follower that is ahead
+/// of its reader must not make the reader slower still.
+fn number_of_last(follower: &Follower) -> Option<u64> {
+    number(follower.text().lines().next_back()?)
+}
+
+fn number(line: &str) -> Option<u64> {
+    line.split_whitespace().next()?.parse().ok()
+}
+
 /// How often each number was seen.
 fn numbers(text: &str) -> BTreeMap<u64, u64> {
     let mut seen = BTreeMap::new();
     for text in text.lines() {
-        let number = text.split_whitespace().next().unwrap().parse().unwrap();
+        let number = number(text).unwrap();
         assert_eq!(format!("{text}\n"), line(number), "a whole line");
         *seen.entry(number).or_default() += 1;
     }
@@ -159,12 +170,13 @@ fn run(log: &Rotated, tell: bool) -> (u64, BTreeMap<u64, u64>) {
         log.rotate();
         writer.write_more(20);
         writer.reopen.store(tell, Ordering::Release);
-        // The next rotation begins when this one is over: the writer has opened the new file.
-        writer.write_more(2);
+        // The next rotation begins when this one is over: the writer has opened the new file, and
+        // the follower too. A file that comes and goes unseen is lost to everybody.
+        let new = writer.write_more(2);
+        follower.wait("line in the new file", |it| number_of_last(it) >= Some(new));
     }
     let written = writer.finish();
-    let last = line(written - 1);
-    follower.wait("last line", |it| it.ends_with(&last));
+    follower.wait("last line", |it| number_of_last(it) == Some(written - 1));
     let seen = numbers(&follower.take_text());
     follower.stop();
     (written, seen)
