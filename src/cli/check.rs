@@ -82,20 +82,27 @@ fn write_doors(path: &str, doors: &[&Door]) -> io::Result<()> {
     let width = doors.iter().map(|door| door.name.len()).max().unwrap_or(0);
     writeln!(out, "{path}: configuration ok")?;
     for door in doors {
-        let Rule::Sequence(rule) = &door.rule;
-        let strict = match rule.other_ports {
-            OtherPorts::Reset => "strict",
-            OtherPorts::Ignore => "not strict",
+        let knocks = match &door.rule {
+            Rule::Sequence(rule) => {
+                let strict = match rule.other_ports {
+                    OtherPorts::Reset => "strict",
+                    OtherPorts::Ignore => "not strict",
+                };
+                format!("within {:?}, {strict}", rule.window)
+            }
+            Rule::Counts(rule) => {
+                format!("in {} windows of {:?}", rule.groups().len(), rule.window)
+            }
         };
         let held = match (&door.grant.close.v4, &door.grant.close.v6) {
             (None, None) => "runs a command".to_owned(),
             _ => format!("open for {:?}", door.grant.hold),
         };
-        let steps = rule.sequence.len();
         writeln!(
             out,
-            "  {:<width$}  {steps:>2} knocks within {:?}, {strict}, {held}",
-            door.name, rule.window
+            "  {:<width$}  {:>2} knocks {knocks}, {held}",
+            door.name,
+            door.rule.knocks()
         )?;
     }
     Ok(())

@@ -21,7 +21,9 @@ fn door(keys: &str) -> Door {
 }
 
 fn rule(door: &Door) -> &SequenceRule {
-    let Rule::Sequence(rule) = &door.rule;
+    let Rule::Sequence(rule) = &door.rule else {
+        panic!("no sequence")
+    };
     rule
 }
 

@@ -6,17 +6,24 @@
 
 use std::time::Duration;
 
-use crate::engine::door::{Door, GrantRule, OtherPorts, PerFamily, Rule, Scope, SequenceRule};
+use crate::engine::door::{
+    CountsRule, Door, GrantRule, Limits, OtherPorts, PerFamily, Rule, Scope, SequenceRule,
+};
 use crate::engine::sequence::Sequence;
 
 use super::command::{CommandText, per_family};
+use super::counts::Counts;
 use super::problem::{DoorFlaw, Problem};
 use super::report::{Report, Span};
 use super::schema::{DoorTable, Given, NamedDoor, Table as _};
 use super::scope::leaves_nobody;
+use super::steps::Steps;
 
 /// knockd's `Seq_Timeout`.
 const SEQ_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// Open Sesamy's window, as its guide has it.
+const WINDOW: Duration = Duration::from_secs(4);
 
 /// knockd's `Cmd_Timeout`.
 const CMD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,14 +36,27 @@ pub(super) fn resolve(own: &NamedDoor, defaults: &DoorTable, report: &mut Report
         table: own.table.or(defaults),
     };
     let scope = door.scope(report);
-    let sequence = door.sequence(report);
-    let grant = door.grant(report);
+    let rule = door.rule(report);
+    let hold = rule.as_ref().map_or(CMD_TIMEOUT, hold);
+    let grant = door.grant(hold, report);
     Some(Door {
         name: own.name.clone(),
         scope,
-        rule: Rule::Sequence(sequence?),
+        rule: rule?,
+        limits: Limits {
+            lockout: value(door.table.lockout.as_ref()),
+            cooldown: value(door.table.cooldown.as_ref()),
+        },
         grant: grant?,
     })
+}
+
+/// How long a door stays open that does not say so.
+fn hold(rule: &Rule) -> Duration {
+    match rule {
+        Rule::Sequence(_) => CMD_TIMEOUT,
+        Rule::Counts(rule) => rule.window,
+    }
 }
 
 /// The value of a key that may be left out.
@@ -81,12 +101,55 @@ impl Draft<'_> {
         scope
     }
 
-    fn sequence(&self, report: &mut Report) -> Option<SequenceRule> {
-        let table = &self.table;
-        let Some(given) = &table.sequence else {
-            report.add(self.own.at, self.flawed(DoorFlaw::NoSequence));
+    fn rule(&self, report: &mut Report) -> Option<Rule> {
+        // A default is for the doors that can use it.
+        let own = &self.own.table;
+        let flaw = match (&own.sequence, &self.table.counts) {
+            (Some(given), None) => {
+                self.warn_of_other_rule(
+                    &[
+                        ("port", written(own.port.as_ref())),
+                        ("window", written(own.window.as_ref())),
+                    ],
+                    report,
+                );
+                return self.sequence(given, report).map(Rule::Sequence);
+            }
+            (None, Some(given)) => return self.counts(given, report).map(Rule::Counts),
+            (Some(_), Some(_)) => DoorFlaw::TwoRules,
+            (None, None) => DoorFlaw::NoSequence,
+        };
+        report.add(self.own.at, self.flawed(flaw));
+        None
+    }
+
+    fn counts(&self, given: &Given<Counts>, report: &mut Report) -> Option<CountsRule> {
+        let own = &self.own.table;
+        let unused = [
+            ("seq_timeout", written(own.seq_timeout.as_ref())),
+            ("knock_timeout", written(own.knock_timeout.as_ref())),
+            ("min_gap", written(own.min_gap.as_ref())),
+            ("strict", written(own.strict.as_ref())),
+        ];
+        self.warn_of_other_rule(&unused, report);
+        let Some(port) = &self.table.port else {
+            report.add(given.key, self.flawed(DoorFlaw::NoPort));
             return None;
         };
+        let window = value(self.table.window.as_ref()).unwrap_or(WINDOW);
+        CountsRule::new(port.value?.0, window, &given.value.as_ref()?.0)
+    }
+
+    fn warn_of_other_rule(&self, keys: &[(&'static str, Option<Span>)], report: &mut Report) {
+        for (key, at) in keys {
+            if let Some(at) = at {
+                report.add(*at, self.flawed(DoorFlaw::OtherRule { key }));
+            }
+        }
+    }
+
+    fn sequence(&self, given: &Given<Steps>, report: &mut Report) -> Option<SequenceRule> {
+        let table = &self.table;
         let sequence = given.value.clone()?;
         if sequence.len() == 1 {
             report.add(given.key, self.flawed(DoorFlaw::OneStep));
@@ -119,7 +182,7 @@ impl Draft<'_> {
         }
     }
 
-    fn grant(&self, report: &mut Report) -> Option<GrantRule> {
+    fn grant(&self, hold: Duration, report: &mut Report) -> Option<GrantRule> {
         let table = &self.table;
         let shell = value(table.shell.as_ref()).unwrap_or(false);
         let mut commands = |v4: &Option<Given<CommandText>>, v6: &Option<Given<CommandText>>| {
@@ -130,7 +193,7 @@ impl Draft<'_> {
         let (open, close) = (open?, close?);
         self.check_families(&open, &close, report);
         Some(GrantRule {
-            hold: value(table.cmd_timeout.as_ref()).unwrap_or(CMD_TIMEOUT),
+            hold: value(table.cmd_timeout.as_ref()).unwrap_or(hold),
             on_repeat: value(table.on_repeat.as_ref()).unwrap_or_default(),
             // A stop command that IPv6 has only from IPv4 goes where nothing is opened.
             close: PerFamily {

@@ -7,6 +7,7 @@
 //! is about.
 
 mod command;
+mod counts;
 mod diagnostic;
 mod document;
 mod door;

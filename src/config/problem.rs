@@ -81,6 +81,12 @@ pub(super) enum Problem {
     NoStep,
     /// A step, counted from 1, that is none.
     Step { number: usize, flaw: StepFlaw },
+    /// No groups to count.
+    NoCount,
+    /// A group, counted from 1, that is no count.
+    Count { number: usize },
+    /// A lockout with other keys than it has.
+    LockoutKeys,
     /// A flag that a packet must have and must not have.
     Contradiction { flag: &'static str },
     /// No interface name.
@@ -128,6 +134,12 @@ pub(super) enum DoorFlaw {
     NobodyAllowed,
     /// It cannot be knocked at.
     NoSequence,
+    /// It can be knocked at in two ways.
+    TwoRules,
+    /// `counts` without `port`.
+    NoPort,
+    /// A key about another way of knocking.
+    OtherRule { key: &'static str },
     /// It does nothing.
     NoStartCommand,
     /// It closes what it never opened.
@@ -187,6 +199,7 @@ impl DoorFlaw {
         match self {
             Self::StaysOpen { .. }
             | Self::NoEffect { .. }
+            | Self::OtherRule { .. }
             | Self::OneStep
             | Self::SameSequence { .. } => Severity::Warning,
             _ => Severity::Error,

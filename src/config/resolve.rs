@@ -50,6 +50,7 @@ pub(super) fn resolve(schema: &Schema, documents: &[Document<'_>], report: &mut 
 fn log(table: &LogTable, doors: &[Arc<Door>]) -> Log {
     let window = |door: &Arc<Door>| match &door.rule {
         Rule::Sequence(rule) => rule.window,
+        Rule::Counts(rule) => rule.span(),
     };
     let longest = doors.iter().map(window).max().unwrap_or(MAX_LINE_AGE);
     Log {

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::engine::door::OnRepeat;
+use crate::engine::door::{Lockout, OnRepeat};
 use crate::source_spec::SourceSpec;
 
 use super::OnExit;
 use super::command::CommandText;
+use super::counts::{CountedPort, Counts};
 use super::document::Document;
 use super::nearest::nearest;
 use super::prefix::Prefix;
@@ -121,6 +122,11 @@ table! {
         allow: Networks,
         deny: Networks,
         strict: bool,
+        counts: Counts,
+        port: CountedPort,
+        window: Duration,
+        lockout: Lockout,
+        cooldown: Duration,
         start_command: CommandText,
         start_command_6: CommandText,
         stop_command: CommandText,
@@ -337,7 +343,11 @@ mod tests {
     fn passwords_are_secrets() {
         let tables = [LogTable::KEYS, DaemonTable::KEYS, DoorTable::KEYS];
         let secrets = tables.into_iter().flatten().filter(|key| key.secret);
-        assert!(secrets.map(|key| key.name).eq(["prefix", "sequence"]));
+        assert!(
+            secrets
+                .map(|key| key.name)
+                .eq(["prefix", "sequence", "counts", "port"])
+        );
     }
 
     #[test]

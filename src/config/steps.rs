@@ -37,7 +37,7 @@ impl Value for Steps {
     }
 }
 
-fn step(value: &DeValue<'_>) -> Result<Step, StepFlaw> {
+pub(super) fn step(value: &DeValue<'_>) -> Result<Step, StepFlaw> {
     let (port, transport) = match value {
         DeValue::Integer(_) => (integer(value), Transport::Tcp),
         DeValue::String(text) => {

@@ -63,6 +63,9 @@ impl fmt::Display for Problem {
             Self::Prefix(error) => return error.fmt(f),
             Self::NoStep => "the sequence has no step",
             Self::Step { number, flaw } => return write!(f, "step {number} {flaw}"),
+            Self::NoCount => "there is nothing to count",
+            Self::Count { number } => return write!(f, "group {number} is no count from 1 to 9"),
+            Self::LockoutKeys => "a lockout has 'fails', 'within' and 'for', and no other key",
             Self::Contradiction { flag } => {
                 return write!(
                     f,
@@ -108,7 +111,12 @@ impl fmt::Display for DoorFlaw {
             Self::NobodyAllowed => {
                 "could never open: 'allow', 'deny' and 'target' leave no address that may knock"
             }
-            Self::NoSequence => "has no 'sequence'",
+            Self::NoSequence => "has neither 'sequence' nor 'counts'",
+            Self::TwoRules => "has both 'sequence' and 'counts'",
+            Self::NoPort => "has 'counts', but no 'port' to count at",
+            Self::OtherRule { key } => {
+                return write!(f, "does not use '{key}': it is for another way of knocking");
+            }
             Self::NoStartCommand => "has no 'start_command': it would do nothing",
             Self::StopWithoutStart { family } => {
                 return write!(f, "has a stop command for {family}, but none that opens it");
@@ -189,6 +197,10 @@ impl Problem {
                 flaw: StepFlaw::Protocol,
                 ..
             } => "there are tcp and udp",
+            Self::NoCount | Self::Count { .. } => {
+                "write counts = [1, 2, 3, 4]: the hits in each window"
+            }
+            Self::LockoutKeys => "write lockout = { fails = 5, within = \"10m\", for = \"1h\" }",
             Self::Target => "write one IPv4 or IPv6 address",
             Self::Network => "write \"192.0.2.0/24\", \"2001:db8::/32\" or an address",
             Self::HostBits { .. } => "write it so, or leave out /… for the one address",
@@ -209,6 +221,8 @@ impl DoorFlaw {
             Self::GapBeyondWindow => "lower 'min_gap' or raise 'seq_timeout'",
             Self::GapBeyondKnockTimeout => "lower 'min_gap' or raise 'knock_timeout'",
             Self::NoSequence => "add sequence = [PORT, \"PORT:udp\", PORT]",
+            Self::TwoRules => "make two doors of it",
+            Self::NoPort => "add port = PORT or \"PORT:udp\"",
             Self::NoStartCommand => "add start_command = [\"/path/of/program\", \"%IP%\"]",
             Self::StopWithoutStart { family } => {
                 return Some(format!("add a start command for {family}, or take it out").into());
@@ -218,7 +232,7 @@ impl DoorFlaw {
             }
             Self::OneStep => "add more steps",
             Self::SameSequence { .. } => "give each door a sequence of its own",
-            Self::NobodyAllowed | Self::NoEffect { .. } => return None,
+            Self::NobodyAllowed | Self::NoEffect { .. } | Self::OtherRule { .. } => return None,
         }))
     }
 }

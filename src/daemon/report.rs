@@ -35,6 +35,7 @@ pub(super) fn event(event: &Event) {
         EventKind::Open => info!(%door, %src, "open"),
         EventKind::Refresh => info!(%door, %src, "refresh"),
         EventKind::Close => info!(%door, %src, "close"),
+        EventKind::LockedOut => debug!(%door, %src, "locked out"),
         EventKind::Refused => error!(%door, %src, "refused: too many doors are open"),
     }
 }

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempt::{Attempt, Progress};
-use super::door::{Door, Rule};
+use super::door::{self, Door};
 use super::event::ResetReason;
 use super::knock::Hit;
 use super::once::{Identity, Sightings};
 use super::reason::Reason;
+use super::silence::Silences;
 use super::time::Time;
 
 /// How much the detector may remember.
@@ -107,6 +108,7 @@ pub struct Detector {
     wakes: BTreeSet<(Time, IpAddr)>,
     ranks: BTreeSet<(Rank, IpAddr)>,
     age: u64,
+    silences: Silences,
 }
 
 impl Detector {
@@ -122,6 +124,7 @@ impl Detector {
             wakes: BTreeSet::new(),
             ranks: BTreeSet::new(),
             age: 0,
+            silences: Silences::default(),
         }
     }
 
@@ -138,22 +141,35 @@ impl Detector {
         }
         let at = hit.at.max(knocker.latest);
         knocker.latest = at;
-        for (number, door) in self
-            .doors
+        let Self {
+            doors, silences, ..
+        } = self;
+        for (number, door) in doors
             .iter()
             .enumerate()
             .filter(|(_, door)| door.scope.admits(hit))
         {
-            let Rule::Sequence(rule) = &door.rule;
+            if silences.covers(hit.src, &door.name, at) {
+                continue;
+            }
+            let mut tell = |progress| {
+                detected(Detected {
+                    src: hit.src,
+                    door: Arc::clone(door),
+                    progress,
+                });
+            };
+            let mut locked_out = false;
             knocker
                 .attempt(number)
-                .hit(rule, hit.step, at, &mut |progress| {
-                    detected(Detected {
-                        src: hit.src,
-                        door: Arc::clone(door),
-                        progress,
-                    });
+                .hit(&door.rule, hit.step, at, &mut |progress| {
+                    tell(progress);
+                    locked_out |= silence(silences, hit.src, door, progress, at);
                 });
+            if locked_out {
+                knocker.attempt(number).forget();
+                tell(Progress::LockedOut { at });
+            }
         }
         self.age += 1;
         knocker.rank = (knocker.stage(), self.age);
@@ -164,6 +180,7 @@ impl Detector {
 
     /// Ends what is over at `now`. Calling it early or often does nothing.
     pub fn handle_timeout(&mut self, now: Time, detected: &mut impl FnMut(Detected)) {
+        self.silences.expire(now);
         while let Some(&(_, src)) = self.wakes.first().filter(|&&(wake, _)| wake < now) {
             let Some(mut knocker) = self.take(src) else {
                 break;
@@ -173,8 +190,7 @@ impl Detector {
                 let Some(door) = self.doors.get(*number) else {
                     continue;
                 };
-                let Rule::Sequence(rule) = &door.rule;
-                attempt.expire(rule, over, &mut |progress| {
+                attempt.expire(&door.rule, over, &mut |progress| {
                     detected(Detected {
                         src,
                         door: Arc::clone(door),
@@ -255,10 +271,8 @@ impl Detector {
 
     /// The last moment before something about `knocker` is over: its first attempt, else its memory.
     fn wake(&self, knocker: &Knocker) -> Time {
-        let deadline = |(number, attempt): &(usize, Attempt)| {
-            let Rule::Sequence(rule) = &self.doors.get(*number)?.rule;
-            attempt.deadline(rule).map(|(at, _)| at)
-        };
+        let deadline =
+            |(number, attempt): &(usize, Attempt)| attempt.deadline(&self.doors.get(*number)?.rule);
         let attempts = knocker.attempts.iter().filter_map(deadline).min();
         attempts
             .or(knocker.sightings.end())
@@ -292,5 +306,38 @@ impl Detector {
                 });
             }
         }
+    }
+}
+
+/// Notes what a door's limits make of `progress`; `true` when it locks the address out.
+fn silence(
+    silences: &mut Silences,
+    src: IpAddr,
+    door: &Door,
+    progress: Progress,
+    at: Time,
+) -> bool {
+    match (progress, door.limits) {
+        (
+            Progress::Completed,
+            door::Limits {
+                cooldown: Some(time),
+                ..
+            },
+        ) => {
+            silences.keep(src, &door.name, at, at.after(time));
+            false
+        }
+        (
+            Progress::Reset {
+                reason: ResetReason::WrongPort,
+                ..
+            },
+            door::Limits {
+                lockout: Some(rule),
+                ..
+            },
+        ) => silences.fail(src, &door.name, rule, at),
+        _ => false,
     }
 }

@@ -1,5 +1,6 @@
 //! A door: what must be knocked, by whom, and what opens then. Already validated by `config`.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use ipnet::IpNet;
 
 use super::command::Template;
 use super::packet::TcpFlags;
-use super::sequence::Sequence;
+use super::sequence::{Sequence, Step, Transport};
 
 /// One door of the config.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Door {
     pub scope: Scope,
     /// What must be knocked.
     pub rule: Rule,
+    /// When an address is no longer listened to.
+    pub limits: Limits,
     /// What happens once it has been.
     pub grant: GrantRule,
 }
@@ -54,11 +57,44 @@ impl Default for Scope {
     }
 }
 
+/// When a door does not listen to an address for a while.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// After failed attempts.
+    pub lockout: Option<Lockout>,
+    /// After an open.
+    pub cooldown: Option<Duration>,
+}
+
+/// How many failed attempts are too many. A fail is an attempt that had advanced and was reset by a
+/// wrong port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lockout {
+    /// So many …
+    pub fails: u32,
+    /// … within this, from the first, inclusive …
+    pub within: Duration,
+    /// … and nothing counts for so long.
+    pub time: Duration,
+}
+
 /// How a door is knocked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// Ports in order.
     Sequence(SequenceRule),
+    /// One port, counted in windows.
+    Counts(CountsRule),
+}
+
+impl Rule {
+    /// How many knocks it takes.
+    pub fn knocks(&self) -> usize {
+        match self {
+            Self::Sequence(rule) => rule.sequence.len(),
+            Self::Counts(rule) => rule.total(),
+        }
+    }
 }
 
 /// Ports in order within a time.
@@ -74,6 +110,62 @@ pub struct SequenceRule {
     pub min_gap: Option<Duration>,
     /// What another port does.
     pub other_ports: OtherPorts,
+}
+
+/// Hits on one port, so many in each window (Open Sesamy).
+#[derive(Clone, PartialEq, Eq)]
+pub struct CountsRule {
+    /// The port, and its transport if only one counts.
+    pub port: (u16, Option<Transport>),
+    /// How long one window is.
+    pub window: Duration,
+    groups: Box<[u8]>,
+}
+
+impl CountsRule {
+    /// A rule of `groups`, first to last; `None` unless there are 1 to 9 of 1 to 9 hits each.
+    pub fn new(port: (u16, Option<Transport>), window: Duration, groups: &[u8]) -> Option<Self> {
+        let valid =
+            (1..=9).contains(&groups.len()) && groups.iter().all(|count| (1..=9).contains(count));
+        valid.then(|| Self {
+            port,
+            window,
+            groups: groups.into(),
+        })
+    }
+
+    /// Hits in each window, first to last.
+    pub fn groups(&self) -> &[u8] {
+        &self.groups
+    }
+
+    /// Hits in all windows together.
+    pub fn total(&self) -> usize {
+        self.groups.iter().map(|&count| usize::from(count)).sum()
+    }
+
+    /// All windows together.
+    pub fn span(&self) -> Duration {
+        self.window
+            .saturating_mul(u32::try_from(self.groups.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Whether `step` is one that is counted.
+    pub fn counts(&self, step: Step) -> bool {
+        let (port, transport) = self.port;
+        step.port == port && transport.is_none_or(|transport| transport == step.transport)
+    }
+}
+
+impl fmt::Debug for CountsRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "CountsRule({} windows of {:?})",
+            self.groups.len(),
+            self.window
+        )
+    }
 }
 
 /// What a hit on a port outside the sequence does to an attempt.

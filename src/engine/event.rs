@@ -54,6 +54,8 @@ pub enum EventKind {
         /// Why.
         reason: ResetReason,
     },
+    /// Too many attempts failed: the address is not listened to for a while.
+    LockedOut,
     /// A right sequence was not answered: there is no room for another grant.
     Refused,
 }
@@ -67,6 +69,7 @@ impl EventKind {
             Self::Refresh => "refresh",
             Self::Close => "close",
             Self::Reset { .. } => "reset",
+            Self::LockedOut => "locked_out",
             Self::Refused => "refused",
         }
     }
@@ -81,6 +84,8 @@ pub enum ResetReason {
     Timeout,
     /// Sooner after the last knock than `min_gap`.
     TooFast,
+    /// One hit too many within the window after the door opened; it closes again.
+    Overcount,
     /// Later after the last knock than `knock_timeout`.
     Gap,
     /// The table was full, and this was the least advanced and oldest entry.
@@ -95,6 +100,7 @@ impl ResetReason {
             Self::Timeout => "timeout",
             Self::TooFast => "too_fast",
             Self::Gap => "gap",
+            Self::Overcount => "overcount",
             Self::Evicted => "evicted",
         }
     }

@@ -219,6 +219,26 @@ impl Grants {
         }
     }
 
+    /// Closes what is open at `door` for `src`, whatever its deadline.
+    pub fn handle_close(
+        &mut self,
+        door: &Arc<str>,
+        src: IpAddr,
+        now: Time,
+        tell: &mut impl FnMut(Told),
+    ) {
+        let Some(&id) = self.by_name.get(&(Arc::clone(door), src)) else {
+            return;
+        };
+        if self
+            .by_id
+            .get(&id)
+            .is_some_and(|grant| grant.phase == Phase::Open)
+        {
+            self.close(id, now, tell);
+        }
+    }
+
     /// Closes everything that is open, whatever its deadline.
     pub fn close_all(&mut self, now: Time, tell: &mut impl FnMut(Told)) {
         let open: Vec<_> = self

@@ -27,6 +27,7 @@ pub mod reading;
 pub mod reason;
 mod scan;
 pub mod sequence;
+mod silence;
 pub mod time;
 pub mod timeline;
 
@@ -39,7 +40,7 @@ use attempt::Progress;
 use command::Facts;
 use detector::{Detected, Detector, Limits};
 use door::Door;
-use event::{Event, EventKind, Whence};
+use event::{Event, EventKind, ResetReason, Whence};
 use grant::{Grants, SavedGrant, Told};
 use knock::Hit;
 use packet::Packet;
@@ -212,9 +213,21 @@ impl Engine {
         } = self;
         detector.handle_hit(hit, &mut |detected| {
             events.extend(attempt_event(&detected, Some((whence, hit.at))));
-            if detected.progress == Progress::Completed {
-                let tell = &mut |told| events.push_back(grant_event(told, Some(whence)));
-                grants.handle_knock(&detected.door, facts(hit, &detected.door), *now, tell);
+            let Detected {
+                src,
+                door,
+                progress,
+            } = &detected;
+            let tell = &mut |told| events.push_back(grant_event(told, Some(whence)));
+            match progress {
+                Progress::Completed => grants.handle_knock(door, facts(hit, door), *now, tell),
+                Progress::Reset {
+                    reason: ResetReason::Overcount,
+                    ..
+                } => {
+                    grants.handle_close(&door.name, *src, *now, tell);
+                }
+                _ => {}
             }
         })
     }
@@ -234,11 +247,11 @@ fn facts(hit: &Hit<'_>, door: &Door) -> Facts {
 /// What to tell of an attempt; nothing of a completed one, whose grant tells. What was over before
 /// the hit has no line: time did it.
 fn attempt_event(detected: &Detected, cause: Option<(Whence, Time)>) -> Option<Event> {
-    let door::Rule::Sequence(rule) = &detected.door.rule;
-    let of = rule.sequence.len();
+    let of = detected.door.rule.knocks();
     let (kind, at) = match detected.progress {
         Progress::Stage { stage, at } => (EventKind::Stage { stage, of }, at),
         Progress::Reset { stage, reason, at } => (EventKind::Reset { stage, of, reason }, at),
+        Progress::LockedOut { at } => (EventKind::LockedOut, at),
         Progress::Completed => return None,
     };
     let whence = cause

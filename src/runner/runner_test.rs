@@ -7,7 +7,9 @@ use super::ledger::forgetful_disk::ForgetfulDisk;
 use super::ledger::{Boot, Opened};
 use super::*;
 use crate::engine::command::{Facts, Template};
-use crate::engine::door::{Door, GrantRule, OnRepeat, OtherPorts, PerFamily, Rule, SequenceRule};
+use crate::engine::door::{
+    Door, GrantRule, Limits, OnRepeat, OtherPorts, PerFamily, Rule, SequenceRule,
+};
 use crate::engine::sequence::{Sequence, Step, Transport};
 
 const STEP: Step = Step {
@@ -30,6 +32,7 @@ fn door(open: &[&str], close: &[&str]) -> Arc<Door> {
             min_gap: None,
             other_ports: OtherPorts::Reset,
         }),
+        limits: Limits::default(),
         grant: GrantRule {
             hold: Duration::from_secs(10),
             on_repeat: OnRepeat::Extend,

@@ -93,10 +93,9 @@ fn the_example_is_accepted_with_every_key_uncommented() {
     for line in text(&path).lines() {
         let key = line.strip_prefix("# ").filter(|rest| {
             let name = rest.split(" = ").next().unwrap();
-            name != *rest
-                && name
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+            let is_key = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+            let is_section = rest.starts_with('[') && rest.ends_with(']');
+            is_section || (name != *rest && name.bytes().all(is_key))
         });
         keys += usize::from(key.is_some());
         uncommented += key.unwrap_or(line);

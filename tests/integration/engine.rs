@@ -9,7 +9,7 @@ use logknock::engine::action::{Action, Command, Outcome};
 use logknock::engine::command::Template;
 use logknock::engine::detector::Limits;
 use logknock::engine::door::{
-    Door, GrantRule, OnRepeat, OtherPorts, PerFamily, Rule, Scope, SequenceRule,
+    self, Door, GrantRule, OnRepeat, OtherPorts, PerFamily, Rule, Scope, SequenceRule,
 };
 use logknock::engine::event::{Event, EventKind, Whence};
 use logknock::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
@@ -60,6 +60,7 @@ fn door() -> impl Strategy<Value = Door> {
                 min_gap: None,
                 other_ports,
             }),
+            limits: door::Limits::default(),
             grant: GrantRule {
                 hold: Duration::from_secs(hold),
                 on_repeat,
@@ -169,7 +170,9 @@ fn settle(engine: &mut Engine, now: Time) {
 /// Which knocks complete `door` for an address, read straight from the rule: the last knocks that
 /// count are the sequence, and the first of them is within the window.
 fn completed(door: &Door, knocks: &[Knock], from: u8) -> Vec<u64> {
-    let Rule::Sequence(rule) = &door.rule;
+    let Rule::Sequence(rule) = &door.rule else {
+        panic!("no sequence")
+    };
     let (mut now, mut history, mut lines) = (0, Vec::new(), Vec::new());
     for (number, knock) in knocks.iter().enumerate() {
         now += knock.after;
@@ -375,6 +378,7 @@ fn the_table_stays_bounded_and_keeps_the_one_who_is_further_on() {
             min_gap: None,
             other_ports: OtherPorts::Reset,
         }),
+        limits: door::Limits::default(),
         grant: GrantRule {
             hold: Duration::from_secs(10),
             on_repeat: OnRepeat::Extend,

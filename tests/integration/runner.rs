@@ -19,7 +19,7 @@ use logknock::clock;
 use logknock::engine::action::{Action, Command, GrantId, Outcome};
 use logknock::engine::command::{Facts, Template};
 use logknock::engine::door::{
-    Door, GrantRule, OnRepeat, OtherPorts, PerFamily, Rule, Scope, SequenceRule,
+    self, Door, GrantRule, OnRepeat, OtherPorts, PerFamily, Rule, Scope, SequenceRule,
 };
 use logknock::engine::sequence::{Sequence, Step, Transport};
 use logknock::runner::ledger::{Boot, Ledger, Opened, SavedGrant};
@@ -53,6 +53,7 @@ fn door(name: &str, open: &str, close: &str) -> Arc<Door> {
             min_gap: None,
             other_ports: OtherPorts::Reset,
         }),
+        limits: door::Limits::default(),
         grant: GrantRule {
             hold: Duration::from_secs(3600),
             on_repeat: OnRepeat::Extend,

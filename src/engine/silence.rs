@@ -1,0 +1,108 @@
+//! Who is not listened to for a while: locked out after wrong attempts, or cooling down after an open.
+//!
+//! In: failed attempts and opens. Out: whether a hit counts at all. The table is bounded: at the limit
+//! what would end first goes first, so whoever floods it gains no more than waiting would give him.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::door::Lockout;
+use super::time::Time;
+
+/// (address, door) pairs remembered.
+const MAX_SILENCES: usize = 16_384;
+
+type Key = (IpAddr, Arc<str>);
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Failed attempts since `since`.
+    fails: u32,
+    since: Time,
+    /// Not listened to up to this moment.
+    until: Option<Time>,
+    /// When none of it matters any more; its key in the order.
+    end: Time,
+}
+
+/// Who is not listened to.
+#[derive(Debug, Default)]
+pub(super) struct Silences {
+    entries: HashMap<Key, Entry>,
+    order: BTreeSet<(Time, Key)>,
+}
+
+impl Silences {
+    /// Whether a hit of `src` at `door` does not count at `at`.
+    pub(super) fn covers(&self, src: IpAddr, door: &Arc<str>, at: Time) -> bool {
+        if self.entries.is_empty() {
+            return false;
+        }
+        let entry = self.entries.get(&(src, Arc::clone(door)));
+        entry
+            .and_then(|entry| entry.until)
+            .is_some_and(|until| at <= until)
+    }
+
+    /// Counts a failed attempt; `true` when it was one too many.
+    pub(super) fn fail(&mut self, src: IpAddr, door: &Arc<str>, rule: Lockout, at: Time) -> bool {
+        let key = (src, Arc::clone(door));
+        let before = self
+            .take(&key)
+            .filter(|entry| at <= entry.since.after(rule.within) && entry.until.is_none());
+        let fails = before.map_or(0, |entry| entry.fails) + 1;
+        let since = before.map_or(at, |entry| entry.since);
+        let is_last = fails >= rule.fails;
+        let until = is_last.then(|| at.after(rule.time));
+        let end = until.unwrap_or(since.after(rule.within));
+        self.put(
+            key,
+            Entry {
+                fails,
+                since,
+                until,
+                end,
+            },
+        );
+        is_last
+    }
+
+    /// Does not listen to `src` at `door` up to `until`.
+    pub(super) fn keep(&mut self, src: IpAddr, door: &Arc<str>, at: Time, until: Time) {
+        let key = (src, Arc::clone(door));
+        self.take(&key);
+        self.put(
+            key,
+            Entry {
+                fails: 0,
+                since: at,
+                until: Some(until),
+                end: until,
+            },
+        );
+    }
+
+    /// Forgets what is over at `now`.
+    pub(super) fn expire(&mut self, now: Time) {
+        while let Some((_, key)) = self.order.first().filter(|(end, _)| *end < now).cloned() {
+            self.take(&key);
+        }
+    }
+
+    fn take(&mut self, key: &Key) -> Option<Entry> {
+        let entry = self.entries.remove(key)?;
+        self.order.remove(&(entry.end, key.clone()));
+        Some(entry)
+    }
+
+    fn put(&mut self, key: Key, entry: Entry) {
+        self.order.insert((entry.end, key.clone()));
+        self.entries.insert(key, entry);
+        if self.entries.len() > MAX_SILENCES
+            && let Some((_, first)) = self.order.first().cloned()
+        {
+            self.take(&first);
+        }
+    }
+}
