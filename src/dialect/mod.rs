@@ -112,7 +112,9 @@ fn packet_of(line: &[u8], foreign: bool) -> Result<Option<Packet<'_>>, Reason> {
         if line::kmsg_facility(line).is_some() {
             return Err(Reason::Facility);
         }
-        if memchr::memmem::find(packet.prefix, b"kernel:").is_some() {
+        let quotes_kernel = record.writer == Writer::Kernel
+            || memchr::memmem::find(packet.prefix, b"kernel:").is_some();
+        if quotes_kernel {
             return Err(Reason::Program);
         }
     }
@@ -129,3 +131,7 @@ fn tag_is_prefix(record: &Record<'_>) -> bool {
         && !tag.ends_with(b"]: ")
         && !matches!(tag, b"ulogd: " | b"vmunix: ")
 }
+
+#[cfg(test)]
+#[path = "dialect_test.rs"]
+mod tests;

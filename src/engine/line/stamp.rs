@@ -10,11 +10,6 @@ use super::super::scan::Scan;
 use super::super::time::Time;
 use super::{Civil, Stamp};
 
-const MONTHS: [&[u8; 3]; 12] = [
-    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
-];
-const WEEKDAYS: [&[u8; 3]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
-
 /// Takes a header's stamp of either form, which a blank or the end must follow.
 pub(super) fn header(scan: &mut Scan<'_>) -> Option<Stamp> {
     let mut ahead = *scan;
@@ -48,12 +43,35 @@ fn named_zone(scan: &mut Scan<'_>) -> Option<Stamp> {
 }
 
 fn weekday(scan: &mut Scan<'_>) -> Option<()> {
-    let name = scan.rest().first_chunk::<3>()?;
-    if !WEEKDAYS.contains(&name) {
+    let mut ahead = *scan;
+    let name = ahead.bytes()?;
+    if !matches!(
+        name,
+        b"Mon" | b"Tue" | b"Wed" | b"Thu" | b"Fri" | b"Sat" | b"Sun"
+    ) {
         return None;
     }
-    scan.take(name);
-    scan.need(b" ")
+    ahead.need(b" ")?;
+    *scan = ahead;
+    Some(())
+}
+
+fn month(scan: &mut Scan<'_>) -> Option<u8> {
+    Some(match scan.bytes()? {
+        b"Jan" => 1,
+        b"Feb" => 2,
+        b"Mar" => 3,
+        b"Apr" => 4,
+        b"May" => 5,
+        b"Jun" => 6,
+        b"Jul" => 7,
+        b"Aug" => 8,
+        b"Sep" => 9,
+        b"Oct" => 10,
+        b"Nov" => 11,
+        b"Dec" => 12,
+        _ => return None,
+    })
 }
 
 /// The stamp that is all of `text`, in the form of RFC 3339 or of ISO 8601.
@@ -106,19 +124,17 @@ fn caller(scan: &mut Scan<'_>) -> Option<()> {
 /// `[Www ]Mon dd [yyyy ]hh:mm:ss[.frac]`, with a weekday perhaps ` yyyy` behind it.
 fn calendar(scan: &mut Scan<'_>) -> Option<Civil> {
     let weekday = weekday(scan).is_some();
-    let name = scan.rest().first_chunk::<3>()?;
-    let month = MONTHS.iter().zip(1..).find(|&(&month, _)| month == name)?.1;
-    scan.take(name);
+    let month = month(scan)?;
     scan.need(b" ")?;
     scan.take(b" "); // RFC 3164 pads the day with a blank, others with a zero or not at all
-    let day = scan.digits(2).or_else(|| scan.digits(1))?;
+    let day = scan.digits::<2>().or_else(|| scan.digits::<1>())?;
     let day = day.try_into().ok()?;
     scan.need(b" ")?;
     let mut year = year_before_time(scan);
     let mut date = time_of_day(scan)?;
     if weekday && year.is_none() {
         let mut ahead = *scan;
-        year = ahead.need(b" ").and_then(|()| ahead.digits(4));
+        year = ahead.need(b" ").and_then(|()| ahead.digits::<4>());
         if year.is_some() {
             *scan = ahead;
         }
@@ -129,7 +145,7 @@ fn calendar(scan: &mut Scan<'_>) -> Option<Civil> {
 
 fn year_before_time(scan: &mut Scan<'_>) -> Option<u16> {
     let mut ahead = *scan;
-    let year = ahead.digits(4)?;
+    let year = ahead.digits::<4>()?;
     ahead.need(b" ")?;
     *scan = ahead;
     Some(year)
@@ -137,11 +153,11 @@ fn year_before_time(scan: &mut Scan<'_>) -> Option<u16> {
 
 /// `yyyy-mm-ddThh:mm:ss[.frac][zone]`, a blank allowed for the `T`.
 fn iso(scan: &mut Scan<'_>) -> Option<Stamp> {
-    let year = scan.digits(4)?;
+    let year = scan.digits::<4>()?;
     scan.need(b"-")?;
-    let month = scan.digits(2)?;
+    let month = scan.digits::<2>()?;
     scan.need(b"-")?;
-    let day = scan.digits(2)?;
+    let day = scan.digits::<2>()?;
     if !scan.take(b"T") && !scan.take(b" ") {
         scan.need(b"t")?;
     }
@@ -160,11 +176,11 @@ fn iso(scan: &mut Scan<'_>) -> Option<Stamp> {
 
 /// The time of day, in a date that is still to be filled in.
 fn time_of_day(scan: &mut Scan<'_>) -> Option<Civil> {
-    let hour = scan.digits(2)?;
+    let hour = scan.digits::<2>()?;
     scan.need(b":")?;
-    let minute = scan.digits(2)?;
+    let minute = scan.digits::<2>()?;
     scan.need(b":")?;
-    let second = scan.digits(2)?;
+    let second = scan.digits::<2>()?;
     if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
@@ -196,9 +212,9 @@ fn zone(scan: &mut Scan<'_>) -> Option<i64> {
         ahead.need(b"-")?;
         -1
     };
-    let hours = ahead.digits(2)?;
+    let hours = ahead.digits::<2>()?;
     ahead.take(b":");
-    let minutes = ahead.digits(2)?;
+    let minutes = ahead.digits::<2>()?;
     if hours > 23 || minutes > 59 {
         return None;
     }

@@ -37,6 +37,12 @@ impl<'a> Fields<'a> {
         Err(self.blame())
     }
 
+    /// The byte that stands next.
+    #[inline]
+    pub(super) fn first(&self) -> Option<&'a u8> {
+        self.scan.rest().first()
+    }
+
     /// `KEY=value `, if it stands next.
     #[inline]
     pub(super) fn field<T>(
@@ -151,9 +157,14 @@ impl<'a> Fields<'a> {
 
     /// Bytes of a link header, any number. Some devices print `X` for those that they hide.
     #[inline]
-    pub(super) fn link_bytes(&mut self) -> &'a [u8] {
-        self.scan
-            .run(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'X' | b'x'))
+    pub(super) fn link_bytes(&mut self) -> Result<(), Reason> {
+        let bytes = self.scan.until_blank();
+        let legal = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'X' | b'x');
+        // Without an early end: such a loop runs on many bytes at once.
+        if bytes.iter().fold(true, |all, &byte| all & legal(byte)) {
+            return Ok(());
+        }
+        Err(Reason::Grammar)
     }
 
     /// An address of either family, as written.
@@ -162,6 +173,9 @@ impl<'a> Fields<'a> {
         let mut ipv4 = *self;
         if let Ok(address) = ipv4.ipv4() {
             *self = ipv4;
+            return Ok(address.into());
+        }
+        if let Some(address) = kernel_ipv6(&mut self.scan) {
             return Ok(address.into());
         }
         let mut ipv6 = self.scan;
@@ -174,16 +188,21 @@ impl<'a> Fields<'a> {
         Ok(address.into())
     }
 
+    #[inline]
+    fn octet(&mut self) -> Result<u8, Reason> {
+        self.scan.octet().ok_or_else(|| self.blame())
+    }
+
     /// An IPv4 address.
     #[inline]
     pub(super) fn ipv4(&mut self) -> Result<Ipv4Addr, Reason> {
-        let a = self.number()?;
+        let a = self.octet()?;
         self.want(b".")?;
-        let b = self.number()?;
+        let b = self.octet()?;
         self.want(b".")?;
-        let c = self.number()?;
+        let c = self.octet()?;
         self.want(b".")?;
-        let d = self.number()?;
+        let d = self.octet()?;
         Ok(Ipv4Addr::new(a, b, c, d))
     }
 
@@ -215,4 +234,23 @@ impl<'a> Fields<'a> {
         self.close()?;
         Ok(true)
     }
+}
+
+/// Takes an IPv6 address as the kernel prints it: eight groups of four digits, nothing left out.
+fn kernel_ipv6(scan: &mut Scan<'_>) -> Option<Ipv6Addr> {
+    let mut ahead = *scan;
+    let mut groups = [0; 8];
+    for (place, group) in groups.iter_mut().enumerate() {
+        if place > 0 {
+            ahead.need(b":")?;
+        }
+        for &digit in ahead.bytes::<4>()? {
+            *group = *group << 4 | u16::try_from(char::from(digit).to_digit(16)?).ok()?;
+        }
+    }
+    if !matches!(ahead.rest().first(), None | Some(b' ')) {
+        return None;
+    }
+    *scan = ahead;
+    Some(groups.into())
 }

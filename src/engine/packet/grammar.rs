@@ -62,14 +62,13 @@ fn bridge_ports(fields: &mut Fields<'_>) -> Result<(), Reason> {
 
 /// The link header, which may be missing altogether.
 fn link(fields: &mut Fields<'_>) -> Result<(), Reason> {
-    let bytes = |field: &mut Fields<'_>| Ok(field.link_bytes().len());
-    if fields.field(b"MACSRC=", bytes)?.is_some() {
-        fields.must(b"MACDST=", bytes)?;
+    if fields.field(b"MACSRC=", Fields::link_bytes)?.is_some() {
+        fields.must(b"MACDST=", Fields::link_bytes)?;
         if fields.field(b"VPROTO=", |field| field.hex(4, 4))?.is_some() {
             fields.must(b"VID=", |field| field.number_to(4095))?;
         }
         fields.must(b"MACPROTO=", |field| field.hex(4, 4))?;
-    } else if fields.field(b"MAC=", bytes)?.is_some() {
+    } else if fields.field(b"MAC=", Fields::link_bytes)?.is_some() {
         fields.field(b"TUNNEL=", |field| {
             field.ipv4()?;
             field.want(b"->")?;
@@ -333,7 +332,7 @@ fn flags(fields: &mut Fields<'_>) -> TcpFlags {
     let mut set = TcpFlags::NONE;
     for (name, flag) in FLAGS {
         let mut ahead = *fields;
-        if !ahead.take(name) {
+        if ahead.first() != name.first() || !ahead.take(name) {
             continue;
         }
         if ahead.take(b" ") || (flag != TcpFlags::URG && ahead.at_end()) {
