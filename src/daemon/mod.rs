@@ -25,6 +25,7 @@ use crate::engine::detector::Limits;
 use crate::engine::door::Door;
 use crate::engine::event::{Event, Whence};
 use crate::engine::grant::SavedGrant;
+use crate::engine::line::Record;
 use crate::engine::reading::Expected;
 use crate::engine::reason::Reason;
 use crate::engine::time::Time;
@@ -38,6 +39,8 @@ use crate::source_spec::SourceSpec;
 /// How much later than its stamp a line may arrive without its attempt being expired. journald holds
 /// a single line back for half a second.
 const LATENESS: Duration = Duration::from_secs(1);
+/// Among so many of the last lines that came together, the newest packet line is looked for.
+const LOOKED_BACK: usize = 64;
 /// Failed closes after which a grant of an earlier boot is forgotten: a reboot has taken its rule away.
 const TRIES_AFTER_REBOOT: u32 = 3;
 
@@ -151,11 +154,12 @@ pub fn run(plan: Plan) -> Result<usize, StartError> {
 struct Daemon {
     engine: Engine,
     rules: Rules,
-    timeline: Timeline,
     calendar: Calendar,
     runner: Runner,
     messages: Inbox,
     sources: Vec<Followed>,
+    /// One for each source, in their order.
+    timelines: Vec<Timeline>,
     on_exit: OnExit,
     stop_timeout: Duration,
     rejections: Rejections,
@@ -233,9 +237,10 @@ impl Daemon {
         let sources = sources.collect::<Result<Vec<_>, _>>()?;
         report::started(plan.rules.doors.len(), sources.len());
         let host = rustix::system::uname();
+        let timeline = |_| Timeline::new(plan.rules.max_line_age, host.nodename().to_bytes());
         Ok(Self {
             engine,
-            timeline: Timeline::new(plan.rules.max_line_age, host.nodename().to_bytes()),
+            timelines: sources.iter().map(timeline).collect(),
             calendar: Calendar::new(Zone::Local, clock::wall_now()),
             rules: plan.rules,
             runner,
@@ -366,6 +371,7 @@ impl Daemon {
             wall: clock::wall_now(),
         };
         self.calendar.set_not_after(received.wall);
+        self.calibrate(batch, received);
         let lines = batch.bytes.split_inclusive(|&byte| byte == b'\n');
         for (line, number) in lines.zip(batch.first_line..) {
             let whence = Whence {
@@ -379,6 +385,22 @@ impl Daemon {
         }
     }
 
+    /// Lets a timeline that knows nothing yet look at the newest line first.
+    fn calibrate(&mut self, batch: &Batch, received: Received) {
+        let Some(timeline) = self.timelines.get_mut(usize::from(batch.source)) else {
+            return;
+        };
+        let lines = batch.bytes.split(|&byte| byte == b'\n');
+        let newest = lines.rev().take(LOOKED_BACK).find_map(|line| {
+            let (record, _) = self.rules.expected.read(line).ok()??;
+            Some(record)
+        });
+        if let Some(record) = newest {
+            let stamps = stamps(&record, &mut self.calendar);
+            timeline.calibrate(stamps, received);
+        }
+    }
+
     fn line(&mut self, line: &[u8], whence: Whence, received: Received) -> Result<(), Reason> {
         let read = self
             .rules
@@ -388,13 +410,11 @@ impl Daemon {
         let Some((record, packet)) = read else {
             return Ok(());
         };
-        let wall = record.stamp.and_then(|stamp| self.calendar.resolve(stamp));
-        let stamps = Stamps {
-            host: record.host,
-            wall,
-            uptime: record.uptime,
+        let Some(timeline) = self.timelines.get_mut(usize::from(whence.source)) else {
+            return Ok(()); // of a source that is not followed any more
         };
-        let placed = self.timeline.place_live(stamps, received);
+        let stamps = stamps(&record, &mut self.calendar);
+        let placed = timeline.place_live(stamps, received);
         let placed = placed.inspect_err(|&reason| self.engine.handle_rejected(reason))?;
         if placed.rebooted {
             self.engine.handle_gap();
@@ -435,13 +455,24 @@ impl Daemon {
         match (self.reload)() {
             Ok(rules) => {
                 self.engine.handle_reload(rules.doors.clone());
-                self.timeline.set_max_age(rules.max_line_age);
+                for timeline in &mut self.timelines {
+                    timeline.set_max_age(rules.max_line_age);
+                }
                 report::reloaded(rules.doors.len());
                 self.rules = rules;
             }
             Err(why) => report::not_reloaded(&why),
         }
         notify(&[NotifyState::Ready]);
+    }
+}
+
+/// What a line says of its time, its header in UTC.
+fn stamps<'a>(record: &Record<'a>, calendar: &mut Calendar) -> Stamps<'a> {
+    Stamps {
+        host: record.host,
+        wall: record.stamp.and_then(|stamp| calendar.resolve(stamp)),
+        uptime: record.uptime,
     }
 }
 

@@ -3,7 +3,8 @@
 //! In: the header's stamp, the kernel's stamp, and (live) when the line came. Out: a [`Time`] on the
 //! engine's clock, or the [`Reason`] why the line is not about the present. The kernel's stamp is
 //! exact but its origin is only known by comparing: printk's clock stops in suspend and drifts, so
-//! it is compared with other kernel stamps of the same host, and an offset follows the drift.
+//! it is compared with other kernel stamps of the same host, and an offset follows the drift. One
+//! timeline is for one source: two of them deliver the same kernel's lines at different paces.
 
 use std::time::Duration;
 
@@ -11,16 +12,22 @@ use super::reason::Reason;
 use super::time::Time;
 
 const SECOND: i64 = 1_000_000_000;
-/// Hosts whose kernel clocks are followed; the one longest unheard goes first.
+/// Hosts whose clocks are followed; the one longest unheard goes first.
 const MAX_HOSTS: usize = 64;
 /// A kernel stamp that jumps back by more than this is a reboot.
 const REBOOT: Duration = Duration::from_secs(1);
 /// A stamp further ahead than this is not from the present.
-const AHEAD: Duration = Duration::from_secs(2);
-/// In a file, header and kernel stamps that disagree by more than this are newly matched.
-const DISAGREE: Duration = Duration::from_secs(2);
+const AHEAD: i64 = 2 * SECOND;
+/// In a file, a header that went on by so much more than the kernel's clock saw a suspend.
+const SUSPENDED: i64 = 2 * SECOND;
 /// How much the kernel's clock may drift: 200 in a million, more than any crystal does.
 const DRIFT_PER_MILLION: i64 = 200;
+/// A header without a zone is believed whole quarters of an hour beside now (Nepal is at +5:45): so
+/// many when it is the only witness (a zone changed under a running syslog), and as many as there
+/// are when the kernel's own stamp is fresh.
+const QUARTER: i64 = 900 * SECOND;
+const QUARTERS_ALONE: i64 = 8;
+const QUARTERS_WITNESSED: i64 = 26 * 4;
 
 /// When a line came, on the three clocks that matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +56,7 @@ pub struct Stamps<'a> {
 pub enum Wall {
     /// It named its zone.
     Exact(Time),
-    /// It did not: whole half hours, up to two hours, may be the zone's and not the line's.
+    /// It did not: whole quarters of an hour may be the zone's and not the line's.
     Assumed(Time),
 }
 
@@ -74,20 +81,58 @@ pub struct Placed {
 #[derive(Debug)]
 struct Host {
     name: Box<[u8]>,
-    /// Add to a kernel stamp for the comparing clock, in nanoseconds.
-    offset: i64,
-    /// The latest kernel stamp, and when it came on the comparing clock.
-    uptime: Time,
+    clocks: Clocks,
+    /// When its last line came.
     heard: Time,
 }
 
-/// The clocks of the hosts whose lines are read.
+/// What is known of one host's clocks.
+#[derive(Clone, Copy, Debug, Default)]
+struct Clocks {
+    kernel: Option<Kernel>,
+    /// The latest header stamp that was believed, as it stood.
+    header: Option<Time>,
+}
+
+/// A kernel's clock, as seen from the comparing one.
+#[derive(Clone, Copy, Debug)]
+struct Kernel {
+    /// Add to a kernel stamp for the comparing clock, in nanoseconds.
+    offset: i64,
+    /// When the offset was looked at last, on the comparing clock.
+    compared: Time,
+    /// The kernel stamp of the last line; `None` before a line was placed.
+    latest: Option<Time>,
+}
+
+/// What speaks for a line's being of now, beside the kernel's stamp in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Witness {
+    /// The stamp is of the kernel that we run on: our clocks.
+    OurClocks,
+    /// Another host's fresh header.
+    Header,
+    /// Only the host's earlier lines.
+    Nobody,
+}
+
+/// Whether this machine has slept, which two of its clocks tell together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sleep {
+    /// Time asleep since the boot, at the last look, in nanoseconds.
+    total: Option<i64>,
+    /// The first look after the last sleep, on the clock that stops in suspend.
+    noticed: Option<Time>,
+}
+
+/// The clocks of the hosts whose lines one source brings.
 #[derive(Debug)]
 pub struct Timeline {
     max_age: Duration,
     /// This host, as its syslog names it; its kernel stamps are near `CLOCK_MONOTONIC`.
     this_host: Box<[u8]>,
     hosts: Vec<Host>,
+    sleep: Sleep,
     /// In a file: the last line's place, for lines without any stamp.
     latest: Time,
 }
@@ -99,6 +144,7 @@ impl Timeline {
             max_age,
             this_host: this_host.into(),
             hosts: Vec::new(),
+            sleep: Sleep::default(),
             latest: Time::default(),
         }
     }
@@ -108,54 +154,56 @@ impl Timeline {
         self.max_age = max_age;
     }
 
-    /// Places a line that came just now.
-    pub fn place_live(&mut self, stamps: Stamps<'_>, received: Received) -> Result<Placed, Reason> {
-        if let Some(wall) = stamps.wall {
-            self.check_wall(wall, received.wall)?;
+    /// Learns the clock of a host that was not heard before from the newest of the lines that came
+    /// together, so that the older ones keep their distance from it.
+    pub fn calibrate(&mut self, stamps: Stamps<'_>, received: Received) {
+        let mut clocks = self.clocks_of(stamps.host);
+        if let (None, Some(uptime)) = (clocks.kernel, stamps.uptime) {
+            clocks.kernel = Some(Kernel::new(between(uptime, received.awake), received.awake));
+            self.remember(stamps.host, clocks, received.awake);
         }
-        let Some(uptime) = stamps.uptime else {
-            return Ok(Placed {
-                at: received.now,
-                rebooted: false,
-            });
-        };
-        let is_ours = self.is_ours(stamps.host);
-        let offset = received.awake.as_nanos().saturating_sub(uptime.as_nanos());
-        if is_ours {
-            self.check_age(offset, drift(uptime.as_nanos()))?;
-        }
-        let limit = if stamps.wall.is_some() || is_ours {
-            None
-        } else {
-            Some(self.max_age)
-        };
-        let host = self.host(stamps.host, uptime, offset, received.awake);
-        let rebooted = host.uptime.since(uptime) > REBOOT;
-        if rebooted {
-            host.offset = offset;
-        } else {
-            let crept = host
-                .offset
-                .saturating_add(drift(received.awake.as_nanos() - host.heard.as_nanos()));
-            host.offset = crept.min(offset);
-        }
-        let age = Duration::from_nanos(offset.saturating_sub(host.offset).unsigned_abs());
-        if limit.is_some_and(|limit| age > limit) {
-            return Err(Reason::Stale);
-        }
-        host.uptime = if rebooted {
-            uptime
-        } else {
-            host.uptime.max(uptime)
-        };
-        host.heard = received.awake;
-        Ok(Placed {
-            at: received.now.before(age),
-            rebooted,
-        })
     }
 
-    /// Places a line of a file on the file's own time.
+    /// Places a line that came just now; never later than now. A refused line teaches nothing.
+    pub fn place_live(&mut self, stamps: Stamps<'_>, received: Received) -> Result<Placed, Reason> {
+        self.sleep.look(received);
+        let mut clocks = self.clocks_of(stamps.host);
+        let witness = match (stamps.uptime, stamps.wall) {
+            (Some(_), _) if self.is_ours(stamps.host) => Witness::OurClocks,
+            (_, Some(_)) => Witness::Header,
+            (_, None) => Witness::Nobody,
+        };
+        if let Some(wall) = stamps.wall {
+            self.check_header(wall, clocks.header, witness, received.wall)?;
+            clocks.header = clocks.header.max(Some(wall.time()));
+        }
+        let mut placed = Placed {
+            at: received.now,
+            rebooted: false,
+        };
+        let mut seen = received.awake;
+        if let Some(uptime) = stamps.uptime {
+            if witness == Witness::OurClocks {
+                self.check_our_kernel(uptime, received)?;
+            }
+            let kernel = clocks
+                .kernel
+                .get_or_insert(Kernel::new(between(uptime, received.awake), received.awake));
+            placed.rebooted = kernel.has_jumped_back(uptime);
+            let age = kernel.age(uptime, received.awake, witness, self.max_age)?;
+            placed.at = received.now.before(age);
+            seen = received.awake.before(age);
+        }
+        if !matches!(stamps.wall, Some(Wall::Exact(_))) && self.sleep.may_precede(seen) {
+            return Err(Reason::Stale);
+        }
+        self.remember(stamps.host, clocks, received.awake);
+        Ok(placed)
+    }
+
+    /// Places a line of a file on the file's own time. Between two lines of one boot the kernel's
+    /// stamps say how much time passed, unless the header says more: a suspend. When it says less, a
+    /// syslog came late and wrote many lines at once.
     pub fn place_logged(&mut self, stamps: Stamps<'_>) -> Placed {
         let mut placed = Placed {
             at: self.latest,
@@ -165,81 +213,186 @@ impl Timeline {
             (None, None) => {}
             (None, Some(wall)) => placed.at = wall,
             (Some(uptime), wall) => {
-                let offset =
-                    wall.map_or(0, |wall| wall.as_nanos().saturating_sub(uptime.as_nanos()));
-                let host = self.host(stamps.host, uptime, offset, uptime);
-                placed.rebooted = host.uptime.since(uptime) > REBOOT;
-                let disagree =
-                    host.offset.saturating_sub(offset).saturating_abs() > nanos(DISAGREE);
-                if placed.rebooted || disagree {
-                    host.offset = offset;
+                let mut clocks = self.clocks_of(stamps.host);
+                let offset = match (wall, clocks.kernel) {
+                    (Some(wall), _) => between(uptime, wall),
+                    (None, Some(_)) => between(uptime, self.latest),
+                    (None, None) => 0,
+                };
+                let kernel = clocks
+                    .kernel
+                    .get_or_insert(Kernel::new(offset, self.latest));
+                placed.rebooted = kernel.has_jumped_back(uptime);
+                let has_slept = wall.is_some() && offset.saturating_sub(kernel.offset) > SUSPENDED;
+                if placed.rebooted || has_slept {
+                    kernel.offset = offset;
                 }
-                host.uptime = uptime;
-                placed.at = Time::from_nanos(uptime.as_nanos().saturating_add(host.offset));
+                kernel.latest = Some(uptime);
+                placed.at = Time::from_nanos(uptime.as_nanos().saturating_add(kernel.offset));
+                self.remember(stamps.host, clocks, placed.at);
             }
         }
         self.latest = placed.at;
         placed
     }
 
-    /// Whether a header's stamp is about now. A stale zone shifts it by whole half hours.
-    fn check_wall(&self, wall: Wall, now: Time) -> Result<(), Reason> {
-        const HALF_HOUR: i64 = 1_800 * SECOND;
-        let mut age = now.as_nanos().saturating_sub(wall.time().as_nanos());
-        if matches!(wall, Wall::Assumed(_)) {
-            let shift = (age + age.signum() * HALF_HOUR / 2) / HALF_HOUR;
-            age -= shift.clamp(-4, 4) * HALF_HOUR;
+    /// Whether a header's stamp is about now. `before` is the host's latest one.
+    fn check_header(
+        &self,
+        wall: Wall,
+        before: Option<Time>,
+        witness: Witness,
+        now: Time,
+    ) -> Result<(), Reason> {
+        let mut age = between(wall.time(), now);
+        if let Wall::Assumed(stamp) = wall {
+            let rounding = age.signum() * QUARTER / 2;
+            let quarters = age.saturating_add(rounding) / QUARTER;
+            let most = match witness {
+                Witness::OurClocks => QUARTERS_WITNESSED,
+                Witness::Header | Witness::Nobody => {
+                    // A wrong zone is wrong for every line: one that goes back is an old line.
+                    let has_gone_back = before.is_some_and(|before| between(stamp, before) > AHEAD);
+                    if quarters != 0 && has_gone_back {
+                        return Err(Reason::Stale);
+                    }
+                    QUARTERS_ALONE
+                }
+            };
+            age -= quarters.clamp(-most, most) * QUARTER;
         }
-        self.check_age(age, SECOND)
+        // Whole seconds are cut off, never rounded up.
+        self.check_past(age, SECOND)?;
+        check_future(age.saturating_neg(), 0)
     }
 
-    /// Whether `age` in nanoseconds, known to within `slack`, is neither too old nor in the future.
-    fn check_age(&self, age: i64, slack: i64) -> Result<(), Reason> {
+    /// Whether a stamp of our own kernel can be of now, as far as its clock and ours agree. Whether
+    /// printk's stops in suspend depends on the machine: none runs ahead of the boot clock.
+    fn check_our_kernel(&self, uptime: Time, received: Received) -> Result<(), Reason> {
+        let slack = drift(uptime.as_nanos());
+        self.check_past(between(uptime, received.awake), slack)?;
+        check_future(between(received.now, uptime), slack)
+    }
+
+    /// Whether `age` in nanoseconds, known to within `slack`, is not too much.
+    fn check_past(&self, age: i64, slack: i64) -> Result<(), Reason> {
         if age > nanos(self.max_age).saturating_add(slack) {
-            Err(Reason::Stale)
-        } else if age < -nanos(AHEAD).saturating_add(slack) {
-            Err(Reason::Future)
-        } else {
-            Ok(())
+            return Err(Reason::Stale);
         }
+        Ok(())
     }
 
     fn is_ours(&self, host: &[u8]) -> bool {
-        let short = |name: &[u8]| {
-            name.split(|&byte| byte == b'.')
-                .next()
-                .unwrap_or(b"")
-                .to_ascii_lowercase()
-        };
-        host.is_empty() || (!self.this_host.is_empty() && short(host) == short(&self.this_host))
+        fn short(name: &[u8]) -> &[u8] {
+            name.split(|&byte| byte == b'.').next().unwrap_or(name)
+        }
+        host.is_empty()
+            || (!self.this_host.is_empty()
+                && short(host).eq_ignore_ascii_case(short(&self.this_host)))
     }
 
-    fn host(&mut self, name: &[u8], uptime: Time, offset: i64, heard: Time) -> &mut Host {
-        let place = self
-            .hosts
-            .iter()
-            .position(|host| host.name.as_ref() == name)
-            .unwrap_or_else(|| {
-                if self.hosts.len() == MAX_HOSTS {
-                    let oldest = self
-                        .hosts
-                        .iter()
-                        .enumerate()
-                        .min_by_key(|(_, host)| host.heard)
-                        .map_or(0, |(i, _)| i);
-                    self.hosts.swap_remove(oldest);
-                }
-                self.hosts.push(Host {
-                    name: name.into(),
-                    offset,
-                    uptime,
-                    heard,
-                });
-                self.hosts.len() - 1
-            });
-        #[expect(clippy::indexing_slicing, reason = "found or pushed above")]
-        &mut self.hosts[place]
+    fn clocks_of(&self, name: &[u8]) -> Clocks {
+        let host = self.hosts.iter().find(|host| host.name.as_ref() == name);
+        host.map(|host| host.clocks).unwrap_or_default()
     }
+
+    fn remember(&mut self, name: &[u8], clocks: Clocks, heard: Time) {
+        let mut hosts = self.hosts.iter_mut();
+        if let Some(host) = hosts.find(|host| host.name.as_ref() == name) {
+            (host.clocks, host.heard) = (clocks, heard);
+            return;
+        }
+        if self.hosts.len() == MAX_HOSTS {
+            let hosts = self.hosts.iter().enumerate();
+            let oldest = hosts.min_by_key(|(_, host)| host.heard);
+            let oldest = oldest.map_or(0, |(place, _)| place);
+            self.hosts.swap_remove(oldest);
+        }
+        self.hosts.push(Host {
+            name: name.into(),
+            clocks,
+            heard,
+        });
+    }
+}
+
+impl Kernel {
+    fn new(offset: i64, compared: Time) -> Self {
+        Self {
+            offset,
+            compared,
+            latest: None,
+        }
+    }
+
+    /// Whether `uptime` is so much before the last line's that a reboot is between them.
+    fn has_jumped_back(&self, uptime: Time) -> bool {
+        self.latest
+            .is_some_and(|latest| latest.since(uptime) > REBOOT)
+    }
+
+    /// How old the line is, measured by the host's other lines: the one that came fastest sets the
+    /// measure, and it may drift. A line that is far off begins a new measure if it is of a new boot
+    /// or its header is fresh, and is [`Reason::Stale`] otherwise.
+    fn age(
+        &mut self,
+        uptime: Time,
+        now: Time,
+        witness: Witness,
+        max_age: Duration,
+    ) -> Result<Duration, Reason> {
+        let offset = between(uptime, now);
+        let elapsed = between(self.compared, now);
+        // A boot that is younger than the last line; ours would have ended us.
+        let has_jumped = self.has_jumped_back(uptime);
+        let has_booted = has_jumped
+            && witness != Witness::OurClocks
+            && uptime.as_nanos() <= elapsed.saturating_add(AHEAD);
+        let crept = self.offset.saturating_add(drift(elapsed)).min(offset);
+        let mut age = Duration::from_nanos(offset.abs_diff(crept));
+        self.offset = crept;
+        if has_booted || (age > max_age && witness == Witness::Header) {
+            self.offset = offset;
+            age = Duration::ZERO;
+        } else if age > max_age {
+            return Err(Reason::Stale);
+        }
+        self.compared = now;
+        self.latest = if has_jumped {
+            Some(uptime)
+        } else {
+            self.latest.max(Some(uptime))
+        };
+        Ok(age)
+    }
+}
+
+impl Sleep {
+    /// Compares the two clocks again.
+    fn look(&mut self, received: Received) {
+        let total = between(received.awake, received.now);
+        if self
+            .total
+            .is_some_and(|before| total.saturating_sub(before) > AHEAD)
+        {
+            self.noticed = Some(received.awake);
+        }
+        self.total = Some(total);
+    }
+
+    /// Whether what was seen at `seen` may have been seen before the last sleep: it may have waited
+    /// unread, and the clock that stopped meanwhile does not tell.
+    fn may_precede(&self, seen: Time) -> bool {
+        self.noticed.is_some_and(|noticed| seen <= noticed)
+    }
+}
+
+/// Whether a stamp `ahead` of now, known to within `slack`, can still be of now.
+fn check_future(ahead: i64, slack: i64) -> Result<(), Reason> {
+    if ahead > AHEAD.saturating_add(slack) {
+        return Err(Reason::Future);
+    }
+    Ok(())
 }
 
 /// How far a clock may have drifted over `span` nanoseconds; zero for one that ran backwards.
@@ -247,6 +400,15 @@ fn drift(span: i64) -> i64 {
     span.max(0) / 1_000_000 * DRIFT_PER_MILLION
 }
 
+/// From `earlier` to `later` in nanoseconds; negative when they are the other way round.
+fn between(earlier: Time, later: Time) -> i64 {
+    later.as_nanos().saturating_sub(earlier.as_nanos())
+}
+
 fn nanos(span: Duration) -> i64 {
     i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+#[path = "timeline_test.rs"]
+mod tests;
