@@ -15,6 +15,7 @@ use crate::daemon::{self, Mode, OnExit, Plan, Rules, StartError, Told};
 use crate::render::Row;
 use crate::runner;
 use crate::runner::ledger::OpenError;
+use crate::source::Refusal;
 use crate::source_spec::SourceSpec;
 
 /// Arguments of the daemon.
@@ -169,8 +170,11 @@ fn failure(error: &StartError) -> Failure {
         {
             Code::Permission
         }
-        StartError::State(_) | StartError::System(_) => Code::Internal,
-        StartError::Source(_) => Code::Unavailable,
+        StartError::State(_)
+        | StartError::System(_)
+        | StartError::Source(_, Refusal::System(_)) => Code::Internal,
+        StartError::Source(_, refusal) if refusal.is_permission() => Code::Permission,
+        StartError::Source(..) => Code::Unavailable,
     };
     Failure::new(code, format!("logknock: {error}"))
 }

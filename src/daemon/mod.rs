@@ -4,6 +4,7 @@
 //! engine's. The loop waits for the next message or the next deadline, hands over what came, and
 //! carries out what follows; nothing else happens here.
 
+mod follow;
 mod inbox;
 mod report;
 mod signal;
@@ -16,8 +17,9 @@ use std::{fmt, io};
 
 use sd_notify::NotifyState;
 
+use self::follow::{Followed, follow, status};
 use self::inbox::{Inbox, Message, Next};
-use self::report::Rejections;
+use self::report::{Losses, Rejections};
 use self::signal::Signal;
 use crate::calendar::{Calendar, Zone};
 use crate::clock;
@@ -33,7 +35,7 @@ use crate::engine::timeline::{Received, Stamps, Timeline};
 use crate::engine::{Engine, Sighting};
 use crate::runner::ledger::{Boot, Ledger, OpenError, Opened};
 use crate::runner::{self, Carried, Runner};
-use crate::source::{self, Batch, Health, Report};
+use crate::source::{Batch, Refusal, Report};
 use crate::source_spec::SourceSpec;
 
 /// How much later than its stamp a line may arrive without its attempt being expired. journald holds
@@ -112,8 +114,8 @@ pub struct Plan {
 pub enum StartError {
     /// The state directory.
     State(OpenError),
-    /// A source that this build cannot follow.
-    Source(SourceSpec),
+    /// A source that cannot be followed.
+    Source(SourceSpec, Refusal),
     /// Threads, signals, clocks.
     System(io::Error),
 }
@@ -125,7 +127,7 @@ impl fmt::Display for StartError {
                 write!(f, "{error}")?;
                 std::error::Error::source(error).map_or(Ok(()), |cause| write!(f, ": {cause}"))
             }
-            Self::Source(spec) => write!(f, "'{spec}' cannot be followed yet; follow a log file"),
+            Self::Source(spec, refusal) => write!(f, "cannot follow '{spec}': {refusal}"),
             Self::System(error) => write!(f, "cannot start: {error}"),
         }
     }
@@ -163,16 +165,10 @@ struct Daemon {
     on_exit: OnExit,
     stop_timeout: Duration,
     rejections: Rejections,
+    losses: Losses,
     reload: Reload,
     tell: Box<dyn FnMut(Told<'_>)>,
     ready: bool,
-}
-
-/// A source that is followed.
-struct Followed {
-    spec: SourceSpec,
-    health: Option<Health>,
-    _handle: source::Handle,
 }
 
 impl Daemon {
@@ -249,6 +245,7 @@ impl Daemon {
             on_exit: plan.on_exit,
             stop_timeout: plan.stop_timeout,
             rejections: Rejections::default(),
+            losses: Losses::default(),
             reload: plan.reload,
             tell: plan.tell,
             ready: false,
@@ -328,6 +325,12 @@ impl Daemon {
                 (0..count.min(1_000)).for_each(|_| self.engine.handle_rejected(reason));
                 self.rejections.tell(reason, clock::boot_now());
             }
+            Report::Lost { source, count } => {
+                self.engine.handle_gap();
+                if let Some(followed) = self.sources.get(usize::from(source)) {
+                    self.losses.tell(&followed.spec, count, clock::boot_now());
+                }
+            }
             Report::Health { source, health } => {
                 let Some(followed) = self.sources.get_mut(usize::from(source)) else {
                     return;
@@ -341,22 +344,8 @@ impl Daemon {
 
     /// Tells systemd that we follow, once every source has found its file or said why not.
     fn announce(&mut self) {
-        let degraded = |followed: &&Followed| !matches!(followed.health, Some(Health::Following));
-        if self
-            .sources
-            .iter()
-            .any(|followed| followed.health.is_none())
-        {
+        let Some(status) = status(&self.sources) else {
             return;
-        }
-        let status = match self.sources.iter().find(degraded) {
-            None => "following".to_owned(),
-            Some(Followed {
-                spec,
-                health: Some(Health::Degraded(trouble)),
-                ..
-            }) => format!("{spec}: {trouble}"),
-            Some(Followed { spec, .. }) => format!("{spec}: not followed"),
         };
         if !std::mem::replace(&mut self.ready, true) {
             notify(&[NotifyState::Ready]);
@@ -474,28 +463,6 @@ fn stamps<'a>(record: &Record<'a>, calendar: &mut Calendar) -> Stamps<'a> {
         wall: record.stamp.and_then(|stamp| calendar.resolve(stamp)),
         uptime: record.uptime,
     }
-}
-
-fn follow(
-    spec: SourceSpec,
-    number: u16,
-    inbox: &SyncSender<Message>,
-) -> Result<Followed, StartError> {
-    let SourceSpec::File(path) = &spec else {
-        return Err(StartError::Source(spec));
-    };
-    let inbox = inbox.clone();
-    let sink = move |report| {
-        inbox
-            .send(Message::Source(report))
-            .map_err(|_| source::Closed)
-    };
-    let handle = source::file::spawn(number, path.clone(), source::file::Options::default(), sink)?;
-    Ok(Followed {
-        spec,
-        health: None,
-        _handle: handle,
-    })
 }
 
 /// Tells systemd, if it listens.

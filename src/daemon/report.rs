@@ -129,32 +129,74 @@ pub(super) fn stopped(left: usize) {
     }
 }
 
+/// Holds a warning back while the last one is young, and counts what it would have said.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    again: Time,
+    count: u64,
+}
+
+impl Pause {
+    const fn new(now: Time) -> Self {
+        Self {
+            again: now,
+            count: 0,
+        }
+    }
+
+    /// Adds `more`; how many there are to warn of now, if it is time.
+    fn add(&mut self, more: u64, now: Time) -> Option<u64> {
+        self.count = self.count.saturating_add(more);
+        if now < self.again {
+            return None;
+        }
+        self.again = now.after(PAUSE);
+        Some(std::mem::take(&mut self.count))
+    }
+}
+
 /// Counts lines that do not count, and warns of them once in a while.
 #[derive(Debug, Default)]
-pub(super) struct Rejections {
-    /// When a reason may be warned of again, and how often it came meanwhile.
-    silent: HashMap<Reason, (Time, u64)>,
-}
+pub(super) struct Rejections(HashMap<Reason, Pause>);
 
 impl Rejections {
     /// A line that did not count. Only what a wrong clock or a restored file causes is worth a warning.
     pub(super) fn tell(&mut self, reason: Reason, now: Time) {
-        if !matches!(reason, Reason::Stale | Reason::Future) {
-            debug!(reason = reason.as_str(), "not a knock");
-            return;
-        }
-        let (again, count) = self.silent.entry(reason).or_insert((now, 0));
-        *count += 1;
-        if now >= *again {
-            let what = match reason {
-                Reason::Future => "stamped later than now",
-                _ => "older than max_line_age",
-            };
+        let what = match reason {
+            Reason::Future => "stamped later than now",
+            Reason::Stale => "older than max_line_age",
+            _ => {
+                debug!(reason = reason.as_str(), "not a knock");
+                return;
+            }
+        };
+        let pause = self.0.entry(reason).or_insert(Pause::new(now));
+        if let Some(count) = pause.add(1, now) {
             warn!(
                 count,
                 "packet lines do not count: they are {what}; is a clock wrong, or was a file restored?"
             );
-            (*again, *count) = (now.after(PAUSE), 0);
         }
+    }
+}
+
+/// Counts lines that were lost, and warns of them once in a while.
+#[derive(Debug, Default)]
+pub(super) struct Losses(HashMap<SourceSpec, Pause>);
+
+impl Losses {
+    /// Lines of `source` were lost; `count` of them, if that is known.
+    pub(super) fn tell(&mut self, source: &SourceSpec, count: Option<u64>, now: Time) {
+        let pause = self.0.entry(source.clone()).or_insert(Pause::new(now));
+        let Some(count) = pause.add(count.unwrap_or(0), now) else {
+            return;
+        };
+        // Of an unknown number nothing is known but that it is not zero.
+        let count = (count > 0).then_some(count);
+        warn!(
+            %source,
+            count,
+            "lines were lost before they were read: knocks may have been dropped, and attempts in flight are"
+        );
     }
 }

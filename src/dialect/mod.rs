@@ -109,7 +109,7 @@ fn packet_of(line: &[u8], foreign: bool) -> Result<Option<Packet<'_>>, Reason> {
     if let Some(packet) = packet
         && (foreign || record.writer == Writer::Program)
     {
-        if line::kmsg_facility(line).is_some() {
+        if line::KmsgHead::of(line).is_some() {
             return Err(Reason::Facility);
         }
         let quotes_kernel = record.writer == Writer::Kernel

@@ -7,6 +7,10 @@
 
 pub mod assembler;
 pub mod file;
+pub mod kmsg;
+mod outbox;
+mod refusal;
+mod stop;
 mod stream;
 pub mod tail;
 mod watch;
@@ -15,6 +19,8 @@ use std::fmt;
 use std::thread::JoinHandle;
 
 use rustix::io::Errno;
+
+pub use refusal::Refusal;
 
 use crate::engine::reason::Reason;
 
@@ -42,6 +48,13 @@ pub enum Report {
         reason: Reason,
         /// How many of them.
         count: u64,
+    },
+    /// Lines were lost before they could be read.
+    Lost {
+        /// Which source.
+        source: u16,
+        /// How many, if that is known.
+        count: Option<u64>,
     },
     /// The source's health is now this; said once at the start and at each change.
     Health {

@@ -94,6 +94,7 @@ impl Follower {
             Report::Rejected { reason, count, .. } => {
                 self.rejected.extend((0..count).map(|_| reason));
             }
+            Report::Lost { .. } => panic!("nobody can tell what a file has lost"),
             Report::Health { health, .. } => self.health = Some(health),
         }
     }

@@ -112,6 +112,16 @@ impl Daemon {
         });
     }
 
+    /// Holds it still.
+    pub(crate) fn pause(&self) {
+        self.running.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn go_on(&self) {
+        self.running.signal(Signal::CONT);
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(mut self) {
         self.running.signal(Signal::KILL);

@@ -51,3 +51,5 @@ mod doors;
 mod parts;
 #[cfg(test)]
 mod rotation;
+#[cfg(test)]
+mod sources;

@@ -7,14 +7,22 @@ use super::super::scan::Scan;
 use super::super::time::Time;
 use super::{Record, Writer};
 
-struct Head {
-    facility: u16,
-    usecs: u64,
+/// What stands in front of a kmsg record's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KmsgHead {
+    /// The syslog facility; 0 is the kernel's own.
+    pub facility: u16,
+    /// The record's number since the boot.
+    pub seq: u64,
+    /// The kernel's stamp.
+    pub usecs: u64,
 }
 
-/// The syslog facility of a saved kmsg record; `None` when `line` is none.
-pub fn facility(line: &[u8]) -> Option<u16> {
-    Some(head(&mut Scan::new(super::trim(line)))?.facility)
+impl KmsgHead {
+    /// The head of a kmsg record; `None` when `line` is none.
+    pub fn of(line: &[u8]) -> Option<Self> {
+        head(&mut Scan::new(super::trim(line)))
+    }
 }
 
 pub(super) fn read(text: &[u8]) -> Option<Record<'_>> {
@@ -34,17 +42,18 @@ pub(super) fn read(text: &[u8]) -> Option<Record<'_>> {
     })
 }
 
-fn head(scan: &mut Scan<'_>) -> Option<Head> {
+fn head(scan: &mut Scan<'_>) -> Option<KmsgHead> {
     let priority: u16 = scan.number()?;
     scan.need(b",")?;
-    scan.number::<u64>()?;
+    let seq = scan.number()?;
     scan.need(b",")?;
     let usecs = scan.number()?;
     scan.need(b",")?;
     let flags = scan.run(|byte| byte != b';' && byte != b' ');
     scan.need(b";")?;
-    (!flags.is_empty()).then_some(Head {
+    (!flags.is_empty()).then_some(KmsgHead {
         facility: priority >> 3,
+        seq,
         usecs,
     })
 }

@@ -77,9 +77,12 @@ fn no_log_prefix_begins_the_tag_of_a_record_that_is_not_the_kernels() {
 #[test]
 fn a_saved_record_has_its_facility_and_its_stamp() {
     let line = b"4,2451,1234000001,c,caller=T17,new=;x";
-    assert_eq!(kmsg_facility(line), Some(0));
+    assert_eq!(KmsgHead::of(line).map(|head| head.facility), Some(0));
     assert_eq!(read(line).uptime, Some(Time::from_nanos(1_234_000_001_000)));
-    assert_eq!(kmsg_facility(b"30,1,2,-;x"), Some(3));
+    assert_eq!(
+        KmsgHead::of(b"30,1,2,-;x").map(|head| head.facility),
+        Some(3)
+    );
     for no in [
         "4,1,2;x",
         "4,1,2,-",
@@ -87,7 +90,7 @@ fn a_saved_record_has_its_facility_and_its_stamp() {
         "-4,1,2,-;x",
         "4,1,2,a b;x",
     ] {
-        assert_eq!(kmsg_facility(no.as_bytes()), None, "{no}");
+        assert_eq!(KmsgHead::of(no.as_bytes()), None, "{no}");
     }
 }
 

@@ -13,7 +13,7 @@ mod syslog;
 use super::scan::Scan;
 use super::time::Time;
 
-pub use kmsg::facility as kmsg_facility;
+pub use kmsg::KmsgHead;
 
 /// Whether the transport vouches that the kernel wrote a line, or only its text says so. Decided by
 /// the source, never by the line.

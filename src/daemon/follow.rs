@@ -1,0 +1,74 @@
+//! The sources that the daemon follows: each is started once, and says how it is.
+//!
+//! In: what the operator named. Out: running sources that report to the inbox under their number,
+//! and one sentence about all of them. Why a source cannot be started is the source's to say.
+
+use std::sync::mpsc::SyncSender;
+
+use super::StartError;
+use super::inbox::Message;
+use crate::source::{self, Closed, Handle, Health, Refusal, Report};
+use crate::source_spec::SourceSpec;
+
+/// A source that is followed.
+pub(super) struct Followed {
+    /// As it was named.
+    pub(super) spec: SourceSpec,
+    /// What it last said of itself.
+    pub(super) health: Option<Health>,
+    _handle: Handle,
+}
+
+/// Starts the source, as number `number`.
+pub(super) fn follow(
+    spec: SourceSpec,
+    number: u16,
+    inbox: &SyncSender<Message>,
+) -> Result<Followed, StartError> {
+    let inbox = inbox.clone();
+    let sink = move |report| inbox.send(Message::Source(report)).map_err(|_| Closed);
+    match spawn(&spec, number, sink) {
+        Ok(handle) => Ok(Followed {
+            spec,
+            health: None,
+            _handle: handle,
+        }),
+        Err(refusal) => Err(StartError::Source(spec, refusal)),
+    }
+}
+
+fn spawn(
+    spec: &SourceSpec,
+    number: u16,
+    sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
+) -> Result<Handle, Refusal> {
+    match spec {
+        SourceSpec::File(path) => {
+            let options = source::file::Options::default();
+            Ok(source::file::spawn(number, path.clone(), options, sink)?)
+        }
+        SourceSpec::Kmsg => source::kmsg::spawn(number, sink),
+        SourceSpec::Journald | SourceSpec::Stdin | SourceSpec::Unix(_) | SourceSpec::Udp(_) => {
+            Err(Refusal::Unsupported)
+        }
+    }
+}
+
+/// How the sources are, as `systemctl status` shows it; `None` until each has said how it is.
+pub(super) fn status(sources: &[Followed]) -> Option<String> {
+    if sources.iter().any(|followed| followed.health.is_none()) {
+        return None;
+    }
+    let troubles = sources
+        .iter()
+        .filter_map(|Followed { spec, health, .. }| match health {
+            Some(Health::Degraded(trouble)) => Some(format!("{spec}: {trouble}")),
+            _ => None,
+        });
+    let troubles: Vec<_> = troubles.collect();
+    Some(if troubles.is_empty() {
+        "following".to_owned()
+    } else {
+        troubles.join("; ")
+    })
+}
