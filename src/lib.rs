@@ -12,6 +12,7 @@
 //! * [`runner`] — edge out: runs commands, keeps what is open on disk.
 //! * [`daemon`] — the loop between them. [`replay`] — the same engine on a finished log.
 //! * [`config`] — the file, and all its mistakes at once. [`source_spec`] — where lines come from.
+//! * [`firewall`] — `opens` as commands, and the base rules as text.
 //! * [`dialect`] — any form of a line, for `parse`. [`calendar`] — header stamps in UTC.
 //! * [`clock`] — the only reader of clocks. [`render`] — events as text and JSON.
 //! * [`cli`] — the command line, and the only printing code.
@@ -25,6 +26,7 @@ pub mod config;
 pub mod daemon;
 pub mod dialect;
 pub mod engine;
+pub mod firewall;
 pub mod render;
 pub mod replay;
 pub mod runner;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use crate::engine::door::{
     CountsRule, Door, GrantRule, Limits, OtherPorts, PerFamily, Rule, Scope, SequenceRule,
 };
-use crate::engine::sequence::Sequence;
+use crate::engine::sequence::{Sequence, Step};
+use crate::firewall::{self, Backend};
 
 use super::command::{CommandText, per_family};
 use super::counts::Counts;
@@ -17,6 +18,7 @@ use super::problem::{DoorFlaw, Problem};
 use super::report::{Report, Span};
 use super::schema::{DoorTable, Given, NamedDoor, Table as _};
 use super::scope::leaves_nobody;
+use super::steps::Opens;
 use super::steps::Steps;
 
 /// knockd's `Seq_Timeout`.
@@ -30,7 +32,12 @@ const CMD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The door that `own` and `defaults` describe; `None` when they describe none, which has been
 /// reported.
-pub(super) fn resolve(own: &NamedDoor, defaults: &DoorTable, report: &mut Report) -> Option<Door> {
+pub(super) fn resolve(
+    own: &NamedDoor,
+    defaults: &DoorTable,
+    backend: Option<Backend>,
+    report: &mut Report,
+) -> Option<Door> {
     let door = Draft {
         own,
         table: own.table.or(defaults),
@@ -38,7 +45,10 @@ pub(super) fn resolve(own: &NamedDoor, defaults: &DoorTable, report: &mut Report
     let scope = door.scope(report);
     let rule = door.rule(report);
     let hold = rule.as_ref().map_or(CMD_TIMEOUT, hold);
-    let grant = door.grant(hold, report);
+    let grant = match opens(own, defaults) {
+        Some(given) => door.opening_grant(given, backend, hold, report),
+        None => door.grant(hold, report),
+    };
     Some(Door {
         name: own.name.clone(),
         scope,
@@ -57,6 +67,35 @@ fn hold(rule: &Rule) -> Duration {
         Rule::Sequence(_) => CMD_TIMEOUT,
         Rule::Counts(rule) => rule.window,
     }
+}
+
+/// The `opens` that counts: as for every key the door's own before the default; and commands of its
+/// own stand in place of a default `opens`.
+fn opens<'a>(own: &'a NamedDoor, defaults: &'a DoorTable) -> Option<&'a Given<Opens>> {
+    let given = match &own.table.opens {
+        Some(given) => Some(given),
+        None if has_command(&own.table) => None,
+        None => defaults.opens.as_ref(),
+    };
+    given.filter(|given| given.value.as_ref().is_none_or(|opens| !opens.0.is_empty()))
+}
+
+/// The ports that a door opens.
+pub(super) fn opened<'a>(own: &'a NamedDoor, defaults: &'a DoorTable) -> &'a [Step] {
+    opens(own, defaults)
+        .and_then(|given| given.value.as_ref())
+        .map_or(&[], |opens| &opens.0)
+}
+
+fn has_command(table: &DoorTable) -> bool {
+    [
+        &table.start_command,
+        &table.start_command_6,
+        &table.stop_command,
+        &table.stop_command_6,
+    ]
+    .into_iter()
+    .any(Option::is_some)
 }
 
 /// The value of a key that may be left out.
@@ -182,6 +221,53 @@ impl Draft<'_> {
         }
     }
 
+    /// What a door with `opens` does.
+    fn opening_grant(
+        &self,
+        given: &Given<Opens>,
+        backend: Option<Backend>,
+        hold: Duration,
+        report: &mut Report,
+    ) -> Option<GrantRule> {
+        let own = &self.own.table;
+        // A default command is what `opens` stands in place of, unless that is a default too.
+        if has_command(own) || own.opens.is_none() && has_command(&self.table) {
+            report.add(given.key, self.flawed(DoorFlaw::OpensAndCommand));
+            return None;
+        }
+        let Some(backend) = backend else {
+            report.add(given.key, self.flawed(DoorFlaw::NoBackend));
+            return None;
+        };
+        let hold = self.hold(hold);
+        if let (Backend::Ipset, Some(timeout)) = (backend, &self.table.cmd_timeout)
+            && hold > Duration::from_secs(firewall::MAX_IPSET_TIMEOUT)
+        {
+            let most = firewall::MAX_IPSET_TIMEOUT;
+            report.add(
+                timeout.span,
+                self.flawed(DoorFlaw::HoldBeyondBackend { most }),
+            );
+        }
+        let ports = &given.value.as_ref()?.0;
+        let commands = firewall::commands(backend, &self.own.name, ports);
+        let commands = commands
+            .map_err(|error| report.add(given.span, Problem::Command(error)))
+            .ok()?;
+        Some(GrantRule {
+            hold,
+            on_repeat: value(self.table.on_repeat.as_ref()).unwrap_or_default(),
+            open: commands.open,
+            refresh: commands.refresh,
+            close: commands.close,
+        })
+    }
+
+    /// How long it stays open: as it says, or else `usual`.
+    fn hold(&self, usual: Duration) -> Duration {
+        value(self.table.cmd_timeout.as_ref()).unwrap_or(usual)
+    }
+
     fn grant(&self, hold: Duration, report: &mut Report) -> Option<GrantRule> {
         let table = &self.table;
         let shell = value(table.shell.as_ref()).unwrap_or(false);
@@ -193,8 +279,9 @@ impl Draft<'_> {
         let (open, close) = (open?, close?);
         self.check_families(&open, &close, report);
         Some(GrantRule {
-            hold: value(table.cmd_timeout.as_ref()).unwrap_or(hold),
+            hold: self.hold(hold),
             on_repeat: value(table.on_repeat.as_ref()).unwrap_or_default(),
+            refresh: PerFamily::default(),
             // A stop command that IPv6 has only from IPv4 goes where nothing is opened.
             close: PerFamily {
                 v6: close.v6.filter(|_| open.v6.is_some()),

@@ -30,6 +30,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::door::Door;
+use crate::engine::sequence::Step;
+use crate::firewall::Backend;
 use crate::source_spec::SourceSpec;
 
 pub use diagnostic::{Diagnostic, ErrorKind, Errors, Excerpt, Place, Severity};
@@ -47,6 +49,8 @@ pub struct Config {
     pub log: Log,
     /// How the daemon runs.
     pub daemon: Daemon,
+    /// Where doors with `opens` open; `None` when the config does not say.
+    pub firewall: Option<Firewall>,
     /// The doors, in the order of the files; at least one.
     pub doors: Vec<Arc<Door>>,
     /// What the operator should change all the same.
@@ -79,6 +83,26 @@ pub struct Daemon {
     pub max_commands: usize,
     /// Whether it runs without a state directory.
     pub ephemeral: bool,
+}
+
+/// `[firewall]`: where doors with `opens` open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Firewall {
+    /// What holds open what is open.
+    pub backend: Backend,
+    /// The doors with `opens`, and what each opens.
+    pub opens: Vec<(Arc<str>, Box<[Step]>)>,
+}
+
+impl Firewall {
+    /// Every port that some door opens, once, in order.
+    pub fn guarded(&self) -> Vec<Step> {
+        let ports = self.opens.iter().flat_map(|(_, ports)| ports);
+        let mut ports: Vec<_> = ports.copied().collect();
+        ports.sort_unstable_by_key(|port| (port.transport, port.port));
+        ports.dedup();
+        ports
+    }
 }
 
 /// `on_exit`: what stopping does to open doors.

@@ -87,6 +87,10 @@ pub(super) enum Problem {
     Count { number: usize },
     /// A lockout with other keys than it has.
     LockoutKeys,
+    /// More ports to open than one command takes.
+    TooManyOpens,
+    /// A port to open that is none.
+    Opens { flaw: StepFlaw },
     /// A flag that a packet must have and must not have.
     Contradiction { flag: &'static str },
     /// No interface name.
@@ -142,6 +146,14 @@ pub(super) enum DoorFlaw {
     OtherRule { key: &'static str },
     /// It does nothing.
     NoStartCommand,
+    /// It has `opens` and commands.
+    OpensAndCommand,
+    /// It has `opens`, and nothing says where.
+    NoBackend,
+    /// It is to stay open for longer than the backend can have it.
+    HoldBeyondBackend { most: u64 },
+    /// Another door opens one of its ports, and what they open is one thing.
+    SamePort { other: String },
     /// It closes what it never opened.
     StopWithoutStart { family: &'static str },
     /// It closes for one family only.
@@ -201,6 +213,7 @@ impl DoorFlaw {
             | Self::NoEffect { .. }
             | Self::OtherRule { .. }
             | Self::OneStep
+            | Self::SamePort { .. }
             | Self::SameSequence { .. } => Severity::Warning,
             _ => Severity::Error,
         }

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use crate::engine::door::{Door, Rule};
 use crate::engine::sequence::Step;
+use crate::firewall::Backend;
 
 use super::document::Document;
 use super::door::value;
 use super::problem::{DoorFlaw, Problem};
 use super::report::Report;
 use super::schema::{DaemonTable, Given, LogTable, NamedDoor, Schema};
-use super::{Config, Daemon, Log, door};
+use super::{Config, Daemon, Firewall, Log, door};
 
 /// Longest default of `max_line_age`.
 const MAX_LINE_AGE: Duration = Duration::from_secs(30);
@@ -32,16 +33,19 @@ pub(super) fn resolve(schema: &Schema, documents: &[Document<'_>], report: &mut 
         let path = documents.first().map_or("", |document| document.name);
         report.add_file(path, Problem::NoDoor);
     }
+    let backend = value(schema.firewall.backend.as_ref());
     let doors: Vec<Arc<Door>> = schema
         .doors
         .iter()
-        .filter_map(|own| door::resolve(own, &schema.defaults, report))
+        .filter_map(|own| door::resolve(own, &schema.defaults, backend, report))
         .map(Arc::new)
         .collect();
     warn_of_same_sequences(&schema.doors, report);
+    let firewall = backend.map(|backend| firewall(backend, schema, report));
     Config {
         log: log(&schema.log, &doors),
         daemon: daemon(&schema.daemon, report),
+        firewall,
         doors,
         warnings: Vec::new(),
     }
@@ -59,6 +63,30 @@ fn log(table: &LogTable, doors: &[Arc<Door>]) -> Log {
         accept_forgeable: value(table.accept_forgeable.as_ref()).unwrap_or(false),
         max_line_age: value(table.max_line_age.as_ref()).unwrap_or(longest.min(MAX_LINE_AGE)),
     }
+}
+
+/// What each door opens. An element of a set has no owner; a rule has.
+fn firewall(backend: Backend, schema: &Schema, report: &mut Report) -> Firewall {
+    let mut first: HashMap<Step, &NamedDoor> = HashMap::new();
+    let mut opens = Vec::new();
+    for own in &schema.doors {
+        let ports = door::opened(own, &schema.defaults);
+        let other = ports
+            .iter()
+            .map(|port| *first.entry(*port).or_insert(own))
+            .find(|other| other.name != own.name);
+        if let Some(other) = other
+            && backend != Backend::Iptables
+        {
+            let (door, other) = (own.name.to_string(), other.name.to_string());
+            let flaw = DoorFlaw::SamePort { other };
+            report.add(own.at, Problem::Door { door, flaw });
+        }
+        if !ports.is_empty() {
+            opens.push((Arc::clone(&own.name), ports.into()));
+        }
+    }
+    Firewall { backend, opens }
 }
 
 fn daemon(table: &DaemonTable, report: &mut Report) -> Daemon {

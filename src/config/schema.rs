@@ -12,6 +12,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use crate::engine::door::{Lockout, OnRepeat};
+use crate::firewall::Backend;
 use crate::source_spec::SourceSpec;
 
 use super::OnExit;
@@ -23,7 +24,7 @@ use super::prefix::Prefix;
 use super::problem::{Problem, UnknownKey};
 use super::report::{Report, Span};
 use super::scope::{Flags, Interface, Networks, Target};
-use super::steps::Steps;
+use super::steps::{Opens, Steps};
 use super::value::{Value, Written};
 
 /// A key of a table.
@@ -110,6 +111,13 @@ table! {
 }
 
 table! {
+    /// `[firewall]`
+    FirewallTable {
+        backend: Backend,
+    }
+}
+
+table! {
     /// `[door.NAME]`, and but for `sequence` `[defaults]`
     DoorTable {
         sequence: Steps,
@@ -127,6 +135,7 @@ table! {
         window: Duration,
         lockout: Lockout,
         cooldown: Duration,
+        opens: Opens,
         start_command: CommandText,
         start_command_6: CommandText,
         stop_command: CommandText,
@@ -138,9 +147,10 @@ table! {
 }
 
 /// Tables at the top of a file.
-const SECTIONS: [(&str, Section); 4] = [
+const SECTIONS: [(&str, Section); 5] = [
     ("log", Section::Keys(LogTable::KEYS)),
     ("daemon", Section::Keys(DaemonTable::KEYS)),
+    ("firewall", Section::Keys(FirewallTable::KEYS)),
     ("defaults", Section::Keys(DoorTable::KEYS)),
     ("door", Section::Doors(DoorTable::KEYS)),
 ];
@@ -164,7 +174,12 @@ pub(super) fn section(name: &str) -> Option<Section> {
 
 /// The key called `name`, in whatever table.
 pub(super) fn key(name: &str) -> Option<&'static Key> {
-    let tables = [LogTable::KEYS, DaemonTable::KEYS, DoorTable::KEYS];
+    let tables = [
+        LogTable::KEYS,
+        DaemonTable::KEYS,
+        FirewallTable::KEYS,
+        DoorTable::KEYS,
+    ];
     tables.into_iter().flatten().find(|key| key.name == name)
 }
 
@@ -187,6 +202,7 @@ pub(super) fn looks_like_a_key(name: &str) -> bool {
 pub(super) struct Schema {
     pub(super) log: LogTable,
     pub(super) daemon: DaemonTable,
+    pub(super) firewall: FirewallTable,
     pub(super) defaults: DoorTable,
     pub(super) doors: Vec<NamedDoor>,
 }
@@ -213,6 +229,9 @@ impl Schema {
                     ("log", DeValue::Table(keys)) => reader.keys(&mut schema.log, "[log]", keys),
                     ("daemon", DeValue::Table(keys)) => {
                         reader.keys(&mut schema.daemon, "[daemon]", keys);
+                    }
+                    ("firewall", DeValue::Table(keys)) => {
+                        reader.keys(&mut schema.firewall, "[firewall]", keys);
                     }
                     ("defaults", DeValue::Table(keys)) => {
                         reader.keys(&mut schema.defaults, "[defaults]", keys);
@@ -293,6 +312,7 @@ fn unknown_key(name: &str, section: &str, valid: Vec<&'static str>) -> Problem {
     let owners = [
         ("[log]", LogTable::KEYS),
         ("[daemon]", DaemonTable::KEYS),
+        ("[firewall]", FirewallTable::KEYS),
         ("[door.NAME] or [defaults]", DoorTable::KEYS),
     ];
     let elsewhere = owners

@@ -1,7 +1,7 @@
-//! The `sequence` of a door.
+//! The `sequence` and the `opens` of a door.
 //!
-//! In: an array of ports as written. Out: the engine's [`Sequence`]. A sequence is a password: what
-//! is reported about it names the number of a step and never its port.
+//! In: arrays of ports as written. Out: the engine's [`Sequence`], and the ports to open. A sequence
+//! is a password: what is reported about it names the number of a step and never its port.
 
 use toml::de::DeValue;
 
@@ -34,6 +34,29 @@ impl Value for Steps {
             })
             .collect();
         Sequence::new(steps.into_iter().collect::<Option<Vec<_>>>()?)
+    }
+}
+
+/// Ports to open, each once; none where a door is not to open what is the default.
+#[derive(Clone)]
+pub(super) struct Opens(pub(super) Box<[Step]>);
+
+impl Value for Opens {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        let items = written.items("an array of ports", report)?;
+        if items.len() > MAX_STEPS {
+            return written.refuse(Problem::TooManyOpens, report);
+        }
+        let ports: Vec<Option<Step>> = items
+            .map(|item| match step(item.value) {
+                Ok(port) => Some(port),
+                Err(flaw) => item.refuse(Problem::Opens { flaw }, report),
+            })
+            .collect();
+        let mut ports = ports.into_iter().collect::<Option<Vec<_>>>()?;
+        ports.sort_unstable_by_key(|port| (port.transport, port.port));
+        ports.dedup();
+        Some(Self(ports.into()))
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use crate::engine::door::OnRepeat;
+use crate::firewall::Backend;
 use crate::source_spec::SourceSpec;
 
 use super::OnExit;
@@ -160,6 +161,12 @@ impl Value for OnRepeat {
             ("reopen", Self::Reopen),
         ];
         choice(written, choices, report)
+    }
+}
+
+impl Value for Backend {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        choice(written, Self::ALL, report)
     }
 }
 

@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::document::MAX_BYTES;
+use crate::engine::sequence::MAX_STEPS;
+
 use super::duration::{DurationError, MAX_DAYS};
 use super::prefix::PrefixError;
 use super::problem::{DoorFlaw, Problem, StepFlaw, UnknownKey};
@@ -66,6 +68,11 @@ impl fmt::Display for Problem {
             Self::NoCount => "there is nothing to count",
             Self::Count { number } => return write!(f, "group {number} is no count from 1 to 9"),
             Self::LockoutKeys => "a lockout has 'fails', 'within' and 'for', and no other key",
+            Self::TooManyOpens => return write!(f, "more than {MAX_STEPS} ports to open"),
+            Self::Opens {
+                flaw: StepFlaw::Protocol,
+            } => "this has a protocol whose ports cannot be opened",
+            Self::Opens { flaw } => return write!(f, "this {flaw}"),
             Self::Contradiction { flag } => {
                 return write!(
                     f,
@@ -117,7 +124,21 @@ impl fmt::Display for DoorFlaw {
             Self::OtherRule { key } => {
                 return write!(f, "does not use '{key}': it is for another way of knocking");
             }
-            Self::NoStartCommand => "has no 'start_command': it would do nothing",
+            Self::NoStartCommand => "has no 'opens' and no 'start_command': it would do nothing",
+            Self::OpensAndCommand => "has 'opens' and commands of its own: a door opens in one way",
+            Self::NoBackend => "has 'opens', but no [firewall] says where",
+            Self::HoldBeyondBackend { most } => {
+                return write!(
+                    f,
+                    "is to stay open for longer than ipset can have it, {most} s"
+                );
+            }
+            Self::SamePort { other } => {
+                return write!(
+                    f,
+                    "opens a port that door '{other}' opens too: closing one closes both"
+                );
+            }
             Self::StopWithoutStart { family } => {
                 return write!(f, "has a stop command for {family}, but none that opens it");
             }
@@ -192,10 +213,16 @@ impl Problem {
             Self::Step {
                 flaw: StepFlaw::Form,
                 ..
+            }
+            | Self::Opens {
+                flaw: StepFlaw::Form,
             } => "write PORT, \"PORT:tcp\" or \"PORT:udp\"",
             Self::Step {
                 flaw: StepFlaw::Protocol,
                 ..
+            }
+            | Self::Opens {
+                flaw: StepFlaw::Protocol,
             } => "there are tcp and udp",
             Self::NoCount | Self::Count { .. } => {
                 "write counts = [1, 2, 3, 4]: the hits in each window"
@@ -223,7 +250,13 @@ impl DoorFlaw {
             Self::NoSequence => "add sequence = [PORT, \"PORT:udp\", PORT]",
             Self::TwoRules => "make two doors of it",
             Self::NoPort => "add port = PORT or \"PORT:udp\"",
-            Self::NoStartCommand => "add start_command = [\"/path/of/program\", \"%IP%\"]",
+            Self::NoStartCommand => {
+                "add opens = [\"22:tcp\"], or start_command = [\"/path/of/program\", \"%IP%\"]"
+            }
+            Self::OpensAndCommand => "take one of them out",
+            Self::NoBackend => "add [firewall] with backend = \"nft\", \"ipset\" or \"iptables\"",
+            Self::HoldBeyondBackend { .. } => "lower 'cmd_timeout'",
+            Self::SamePort { .. } => "give the port to one of them",
             Self::StopWithoutStart { family } => {
                 return Some(format!("add a start command for {family}, or take it out").into());
             }

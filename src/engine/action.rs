@@ -40,6 +40,14 @@ pub enum Action {
         /// Its new deadline.
         deadline: Time,
     },
+    /// Run the door's refresh command; nothing is answered. Where it fails, what it was to renew ends
+    /// by itself before the deadline.
+    Refresh {
+        /// The door.
+        door: Arc<Door>,
+        /// What its command may know.
+        facts: Facts,
+    },
     /// Run the close command that was put on disk with the grant, and answer with
     /// `handle_finished`; when it succeeded, take the grant off the disk first.
     Close {

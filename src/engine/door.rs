@@ -186,6 +186,8 @@ pub struct GrantRule {
     pub on_repeat: OnRepeat,
     /// Run to open.
     pub open: PerFamily,
+    /// Run at a right knock while it is open and `on_repeat` extends: renews what would end by itself.
+    pub refresh: PerFamily,
     /// Run to close. With none for a family, nothing is held open for it.
     pub close: PerFamily,
 }
@@ -212,7 +214,7 @@ impl PerFamily {
 /// `on_repeat`: what a right knock does while the door is open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnRepeat {
-    /// Moves the deadline; no command.
+    /// Moves the deadline; no command but the door's `refresh`.
     #[default]
     Extend,
     /// Nothing.

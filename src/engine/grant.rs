@@ -163,6 +163,10 @@ impl Grants {
                     grant: id,
                     deadline,
                 });
+                if door.grant.refresh.of(src).is_some() {
+                    let door = Arc::clone(door);
+                    self.actions.push_back(Action::Refresh { door, facts });
+                }
                 tell(told(now, EventKind::Refresh));
             }
             (Phase::Open, OnRepeat::Reopen) => {

@@ -209,7 +209,10 @@ impl Run<'_> {
             let (grant, command) = match action {
                 Action::Open { grant, .. } => (grant, Command::Open),
                 Action::Close { grant } => (grant, Command::Close),
-                Action::Run { .. } | Action::Extend { .. } | Action::Forget { .. } => continue,
+                Action::Run { .. }
+                | Action::Extend { .. }
+                | Action::Refresh { .. }
+                | Action::Forget { .. } => continue,
             };
             self.engine
                 .handle_finished(now, grant, command, Outcome::Done);

@@ -184,6 +184,13 @@ impl Dispatcher {
                     Err(why) => self.refuse(task, why),
                 }
             }
+            Action::Refresh { door, facts } => {
+                let task = Task::Run(Arc::clone(&door.name), facts.src);
+                match self.expand(&door.grant.refresh, &facts) {
+                    Ok(refresh) => self.admit(facts.src, task, Some(refresh)),
+                    Err(why) => self.refuse(task, why),
+                }
+            }
             Action::Close { grant } => match self.ledger.close_of(grant) {
                 Some((src, _)) => self.admit(src, Task::Close(grant), None),
                 None => self.refuse(Task::Close(grant), NotStarted::NoGrant),
@@ -199,12 +206,18 @@ impl Dispatcher {
         door: &Door,
         facts: &Facts,
     ) -> Result<(Invocation, Option<Invocation>), NotStarted> {
+        let open = self.expand(&door.grant.open, facts)?;
+        let close = door.grant.close.of(facts.src);
+        Ok((open, close.map(|close| close.expand(facts))))
+    }
+
+    /// The command for the family of who knocked, unless too many wait already.
+    fn expand(&self, command: &PerFamily, facts: &Facts) -> Result<Invocation, NotStarted> {
         if self.queue.opens() + self.admitted.len() >= MAX_WAITING {
             return Err(NotStarted::Crowded);
         }
-        let expand = |command: &PerFamily| Some(command.of(facts.src)?.expand(facts));
-        let open = expand(&door.grant.open).ok_or(NotStarted::NoCommand)?;
-        Ok((open, expand(&door.grant.close)))
+        let command = command.of(facts.src).ok_or(NotStarted::NoCommand)?;
+        Ok(command.expand(facts))
     }
 
     fn admit(&mut self, src: IpAddr, task: Task, invocation: Option<Invocation>) {

@@ -37,6 +37,7 @@ fn door(open: &[&str], close: &[&str]) -> Arc<Door> {
             hold: Duration::from_secs(10),
             on_repeat: OnRepeat::Extend,
             open: command(open),
+            refresh: PerFamily::default(),
             close: command(close),
         },
     })

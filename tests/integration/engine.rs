@@ -65,6 +65,7 @@ fn door() -> impl Strategy<Value = Door> {
                 hold: Duration::from_secs(hold),
                 on_repeat,
                 open: command(),
+                refresh: PerFamily::default(),
                 close: command(),
             },
         },
@@ -161,7 +162,10 @@ fn settle(engine: &mut Engine, now: Time) {
         let (grant, command) = match action {
             Action::Open { grant, .. } => (grant, Command::Open),
             Action::Close { grant } => (grant, Command::Close),
-            Action::Run { .. } | Action::Extend { .. } | Action::Forget { .. } => continue,
+            Action::Run { .. }
+            | Action::Extend { .. }
+            | Action::Refresh { .. }
+            | Action::Forget { .. } => continue,
         };
         engine.handle_finished(now, grant, command, Outcome::Done);
     }
@@ -383,6 +387,7 @@ fn the_table_stays_bounded_and_keeps_the_one_who_is_further_on() {
             hold: Duration::from_secs(10),
             on_repeat: OnRepeat::Extend,
             open: command(),
+            refresh: PerFamily::default(),
             close: command(),
         },
     };

@@ -58,6 +58,7 @@ fn door(name: &str, open: &str, close: &str) -> Arc<Door> {
             hold: Duration::from_secs(3600),
             on_repeat: OnRepeat::Extend,
             open: command(open),
+            refresh: PerFamily::default(),
             close: command(close),
         },
     })

@@ -123,6 +123,7 @@ fn settle(engine: &mut Engine, now: Time, happened: &mut Vec<(Time, String)>) {
                 note(&event.door, event.src, "close");
                 engine.handle_finished(now, grant, Command::Close, Outcome::Done);
             }
+            Action::Refresh { door, facts } => note(&door.name, facts.src, "refresh"),
             Action::Extend { .. } | Action::Forget { .. } => {}
         }
     }

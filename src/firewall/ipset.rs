@@ -1,0 +1,34 @@
+//! `backend = "ipset"`: entries `address,protocol:port` with the kernel's own timeout.
+//!
+//! `-exist` makes an entry that is added again take the new timeout, and one that is not there no
+//! failure when it is deleted. `ipset` takes one entry a call, so a shell strings them together;
+//! nothing but an address gets into its script.
+
+use super::{Family, each};
+use crate::engine::command::{Template, TemplateError};
+use crate::engine::sequence::Step;
+
+/// Longest timeout that an entry can have, in seconds (the kernel's `IPSET_MAX_TIMEOUT`).
+pub const MAX_TIMEOUT: u64 = 2_147_483;
+
+/// The set of what is open.
+pub(super) const fn set(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "logknock4",
+        Family::V6 => "logknock6",
+    }
+}
+
+pub(super) fn open(family: Family, _: &str, ports: &[Step]) -> Result<Template, TemplateError> {
+    let set = set(family);
+    Template::from_shell(&each(ports, " && ", |proto, port| {
+        format!("ipset -exist add {set} %IP%,{proto}:{port} timeout \"$LOGKNOCK_TIMEOUT\"")
+    }))
+}
+
+pub(super) fn close(family: Family, _: &str, ports: &[Step]) -> Result<Template, TemplateError> {
+    let set = set(family);
+    Template::from_shell(&each(ports, " && ", |proto, port| {
+        format!("ipset -exist del {set} %IP%,{proto}:{port}")
+    }))
+}

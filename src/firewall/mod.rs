@@ -1,0 +1,100 @@
+//! Doors that say what they open instead of how: `opens` as commands, and the rules around them.
+//!
+//! In: a backend and ports. Out: [`Commands`] of the engine's own kind, and in [`rules`] the text of
+//! the base rules. Pure: no process, no file, no look at the firewall as it is. The surprising fact:
+//! what nft and ipset hold ends by the kernel's own timeout, so a dead daemon still means a closed
+//! door; a rule of iptables has none.
+
+mod ipset;
+mod iptables;
+mod nft;
+pub mod rules;
+
+pub use self::ipset::MAX_TIMEOUT as MAX_IPSET_TIMEOUT;
+use crate::engine::command::{Template, TemplateError};
+use crate::engine::door::PerFamily;
+use crate::engine::sequence::Step;
+
+/// What holds open what a door opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// Elements of two sets in the table `inet logknock`.
+    Nft,
+    /// Entries of the sets `logknock4` and `logknock6`, which a rule of iptables asks.
+    Ipset,
+    /// Rules in the chain `LOGKNOCK`.
+    Iptables,
+}
+
+impl Backend {
+    /// Each with its name in the config.
+    pub const ALL: [(&'static str, Self); 3] = [
+        ("nft", Self::Nft),
+        ("ipset", Self::Ipset),
+        ("iptables", Self::Iptables),
+    ];
+
+    /// Its name in the config.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Nft => "nft",
+            Self::Ipset => "ipset",
+            Self::Iptables => "iptables",
+        }
+    }
+}
+
+/// What a door with `opens` runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commands {
+    /// To open. Twice is as good as once.
+    pub open: PerFamily,
+    /// To renew the kernel's timeout; none where there is no timeout.
+    pub refresh: PerFamily,
+    /// To close. What is closed already is no failure.
+    pub close: PerFamily,
+}
+
+/// The commands with which `backend` opens `ports` for who knocked at `door`.
+pub fn commands(backend: Backend, door: &str, ports: &[Step]) -> Result<Commands, TemplateError> {
+    let both = |command: fn(Family, &str, &[Step]) -> Result<Template, TemplateError>| {
+        Ok(PerFamily {
+            v4: Some(command(Family::V4, door, ports)?),
+            v6: Some(command(Family::V6, door, ports)?),
+        })
+    };
+    let (open, close) = match backend {
+        Backend::Nft => (both(nft::open)?, both(nft::close)?),
+        Backend::Ipset => (both(ipset::open)?, both(ipset::close)?),
+        Backend::Iptables => (both(iptables::open)?, both(iptables::close)?),
+    };
+    let refresh = match backend {
+        Backend::Nft | Backend::Ipset => open.clone(),
+        Backend::Iptables => PerFamily::default(),
+    };
+    Ok(Commands {
+        open,
+        refresh,
+        close,
+    })
+}
+
+/// An address family, where a firewall has one of something for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    V4,
+    V6,
+}
+
+/// What `one` makes of each port, with `between` in between.
+fn each(ports: &[Step], between: &str, one: impl Fn(&str, u16) -> String) -> String {
+    let all: Vec<_> = ports
+        .iter()
+        .map(|port| one(port.transport.as_str(), port.port))
+        .collect();
+    all.join(between)
+}
+
+#[cfg(test)]
+#[path = "firewall_test.rs"]
+mod tests;

@@ -1,0 +1,49 @@
+//! `backend = "nft"`: elements `address . protocol . port` with the kernel's own timeout.
+//!
+//! One argument, one transaction. An element that is there keeps its timeout when it is added again,
+//! and one that is not there cannot be deleted (`destroy` came after nft 1.0.6); so both commands add
+//! it and delete it first, and then it is certainly not there.
+
+use super::{Family, each};
+use crate::engine::command::{Template, TemplateError};
+use crate::engine::sequence::Step;
+
+/// Family and name of the table that is ours.
+pub(super) const TABLE: &str = "inet logknock";
+
+/// The set of what is open.
+pub(super) const fn set(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "open4",
+        Family::V6 => "open6",
+    }
+}
+
+/// The type of an element.
+pub(super) const fn set_type(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ipv4_addr . inet_proto . inet_service",
+        Family::V6 => "ipv6_addr . inet_proto . inet_service",
+    }
+}
+
+pub(super) fn open(family: Family, _: &str, ports: &[Step]) -> Result<Template, TemplateError> {
+    let added = command("add", family, ports, " timeout %TIMEOUT%s");
+    Template::from_words(&["nft", &format!("{}; {added}", gone(family, ports))])
+}
+
+pub(super) fn close(family: Family, _: &str, ports: &[Step]) -> Result<Template, TemplateError> {
+    Template::from_words(&["nft", &gone(family, ports)])
+}
+
+fn gone(family: Family, ports: &[Step]) -> String {
+    let [add, delete] = ["add", "delete"].map(|verb| command(verb, family, ports, ""));
+    format!("{add}; {delete}")
+}
+
+fn command(verb: &str, family: Family, ports: &[Step], timeout: &str) -> String {
+    let elements = each(ports, ", ", |proto, port| {
+        format!("%IP% . {proto} . {port}{timeout}")
+    });
+    format!("{verb} element {TABLE} {} {{ {elements} }}", set(family))
+}

@@ -1,0 +1,166 @@
+//! The base rules that fit a config: what is logged, what is let in, what is dropped.
+//!
+//! In: [`Rules`]. Out: text that the firewall's own tool loads, and the counterpart that takes away
+//! exactly that; loading twice is loading once, and leaves open what is open. It never locks anybody
+//! out by more than it says: no policy is touched, and only ports that a door opens are dropped. The
+//! text holds the log prefix, a secret.
+
+mod iptables;
+mod nft;
+
+use std::fmt;
+
+use super::Backend;
+use crate::engine::sequence::{Step, Transport};
+
+pub use self::iptables::MAX_PREFIX as MAX_IPTABLES_PREFIX;
+
+/// Packets of one address that are logged in a second; a knock is a handful.
+const RATE: u32 = 10;
+/// Packets of one address that are logged at once.
+const BURST: u32 = 40;
+
+/// A tool that loads rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tool {
+    /// `nft -f -`.
+    Nft,
+    /// `sh`, which calls iptables-restore, ip6tables-restore and ipset.
+    Iptables,
+}
+
+impl Tool {
+    /// Its name on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Nft => "nft",
+            Self::Iptables => "iptables",
+        }
+    }
+
+    /// What reads the text.
+    pub const fn reader(self) -> &'static str {
+        match self {
+            Self::Nft => "nft -f -",
+            Self::Iptables => "sh",
+        }
+    }
+}
+
+impl From<Backend> for Tool {
+    fn from(backend: Backend) -> Self {
+        match backend {
+            Backend::Nft => Self::Nft,
+            Backend::Ipset | Backend::Iptables => Self::Iptables,
+        }
+    }
+}
+
+/// Which TCP packets are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tcp {
+    /// Those that begin a connection.
+    Starts,
+    /// All that belong to none: a door has `tcpflags` of its own.
+    Every,
+}
+
+/// What the rules must fit.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// What opens the doors; `None` when all have commands of their own.
+    pub backend: Option<Backend>,
+    /// The ports that some door opens, each once: closed to everybody else.
+    pub guarded: &'a [Step],
+    /// The log prefix.
+    pub prefix: &'a [u8],
+    /// Which TCP packets a door may wait for.
+    pub tcp: Tcp,
+}
+
+/// Why there are no rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RulesError {
+    /// The doors are opened elsewhere than these rules look.
+    OtherTool(Tool, Backend),
+    /// The prefix has characters that the tool would not take as they are.
+    Prefix,
+    /// The prefix is longer than the tool takes.
+    LongPrefix(usize),
+}
+
+impl fmt::Display for RulesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherTool(tool, backend) => write!(
+                f,
+                "these rules would not see what [firewall] backend = \"{}\" opens\n\
+                 use --for {}, or set backend = \"{}\"",
+                backend.as_str(),
+                Tool::from(*backend).as_str(),
+                tool.as_str()
+            ),
+            Self::Prefix => f.write_str(
+                "the log prefix holds a quote, '\\', '$' or a character outside ASCII, which rules \
+                 cannot be trusted to keep\nuse letters, digits and punctuation, such as 'lk-4f9a1c7e: '",
+            ),
+            Self::LongPrefix(most) => write!(
+                f,
+                "the log prefix is longer than the {most} characters that an iptables LOG rule takes"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for RulesError {}
+
+impl Rules<'_> {
+    /// The text that loads them.
+    pub fn load(&self, tool: Tool) -> Result<String, RulesError> {
+        self.check_backend(tool)?;
+        let prefix = self.prefix()?;
+        match tool {
+            Tool::Nft => Ok(nft::load(self, prefix)),
+            Tool::Iptables if prefix.len() > iptables::MAX_PREFIX => {
+                Err(RulesError::LongPrefix(iptables::MAX_PREFIX))
+            }
+            Tool::Iptables => Ok(iptables::load(self, prefix)),
+        }
+    }
+
+    /// The text that takes away whatever [`load`](Self::load) may have loaded.
+    pub fn remove(tool: Tool) -> String {
+        match tool {
+            Tool::Nft => nft::remove(),
+            Tool::Iptables => iptables::remove(),
+        }
+    }
+
+    fn check_backend(&self, tool: Tool) -> Result<(), RulesError> {
+        match self.backend {
+            Some(backend) if Tool::from(backend) != tool => {
+                Err(RulesError::OtherTool(tool, backend))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn prefix(&self) -> Result<&str, RulesError> {
+        let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !b"\"'\\$`".contains(byte);
+        std::str::from_utf8(self.prefix)
+            .ok()
+            .filter(|prefix| prefix.as_bytes().iter().all(plain))
+            .ok_or(RulesError::Prefix)
+    }
+
+    fn guarded(&self, transport: Transport) -> impl Iterator<Item = u16> {
+        let ports = self.guarded.iter();
+        ports
+            .filter(move |port| port.transport == transport)
+            .map(|port| port.port)
+    }
+}
+
+#[cfg(test)]
+#[path = "rules_test.rs"]
+mod tests;

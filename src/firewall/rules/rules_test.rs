@@ -1,0 +1,142 @@
+use super::*;
+
+const GUARDED: [Step; 3] = [
+    step(22, Transport::Tcp),
+    step(2022, Transport::Tcp),
+    step(60_001, Transport::Udp),
+];
+
+const fn step(port: u16, transport: Transport) -> Step {
+    Step { port, transport }
+}
+
+fn rules(backend: Backend) -> Rules<'static> {
+    Rules {
+        backend: Some(backend),
+        guarded: &GUARDED,
+        prefix: b"lk-4f9a1c7e: ",
+        tcp: Tcp::Starts,
+    }
+}
+
+/// The lines that are no comments.
+fn said(text: &str) -> Vec<&str> {
+    let lines = text.lines().map(str::trim);
+    lines.filter(|line| !line.starts_with('#')).collect()
+}
+
+/// Whether the lines that begin so come in this order.
+fn in_order(text: &str, starts: &[&str]) -> bool {
+    let mut lines = said(text).into_iter();
+    starts
+        .iter()
+        .all(|start| lines.any(|line| line.contains(start)))
+}
+
+#[test]
+fn what_is_connected_comes_before_what_is_logged_and_that_before_what_is_dropped() {
+    let nft = rules(Backend::Nft).load(Tool::Nft).unwrap();
+    let order = [
+        "ct state established",
+        "@open4 accept",
+        "@open6 accept",
+        "tcp flags",
+        "meta l4proto udp",
+        "tcp dport { 22, 2022 } drop",
+        "udp dport { 60001 } drop",
+    ];
+    assert!(in_order(&nft, &order), "{nft}");
+    for (backend, accept) in [
+        (Backend::Iptables, "-j LOGKNOCK"),
+        (Backend::Ipset, "--match-set logknock4"),
+    ] {
+        let text = rules(backend).load(Tool::Iptables).unwrap();
+        let order = [
+            "ESTABLISHED,RELATED -j ACCEPT",
+            accept,
+            "-p tcp --tcp-flags SYN,ACK SYN",
+            "-p udp",
+            "--dport 22 -j DROP",
+            "--dport 2022 -j DROP",
+            "-p udp --dport 60001 -j DROP",
+            "ip6tables-restore",
+        ];
+        assert!(in_order(&text, &order), "{text}");
+    }
+}
+
+#[test]
+fn only_guarded_ports_are_dropped_and_no_policy_is_set() {
+    let unguarded = Rules {
+        backend: None,
+        guarded: &[],
+        ..rules(Backend::Nft)
+    };
+    for tool in [Tool::Nft, Tool::Iptables] {
+        let text = unguarded.load(tool).unwrap();
+        let lines = said(&text);
+        let closes = |line: &&str| line.to_lowercase().contains("drop");
+        assert!(!lines.iter().any(closes), "{text}");
+        assert!(lines.iter().any(|line| line.contains("lk-4f9a1c7e: ")));
+    }
+    let text = rules(Backend::Iptables).load(Tool::Iptables).unwrap();
+    let drops = said(&text)
+        .iter()
+        .filter(|line| line.contains("DROP"))
+        .count();
+    assert_eq!(drops, 2 * GUARDED.len());
+    assert!(!text.contains("-P ") && !text.contains(":INPUT"));
+}
+
+#[test]
+fn a_door_with_flags_of_its_own_has_every_packet_logged() {
+    let every = Rules {
+        tcp: Tcp::Every,
+        ..rules(Backend::Nft)
+    };
+    let text = every.load(Tool::Nft).unwrap();
+    assert!(text.contains("meta l4proto tcp jump knocks"));
+    assert!(!text.contains("tcp flags"));
+}
+
+#[test]
+fn rules_that_would_not_see_what_is_opened_are_refused() {
+    let refused = rules(Backend::Nft).load(Tool::Iptables).unwrap_err();
+    assert_eq!(refused, RulesError::OtherTool(Tool::Iptables, Backend::Nft));
+    assert!(refused.to_string().contains("--for nft"));
+    assert!(rules(Backend::Ipset).load(Tool::Nft).is_err());
+}
+
+#[test]
+fn a_prefix_that_a_tool_would_read_as_something_else_is_refused_and_not_repeated() {
+    for prefix in ["lk\" drop; x", "lk-$HOME", "lk-`id`", "lk\\", "lk'", "lké"] {
+        let rules = Rules {
+            prefix: prefix.as_bytes(),
+            ..rules(Backend::Nft)
+        };
+        let refused = rules.load(Tool::Nft).unwrap_err();
+        assert_eq!(refused, RulesError::Prefix);
+        assert!(!refused.to_string().contains(prefix));
+    }
+    let long = Rules {
+        prefix: &[b'x'; MAX_IPTABLES_PREFIX + 1],
+        ..rules(Backend::Ipset)
+    };
+    assert_eq!(
+        long.load(Tool::Iptables),
+        Err(RulesError::LongPrefix(MAX_IPTABLES_PREFIX))
+    );
+}
+
+#[test]
+fn what_takes_the_rules_away_holds_no_secret_and_names_nothing_but_ours() {
+    assert_eq!(
+        said(&Rules::remove(Tool::Nft)),
+        ["add table inet logknock", "delete table inet logknock"]
+    );
+    let text = Rules::remove(Tool::Iptables);
+    assert!(!text.contains("lk-"));
+    for line in said(&text).iter().filter(|line| line.contains(" -D ")) {
+        assert!(line.contains("-D INPUT -j LOGKNOCK_INPUT"), "{line}");
+    }
+}
