@@ -1,14 +1,18 @@
 //! `logknock check`: is the configuration right?
 
 use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::Format;
 use super::exit::{Code, Failure};
 use super::settings::Global;
-use crate::config::{self, Diagnostic, ErrorKind};
+use crate::config::{self, Config, Diagnostic, ErrorKind};
+use crate::engine::command::Facts;
 use crate::engine::door::{Door, OtherPorts, Rule};
+use crate::engine::sequence::{Step, Transport};
 
 #[derive(Serialize)]
 struct Json<'a> {
@@ -55,6 +59,7 @@ pub(super) fn run(global: &Global, format: Format) -> Result<(), Failure> {
             &global.config.display().to_string(),
             &config.doors.iter().map(AsRef::as_ref).collect::<Vec<_>>(),
         )?;
+        write_commands(&config)?;
     }
     Ok(())
 }
@@ -106,4 +111,53 @@ fn write_doors(path: &str, doors: &[&Door]) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// Who knocks in an example (RFC 5737, RFC 3849).
+const EXAMPLES: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7)),
+];
+
+/// What the doors with `opens` will run. Of the knock there is nothing in it but the address.
+fn write_commands(config: &Config) -> io::Result<()> {
+    let mut out = anstream::stdout();
+    let opens = config.firewall.iter().flat_map(|firewall| &firewall.opens);
+    for (name, _) in opens {
+        let Some(door) = config.doors.iter().find(|door| door.name == *name) else {
+            continue;
+        };
+        for src in EXAMPLES {
+            let facts = example(door, src);
+            let open = if door.grant.refresh == door.grant.open {
+                "open and renew"
+            } else {
+                "open"
+            };
+            let commands = [(open, &door.grant.open), ("close", &door.grant.close)];
+            for (what, command) in commands {
+                let Some(command) = command.of(src) else {
+                    continue;
+                };
+                let argv = command.expand(&facts).argv;
+                let argv = shlex::try_join(argv.iter().map(String::as_str)).unwrap_or_default();
+                writeln!(out, "  {name} for {src}, {what}: {argv}")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn example(door: &Door, src: IpAddr) -> Facts {
+    Facts {
+        src,
+        dst: src,
+        step: Step {
+            port: 1,
+            transport: Transport::Tcp,
+        },
+        interface: "eth0".into(),
+        door: Arc::clone(&door.name),
+        hold: Some(door.grant.hold),
+    }
 }

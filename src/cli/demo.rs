@@ -23,9 +23,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::exit::{Code, Failure};
+use super::secret;
 use crate::calendar::rfc3339;
 use crate::clock;
-use crate::config::Prefix;
 
 const KNOCKER: &str = "203.0.113.7";
 const SCANNER: &str = "198.51.100.66";
@@ -70,7 +70,7 @@ impl<'a> Stage<'a> {
         say(
             "logknock reads knocks out of the lines that a firewall logs. This is the real daemon on a log of its own:",
         )?;
-        let prefix = secret_prefix()?;
+        let prefix = secret::prefix()?;
         let config = CONFIG
             .replace("@PREFIX@", &prefix)
             .replace("@DIR@", &dir.display().to_string());
@@ -307,19 +307,4 @@ fn write_private(path: &Path, text: &str) -> io::Result<File> {
         .open(path)?;
     file.write_all(text.as_bytes())?;
     Ok(file)
-}
-
-/// A prefix that nobody can guess: 32 random bits in hexadecimal, until there are letters and digits.
-fn secret_prefix() -> io::Result<String> {
-    loop {
-        let mut bytes = [0; 4];
-        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-        let prefix = format!("lk-{:08x}: ", u32::from_be_bytes(bytes));
-        if prefix
-            .parse::<Prefix>()
-            .is_ok_and(|prefix| prefix.is_secret())
-        {
-            return Ok(prefix);
-        }
-    }
 }

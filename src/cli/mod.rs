@@ -5,9 +5,12 @@ mod demo;
 mod exit;
 mod expect;
 mod follow;
+mod init;
 mod input;
 mod parse;
 mod replay;
+mod rules;
+mod secret;
 mod settings;
 mod trust;
 
@@ -77,6 +80,22 @@ enum Command {
   logknock check
   logknock check --config ./logknock.toml --json")]
     Check,
+    /// Write a fresh configuration, with a sequence and a log prefix that nobody can guess
+    #[command(after_help = "Examples:
+  logknock init
+  logknock init --config ./logknock.toml
+
+Overwrites nothing. What it writes is a secret, readable by its owner only; it prints none of it.")]
+    Init,
+    /// Print the firewall rules that fit the configuration: what is logged, let in and dropped
+    #[command(after_help = "Examples:
+  logknock rules --for nft | nft -f -
+  logknock rules --for iptables | sh
+  logknock rules --for nft --remove | nft -f -
+
+The rules hold the log prefix, a secret: do not keep them where others can read them.
+Loading them twice is loading them once. No policy is touched; only ports in 'opens' are dropped.")]
+    Rules(rules::Args),
     /// Show a knock opening and closing a door, on this machine, without root and without a firewall
     Demo,
 }
@@ -122,6 +141,8 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Replay(args)) => replay::run(args, &cli.global.load()?, format),
         Some(Command::Parse(args)) => parse::run(args, format),
         Some(Command::Check) => check::run(&cli.global, format),
+        Some(Command::Init) => init::run(&cli.global.config),
+        Some(Command::Rules(args)) => rules::run(args, &cli.global),
         Some(Command::Demo) => demo::run(),
     }
 }

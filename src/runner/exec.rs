@@ -75,8 +75,8 @@ pub(super) fn run(invocation: &Invocation, timeout: Duration, stop: BorrowedFd<'
     Ended::new(invocation, how, output, took)
 }
 
-/// The file to execute: found as the child's `PATH` says, relative to `/`, where the child starts.
-fn locate(program: &str) -> Option<PathBuf> {
+/// The file that a command executes: found as the child's `PATH` says, relative to `/`, where the child starts.
+pub fn locate(program: &str) -> Option<PathBuf> {
     if program.contains('/') {
         return Some(Path::new("/").join(program));
     }

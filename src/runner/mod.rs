@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use self::dispatch::{Dispatcher, Message, Way};
 pub use self::ended::{Ended, HEAD, How, NotStarted};
+pub use self::exec::locate;
 use self::ledger::{Ledger, Trouble};
 use crate::clock;
 use crate::engine::action::{Action, Command, GrantId, Outcome};
