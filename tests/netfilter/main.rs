@@ -48,6 +48,8 @@ mod crash;
 #[cfg(test)]
 mod doors;
 #[cfg(test)]
+mod opens;
+#[cfg(test)]
 mod parts;
 #[cfg(test)]
 mod rotation;

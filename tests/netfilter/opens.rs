@@ -1,0 +1,322 @@
+//! Doors with `opens`, behind the rules that `logknock rules` prints, loaded as printed.
+//!
+//! What must hold of each backend: the rules load twice and leave nothing behind, who knocked gets in
+//! and nobody else, and the door closes in time; of nft and ipset also without the daemon.
+
+use std::time::{Duration, Instant};
+
+use crate::daemon::Daemon;
+use crate::host::Reach;
+use crate::kmsg::Kmsg;
+use crate::lab::{Family, Hit, Lab, PATIENCE, ssh};
+use crate::process::{eventually, finish, run};
+use crate::rsyslog::{Module, Rsyslog};
+use crate::turn::Ring;
+
+const KNOCKS: [Hit; 3] = [Hit::Tcp(7000), Hit::Udp(8000), Hit::Tcp(9000)];
+const PUBLIC: u16 = 8022;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Backend {
+    Nft,
+    Ipset,
+    Iptables,
+}
+
+impl Backend {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Nft => "nft",
+            Self::Ipset => "ipset",
+            Self::Iptables => "iptables",
+        }
+    }
+
+    /// What `--for` is to name, and what loads the text.
+    fn tool(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Self::Nft => ("nft", &["nft", "-f"]),
+            Self::Ipset | Self::Iptables => ("iptables", &["sh"]),
+        }
+    }
+
+    fn needs(self) -> &'static [&'static str] {
+        match self {
+            Self::Nft => &["rsyslogd"],
+            Self::Ipset => &[
+                "rsyslogd",
+                "iptables",
+                "ip6tables",
+                "iptables-restore",
+                "ipset",
+            ],
+            Self::Iptables => &["rsyslogd", "iptables", "ip6tables", "iptables-restore"],
+        }
+    }
+}
+
+#[test]
+fn nft_rules_as_printed_let_in_who_knocks_and_leave_nothing_behind() {
+    lets_in_who_knocks(Backend::Nft);
+}
+
+#[test]
+fn iptables_rules_with_ipset_as_printed_let_in_who_knocks_and_leave_nothing_behind() {
+    lets_in_who_knocks(Backend::Ipset);
+}
+
+#[test]
+fn iptables_rules_as_printed_let_in_who_knocks_and_leave_nothing_behind() {
+    lets_in_who_knocks(Backend::Iptables);
+}
+
+#[test]
+fn after_kill_9_the_kernel_closes_an_nft_element_at_the_deadline() {
+    closes_without_a_daemon(Backend::Nft);
+}
+
+#[test]
+fn after_kill_9_the_kernel_closes_an_ipset_entry_at_the_deadline() {
+    closes_without_a_daemon(Backend::Ipset);
+}
+
+#[test]
+fn another_knock_renews_the_timeout_of_the_one_nft_element() {
+    renews_the_timeout(Backend::Nft);
+}
+
+#[test]
+fn another_knock_renews_the_timeout_of_the_one_ipset_entry() {
+    renews_the_timeout(Backend::Ipset);
+}
+
+#[test]
+fn an_address_that_floods_the_nft_rules_leaves_room_for_another() {
+    leaves_room(Backend::Nft);
+}
+
+#[test]
+fn an_address_that_floods_the_iptables_rules_leaves_room_for_another() {
+    leaves_room(Backend::Ipset);
+}
+
+fn lets_in_who_knocks(backend: Backend) {
+    let Some(lab) = Lab::new(Ring::Shared, backend.needs()) else {
+        return;
+    };
+    let _public = lab.server.listen(PUBLIC);
+    configure(&lab, backend, "3s");
+    let before = ruleset(&lab, backend);
+    load(&lab, backend, &[]);
+    let loaded = ruleset(&lab, backend);
+    load(&lab, backend, &[]);
+    assert_eq!(ruleset(&lab, backend), loaded, "twice is once");
+
+    let (syslog, daemon) = start(&lab);
+    for family in [Family::V4, Family::V6] {
+        assert_eq!(ssh(&lab.near, family), Reach::Closed);
+        let public = family.server(PUBLIC);
+        assert_eq!(lab.near.connect(public), Reach::Open, "no other is closed");
+        let knocked = Instant::now();
+        knock_until_open(&lab, family);
+        assert_eq!(ssh(&lab.far, family), Reach::Closed);
+        load(&lab, backend, &[]);
+        assert_eq!(
+            ssh(&lab.near, family),
+            Reach::Open,
+            "what is open stays open"
+        );
+        closes_in_time(&lab, family, knocked, Duration::from_secs(3));
+    }
+    assert_eq!(
+        without_logged(&ruleset(&lab, backend)),
+        without_logged(&loaded)
+    );
+    assert!(daemon.stop().success());
+    drop(syslog);
+    for _ in 0..2 {
+        load(&lab, backend, &["--remove"]);
+        assert_eq!(ruleset(&lab, backend), before, "nothing is left behind");
+    }
+}
+
+fn closes_without_a_daemon(backend: Backend) {
+    let Some(lab) = Lab::new(Ring::Shared, backend.needs()) else {
+        return;
+    };
+    configure(&lab, backend, "3s");
+    load(&lab, backend, &[]);
+    let (_syslog, daemon) = start(&lab);
+    let knocked = Instant::now();
+    knock_until_open(&lab, Family::V4);
+    daemon.kill();
+    assert_eq!(ssh(&lab.near, Family::V4), Reach::Open);
+    closes_in_time(&lab, Family::V4, knocked, Duration::from_secs(3));
+}
+
+fn renews_the_timeout(backend: Backend) {
+    let Some(lab) = Lab::new(Ring::Shared, backend.needs()) else {
+        return;
+    };
+    configure(&lab, backend, "30s");
+    load(&lab, backend, &[]);
+    let (_syslog, daemon) = start(&lab);
+    knock_until_open(&lab, Family::V4);
+    let left = || remaining(&lab, backend).expect("it is open");
+    eventually("time passes", PATIENCE, || left() < 28.0);
+    lab.hit(&lab.near, Family::V4, &KNOCKS);
+    eventually("the timeout is renewed", PATIENCE, || left() > 28.5);
+    let held = set(&lab, backend);
+    assert_eq!(held.matches(entry(backend)).count(), 1, "{held}");
+    assert!(daemon.stop().success());
+    assert_eq!(remaining(&lab, backend), None);
+    assert_eq!(ssh(&lab.near, Family::V4), Reach::Closed);
+}
+
+fn leaves_room(backend: Backend) {
+    let Some(lab) = Lab::new(Ring::Alone, backend.needs()) else {
+        return;
+    };
+    configure(&lab, backend, "30s");
+    load(&lab, backend, &[]);
+    let (_syslog, _daemon) = start(&lab);
+    // As the kernel logs them.
+    let near = [
+        (Family::V4, " SRC=192.0.2.2 "),
+        (Family::V6, " SRC=2001:0db8:0000:000a:0000:0000:0000:0002 "),
+    ];
+    let ports: Vec<u16> = (20_000..20_300).collect();
+    for (family, source) in near {
+        let (mut kernel, began) = (Kmsg::from_now(), Instant::now());
+        let server = family.server(0).ip();
+        lab.near.scan(server, &ports, ports.len(), || ());
+        lab.hit(&lab.far, family, &KNOCKS);
+        let lines = kernel.lines(&lab.prefix);
+        let flood = lines.iter().filter(|line| line.contains(source)).count();
+        let allowed = 41.0 + 10.0 * began.elapsed().as_secs_f64();
+        let logged = f64::from(u16::try_from(flood).expect("a few"));
+        assert!(logged >= 40.0 && logged <= allowed, "{logged} logged");
+        eventually("ssh opens", PATIENCE, || {
+            ssh(&lab.far, family) == Reach::Open
+        });
+    }
+}
+
+/// Writes a configuration with a door that opens 22/tcp and another port.
+fn configure(lab: &Lab, backend: Backend, hold: &str) {
+    let configuration = format!(
+        r#"
+[log]
+sources = ["{log}"]
+prefix = "{prefix}"
+
+[firewall]
+backend = "{backend}"
+
+[door.ssh]
+sequence = [7000, "8000:udp", 9000]
+seq_timeout = "5s"
+opens = ["22:tcp", "60001:udp"]
+cmd_timeout = "{hold}"
+"#,
+        log = lab.path("kern.log").display(),
+        prefix = lab.prefix,
+        backend = backend.name(),
+    );
+    lab.write("logknock.toml", &configuration);
+}
+
+/// Loads in the server what `logknock rules` prints.
+fn load(lab: &Lab, backend: Backend, options: &[&str]) {
+    let (firewall, loader) = backend.tool();
+    let configuration = lab.path("logknock.toml");
+    let words = ["rules", "--for", firewall, "--config"].into_iter();
+    let words = words.chain([configuration.to_str().expect("a plain path")]);
+    let logknock = env!("CARGO_BIN_EXE_logknock");
+    let text = run(logknock, words.chain(options.iter().copied()));
+    let file = lab.write("rules", &text);
+    let (tool, arguments) = loader.split_first().expect("a tool");
+    finish(lab.server.command(tool).args(arguments).arg(file));
+}
+
+fn start(lab: &Lab) -> (Rsyslog, Daemon) {
+    let syslog = Rsyslog::start(lab, Module::Imkmsg);
+    (syslog, Daemon::restart(lab))
+}
+
+fn knock_until_open(lab: &Lab, family: Family) {
+    lab.hit(&lab.near, family, &KNOCKS);
+    eventually("ssh opens", PATIENCE, || {
+        ssh(&lab.near, family) == Reach::Open
+    });
+}
+
+fn closes_in_time(lab: &Lab, family: Family, knocked: Instant, hold: Duration) {
+    eventually("ssh closes", hold + PATIENCE, || {
+        ssh(&lab.near, family) == Reach::Closed
+    });
+    // The kernel's clock of the log and this one may differ by a little.
+    assert!(
+        knocked.elapsed() + Duration::from_millis(100) >= hold,
+        "closed too early"
+    );
+}
+
+/// All rules of the server, without counters.
+fn ruleset(lab: &Lab, backend: Backend) -> String {
+    let print = |tool: &str, options: &[&str]| finish(lab.server.command(tool).args(options));
+    match backend {
+        Backend::Nft => print("nft", &["list", "ruleset"]),
+        Backend::Iptables => print("iptables", &["-S"]) + &print("ip6tables", &["-S"]),
+        Backend::Ipset => {
+            print("iptables", &["-S"])
+                + &print("ip6tables", &["-S"])
+                + &print("ipset", &["list", "-name"])
+        }
+    }
+}
+
+/// Without the addresses that have been logged lately.
+fn without_logged(ruleset: &str) -> String {
+    let lines = ruleset
+        .lines()
+        .filter(|line| !line.contains("limit rate over") || line.contains("update @"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What is open for IPv4, as the tool lists it.
+fn set(lab: &Lab, backend: Backend) -> String {
+    let words: &[&str] = match backend {
+        Backend::Nft => &["nft", "list", "set", "inet", "logknock", "open4"],
+        Backend::Ipset | Backend::Iptables => &["ipset", "list", "logknock4"],
+    };
+    finish(lab.server.command(words[0]).args(&words[1..]))
+}
+
+/// How the tool lists that 22/tcp is open for the near client.
+fn entry(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Nft => "192.0.2.2 . tcp . 22 ",
+        Backend::Ipset | Backend::Iptables => "192.0.2.2,tcp:22 ",
+    }
+}
+
+/// How many seconds 22/tcp stays open for the near client, as the kernel has it.
+fn remaining(lab: &Lab, backend: Backend) -> Option<f64> {
+    let word = match backend {
+        Backend::Nft => "expires ",
+        Backend::Ipset | Backend::Iptables => "timeout ",
+    };
+    let held = set(lab, backend);
+    let (_, behind) = held.split_once(entry(backend))?;
+    let (_, time) = behind.split_once(word)?;
+    let time = time.split([',', ' ', '\n']).next()?;
+    // `27s760ms`, `760ms`, or `27`.
+    let (seconds, rest) = time.split_once('s').unwrap_or((time, ""));
+    if let Some(millis) = seconds.strip_suffix('m') {
+        return Some(millis.parse::<f64>().expect("a number") / 1000.0);
+    }
+    let millis = rest.strip_suffix("ms").unwrap_or("0");
+    let number = |text: &str| text.parse::<f64>().expect("a number");
+    Some(number(seconds) + number(millis) / 1000.0)
+}
