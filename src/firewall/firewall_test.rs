@@ -44,13 +44,19 @@ fn nft_renews_an_element_in_one_transaction() {
     let open = format!("{gone}; add element {timed}");
     assert_eq!(argv(&commands.open, "192.0.2.7"), ["nft", &open]);
     assert_eq!(argv(&commands.refresh, "192.0.2.7"), ["nft", &open]);
-    assert_eq!(argv(&commands.close, "192.0.2.7"), ["nft", &gone]);
+    let close = format!(
+        "nft '{gone}' || {{ tables=$(nft list tables) && case $tables in *'inet logknock'*) false;; esac; }}"
+    );
+    assert_eq!(
+        argv(&commands.close, "192.0.2.7"),
+        ["/bin/sh", "-c", &close]
+    );
 }
 
 #[test]
 fn nft_has_a_set_for_each_family() {
     let commands = commands(Backend::Nft, "ssh", &[SSH]).unwrap();
-    let [_, close] = argv(&commands.close, "2001:db8::7").try_into().unwrap();
+    let close = argv(&commands.close, "2001:db8::7").concat();
     assert_eq!(close.matches("open6 { 2001:db8::7 . tcp . 22 }").count(), 2);
     assert!(!close.contains("open4"));
 }
@@ -60,8 +66,9 @@ fn ipset_takes_the_timeout_from_the_environment_and_a_port_a_call() {
     let commands = commands(Backend::Ipset, "ssh", &[SSH, MOSH]).unwrap();
     let open = "ipset -exist add logknock6 2001:db8::7,tcp:22 timeout \"$LOGKNOCK_TIMEOUT\" && \
                 ipset -exist add logknock6 2001:db8::7,udp:60001 timeout \"$LOGKNOCK_TIMEOUT\"";
-    let close = "ipset -exist del logknock6 2001:db8::7,tcp:22 && \
-                 ipset -exist del logknock6 2001:db8::7,udp:60001";
+    let close = "{ ipset -exist del logknock6 2001:db8::7,tcp:22 && \
+                 ipset -exist del logknock6 2001:db8::7,udp:60001; } || \
+                 { sets=$(ipset list -name) && case $sets in *logknock6*) false;; esac; }";
     assert_eq!(argv(&commands.open, "2001:db8::7"), ["/bin/sh", "-c", open]);
     assert_eq!(commands.refresh, commands.open);
     assert_eq!(

@@ -2,7 +2,7 @@
 //!
 //! `-exist` makes an entry that is added again take the new timeout, and one that is not there no
 //! failure when it is deleted. `ipset` takes one entry a call, so a shell strings them together;
-//! nothing but an address gets into its script.
+//! nothing but an address gets into its script. When the whole set has gone, there is nothing to close.
 
 use super::{Family, each};
 use crate::engine::command::{Template, TemplateError};
@@ -28,7 +28,11 @@ pub(super) fn open(family: Family, _: &str, ports: &[Step]) -> Result<Template, 
 
 pub(super) fn close(family: Family, _: &str, ports: &[Step]) -> Result<Template, TemplateError> {
     let set = set(family);
-    Template::from_shell(&each(ports, " && ", |proto, port| {
+    let deleted = each(ports, " && ", |proto, port| {
         format!("ipset -exist del {set} %IP%,{proto}:{port}")
-    }))
+    });
+    // Only a list that could be had proves that the set is not in it.
+    Template::from_shell(&format!(
+        "{{ {deleted}; }} || {{ sets=$(ipset list -name) && case $sets in *{set}*) false;; esac; }}"
+    ))
 }

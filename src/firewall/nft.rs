@@ -2,7 +2,8 @@
 //!
 //! One argument, one transaction. An element that is there keeps its timeout when it is added again,
 //! and one that is not there cannot be deleted (`destroy` came after nft 1.0.6); so both commands add
-//! it and delete it first, and then it is certainly not there.
+//! it and delete it first, and then it is certainly not there. Nor is it when the whole table has gone
+//! (`flush ruleset`, as reloading nftables.conf does): such a close has nothing left to do.
 
 use super::{Family, each};
 use crate::engine::command::{Template, TemplateError};
@@ -33,7 +34,11 @@ pub(super) fn open(family: Family, _: &str, ports: &[Step]) -> Result<Template, 
 }
 
 pub(super) fn close(family: Family, _: &str, ports: &[Step]) -> Result<Template, TemplateError> {
-    Template::from_words(&["nft", &gone(family, ports)])
+    // Only a list that could be had proves that the table is not in it.
+    Template::from_shell(&format!(
+        "nft '{}' || {{ tables=$(nft list tables) && case $tables in *'{TABLE}'*) false;; esac; }}",
+        gone(family, ports)
+    ))
 }
 
 fn gone(family: Family, ports: &[Step]) -> String {

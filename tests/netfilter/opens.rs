@@ -173,6 +173,36 @@ fn renews_the_timeout(backend: Backend) {
     assert_eq!(ssh(&lab.near, Family::V4), Reach::Closed);
 }
 
+#[test]
+fn what_a_flushed_nft_ruleset_took_along_counts_as_closed() {
+    counts_as_closed(Backend::Nft, &["nft", "flush", "ruleset"]);
+}
+
+#[test]
+fn what_a_removed_ipset_took_along_counts_as_closed() {
+    counts_as_closed(
+        Backend::Ipset,
+        &[
+            "sh",
+            "-c",
+            "iptables -F && ip6tables -F && iptables -F LOGKNOCK_INPUT && ip6tables -F LOGKNOCK_INPUT && ipset destroy",
+        ],
+    );
+}
+
+/// A stop succeeds only when every door is closed.
+fn counts_as_closed(backend: Backend, wipe: &[&str]) {
+    let Some(lab) = Lab::new(Ring::Shared, backend.needs()) else {
+        return;
+    };
+    configure(&lab, backend, "60s");
+    load(&lab, backend, &[]);
+    let (_syslog, daemon) = start(&lab);
+    knock_until_open(&lab, Family::V4);
+    finish(lab.server.command(wipe[0]).args(&wipe[1..]));
+    assert!(daemon.stop().success());
+}
+
 fn leaves_room(backend: Backend) {
     let Some(lab) = Lab::new(Ring::Alone, backend.needs()) else {
         return;
