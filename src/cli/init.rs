@@ -152,7 +152,9 @@ mod tests {
                 Some(backend)
             );
             assert!(config.log.prefix.is_some_and(|prefix| prefix.is_secret()));
-            let crate::engine::door::Rule::Sequence(rule) = &config.doors[0].rule;
+            let crate::engine::door::Rule::Sequence(rule) = &config.doors[0].rule else {
+                panic!("no sequence")
+            };
             assert_eq!(rule.sequence.steps(), sequence);
         }
     }

@@ -87,8 +87,6 @@ pub(super) enum Problem {
     Count { number: usize },
     /// A lockout with other keys than it has.
     LockoutKeys,
-    /// More ports to open than one command takes.
-    TooManyOpens,
     /// A port to open that is none.
     Opens { flaw: StepFlaw },
     /// A flag that a packet must have and must not have.

@@ -43,10 +43,7 @@ pub(super) struct Opens(pub(super) Box<[Step]>);
 
 impl Value for Opens {
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        let items = written.items("an array of ports", report)?;
-        if items.len() > MAX_STEPS {
-            return written.refuse(Problem::TooManyOpens, report);
-        }
+        let items = written.few("ports", MAX_STEPS, "an array of ports", report)?;
         let ports: Vec<Option<Step>> = items
             .map(|item| match step(item.value) {
                 Ok(port) => Some(port),

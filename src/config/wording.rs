@@ -8,8 +8,6 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::document::MAX_BYTES;
-use crate::engine::sequence::MAX_STEPS;
-
 use super::duration::{DurationError, MAX_DAYS};
 use super::prefix::PrefixError;
 use super::problem::{DoorFlaw, Problem, StepFlaw, UnknownKey};
@@ -68,7 +66,6 @@ impl fmt::Display for Problem {
             Self::NoCount => "there is nothing to count",
             Self::Count { number } => return write!(f, "group {number} is no count from 1 to 9"),
             Self::LockoutKeys => "a lockout has 'fails', 'within' and 'for', and no other key",
-            Self::TooManyOpens => return write!(f, "more than {MAX_STEPS} ports to open"),
             Self::Opens {
                 flaw: StepFlaw::Protocol,
             } => "this has a protocol whose ports cannot be opened",
