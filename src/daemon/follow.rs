@@ -48,9 +48,10 @@ fn spawn(
             Ok(source::file::spawn(number, path.clone(), options, sink)?)
         }
         SourceSpec::Kmsg => source::kmsg::spawn(number, sink),
-        SourceSpec::Journald | SourceSpec::Stdin | SourceSpec::Unix(_) | SourceSpec::Udp(_) => {
-            Err(Refusal::Unsupported)
+        SourceSpec::Journald => {
+            source::journal::spawn(number, source::journal::Options::default(), sink)
         }
+        SourceSpec::Stdin | SourceSpec::Unix(_) | SourceSpec::Udp(_) => Err(Refusal::Unsupported),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! In: a file's bytes, cut anywhere. Out: runs of whole lines, each ended by its newline, borrowed
 //! from the piece wherever they stand in it unbroken; and a [`Reason`] for each line that was
-//! dropped. It never holds more than one line of [`MAX_LINE`] bytes and never looks into a line.
+//! dropped. It never holds more than one line of fair length ([`MAX_LINE`]) and never looks into a line.
 //! NULs at the start of a line are the hole that a truncation leaves before the next write, and
 //! vanish; within a line they are bytes like others, so two halves around a hole never join.
 
@@ -28,10 +28,17 @@ pub enum Yield<'a> {
 }
 
 /// Keeps the begun line between two pieces.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Assembler {
     begun: Begun,
     lines: u64,
+    longest: usize,
+}
+
+impl Default for Assembler {
+    fn default() -> Self {
+        Self::for_lines_up_to(MAX_LINE)
+    }
 }
 
 /// The line that waits for its newline.
@@ -50,11 +57,20 @@ impl Default for Begun {
 }
 
 impl Assembler {
+    /// Drops lines of more than `longest` bytes, in place of [`MAX_LINE`].
+    pub fn for_lines_up_to(longest: usize) -> Self {
+        Self {
+            begun: Begun::default(),
+            lines: 0,
+            longest,
+        }
+    }
+
     /// Begins within a line, the rest of which is of no interest and is not counted.
     pub fn within_a_line() -> Self {
         Self {
             begun: Begun::Unwanted,
-            lines: 0,
+            ..Self::default()
         }
     }
 
@@ -67,12 +83,12 @@ impl Assembler {
     pub fn push(&mut self, piece: &[u8], out: &mut impl FnMut(Yield<'_>)) {
         let mut rest = self.end_begun_line(piece, out);
         while !rest.is_empty() {
-            let (run, count) = whole_lines(rest);
+            let (run, count) = whole_lines(rest, self.longest);
             let (lines, other) = rest.split_at(run);
             self.hand_over(lines, count, out);
             let start = without_leading_nuls(other);
             rest = match memchr(b'\n', start) {
-                Some(end) if end > MAX_LINE => {
+                Some(end) if end > self.longest => {
                     out(Yield::Dropped(Reason::TooLong));
                     start.get(end + 1..).unwrap_or_default()
                 }
@@ -125,7 +141,7 @@ impl Assembler {
         let Begun::Kept(kept) = &mut self.begun else {
             return;
         };
-        if kept.len() + bytes.len() > MAX_LINE {
+        if kept.len() + bytes.len() > self.longest {
             self.begun = Begun::Unwanted;
             out(Yield::Dropped(Reason::TooLong));
         } else {
@@ -143,10 +159,10 @@ impl Assembler {
 
 /// The length and number of the lines at the start of `bytes` that are whole, of fair length, and
 /// do not begin with a NUL.
-fn whole_lines(bytes: &[u8]) -> (usize, u64) {
+fn whole_lines(bytes: &[u8], longest: usize) -> (usize, u64) {
     let (mut length, mut count) = (0, 0);
     for end in memchr::memchr_iter(b'\n', bytes) {
-        if end - length > MAX_LINE || bytes.get(length) == Some(&0) {
+        if end - length > longest || bytes.get(length) == Some(&0) {
             break;
         }
         length = end + 1;

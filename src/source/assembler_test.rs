@@ -102,6 +102,23 @@ fn a_line_without_end_is_counted_once_and_not_kept() {
 }
 
 #[test]
+fn what_a_line_may_be_at_most_can_be_chosen() {
+    let mut assembler = Assembler::for_lines_up_to(3);
+    let got = feed(&mut assembler, &[b"abc\nabcd\nab", b"c\nab", b"cd\nd\n"]);
+    let too_long = || Got::Dropped(Reason::TooLong);
+    assert_eq!(
+        got,
+        [
+            line("abc\n"),
+            too_long(),
+            line("abc\n"),
+            too_long(),
+            line("d\n")
+        ]
+    );
+}
+
+#[test]
 fn nuls_at_the_start_of_a_line_vanish_and_within_a_line_stay() {
     assert_eq!(
         collect(&[b"\0\0", b"\0a\n\0\0b", b"\0c\n", b"\0\n"]),

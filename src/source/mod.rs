@@ -7,6 +7,7 @@
 
 pub mod assembler;
 pub mod file;
+pub mod journal;
 pub mod kmsg;
 mod outbox;
 mod refusal;
@@ -16,6 +17,7 @@ pub mod tail;
 mod watch;
 
 use std::fmt;
+use std::process::ExitStatus;
 use std::thread::JoinHandle;
 
 use rustix::io::Errno;
@@ -91,6 +93,10 @@ pub enum Trouble {
     Watches,
     /// inotify does not work here, so the file is polled.
     Unwatchable,
+    /// `journalctl` ended by itself, like this where that is known.
+    Ended(Option<ExitStatus>),
+    /// The journal has no message of the kernel of this boot.
+    NoKernelMessages,
     /// Another host may write the file without this kernel noticing, so it is polled.
     Remote(&'static str),
 }
@@ -132,6 +138,13 @@ impl fmt::Display for Trouble {
                 "polled every {poll} ms: no inotify watch is left; raise the sysctl fs.inotify.max_user_watches"
             ),
             Self::Unwatchable => write!(f, "polled every {poll} ms: inotify does not work here"),
+            Self::Ended(Some(status)) => {
+                write!(f, "journalctl ended ({status}) and is started again")
+            }
+            Self::Ended(None) => f.write_str("journalctl does not start; it is tried again"),
+            Self::NoKernelMessages => f.write_str(
+                "the journal has no kernel message of this boot yet; does journald read them here?",
+            ),
             Self::Remote(kind) => write!(
                 f,
                 "polled every {poll} ms: it is on {kind}, where another host may write it"

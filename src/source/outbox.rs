@@ -76,8 +76,8 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Outbox<S> {
         self.first_line = self.next_line;
     }
 
-    /// Hands over everything collected, and the health if it is news.
-    pub(super) fn send_all(&mut self, health: Health) -> Result<(), Closed> {
+    /// Hands over everything collected.
+    pub(super) fn flush(&mut self) -> Result<(), Closed> {
         let source = self.source;
         self.send_lines();
         for (reason, count) in std::mem::take(&mut self.rejected).iter() {
@@ -87,6 +87,13 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Outbox<S> {
                 count,
             });
         }
+        self.sent
+    }
+
+    /// Hands over everything collected, and the health if it is news.
+    pub(super) fn send_all(&mut self, health: Health) -> Result<(), Closed> {
+        let source = self.source;
+        self.flush()?;
         if self.health.as_ref() != Some(&health) {
             self.health = Some(health.clone());
             self.send(Report::Health { source, health });

@@ -14,6 +14,12 @@ pub enum Refusal {
     KmsgDenied,
     /// There is no `/dev/kmsg`.
     KmsgMissing,
+    /// There is no `journalctl`.
+    JournalctlMissing,
+    /// The journal may not be read.
+    JournalDenied,
+    /// `journalctl` does not do what is asked of it, and says this.
+    Journalctl(String),
     /// Sources of this kind are not followed.
     Unsupported,
     /// Opening fails otherwise.
@@ -25,7 +31,7 @@ pub enum Refusal {
 impl Refusal {
     /// Whether the source is there and only the right to read it is missing.
     pub fn is_permission(&self) -> bool {
-        matches!(self, Self::KmsgDenied)
+        matches!(self, Self::KmsgDenied | Self::JournalDenied)
     }
 }
 
@@ -39,6 +45,14 @@ impl fmt::Display for Refusal {
             Self::KmsgMissing => f.write_str(
                 "there is no /dev/kmsg here, as in most containers; follow a log file or journald",
             ),
+            Self::JournalctlMissing => {
+                f.write_str("there is no journalctl here; follow kmsg or a log file")
+            }
+            Self::JournalDenied => f.write_str(
+                "permission denied; the daemon's user must be in the group systemd-journal \
+                 (in a systemd unit SupplementaryGroups=systemd-journal)",
+            ),
+            Self::Journalctl(said) => write!(f, "journalctl fails: {said}"),
             Self::Unsupported => f.write_str("cannot be followed yet; follow kmsg or a log file"),
             Self::Unreadable(errno) => write!(f, "cannot be read: {errno}"),
             Self::System(error) => write!(f, "{error}"),

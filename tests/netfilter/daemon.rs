@@ -10,11 +10,11 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use crate::host::Host;
 use crate::lab::{Family, Hit, Lab, PATIENCE};
-use crate::process::{Running, eventually, find};
+use crate::process::{self, Running, eventually, find};
 
 const FENCE: u16 = 60_001;
 
@@ -110,6 +110,11 @@ impl Daemon {
             self.running.must_run();
             fences(lab) > before
         });
+    }
+
+    /// The processes that it has started and that run.
+    pub(crate) fn children(&self) -> Vec<Pid> {
+        process::children(self.running.pid())
     }
 
     /// Holds it still.

@@ -4,7 +4,10 @@
 //! Out: a mount namespace in which `journalctl -k` shows what the kernel logs. It needs no systemd
 //! as the first process.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use rustix::process::Signal;
 
 use crate::lab::{Lab, PATIENCE};
 use crate::process::{self, Running, eventually, find};
@@ -56,12 +59,33 @@ impl Journald {
 
     /// What `journalctl -k` prints of the kernel's messages of this boot.
     pub(crate) fn text(&self) -> String {
+        self.print(&["-k"])
+    }
+
+    /// The same of all messages, whoever sent them.
+    pub(crate) fn everything(&self) -> String {
+        self.print(&[])
+    }
+
+    fn print(&self, which: &[&str]) -> String {
         let [nsenter, words @ ..] = self.beside();
         let mut command: Command = process::command(&nsenter);
         command.args(words);
-        command.args(["journalctl", "-k", "-o", "cat", "--no-pager"]);
+        command.args(["journalctl", "-o", "cat", "--no-pager"]);
+        command.args(which);
         let done = command.output().expect("journalctl runs");
         String::from_utf8_lossy(&done.stdout).into_owned()
+    }
+
+    /// Makes it begin a new file.
+    pub(crate) fn rotate(&self) {
+        self.running.signal(Signal::USR2);
+    }
+
+    /// One of its sockets, as processes of any user reach it.
+    pub(crate) fn socket(&self, name: &str) -> PathBuf {
+        let journal = format!("/proc/{}/root/run/systemd/journal", self.running.pid());
+        Path::new(&journal).join(name)
     }
 
     fn catch_up(&mut self, lab: &Lab) {

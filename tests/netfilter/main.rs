@@ -47,6 +47,7 @@ mod attack;
 mod crash;
 #[cfg(test)]
 mod doors;
+mod latency;
 #[cfg(test)]
 mod opens;
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -54,6 +55,28 @@ pub(crate) fn eventually(what: &str, limit: Duration, mut holds: impl FnMut() ->
         assert!(Instant::now() < deadline, "{what}: not within {limit:?}");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// The processes whose parent is `parent`.
+pub(crate) fn children(parent: u32) -> Vec<Pid> {
+    let processes = fs::read_dir("/proc").expect("/proc is there");
+    let names = processes.flatten().filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        name.parse::<i32>().ok()
+    });
+    let is_child = |pid: &i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = format!("PPid:\t{parent}");
+        status.lines().any(|other| other == line)
+    };
+    names.filter(is_child).filter_map(Pid::from_raw).collect()
+}
+
+/// Is the process there, and not just waited for?
+pub(crate) fn runs(pid: Pid) -> bool {
+    let pid = pid.as_raw_nonzero();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.contains("\nState:") && !status.contains("\nState:\tZ")
 }
 
 /// A program that runs beside the test.

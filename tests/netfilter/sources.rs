@@ -1,10 +1,17 @@
 //! The sources themselves, with the real kernel behind them: what is refused, and what is lost.
 
+use std::io::Write;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::Output;
+use std::time::Duration;
+
+use rustix::process::{Signal, kill_process};
 
 use crate::daemon::{Daemon, nft_door};
 use crate::firewall;
 use crate::host::Reach;
+use crate::journald::Journald;
+use crate::kmsg::Kmsg;
 use crate::lab::{Family, Hit, Lab, PATIENCE, ssh};
 use crate::process::{self, eventually};
 use crate::turn::Ring;
@@ -58,6 +65,120 @@ fn a_ring_that_overtakes_the_daemon_drops_what_is_in_flight_and_is_told() {
     eventually("ssh opens", PATIENCE, || {
         ssh(&lab.near, Family::V4) == Reach::Open
     });
+}
+
+const JOURNAL: [&str; 3] = ["systemd-journald", "journalctl", "nsenter"];
+
+#[test]
+fn knocks_count_though_journalctl_is_killed_and_the_journal_rotated_between_them() {
+    let Some(lab) = Lab::new(Ring::Shared, &JOURNAL) else {
+        return;
+    };
+    firewall::nft(&lab);
+    let journal = Journald::start(&lab);
+    let doors = nft_door(DOOR, "20s", "3s");
+    let daemon = Daemon::start_beside(&lab, &journal.beside(), "journald", &doors);
+    lab.hit(&lab.near, Family::V4, &[Hit::Tcp(7000)]);
+    for child in daemon.children() {
+        kill_process(child, Signal::KILL).expect("it runs");
+    }
+    lab.hit(&lab.near, Family::V4, &[Hit::Tcp(8000)]);
+    journal.rotate();
+    lab.hit(&lab.near, Family::V4, &[Hit::Tcp(9000)]);
+    eventually("ssh opens", PATIENCE, || {
+        ssh(&lab.near, Family::V4) == Reach::Open
+    });
+}
+
+#[test]
+fn no_journalctl_outlives_a_daemon_that_is_killed_while_nothing_is_logged() {
+    let Some(lab) = Lab::new(Ring::Shared, &JOURNAL) else {
+        return;
+    };
+    let journal = Journald::start(&lab);
+    let doors = nft_door(DOOR, "3s", "3s");
+    let daemon = Daemon::start_beside(&lab, &journal.beside(), "journald", &doors);
+    let children = daemon.children();
+    assert_eq!(children.len(), 1, "{children:?}");
+    daemon.kill();
+    eventually("journalctl ends", Duration::from_secs(1), || {
+        !children.iter().any(|child| process::runs(*child))
+    });
+}
+
+#[test]
+fn what_users_send_to_journald_opens_nothing() {
+    let Some(lab) = Lab::new(Ring::Shared, &JOURNAL) else {
+        return;
+    };
+    firewall::nft(&lab);
+    let mut kernel = Kmsg::from_now();
+    lab.hit(&lab.near, Family::V4, &[7000, 8000, 9000].map(Hit::Tcp));
+    let genuine = kernel.lines(&lab.prefix);
+    assert_eq!(genuine.len(), 3, "{genuine:#?}");
+    let journal = Journald::start(&lab);
+    let doors = nft_door(DOOR, "10s", "3s");
+    let mut daemon = Daemon::start_beside(&lab, &journal.beside(), "journald", &doors);
+    let mut stream = UnixStream::connect(journal.socket("stdout")).expect("anybody may connect");
+    // Identifier, unit, priority, prefixes, and to syslog, to the kernel's log, to the console.
+    stream
+        .write_all(b"kernel\n\n4\n0\n0\n1\n0\n")
+        .expect("journald listens");
+    let datagrams = UnixDatagram::unbound().expect("a socket");
+    for line in &genuine {
+        stream
+            .write_all(format!("{line}\n").as_bytes())
+            .expect("journald listens");
+        let native = format!(
+            "PRIORITY=4\nSYSLOG_FACILITY=0\nSYSLOG_IDENTIFIER=kernel\n_TRANSPORT=kernel\nMESSAGE={line}\n"
+        );
+        for (socket, datagram) in [
+            ("socket", native),
+            ("dev-log", format!("<4>Jan  1 00:00:00 kernel: {line}")),
+        ] {
+            datagrams
+                .send_to(datagram.as_bytes(), journal.socket(socket))
+                .expect("journald listens");
+        }
+    }
+    // All of it, and the copies in the kernel's log, before what is next.
+    eventually("journald has it all", PATIENCE, || {
+        let copies = journal.everything();
+        genuine
+            .iter()
+            .all(|line| copies.matches(line.trim_end()).count() >= 4)
+    });
+    daemon.settle(&lab, &lab.near, Family::V4);
+    assert_eq!(ssh(&lab.near, Family::V4), Reach::Closed);
+}
+
+#[test]
+fn a_journal_that_may_not_be_read_is_refused() {
+    let Some(lab) = Lab::new(Ring::Shared, &JOURNAL) else {
+        return;
+    };
+    let locked = "set -e; mount -t tmpfs none /run/log
+        [ ! -d /var/log/journal ] || mount -t tmpfs none /var/log/journal
+        dir=/run/log/journal/$(cat /etc/machine-id); mkdir -p \"$dir\"
+        touch \"$dir/system.journal\"; chmod 0 \"$dir/system.journal\"
+        exec setpriv --bounding-set=-dac_override,-dac_read_search \"$@\"";
+    let done = start_and_end(&lab, locked, "journald");
+    assert_eq!(done.status.code(), Some(77), "{done:?}");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(said.contains("group systemd-journal"), "{said}");
+}
+
+#[test]
+fn a_machine_without_journalctl_is_told() {
+    let Some(lab) = Lab::new(Ring::Shared, &JOURNAL) else {
+        return;
+    };
+    let done = start_and_end(
+        &lab,
+        "mount -t tmpfs none /usr/bin && exec \"$@\"",
+        "journald",
+    );
+    assert_eq!(done.status.code(), Some(69), "{done:?}");
 }
 
 /// Starts logknock with a shell's `script` around it, in a mount namespace of its own, and waits for

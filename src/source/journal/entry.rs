@@ -1,0 +1,221 @@
+//! One journal entry: JSON → a line of the form of `/dev/kmsg`, if the kernel wrote it.
+//!
+//! In: a line of `journalctl --output=json`. Out: the line, or the [`Reason`] why it is not the
+//! kernel's. Whatever journalctl was asked for is checked here once more. The surprise:
+//! `_TRANSPORT=kernel` alone proves nothing, for journald copies what any user asks it to into the
+//! kernel's log and reads it back; only the facility tells, and the facility alone could be sent to
+//! journald's own socket. journald undoes the kernel's escapes, so that a newline in a message is
+//! one: such a message is not a packet line, and is never split.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::engine::reason::Reason;
+use crate::source::assembler::MAX_LINE;
+
+/// What matters of an entry.
+#[derive(Debug, Deserialize)]
+pub(super) struct Entry {
+    /// Where it stands in the journal.
+    #[serde(rename = "__CURSOR")]
+    pub(super) cursor: String,
+    #[serde(rename = "__MONOTONIC_TIMESTAMP")]
+    received: Option<Field>,
+    #[serde(rename = "_SOURCE_MONOTONIC_TIMESTAMP")]
+    stamped: Option<Field>,
+    #[serde(rename = "_BOOT_ID")]
+    boot: Option<Field>,
+    #[serde(rename = "_TRANSPORT")]
+    transport: Option<Field>,
+    #[serde(rename = "SYSLOG_FACILITY")]
+    facility: Option<Field>,
+    #[serde(rename = "SYSLOG_PID")]
+    pid: Option<IgnoredAny>,
+    #[serde(rename = "PRIORITY")]
+    priority: Option<Field>,
+    #[serde(rename = "MESSAGE")]
+    message: Option<Field>,
+}
+
+/// A field's value, as journalctl may write it. A list of values and null are none to be believed.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Field {
+    Text(String),
+    /// What is not UTF-8, byte by byte.
+    Bytes(Vec<u8>),
+    Other(IgnoredAny),
+}
+
+impl Field {
+    fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Text(text) => Some(text.as_bytes()),
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Other(_) => None,
+        }
+    }
+
+    fn number(&self) -> Option<u64> {
+        match self {
+            Self::Text(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+impl Entry {
+    /// Reads the JSON of an entry; `None` when it is none.
+    pub(super) fn read(json: &[u8]) -> Option<Self> {
+        serde_json::from_slice(json).ok()
+    }
+
+    /// The line, ended by its newline, if the kernel wrote it since `boot`.
+    pub(super) fn line(&self, boot: &str) -> Result<Vec<u8>, Reason> {
+        fn is(field: Option<&Field>, expected: &str) -> bool {
+            matches!(field, Some(Field::Text(text)) if text == expected)
+        }
+        if !is(self.transport.as_ref(), "kernel") || self.pid.is_some() {
+            return Err(Reason::Transport);
+        }
+        if !is(self.facility.as_ref(), "0") {
+            return Err(Reason::Facility);
+        }
+        if !is(self.boot.as_ref(), boot) {
+            return Err(Reason::Stale);
+        }
+        let message = self.message.as_ref().and_then(Field::bytes);
+        let message = message.filter(|message| !message.contains(&b'\n'));
+        let message = message.ok_or(Reason::Grammar)?;
+        if message.len() > MAX_LINE / 2 {
+            return Err(Reason::TooLong);
+        }
+        let number = |field: Option<&Field>| field.and_then(Field::number);
+        let priority = number(self.priority.as_ref()).filter(|&level| level < 8);
+        // The moment of receipt is a little later, and on the same clock.
+        let usecs = number(self.stamped.as_ref()).or_else(|| number(self.received.as_ref()));
+        let (Some(priority), Some(usecs)) = (priority, usecs) else {
+            return Err(Reason::Grammar);
+        };
+        // journald does not keep the record's number, and nobody asks for it.
+        let mut line = format!("{priority},0,{usecs},-;").into_bytes();
+        line.extend_from_slice(message);
+        line.push(b'\n');
+        Ok(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOOT: &str = "7b272007f0064708a74007ad007c0743";
+
+    /// The line of an entry of the kernel with these fields over the usual ones.
+    fn line(fields: &str) -> Result<String, Reason> {
+        let json = |fields: &str| {
+            let mut entry = serde_json::json!({
+                "__CURSOR": "s=1;i=2", "__MONOTONIC_TIMESTAMP": "9000009", "_BOOT_ID": BOOT,
+                "_TRANSPORT": "kernel", "SYSLOG_FACILITY": "0", "PRIORITY": "4",
+                "SYSLOG_IDENTIFIER": "kernel", "_SOURCE_MONOTONIC_TIMESTAMP": "5000001",
+                "MESSAGE": "lk: IN=eth0 OUT= "
+            });
+            let more: serde_json::Value = serde_json::from_str(fields).unwrap();
+            for (name, value) in more.as_object().unwrap() {
+                entry[name] = value.clone();
+            }
+            entry.to_string()
+        };
+        let entry = Entry::read(json(fields).as_bytes()).unwrap();
+        entry
+            .line(BOOT)
+            .map(|line| String::from_utf8(line).unwrap())
+    }
+
+    #[test]
+    fn an_entry_of_the_kernel_is_a_line_with_the_kernels_stamp() {
+        assert_eq!(
+            line("{}").as_deref(),
+            Ok("4,0,5000001,-;lk: IN=eth0 OUT= \n")
+        );
+        assert_eq!(
+            line(r#"{"MESSAGE": [108, 107, 58, 32], "UNKNOWN": {"a": [1]}}"#).as_deref(),
+            Ok("4,0,5000001,-;lk: \n")
+        );
+        assert_eq!(
+            line(r#"{"_SOURCE_MONOTONIC_TIMESTAMP": null}"#).as_deref(),
+            Ok("4,0,9000009,-;lk: IN=eth0 OUT= \n")
+        );
+    }
+
+    #[test]
+    fn what_a_user_can_send_is_not_the_kernels() {
+        for (fields, reason) in [
+            // journald's stdout socket, copied to the kernel's log and read back.
+            (r#"{"SYSLOG_FACILITY": "1"}"#, Reason::Facility),
+            (r#"{"SYSLOG_FACILITY": null}"#, Reason::Facility),
+            (r#"{"SYSLOG_FACILITY": ["0", "1"]}"#, Reason::Facility),
+            (r#"{"SYSLOG_PID": "24582"}"#, Reason::Transport),
+            // journald's native socket, which takes any facility.
+            (r#"{"_TRANSPORT": "journal"}"#, Reason::Transport),
+            (
+                r#"{"_TRANSPORT": ["kernel", "journal"]}"#,
+                Reason::Transport,
+            ),
+            (
+                r#"{"_TRANSPORT": "syslog", "SYSLOG_FACILITY": null}"#,
+                Reason::Transport,
+            ),
+            (
+                r#"{"_BOOT_ID": "7b272007f0064708a74007ad007c0744"}"#,
+                Reason::Stale,
+            ),
+        ] {
+            assert_eq!(line(fields), Err(reason), "{fields}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_not_one_line_of_fair_length_is_none() {
+        for message in [
+            "null",
+            "[\"a\", \"b\"]",
+            "[256]",
+            "{}",
+            "7",
+            "\"a\\nlk: IN=eth0\"",
+            "[10]",
+        ] {
+            let fields = format!("{{\"MESSAGE\": {message}}}");
+            assert_eq!(line(&fields), Err(Reason::Grammar), "{message}");
+        }
+        let long = format!("{{\"MESSAGE\": \"{}\"}}", "x".repeat(MAX_LINE));
+        assert_eq!(line(&long), Err(Reason::TooLong));
+    }
+
+    #[test]
+    fn an_entry_without_stamp_or_level_is_none() {
+        for fields in [
+            r#"{"PRIORITY": "8"}"#,
+            r#"{"PRIORITY": null}"#,
+            r#"{"__MONOTONIC_TIMESTAMP": "", "_SOURCE_MONOTONIC_TIMESTAMP": "-1"}"#,
+        ] {
+            assert_eq!(line(fields), Err(Reason::Grammar), "{fields}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_entry_is_told_apart() {
+        for text in [
+            "",
+            "\n",
+            "Hint: you see nothing",
+            "{}",
+            "[1]",
+            "{\"__CURSOR\": [\"a\"]}",
+            "{\"__CURSOR\": \"a\"",
+        ] {
+            assert!(Entry::read(text.as_bytes()).is_none(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! journald: the kernel's messages in the journal of this boot, through `journalctl --follow`.
+//!
+//! In: journal entries as JSON. Out: those that the kernel wrote, as lines of the form of
+//! `/dev/kmsg`. journalctl is started again whenever it ends, from the last entry that was seen on;
+//! that entry comes once more and proves that nothing is missing between. The surprise: journald
+//! itself holds a single message back for 250 to 500 ms, whoever reads it; kmsg does not.
+
+mod entry;
+mod journalctl;
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use self::entry::Entry;
+use self::journalctl::{Journalctl, Running};
+use super::assembler::{Assembler, Yield};
+use super::outbox::Outbox;
+use super::stop::{Stop, Woken};
+use super::{Closed, Handle, Health, Refusal, Report, Trouble};
+use crate::clock;
+use crate::engine::reason::Reason;
+
+/// The longest entry that is looked at.
+const MAX_ENTRY: usize = 1 << 20;
+const PIECE: usize = 64 << 10;
+/// How long to wait before journalctl is started again: at first, and at most.
+const PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(10);
+/// A journalctl that has not ended by then does its work, though it says nothing.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// How the journal is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The program; without a slash, looked for in the system's directories.
+    pub journalctl: PathBuf,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            journalctl: "journalctl".into(),
+        }
+    }
+}
+
+/// Follows the journal in a thread of its own, from now on. `sink` may wait, and ends the thread with
+/// [`Closed`]. A journal that may not be read is refused; one that is empty is waited for.
+pub fn spawn(
+    source: u16,
+    options: Options,
+    sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
+) -> Result<Handle, Refusal> {
+    let boot = clock::boot_id()?.replace('-', "");
+    let journalctl = Journalctl::new(options.journalctl, &boot);
+    let cursor = journalctl.latest()?;
+    let stop = Stop::new()?;
+    let follower = Follower {
+        journalctl,
+        entries: Entries {
+            outbox: Outbox::new(source, sink),
+            boot,
+            cursor,
+            expected: None,
+            came: false,
+        },
+        stop: stop.clone(),
+    };
+    let thread = thread::Builder::new()
+        .name(format!("journal-{source}"))
+        .spawn(move || follower.run())?;
+    Ok(Handle::new(thread, move || stop.ask()))
+}
+
+struct Follower<S> {
+    journalctl: Journalctl,
+    entries: Entries<S>,
+    stop: Stop,
+}
+
+/// Why a journalctl is not read any more.
+enum End {
+    /// The source is to end.
+    Asked,
+    /// It did not do what it should.
+    Trouble(Trouble),
+}
+
+impl From<Closed> for End {
+    fn from(Closed: Closed) -> Self {
+        Self::Asked
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> Self {
+        Self::Trouble(Trouble::Ended(None))
+    }
+}
+
+impl<S: FnMut(Report) -> Result<(), Closed>> Follower<S> {
+    fn run(mut self) {
+        let mut pause = PAUSE;
+        loop {
+            let started = clock::monotonic_now();
+            let Err(End::Trouble(trouble)) = self.follow() else {
+                return;
+            };
+            let health = Health::Degraded(trouble);
+            if clock::monotonic_now().since(started) > MAX_PAUSE {
+                pause = PAUSE;
+            }
+            if self.entries.outbox.send_all(health) == Err(Closed)
+                || self.stop.wait(None, Some(pause)) == Woken::Stop
+            {
+                return;
+            }
+            pause = (pause * 2).min(MAX_PAUSE);
+        }
+    }
+
+    /// Reads one journalctl to its end.
+    fn follow(&mut self) -> Result<(), End> {
+        let mut running = self.journalctl.follow(self.entries.cursor.as_deref())?;
+        self.entries.begin();
+        let mut lines = Assembler::for_lines_up_to(MAX_ENTRY);
+        let mut piece = vec![0; PIECE];
+        let mut settled = false;
+        loop {
+            let timeout = (!settled).then_some(SETTLED);
+            match self.stop.wait(Some(running.stdout.as_fd()), timeout) {
+                Woken::Stop => return Err(End::Asked),
+                Woken::Timeout => settled = true,
+                Woken::Input => {
+                    let length = read(&mut running, &mut piece)?;
+                    let piece = piece.get(..length).unwrap_or_default();
+                    lines.push(piece, &mut |yielded| self.entries.take(yielded));
+                    settled |= self.entries.came;
+                }
+            }
+            self.entries.tell(settled)?;
+        }
+    }
+}
+
+fn read(running: &mut Running, piece: &mut [u8]) -> Result<usize, End> {
+    match running.stdout.read(piece) {
+        Ok(0) => Err(End::Trouble(Trouble::Ended(running.status()))),
+        Ok(length) => Ok(length),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Turns entries into lines, each once over all journalctls.
+struct Entries<S> {
+    outbox: Outbox<S>,
+    boot: String,
+    /// Where the last entry stands in the journal.
+    cursor: Option<String>,
+    /// The entry that has been seen before and comes first, if nothing is missing.
+    expected: Option<String>,
+    /// Whether this journalctl has shown an entry.
+    came: bool,
+}
+
+impl<S: FnMut(Report) -> Result<(), Closed>> Entries<S> {
+    /// A journalctl has been started at the last entry.
+    fn begin(&mut self) {
+        self.expected.clone_from(&self.cursor);
+        self.came = false;
+    }
+
+    fn take(&mut self, yielded: Yield<'_>) {
+        match yielded {
+            Yield::Dropped(reason) => self.outbox.take(Yield::Dropped(reason)),
+            Yield::Lines { bytes, .. } => bytes
+                .split_inclusive(|&byte| byte == b'\n')
+                .for_each(|json| self.take_entry(json)),
+        }
+    }
+
+    fn take_entry(&mut self, json: &[u8]) {
+        let Some(entry) = Entry::read(json) else {
+            self.outbox.take(Yield::Dropped(Reason::Grammar));
+            return;
+        };
+        self.came = true;
+        if let Some(last) = self.expected.take() {
+            if last == entry.cursor {
+                return;
+            }
+            self.outbox.lose(None);
+        }
+        match entry.line(&self.boot) {
+            Ok(line) => self.outbox.take(Yield::Lines {
+                bytes: &line,
+                count: 1,
+            }),
+            Err(reason) => self.outbox.take(Yield::Dropped(reason)),
+        }
+        self.cursor = Some(entry.cursor);
+    }
+
+    /// Hands over what there is, and the health once it is known.
+    fn tell(&mut self, settled: bool) -> Result<(), Closed> {
+        if !settled {
+            return self.outbox.flush();
+        }
+        self.outbox.send_all(match self.cursor {
+            Some(_) => Health::Following,
+            None => Health::Degraded(Trouble::NoKernelMessages),
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "journal_test.rs"]
+mod tests;

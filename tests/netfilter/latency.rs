@@ -1,0 +1,88 @@
+//! How long a packet takes until its line is handed over, one packet at a time.
+//!
+//! Out: the median and the 95th percentile on stderr. The long form measures enough for a document.
+
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use logknock::source::{Closed, Handle, Refusal, Report, journal, kmsg};
+
+use crate::firewall;
+use crate::journald::Journald;
+use crate::lab::{Family, Lab, PATIENCE};
+use crate::need::long;
+use crate::turn::Ring;
+
+/// Long enough for nothing of one packet to hurry the next.
+const APART: Duration = Duration::from_millis(700);
+
+#[test]
+fn kmsg_hands_a_line_over_within_milliseconds() {
+    let Some(lab) = Lab::new(Ring::Shared, &[]) else {
+        return;
+    };
+    let median = measure(&lab, "kmsg", |sink| kmsg::spawn(0, sink));
+    assert!(median < Duration::from_millis(50), "{median:?}");
+}
+
+#[test]
+fn journald_hands_a_line_over_within_a_second() {
+    let tools = ["systemd-journald", "journalctl", "nsenter"];
+    let Some(lab) = Lab::new(Ring::Shared, &tools) else {
+        return;
+    };
+    let journald = Journald::start(&lab);
+    let [nsenter, namespace, end] = journald.beside();
+    let script = format!("#!/bin/sh\nexec {nsenter} {namespace} {end} journalctl \"$@\"\n");
+    let journalctl = lab.write("journalctl", &script);
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(&journalctl, executable).expect("the owner sets the mode");
+    let options = journal::Options { journalctl };
+    let median = measure(&lab, "journald", |sink| journal::spawn(0, options, sink));
+    assert!(median < Duration::from_secs(1), "{median:?}");
+}
+
+type Sink = Box<dyn FnMut(Report) -> Result<(), Closed> + Send>;
+
+fn measure(lab: &Lab, name: &str, spawn: impl FnOnce(Sink) -> Result<Handle, Refusal>) -> Duration {
+    firewall::nft(lab);
+    let (sender, lines) = channel();
+    let sink = move |report| match report {
+        Report::Lines(batch) => sender
+            .send((Instant::now(), batch.bytes))
+            .map_err(|_| Closed),
+        _ => Ok(()),
+    };
+    let handle = spawn(Box::new(sink)).expect("it is followed");
+    let mut took: Vec<Duration> = (0..if long() { 60 } else { 5 })
+        .map(|number| {
+            thread::sleep(APART);
+            let port = 10_000 + number;
+            let sent = Instant::now();
+            lab.near.syn(Family::V4.server(port));
+            let ours = format!("{}IN=veth-near ", lab.prefix);
+            let port = format!(" DPT={port} ");
+            loop {
+                let (at, bytes) = lines.recv_timeout(PATIENCE).expect("a line");
+                let text = String::from_utf8_lossy(&bytes);
+                if text
+                    .lines()
+                    .any(|line| line.contains(&ours) && line.contains(&port))
+                {
+                    return at - sent;
+                }
+            }
+        })
+        .collect();
+    drop(handle);
+    took.sort();
+    let at = |percent| took[took.len() * percent / 100];
+    eprintln!(
+        "{name}: {} packets, median {:?}, 95th percentile {:?}",
+        took.len(),
+        at(50),
+        at(95)
+    );
+    at(50)
+}
