@@ -13,6 +13,7 @@
 //! * [`daemon`] — the loop between them. [`replay`] — the same engine on a finished log.
 //! * [`config`] — the file, and all its mistakes at once. [`source_spec`] — where lines come from.
 //! * [`firewall`] — `opens` as commands, and the base rules as text.
+//! * [`trust`] — what a source may be believed, and why not.
 //! * [`dialect`] — any form of a line, for `parse`. [`calendar`] — header stamps in UTC.
 //! * [`clock`] — the only reader of clocks. [`render`] — events as text and JSON.
 //! * [`cli`] — the command line, and the only printing code.
@@ -32,3 +33,4 @@ pub mod replay;
 pub mod runner;
 pub mod source;
 pub mod source_spec;
+pub mod trust;

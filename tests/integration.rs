@@ -47,3 +47,5 @@ mod runner; // commands as real processes, and what is open on disk
 mod samples; // every line of fixtures/samples gets the reading it must get
 #[path = "integration/scenarios.rs"]
 mod scenarios; // fixtures/scenarios: timed knocks and what they do
+#[path = "integration/trust.rs"]
+mod trust; // sources that are refused, by check and by the daemon in the same words

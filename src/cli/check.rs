@@ -1,18 +1,20 @@
-//! `logknock check`: is the configuration right?
+//! `logknock check`: is the configuration right, and may its sources be believed?
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use anstyle::AnsiColor;
 use serde::Serialize;
 
 use super::Format;
-use super::exit::{Code, Failure};
+use super::exit::Failure;
 use super::settings::Global;
-use crate::config::{self, Config, Diagnostic, ErrorKind};
+use crate::config::{self, Config, Diagnostic, Severity};
 use crate::engine::command::Facts;
 use crate::engine::door::{Door, OtherPorts, Rule};
 use crate::engine::sequence::{Step, Transport};
+use crate::trust::{self, Finding, Grade, Machine, Trust};
 
 #[derive(Serialize)]
 struct Json<'a> {
@@ -27,41 +29,115 @@ struct Json<'a> {
     fix: Option<&'a str>,
 }
 
+#[derive(Serialize)]
+struct TrustJson<'a> {
+    source: String,
+    trust: &'static str,
+    refused: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<&'a str>,
+}
+
 /// Runs `check`.
 pub(super) fn run(global: &Global, format: Format) -> Result<(), Failure> {
-    let loaded = config::load(&global.config);
-    let diagnostics = match &loaded {
-        Ok(config) => &config.warnings,
-        Err(errors) => &errors.diagnostics,
-    };
-    match format {
-        Format::Json => write_json(diagnostics)?,
-        Format::Text => match &loaded {
-            Ok(config) => {
-                config
-                    .warnings
-                    .iter()
-                    .try_for_each(|warning| writeln!(anstream::stderr(), "logknock: {warning}"))?;
-            }
-            Err(errors) => writeln!(anstream::stderr(), "{errors}")?,
-        },
-    }
-    let config = loaded.map_err(|errors| Failure {
-        code: if errors.kind == ErrorKind::Permission {
-            Code::Permission
-        } else {
-            Code::Config
-        },
-        message: String::new(),
+    let mut config = config::load(&global.config).map_err(|errors| {
+        let shown = match format {
+            Format::Json => write_json(&errors.diagnostics),
+            Format::Text => writeln!(anstream::stderr(), "{errors}"),
+        };
+        // What is wrong counts more than that nobody reads it.
+        drop(shown);
+        Failure::new(super::trust::code(errors.kind), "")
     })?;
-    if format == Format::Text {
-        write_doors(
-            &global.config.display().to_string(),
-            &config.doors.iter().map(AsRef::as_ref).collect::<Vec<_>>(),
-        )?;
-        write_commands(&config)?;
+    global.override_log(&mut config.log);
+    let machine = Machine::look();
+    let graded = trust::grade(&config.log, &config.log.sources, &machine);
+    let mut findings: Vec<Finding> = graded
+        .iter()
+        .flat_map(|trust| trust.findings.iter().cloned())
+        .collect();
+    if !config.daemon.ephemeral {
+        findings.extend(trust::state_dir(&global.state_dir, &machine));
+    }
+    findings.extend(trust::machine(&machine));
+    let found = findings.iter().map(|finding| &finding.diagnostic);
+    match format {
+        Format::Json => {
+            let all: Vec<_> = config.warnings.iter().chain(found).cloned().collect();
+            write_json(&all)?;
+            write_sources_json(&graded)?;
+        }
+        Format::Text => {
+            let warnings = found.filter(|found| found.severity == Severity::Warning);
+            for warning in config.warnings.iter().chain(warnings) {
+                writeln!(anstream::stderr(), "logknock: {warning}")?;
+            }
+            let doors: Vec<_> = config.doors.iter().map(AsRef::as_ref).collect();
+            let verdict = if findings.iter().any(Finding::is_error) {
+                "the doors are right, but not what they rest on"
+            } else {
+                "configuration ok"
+            };
+            writeln!(anstream::stdout(), "{}: {verdict}", global.config.display())?;
+            write_doors(&doors)?;
+            write_sources(&graded)?;
+            write_commands(&config)?;
+        }
+    }
+    match (super::trust::refusal(&findings), format) {
+        (None, _) => Ok(()),
+        (Some(failure), Format::Text) => Err(failure),
+        (Some(failure), Format::Json) => Err(Failure::new(failure.code, "")),
+    }
+}
+
+/// The sources at a glance: what vouches for each, and whether the daemon would follow it.
+fn write_sources(graded: &[Trust]) -> io::Result<()> {
+    let mut out = anstream::stdout();
+    let width = graded.iter().map(|trust| trust.source.to_string().len());
+    let width = width.max().unwrap_or(0);
+    for trust in graded {
+        let style = match trust.grade {
+            Grade::Kernel | Grade::Secret => AnsiColor::Green.on_default(),
+            Grade::Forgeable => AnsiColor::Red.on_default(),
+        };
+        let outcome = match (is_refused(trust), trust.advice) {
+            (true, _) => "refused",
+            (false, Some(advice)) => advice,
+            (false, None) if trust.findings.is_empty() => "",
+            (false, None) => "with a warning",
+        };
+        let (source, grade) = (trust.source.to_string(), trust.grade);
+        write!(out, "  {source:<width$}  {style}{grade}{style:#}")?;
+        match outcome {
+            "" => writeln!(out)?,
+            outcome => writeln!(
+                out,
+                "{:gap$}{outcome}",
+                "",
+                gap = 15 - grade.to_string().len()
+            )?,
+        }
+    }
+    out.flush()
+}
+
+fn write_sources_json(graded: &[Trust]) -> io::Result<()> {
+    let mut out = anstream::stdout();
+    for trust in graded {
+        let json = TrustJson {
+            source: trust.source.to_string(),
+            trust: trust.grade.as_str(),
+            refused: is_refused(trust),
+            advice: trust.advice,
+        };
+        writeln!(out, "{}", serde_json::to_string(&json)?)?;
     }
     Ok(())
+}
+
+fn is_refused(trust: &Trust) -> bool {
+    trust.findings.iter().any(Finding::is_error)
 }
 
 fn write_json(diagnostics: &[Diagnostic]) -> io::Result<()> {
@@ -82,10 +158,9 @@ fn write_json(diagnostics: &[Diagnostic]) -> io::Result<()> {
 }
 
 /// The doors at a glance, without what is secret about them.
-fn write_doors(path: &str, doors: &[&Door]) -> io::Result<()> {
+fn write_doors(doors: &[&Door]) -> io::Result<()> {
     let mut out = anstream::stdout();
     let width = doors.iter().map(|door| door.name.len()).max().unwrap_or(0);
-    writeln!(out, "{path}: configuration ok")?;
     for door in doors {
         let knocks = match &door.rule {
             Rule::Sequence(rule) => {

@@ -44,7 +44,11 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
         let message = "nothing to follow: give --follow PATH, or 'sources' in [log]";
         return Err(Failure::new(Code::Config, message));
     }
-    super::trust::require(&settings, &sources)?;
+    let state_dir =
+        (!args.dry_run && !settings.config.daemon.ephemeral).then_some(global.state_dir.as_path());
+    for warning in super::trust::require(&settings, &sources, state_dir)? {
+        writeln!(anstream::stderr(), "logknock: {}", warning.diagnostic)?;
+    }
     log_to_stderr(args.verbose);
     let left = daemon::run(plan(args, global, settings, sources, format))
         .map_err(|error| failure(&error))?;
@@ -86,7 +90,7 @@ fn plan(
         rules: rules(settings),
         reload: Box::new(move || {
             let settings = again.load().map_err(|failure| failure.message)?;
-            super::trust::require(&settings, &followed).map_err(|failure| failure.message)?;
+            super::trust::require(&settings, &followed, None).map_err(|failure| failure.message)?;
             Ok(rules(settings))
         }),
         tell: Box::new(move |told| {

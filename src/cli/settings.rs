@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::exit::{Code, Failure};
-use crate::config::{self, Config, ErrorKind, Prefix};
+use super::exit::Failure;
+use super::trust;
+use crate::config::{self, Config, Prefix};
 use crate::engine::door::Door;
 use crate::engine::reading::Expected;
 
@@ -55,10 +56,7 @@ impl Global {
     /// Loads the config and overrides it.
     pub(super) fn load(&self) -> Result<Settings, Failure> {
         let mut config = load(&self.config)?;
-        if let Some(prefix) = &self.prefix {
-            config.log.prefix = Some(prefix.clone());
-        }
-        config.log.accept_forgeable |= self.accept_forgeable;
+        self.override_log(&mut config.log);
         let prefix = config.log.prefix.as_ref();
         let expected = prefix.map_or(Expected::AnyPrefix, |prefix| {
             Expected::Prefix(prefix.as_bytes().into())
@@ -69,14 +67,16 @@ impl Global {
             expected,
         })
     }
+
+    /// Sets what the command line says of `[log]`.
+    pub(super) fn override_log(&self, log: &mut config::Log) {
+        if let Some(prefix) = &self.prefix {
+            log.prefix = Some(prefix.clone());
+        }
+        log.accept_forgeable |= self.accept_forgeable;
+    }
 }
 
 fn load(path: &Path) -> Result<Config, Failure> {
-    config::load(path).map_err(|errors| {
-        let code = match errors.kind {
-            ErrorKind::Permission => Code::Permission,
-            _ => Code::Config,
-        };
-        Failure::new(code, errors)
-    })
+    config::load(path).map_err(|errors| Failure::new(trust::code(errors.kind), errors))
 }

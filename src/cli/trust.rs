@@ -1,37 +1,53 @@
-//! Which sources may be believed with the prefix at hand.
+//! Which sources may be believed with the config at hand: the daemon's refusal.
+
+use std::path::Path;
 
 use super::exit::{Code, Failure};
 use super::settings::Settings;
-use crate::config::Prefix;
+use crate::config::ErrorKind;
 use crate::source_spec::SourceSpec;
+use crate::trust::{self, Finding, Machine};
 
-/// Refuses sources whose lines anybody could have written, unless the prefix is a shared secret or the
-/// operator accepts it.
-pub(super) fn require(settings: &Settings, sources: &[SourceSpec]) -> Result<(), Failure> {
-    let claimed = |source: &&SourceSpec| !matches!(source, SourceSpec::Kmsg | SourceSpec::Journald);
-    let Some(source) = sources.iter().find(claimed) else {
-        return Ok(());
-    };
-    let secret = settings
-        .config
-        .log
-        .prefix
-        .as_ref()
-        .is_some_and(Prefix::is_secret);
-    if secret || settings.config.log.accept_forgeable {
-        return Ok(());
+/// Refuses sources whose lines anybody could have written, or whose files anybody could have made,
+/// unless the operator accepts it. Answers what is worth a warning all the same.
+pub(super) fn require(
+    settings: &Settings,
+    sources: &[SourceSpec],
+    state_dir: Option<&Path>,
+) -> Result<Vec<Finding>, Failure> {
+    let machine = Machine::look();
+    let graded = trust::grade(&settings.config.log, sources, &machine);
+    let mut findings: Vec<_> = graded
+        .into_iter()
+        .flat_map(|trust| trust.findings)
+        .collect();
+    findings.extend(
+        state_dir
+            .into_iter()
+            .flat_map(|dir| trust::state_dir(dir, &machine)),
+    );
+    findings.extend(trust::machine(&machine));
+    match refusal(&findings) {
+        Some(failure) => Err(failure),
+        None => Ok(findings),
     }
-    let why = match settings.config.log.prefix {
-        None => "no log prefix is configured",
-        Some(_) => "the log prefix can be guessed",
-    };
-    Err(Failure::new(
-        Code::Config,
-        format!(
-            "logknock: any local user may write lines that end up in '{source}', and {why}\n\
-             give [log] prefix (and the LOG rule) at least 8 random letters and digits, such as 'lk-' and the output of\n    \
-             od -An -N4 -tx1 /dev/urandom | tr -d ' \\n'\n\
-             and keep the log itself from others (chmod 0640); or set accept_forgeable = true to open doors for forged lines"
-        ),
+}
+
+/// The failure that the errors among `findings` are, in all their words.
+pub(super) fn refusal(findings: &[Finding]) -> Option<Failure> {
+    let errors = findings.iter().filter(|finding| finding.is_error());
+    let kind = errors.clone().map(|finding| finding.kind).max()?;
+    let words = errors.map(|error| format!("logknock: {}", error.diagnostic));
+    Some(Failure::new(
+        code(kind),
+        words.collect::<Vec<_>>().join("\n"),
     ))
+}
+
+/// How a command ends for what is wrong with the config, or with what it names.
+pub(super) fn code(kind: ErrorKind) -> Code {
+    match kind {
+        ErrorKind::Permission => Code::Permission,
+        ErrorKind::Invalid | ErrorKind::Missing => Code::Config,
+    }
 }

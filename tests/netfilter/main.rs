@@ -14,7 +14,13 @@
 )]
 
 #[cfg(test)]
+mod attack;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod daemon;
+#[cfg(test)]
+mod doors;
 #[cfg(test)]
 mod firewall;
 #[cfg(test)]
@@ -28,31 +34,24 @@ mod knockd;
 #[cfg(test)]
 mod lab;
 #[cfg(test)]
+mod latency;
+#[cfg(test)]
 mod logrotate;
 #[cfg(test)]
 mod need;
-#[cfg(test)]
-mod process;
-#[cfg(test)]
-mod rsyslog;
-#[cfg(test)]
-mod scan;
-#[cfg(test)]
-mod turn;
-
-// The tests: first that the laboratory itself tells the truth, then logknock in it.
-#[cfg(test)]
-mod attack;
-#[cfg(test)]
-mod crash;
-#[cfg(test)]
-mod doors;
-mod latency;
 #[cfg(test)]
 mod opens;
 #[cfg(test)]
 mod parts;
 #[cfg(test)]
+mod process;
+#[cfg(test)]
 mod rotation;
 #[cfg(test)]
+mod rsyslog;
+#[cfg(test)]
+mod scan;
+#[cfg(test)]
 mod sources;
+#[cfg(test)]
+mod turn;

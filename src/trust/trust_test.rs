@@ -1,0 +1,274 @@
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::config;
+
+const SECRET: &str = "lk-4f9a1c7e: ";
+
+fn log(prefix: &str, accept: &str) -> Log {
+    let text = format!(
+        "[log]\n{prefix}{accept}\n[door.ssh]\nsequence = [7001, 8002]\nstart_command = [\"true\"]\n"
+    );
+    config::parse("test.toml", &text).unwrap().log
+}
+
+fn secret() -> Log {
+    log(&format!("prefix = \"{SECRET}\"\n"), "")
+}
+
+/// This machine, without its switches.
+fn machine() -> Machine {
+    Machine {
+        logs_all_netns: false,
+        can_read_kmsg: false,
+        ..Machine::look()
+    }
+}
+
+fn graded(log: &Log, source: &str) -> Trust {
+    grade(log, &[source.parse().unwrap()], &machine()).remove(0)
+}
+
+/// A directory that everybody can enter, with a log file.
+struct Place(TempDir);
+
+impl Place {
+    fn new(mode: u32) -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        place.chmod("", 0o755);
+        drop(
+            tempfile::NamedTempFile::new_in(place.0.path())
+                .unwrap()
+                .persist(place.path("kern.log"))
+                .unwrap(),
+        );
+        place.chmod("kern.log", mode);
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn chmod(&self, name: &str, mode: u32) {
+        fs::set_permissions(self.path(name), Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// What is said of the file called `name`, `Err` when the daemon refuses for it.
+    fn said_of(&self, log: &Log, name: &str) -> Result<Vec<String>, Vec<String>> {
+        let trust = graded(log, self.path(name).to_str().unwrap());
+        let directory = self.0.path().display().to_string();
+        let words = |finding: &Finding| {
+            let said = finding.diagnostic.to_string().replace(&directory, "DIR");
+            said.lines().map(str::trim).collect::<Vec<_>>().join(" / ")
+        };
+        let said = trust.findings.iter().map(words).collect();
+        if trust.findings.iter().any(Finding::is_error) {
+            return Err(said);
+        }
+        Ok(said)
+    }
+}
+
+#[test]
+fn the_kernels_own_transports_need_no_prefix() {
+    for source in ["kmsg", "journald"] {
+        let trust = graded(&log("", ""), source);
+        assert_eq!(trust.grade, Grade::Kernel);
+        assert!(trust.findings.is_empty());
+    }
+}
+
+#[test]
+fn every_other_source_needs_a_secret_prefix() {
+    for source in ["-", "unix:/run/x", "udp:127.0.0.1:514", "/nowhere/kern.log"] {
+        assert_eq!(graded(&secret(), source).grade, Grade::Secret, "{source}");
+        for prefix in ["", "prefix = \"KNOCK: \"\n"] {
+            let trust = graded(&log(prefix, ""), source);
+            assert_eq!(trust.grade, Grade::Forgeable);
+            assert!(trust.findings[0].is_error(), "{source}");
+            assert_eq!(trust.findings[0].kind, ErrorKind::Invalid);
+        }
+    }
+}
+
+#[test]
+fn a_refusal_says_why_and_gives_every_way_out() {
+    let said = |prefix, source| {
+        graded(&log(prefix, ""), source).findings[0]
+            .diagnostic
+            .to_string()
+    };
+    let file = said("", "/nowhere/kern.log");
+    for words in [
+        "/nowhere/kern.log: any local user may write lines",
+        "no log prefix is configured",
+        "od -An -N4 -tx1 /dev/urandom",
+        "$inputname == \"imklog\" and $syslogfacility == 0",
+        "FileCreateMode=\"0600\"",
+        "accept_forgeable = true",
+    ] {
+        assert!(file.contains(words), "'{words}' is not in {file}");
+    }
+    let guessable = said("prefix = \"KNOCK: \"\n", "udp:[::1]:514");
+    assert!(guessable.contains("the log prefix can be guessed"));
+    assert!(!guessable.contains("imklog") && !guessable.contains("KNOCK"));
+}
+
+#[test]
+fn what_the_operator_accepts_is_forgeable_and_followed() {
+    let accepted = log("", "accept_forgeable = true\n");
+    let trust = graded(&accepted, "/nowhere/kern.log");
+    assert_eq!(trust.grade, Grade::Forgeable);
+    assert!(trust.findings.is_empty());
+}
+
+#[test]
+fn a_log_that_only_its_owner_and_a_group_read_is_fine() {
+    for mode in [0o600, 0o640] {
+        assert_eq!(Place::new(mode).said_of(&secret(), "kern.log"), Ok(vec![]));
+    }
+}
+
+#[test]
+fn a_secret_that_everybody_can_read_is_a_warning_with_its_fix() {
+    let place = Place::new(0o644);
+    let said = "DIR/kern.log: warning: can be read by everybody, so the log prefix in it is no secret \
+                / fix: chmod 0640 DIR/kern.log";
+    assert_eq!(
+        place.said_of(&secret(), "kern.log"),
+        Ok(vec![said.to_owned()])
+    );
+    place.chmod("", 0o700);
+    assert_eq!(
+        place.said_of(&secret(), "kern.log"),
+        Ok(vec![]),
+        "nobody gets there"
+    );
+}
+
+#[test]
+fn a_log_that_others_can_write_is_refused_unless_accepted() {
+    for mode in [0o602, 0o666] {
+        let place = Place::new(mode);
+        let said = place.said_of(&secret(), "kern.log").unwrap_err().remove(0);
+        assert!(said.contains("can be written by others"), "{said}");
+        assert!(said.ends_with("fix: chmod go-w DIR/kern.log"), "{said}");
+        let accepted = log(
+            &format!("prefix = \"{SECRET}\"\n"),
+            "accept_forgeable = true\n",
+        );
+        assert!(place.said_of(&accepted, "kern.log").is_ok());
+    }
+}
+
+#[test]
+fn a_directory_that_others_can_write_is_refused_unless_it_is_sticky() {
+    let place = Place::new(0o600);
+    place.chmod("", 0o777);
+    let said = place.said_of(&secret(), "kern.log").unwrap_err().remove(0);
+    assert!(said.starts_with("DIR: can be written by others"), "{said}");
+    place.chmod("", 0o1777);
+    assert_eq!(place.said_of(&secret(), "kern.log"), Ok(vec![]));
+}
+
+#[test]
+fn in_a_sticky_directory_a_log_that_is_not_there_yet_is_a_warning() {
+    let place = Place::new(0o600);
+    place.chmod("", 0o1777);
+    let said = place.said_of(&secret(), "later.log").unwrap().remove(0);
+    assert!(said.contains("is not there yet"), "{said}");
+    place.chmod("", 0o755);
+    assert_eq!(place.said_of(&secret(), "later.log"), Ok(vec![]));
+}
+
+#[test]
+fn a_symlink_is_refused_only_where_others_could_change_it() {
+    let (place, real) = (Place::new(0o600), Place::new(0o600));
+    symlink(real.path("kern.log"), place.path("link")).unwrap();
+    assert_eq!(place.said_of(&secret(), "link"), Ok(vec![]));
+    real.chmod("", 0o777);
+    assert!(place.said_of(&secret(), "link").is_err(), "where it leads");
+    real.chmod("", 0o755);
+    place.chmod("", 0o1777);
+    let said = place.said_of(&secret(), "link").unwrap_err().remove(0);
+    assert!(said.starts_with("DIR/link: is a symlink"), "{said}");
+}
+
+#[test]
+fn syslogs_own_group_may_write_and_another_may_not() {
+    let place = Place::new(0o660);
+    let path = place.path("kern.log");
+    let gid = std::os::unix::fs::MetadataExt::gid(&path.metadata().unwrap());
+    let with = |log_groups| {
+        let machine = Machine {
+            log_groups,
+            ..machine()
+        };
+        rights::of_log(&path, &machine)
+    };
+    assert_eq!(with(vec![gid]), []);
+    assert_eq!(with(vec![gid + 1]), [Flaw::Writable { path: path.clone() }]);
+}
+
+#[test]
+fn a_log_of_an_unexpected_owner_is_refused() {
+    let place = Place::new(0o600);
+    if chown(place.path("kern.log"), Some(65_534), None).is_err() {
+        // Only root can give files away; seen from somebody else, our own file is a stranger's.
+        let stranger = Machine {
+            log_owners: vec![0, machine().user + 1],
+            ..machine()
+        };
+        let flaws = rights::of_log(&place.path("kern.log"), &stranger);
+        assert!(flaws.iter().any(|flaw| matches!(flaw, Flaw::Owner { .. })));
+        return;
+    }
+    let said = place.said_of(&secret(), "kern.log").unwrap_err().remove(0);
+    assert!(said.contains("belongs to uid 65534"), "{said}");
+    assert!(said.ends_with("fix: chown root DIR/kern.log"), "{said}");
+}
+
+#[test]
+fn a_state_directory_that_others_can_write_is_refused_whatever_is_accepted() {
+    let place = Place::new(0o600);
+    assert!(state_dir(place.0.path(), &machine()).is_empty());
+    assert!(state_dir(&place.path("later"), &machine()).is_empty());
+    place.chmod("", 0o770);
+    assert!(state_dir(place.0.path(), &machine())[0].is_error());
+}
+
+#[test]
+fn kmsg_is_recommended_where_it_can_be_read() {
+    let advice = |can_read_kmsg| {
+        let machine = Machine {
+            can_read_kmsg,
+            ..machine()
+        };
+        grade(&log("", ""), &["journald".parse().unwrap()], &machine)[0].advice
+    };
+    assert!(advice(true).unwrap().contains("kmsg"));
+    assert_eq!(advice(false), None);
+}
+
+#[test]
+fn a_kernel_that_logs_for_containers_is_a_warning() {
+    let finding = |logs_all_netns| {
+        super::machine(&Machine {
+            logs_all_netns,
+            ..machine()
+        })
+    };
+    assert!(finding(false).is_none());
+    let warning = finding(true).unwrap();
+    assert!(!warning.is_error());
+    let said = warning.diagnostic.to_string();
+    assert!(
+        said.contains("containers") && said.contains("nf_log_all_netns=0"),
+        "{said}"
+    );
+}
