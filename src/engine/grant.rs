@@ -243,8 +243,12 @@ impl Grants {
         }
     }
 
-    /// Closes everything that is open, whatever its deadline.
+    /// Closes everything that is open, whatever its deadline. Knocks that wait for a close are not
+    /// answered any more: they would open a door behind the back of whoever stops.
     pub fn close_all(&mut self, now: Time, tell: &mut impl FnMut(Told)) {
+        for grant in self.by_id.values_mut() {
+            grant.again = None;
+        }
         let open: Vec<_> = self
             .by_id
             .iter()

@@ -20,6 +20,9 @@ const REBOOT: Duration = Duration::from_secs(1);
 const AHEAD: i64 = 2 * SECOND;
 /// In a file, a header that went on by so much more than the kernel's clock saw a suspend.
 const SUSPENDED: i64 = 2 * SECOND;
+/// No logged stamp is later than this (the year 2189): behind it there is no room for the windows that
+/// would have to end, and a log in which one line is of the year 9999 would never come to its end.
+const END: Time = Time::from_nanos(i64::MAX / 4 * 3);
 /// How much the kernel's clock may drift: 200 in a million, more than any crystal does.
 const DRIFT_PER_MILLION: i64 = 200;
 /// A header without a zone is believed whole quarters of an hour beside now (Nepal is at +5:45): so
@@ -232,6 +235,7 @@ impl Timeline {
                 self.remember(stamps.host, clocks, placed.at);
             }
         }
+        placed.at = placed.at.min(END);
         self.latest = placed.at;
         placed
     }
