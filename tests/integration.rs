@@ -29,6 +29,8 @@ mod follow_live; // the real thread and inotify
 mod follow_model; // the model
 #[path = "integration/followed.rs"]
 mod followed; // the fixture of the first two
+#[path = "integration/fuzz.rs"]
+mod fuzz; // the fuzz targets, on a bounded number of inputs
 #[path = "integration/grammar.rs"]
 mod grammar; // what must hold for every line
 #[path = "integration/lines.rs"]
@@ -41,10 +43,14 @@ mod namespace; // one test again where it may lower limits and mount
 mod need; // what a test needs from its surroundings
 #[path = "integration/netfilter_line.rs"]
 mod netfilter_line; // packet lines made by the grammar
+#[path = "integration/random.rs"]
+mod random; // chance that a seed repeats
 #[path = "integration/runner.rs"]
 mod runner; // commands as real processes, and what is open on disk
 #[path = "integration/samples.rs"]
 mod samples; // every line of fixtures/samples gets the reading it must get
+#[path = "integration/scans.rs"]
+mod scans; // port scans, which open nothing
 #[path = "integration/scenarios.rs"]
 mod scenarios; // fixtures/scenarios: timed knocks and what they do
 #[path = "integration/trust.rs"]

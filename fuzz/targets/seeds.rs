@@ -1,0 +1,113 @@
+//! Where the inputs begin: the fixtures, cut to what each target takes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use logknock::engine::line;
+
+/// Every target by name.
+pub(crate) const TARGETS: [&str; 8] = [
+    "command", "config", "dialect", "engine", "framing", "ledger", "packet", "replay",
+];
+
+/// The inputs that `target` begins with. `root` is the directory that holds `fixtures`.
+pub(crate) fn of(target: &str, root: &Path) -> Vec<Vec<u8>> {
+    match target {
+        "framing" | "dialect" => lines(root),
+        "packet" => lines(root).iter().map(|line| packet(line)).collect(),
+        "config" => configs(root),
+        "command" => COMMANDS.map(|text| text.as_bytes().to_vec()).into(),
+        "engine" => (0..=u8::MAX).map(schedule).collect(),
+        "replay" => logs(root),
+        "ledger" => JOURNALS.map(|text| text.as_bytes().to_vec()).into(),
+        other => panic!("there is no target called {other}"),
+    }
+}
+
+const COMMANDS: [&str; 5] = [
+    "/usr/sbin/nft\nadd\nelement\ninet\nfilter\nknocked%FAMILY%\n{ %IP% timeout %TIMEOUT%s }",
+    "/usr/bin/logger\n%DOOR% %DST% %IN%\n%PORT%:%PROTO%",
+    "/bin/open %IP%%IP%",
+    "date\n+%H%M\n100%\n%%IP%%\n%ip%",
+    "iptables -I INPUT -s %IP% -j ACCEPT",
+];
+
+const JOURNALS: [&str; 3] = [
+    r#"{"record":"header","version":1,"next":9+
+{"record":"begin","id":7,"door":"ssh","src":"192.0.2.7","due":{"boot":"this-boot","at":1,"deadline":2,"wall":3},"argv":["/bin/close"],"env":[]+
+{"record":"opened","id":7+
+{"record":"extend","id":7,"due":{"boot":"this-boot","at":1,"deadline":2000000000000,"wall":3}+
+{"record":"begin","id":8,"door":"ssh","src":"2001:db8::7","due":{"boot":"that-boot","at":1,"deadline":2,"wall":3},"argv":["/bin/close"],"env":[["LOGKNOCK_IP","2001:db8::7"]]+
+"#,
+    r#"{"record":"header","version":1,"next":1+
+{"record":"begin","id":1,"door":"ssh","src":"192.0.2.7","due":{"boot":"this-boot","at":1,"deadline":2,"wall":3},"argv":["/bin/close"],"env":[]+
+{"record":"closed","id":1+
+{"record":"header","version":2,"next":5+
+"#,
+    r#"{"record":"header","version":2,"next":5+
+torn"#,
+];
+
+fn lines(root: &Path) -> Vec<Vec<u8>> {
+    let samples = include_str!("../../fixtures/samples/lines.jsonl").lines();
+    let samples = samples.filter_map(|case| {
+        let case: serde_json::Value = serde_json::from_str(case).ok()?;
+        Some(case.get("line")?.as_str()?.as_bytes().to_vec())
+    });
+    let own = [("fixtures/lines", "txt"), ("fixtures/logs", "log")];
+    let own = own
+        .into_iter()
+        .flat_map(|(directory, end)| files(root, directory, end));
+    let own = own.flat_map(|text| {
+        let lines = text.split(|&byte| byte == b'\n').map(<[u8]>::to_vec);
+        lines.collect::<Vec<_>>()
+    });
+    samples.chain(own).filter(|line| line.len() > 20).collect()
+}
+
+/// The message of `line`, to be cut at two thirds.
+fn packet(line: &[u8]) -> Vec<u8> {
+    [&[170], line::read(line).message].concat()
+}
+
+fn configs(root: &Path) -> Vec<Vec<u8>> {
+    let directories = [
+        "fixtures/config/ok",
+        "fixtures/config/bad",
+        "fixtures/logs",
+        "packaging/examples",
+    ];
+    let files = directories.map(|directory| files(root, directory, "toml"));
+    files.into_iter().flatten().collect()
+}
+
+fn logs(root: &Path) -> Vec<Vec<u8>> {
+    let lines = lines(root);
+    let some = lines.chunks(8).map(|lines| lines.join(&b'\n'));
+    files(root, "fixtures/logs", "log")
+        .into_iter()
+        .chain(some)
+        .collect()
+}
+
+/// Bytes that differ from those of every other `number`.
+fn schedule(number: u8) -> Vec<u8> {
+    let byte = |place: u32| {
+        let mixed = (place * 256 + u32::from(number)).wrapping_mul(0x9e37_79b1);
+        (mixed ^ (mixed >> 15)).to_be_bytes()[1]
+    };
+    (0..400).map(byte).collect()
+}
+
+/// The content of every file in `directory` whose name ends in `end`, in order; none where there is
+/// no such directory.
+fn files(root: &Path, directory: &str, end: &str) -> Vec<Vec<u8>> {
+    let entries = fs::read_dir(root.join(directory)).into_iter().flatten();
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|found| found == end));
+    paths.sort();
+    paths
+        .iter()
+        .filter_map(|path| fs::read(path).ok())
+        .collect()
+}
