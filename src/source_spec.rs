@@ -34,6 +34,11 @@ impl SourceSpec {
             _ => None,
         }
     }
+
+    /// Whether other machines can send to it.
+    pub fn is_open_to_the_network(&self) -> bool {
+        matches!(self, Self::Udp(address) if !address.ip().to_canonical().is_loopback())
+    }
 }
 
 /// Why a text names no source.

@@ -53,5 +53,9 @@ mod samples; // every line of fixtures/samples gets the reading it must get
 mod scans; // port scans, which open nothing
 #[path = "integration/scenarios.rs"]
 mod scenarios; // fixtures/scenarios: timed knocks and what they do
+#[path = "integration/sockets.rs"]
+mod sockets; // syslog datagrams over UNIX and UDP
+#[path = "integration/stdin.rs"]
+mod stdin; // the daemon on standard input, to its end
 #[path = "integration/trust.rs"]
 mod trust; // sources that are refused, by check and by the daemon in the same words

@@ -15,13 +15,14 @@ use crate::daemon::{self, Mode, OnExit, Plan, Rules, StartError, Told};
 use crate::render::Row;
 use crate::runner;
 use crate::runner::ledger::OpenError;
-use crate::source::Refusal;
+use crate::source::RefusalKind;
 use crate::source_spec::SourceSpec;
 
 /// Arguments of the daemon.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where lines come from: a log file (repeatable), instead of the configured sources
+    /// Where lines come from, instead of the configured sources: a log file, kmsg, journald, -,
+    /// unix:PATH or udp:ADDR:PORT (repeatable)
     #[arg(long, value_name = "SOURCE")]
     follow: Vec<SourceSpec>,
     /// Print commands instead of running them; open grants are not kept
@@ -77,6 +78,7 @@ fn plan(
     let (again, followed) = (global.clone(), sources.clone());
     Plan {
         sources,
+        udp_peers: settings.config.log.udp_peers.clone(),
         mode,
         commands: runner::Options {
             max_commands: daemon.max_commands,
@@ -174,11 +176,13 @@ fn failure(error: &StartError) -> Failure {
         {
             Code::Permission
         }
-        StartError::State(_)
-        | StartError::System(_)
-        | StartError::Source(_, Refusal::System(_)) => Code::Internal,
-        StartError::Source(_, refusal) if refusal.is_permission() => Code::Permission,
-        StartError::Source(..) => Code::Unavailable,
+        StartError::State(_) | StartError::System(_) => Code::Internal,
+        StartError::Source(_, refusal) => match refusal.kind() {
+            RefusalKind::Permission => Code::Permission,
+            RefusalKind::Source => Code::Unavailable,
+            RefusalKind::Configuration => Code::Config,
+            RefusalKind::System => Code::Internal,
+        },
     };
     Failure::new(code, format!("logknock: {error}"))
 }

@@ -29,6 +29,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::engine::door::Door;
 use crate::engine::sequence::Step;
 use crate::firewall::Backend;
@@ -68,6 +70,8 @@ pub struct Log {
     pub accept_forgeable: bool,
     /// How old a line may be and still be a knock.
     pub max_line_age: Duration,
+    /// Who may send to a `udp:` source; nobody means this machine.
+    pub udp_peers: Vec<IpNet>,
 }
 
 /// `[daemon]`: how the daemon runs.

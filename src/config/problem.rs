@@ -75,6 +75,8 @@ pub(super) enum Problem {
     RelativeSource,
     /// The same source again.
     RepeatedSource,
+    /// A UDP source open to the network, and nobody who may send to it.
+    NoUdpPeers,
     /// No prefix.
     Prefix(PrefixError),
     /// An empty sequence.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::engine::door::{Door, Rule};
 use crate::engine::sequence::Step;
 use crate::firewall::Backend;
+use crate::source_spec::SourceSpec;
 
 use super::document::Document;
 use super::door::value;
@@ -43,7 +44,7 @@ pub(super) fn resolve(schema: &Schema, documents: &[Document<'_>], report: &mut 
     warn_of_same_sequences(&schema.doors, report);
     let firewall = backend.map(|backend| firewall(backend, schema, report));
     Config {
-        log: log(&schema.log, &doors),
+        log: log(&schema.log, &doors, report),
         daemon: daemon(&schema.daemon, report),
         firewall,
         doors,
@@ -51,17 +52,25 @@ pub(super) fn resolve(schema: &Schema, documents: &[Document<'_>], report: &mut 
     }
 }
 
-fn log(table: &LogTable, doors: &[Arc<Door>]) -> Log {
+fn log(table: &LogTable, doors: &[Arc<Door>], report: &mut Report) -> Log {
     let window = |door: &Arc<Door>| match &door.rule {
         Rule::Sequence(rule) => rule.window,
         Rule::Counts(rule) => rule.span(),
     };
+    let udp_peers = value(table.udp_peers.as_ref()).unwrap_or_default();
+    if let Some(sources) = table.sources.as_ref().filter(|_| udp_peers.is_empty())
+        && let Some(specs) = &sources.value
+        && specs.iter().any(SourceSpec::is_open_to_the_network)
+    {
+        report.add(sources.span, Problem::NoUdpPeers);
+    }
     let longest = doors.iter().map(window).max().unwrap_or(MAX_LINE_AGE);
     Log {
         sources: value(table.sources.as_ref()).unwrap_or_default(),
         prefix: value(table.prefix.as_ref()),
         accept_forgeable: value(table.accept_forgeable.as_ref()).unwrap_or(false),
         max_line_age: value(table.max_line_age.as_ref()).unwrap_or(longest.min(MAX_LINE_AGE)),
+        udp_peers,
     }
 }
 

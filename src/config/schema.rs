@@ -96,6 +96,7 @@ table! {
         prefix: Prefix,
         accept_forgeable: bool,
         max_line_age: Duration,
+        udp_peers: Networks,
     }
 }
 

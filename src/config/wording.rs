@@ -60,6 +60,9 @@ impl fmt::Display for Problem {
             Self::Source(error) => return error.fmt(f),
             Self::RelativeSource => "the path is not absolute",
             Self::RepeatedSource => "this source is listed twice",
+            Self::NoUdpPeers => {
+                "whoever reaches the UDP source over the network could send lines to it"
+            }
             Self::Prefix(error) => return error.fmt(f),
             Self::NoStep => "the sequence has no step",
             Self::Step { number, flaw } => return write!(f, "step {number} {flaw}"),
@@ -203,6 +206,9 @@ impl Problem {
                 return nearest.map(|word| format!("did you mean '{word}'?").into());
             }
             Self::RelativeSource => "write the whole path, from / on",
+            Self::NoUdpPeers => {
+                "add udp_peers = [\"192.0.2.1\"] with the hosts that may, or listen at 127.0.0.1"
+            }
             Self::Prefix(PrefixError::Empty) => {
                 "take the key out, or write the prefix of the LOG rule"
             }

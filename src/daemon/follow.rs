@@ -5,6 +5,8 @@
 
 use std::sync::mpsc::SyncSender;
 
+use ipnet::IpNet;
+
 use super::StartError;
 use super::inbox::Message;
 use crate::source::{self, Closed, Handle, Health, Refusal, Report};
@@ -16,6 +18,8 @@ pub(super) struct Followed {
     pub(super) spec: SourceSpec,
     /// What it last said of itself.
     pub(super) health: Option<Health>,
+    /// Whether nothing more comes from it.
+    pub(super) ended: bool,
     _handle: Handle,
 }
 
@@ -23,14 +27,16 @@ pub(super) struct Followed {
 pub(super) fn follow(
     spec: SourceSpec,
     number: u16,
+    udp_peers: &[IpNet],
     inbox: &SyncSender<Message>,
 ) -> Result<Followed, StartError> {
     let inbox = inbox.clone();
     let sink = move |report| inbox.send(Message::Source(report)).map_err(|_| Closed);
-    match spawn(&spec, number, sink) {
+    match spawn(&spec, number, udp_peers, sink) {
         Ok(handle) => Ok(Followed {
             spec,
             health: None,
+            ended: false,
             _handle: handle,
         }),
         Err(refusal) => Err(StartError::Source(spec, refusal)),
@@ -40,6 +46,7 @@ pub(super) fn follow(
 fn spawn(
     spec: &SourceSpec,
     number: u16,
+    udp_peers: &[IpNet],
     sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
 ) -> Result<Handle, Refusal> {
     match spec {
@@ -51,7 +58,9 @@ fn spawn(
         SourceSpec::Journald => {
             source::journal::spawn(number, source::journal::Options::default(), sink)
         }
-        SourceSpec::Stdin | SourceSpec::Unix(_) | SourceSpec::Udp(_) => Err(Refusal::Unsupported),
+        SourceSpec::Stdin => source::stdin::spawn(number, sink),
+        SourceSpec::Unix(path) => source::unix::spawn(number, path.clone(), sink),
+        SourceSpec::Udp(address) => source::udp::spawn(number, *address, udp_peers, sink),
     }
 }
 

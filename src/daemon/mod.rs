@@ -15,6 +15,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 use std::{fmt, io};
 
+use ipnet::IpNet;
 use sd_notify::NotifyState;
 
 use self::follow::{Followed, follow, status};
@@ -95,6 +96,8 @@ pub struct Plan {
     pub rules: Rules,
     /// Where lines come from.
     pub sources: Vec<SourceSpec>,
+    /// Who may send to a `udp:` source; nobody means this machine.
+    pub udp_peers: Vec<IpNet>,
     /// Whether commands are run.
     pub mode: Mode,
     /// How they are run.
@@ -229,7 +232,7 @@ impl Daemon {
             .sources
             .into_iter()
             .zip(0..)
-            .map(|(spec, number)| follow(spec, number, inbox));
+            .map(|(spec, number)| follow(spec, number, &plan.udp_peers, inbox));
         let sources = sources.collect::<Result<Vec<_>, _>>()?;
         report::started(plan.rules.doors.len(), sources.len());
         let host = rustix::system::uname();
@@ -252,9 +255,9 @@ impl Daemon {
         })
     }
 
-    /// Until a signal says stop.
+    /// Until a signal says stop, or every source has come to its end.
     fn work(&mut self) {
-        loop {
+        while !self.sources.iter().all(|followed| followed.ended) {
             self.carry_out();
             match self.messages.wait(self.engine.poll_timeout()) {
                 Next::Due => self.engine.handle_timeout(clock::boot_now()),
@@ -329,6 +332,12 @@ impl Daemon {
                 self.engine.handle_gap();
                 if let Some(followed) = self.sources.get(usize::from(source)) {
                     self.losses.tell(&followed.spec, count, clock::boot_now());
+                }
+            }
+            Report::Ended { source } => {
+                if let Some(followed) = self.sources.get_mut(usize::from(source)) {
+                    report::ended(&followed.spec);
+                    followed.ended = true;
                 }
             }
             Report::Health { source, health } => {

@@ -67,6 +67,11 @@ pub(super) fn health(source: &SourceSpec, health: &Health) {
     }
 }
 
+/// A source has come to its end.
+pub(super) fn ended(source: &SourceSpec) {
+    info!(%source, "nothing more comes from it");
+}
+
 /// A host has booted.
 pub(super) fn rebooted() {
     info!("the kernel's clock began anew: attempts in flight are dropped");

@@ -6,14 +6,18 @@
 //! sink rather than drop a line, so whoever stops a source first lets go of the receiving end.
 
 pub mod assembler;
+mod datagram;
 pub mod file;
 pub mod journal;
 pub mod kmsg;
 mod outbox;
 mod refusal;
+pub mod stdin;
 mod stop;
 mod stream;
 pub mod tail;
+pub mod udp;
+pub mod unix;
 mod watch;
 
 use std::fmt;
@@ -22,7 +26,7 @@ use std::thread::JoinHandle;
 
 use rustix::io::Errno;
 
-pub use refusal::Refusal;
+pub use refusal::{Kind as RefusalKind, Refusal};
 
 use crate::engine::reason::Reason;
 
@@ -57,6 +61,11 @@ pub enum Report {
         source: u16,
         /// How many, if that is known.
         count: Option<u64>,
+    },
+    /// The source has come to its end, and nothing more comes from it.
+    Ended {
+        /// Which source.
+        source: u16,
     },
     /// The source's health is now this; said once at the start and at each change.
     Health {

@@ -64,6 +64,12 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Outbox<S> {
         self.send(Report::Lost { source, count });
     }
 
+    /// Tells that nothing more comes.
+    pub(super) fn end(&mut self) {
+        let source = self.source;
+        self.send(Report::Ended { source });
+    }
+
     fn send_lines(&mut self) {
         if !self.lines.is_empty() {
             let batch = Batch {

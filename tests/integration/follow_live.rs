@@ -94,7 +94,7 @@ impl Follower {
             Report::Rejected { reason, count, .. } => {
                 self.rejected.extend((0..count).map(|_| reason));
             }
-            Report::Lost { .. } => panic!("nobody can tell what a file has lost"),
+            Report::Lost { .. } | Report::Ended { .. } => panic!("a file tells neither"),
             Report::Health { health, .. } => self.health = Some(health),
         }
     }

@@ -2,9 +2,12 @@
 
 use std::io::Write;
 use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::Path;
 use std::process::Output;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use logknock::source::{Closed, Report, unix};
 use rustix::process::{Signal, kill_process};
 
 use crate::daemon::{Daemon, nft_door};
@@ -179,6 +182,59 @@ fn a_machine_without_journalctl_is_told() {
         "journald",
     );
     assert_eq!(done.status.code(), Some(69), "{done:?}");
+}
+
+#[test]
+fn the_kernel_tells_who_sends_to_the_socket_and_only_root_is_heard() {
+    let Some(lab) = Lab::new(Ring::Shared, &["logger"]) else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    let open_to_all = |path: &Path, mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(path, mode).expect("the owner sets the mode");
+    };
+    open_to_all(dir.path(), 0o755);
+    let path = dir.path().join("syslog");
+    let (sender, reports) = channel();
+    let handle = unix::spawn(0, path.clone(), move |report| {
+        sender.send(report).map_err(|_| Closed)
+    })
+    .expect("a socket");
+    // More than logknock ever allows: the kernel's word alone must do.
+    open_to_all(&path, 0o666);
+    let mut heard = Vec::new();
+    for (uid, words) in [
+        (65_534, vec!["--inh-caps=-all", "--bounding-set=-all"]),
+        (0, vec![]),
+    ] {
+        let mut logger = process::command("setpriv");
+        logger
+            .arg(format!("--reuid={uid}"))
+            .arg("--clear-groups")
+            .args(words)
+            .args([
+                "logger",
+                "--rfc3164",
+                "-p",
+                "user.info",
+                "-t",
+                "kernel",
+                "-u",
+            ])
+            .arg(&path)
+            .arg(&lab.prefix);
+        process::finish(&mut logger);
+        heard.push(loop {
+            match reports.recv_timeout(PATIENCE).expect("a report") {
+                Report::Lines(_) => break "a line",
+                Report::Rejected { reason, .. } => break reason.as_str(),
+                _ => {}
+            }
+        });
+    }
+    assert_eq!(heard, ["peer", "a line"]);
+    drop(handle);
 }
 
 /// Starts logknock with a shell's `script` around it, in a mount namespace of its own, and waits for

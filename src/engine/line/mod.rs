@@ -73,6 +73,11 @@ pub fn read(line: &[u8]) -> Record<'_> {
     syslog::read(text)
 }
 
+/// The `<PRI>` that a syslog datagram begins with; `None` when it has none that can be.
+pub fn priority(datagram: &[u8]) -> Option<u16> {
+    syslog::priority(&mut Scan::new(datagram))
+}
+
 /// Without what is glued on: the NULs of a hole in front (power loss, copytruncate), a byte order mark,
 /// the carriage return of CRLF.
 fn trim(line: &[u8]) -> &[u8] {

@@ -64,7 +64,7 @@ fn headed(mut scan: Scan<'_>) -> Option<Record<'_>> {
 }
 
 /// Takes `<PRI>`.
-fn priority(scan: &mut Scan<'_>) -> Option<u16> {
+pub(super) fn priority(scan: &mut Scan<'_>) -> Option<u16> {
     let mut ahead = *scan;
     ahead.need(b"<")?;
     let priority = ahead.number().filter(|&priority| priority <= 191)?;

@@ -56,6 +56,7 @@ fn told_until(reports: &Receiver<Report>, last: &str) -> Vec<String> {
             }
             Report::Rejected { reason, .. } => told.push(reason.as_str().to_owned()),
             Report::Lost { .. } => told.push("lost".to_owned()),
+            Report::Ended { .. } => panic!("the journal has no end"),
             Report::Health { health, .. } => told.push(match health {
                 Health::Following if last != "following" => continue,
                 Health::Following => "following".to_owned(),
@@ -169,7 +170,10 @@ fn a_journal_that_cannot_be_read_is_refused() {
     let denied = "echo No journal files were opened due to insufficient permissions. >&2; exit 1";
     let denied = refusal(denied);
     assert!(matches!(denied, Refusal::JournalDenied), "{denied}");
-    assert!(denied.is_permission() && denied.to_string().contains("systemd-journal"));
+    assert!(
+        denied.kind() == super::super::RefusalKind::Permission
+            && denied.to_string().contains("systemd-journal")
+    );
     let broken = refusal("echo unrecognized option >&2; exit 1");
     assert!(matches!(broken, Refusal::Journalctl(said) if said == "unrecognized option"));
     let missing = Options {

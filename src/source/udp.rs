@@ -1,0 +1,75 @@
+//! Syslog over UDP: `udp:ADDR:PORT`.
+//!
+//! In: datagrams from the peers that are named, or from this machine when none is. Out: lines, and
+//! how many were from others. This is the only place of the daemon that opens a network socket, and
+//! only where one is configured. The sender of a datagram can be forged: the peers keep strangers
+//! out of the counters, and what makes a line believable is its prefix.
+#![expect(
+    clippy::disallowed_types,
+    reason = "the one source on the network, and only where it is configured"
+)]
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use ipnet::{IpNet, Ipv4Net};
+use rustix::io::Errno;
+
+use super::datagram::{self, Receive, Sender};
+use super::{Closed, Handle, Refusal, Report};
+
+/// Receives at `address` in a thread of its own. Without `peers` it must be of this machine alone.
+/// `sink` may wait, and ends the thread with [`Closed`].
+pub fn spawn(
+    source: u16,
+    address: SocketAddr,
+    peers: &[IpNet],
+    sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
+) -> Result<Handle, Refusal> {
+    if peers.is_empty() && !address.ip().to_canonical().is_loopback() {
+        return Err(Refusal::NoPeers);
+    }
+    let bind = |error: io::Error| Refusal::Bind(errno(&error));
+    let socket = UdpSocket::bind(address).map_err(bind)?;
+    socket.set_nonblocking(true)?;
+    let peers = match peers {
+        [] => vec![
+            IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8)),
+            IpNet::from(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+        ],
+        peers => peers.to_vec(),
+    };
+    let (thread, stop) = datagram::spawn(source, Udp { socket, peers }, sink)?;
+    Ok(Handle::new(thread, move || stop.ask()))
+}
+
+struct Udp {
+    socket: UdpSocket,
+    peers: Vec<IpNet>,
+}
+
+impl Receive for Udp {
+    fn receive(&mut self, room: &mut [u8]) -> Result<(usize, Sender), Errno> {
+        let received = self.socket.recv_from(room);
+        let (length, from) = received.map_err(|error| errno(&error))?;
+        let from = from.ip().to_canonical();
+        let known = self.peers.iter().any(|peers| peers.contains(&from));
+        Ok((
+            length,
+            if known {
+                Sender::Peer
+            } else {
+                Sender::Stranger
+            },
+        ))
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}

@@ -1,0 +1,122 @@
+//! A syslog socket of our own: `unix:PATH`.
+//!
+//! In: datagrams from root and from the daemon's own user; the kernel says who sent each. Out: lines,
+//! and how many were from others. Only its owner can reach the socket; it is removed when the source
+//! ends, and what an earlier run left there is taken away, if it is a socket, ours, and nobody's.
+//! The surprise: the mode of a socket's file is that of its descriptor when it is bound, so there is
+//! no moment in which others could send.
+
+use std::fs;
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, fchmod};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix,
+    SocketFlags, SocketType, bind, connect, recvmsg, socket_with, sockopt,
+};
+use rustix::process::{Uid, geteuid};
+
+use super::datagram::{self, Receive, Sender};
+use super::stream::FileId;
+use super::{Closed, Handle, Refusal, Report};
+
+/// Receives at a socket that is made at `path`, in a thread of its own. `sink` may wait, and ends the
+/// thread with [`Closed`].
+pub fn spawn(
+    source: u16,
+    path: PathBuf,
+    sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
+) -> Result<Handle, Refusal> {
+    let socket = listen(&path)?;
+    let id = found(&path).map(|found| FileId::of(&found));
+    let (thread, stop) = datagram::spawn(source, Unix(socket), sink)?;
+    Ok(Handle::new(thread, move || {
+        stop.ask();
+        if found(&path).map(|found| FileId::of(&found)) == id {
+            // It may be gone together with its directory.
+            let _ = fs::remove_file(&path);
+        }
+    }))
+}
+
+fn listen(path: &Path) -> Result<OwnedFd, Refusal> {
+    let address = SocketAddrUnix::new(path).map_err(Refusal::Bind)?;
+    refuse_insecure_directory(path)?;
+    let socket = datagram_socket()?;
+    fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(Refusal::Bind)?;
+    sockopt::set_socket_passcred(&socket, true).map_err(Refusal::Bind)?;
+    match bind(&socket, &address) {
+        Err(Errno::ADDRINUSE) => {
+            remove_stale(path, &address)?;
+            bind(&socket, &address).map_err(Refusal::Bind)?;
+        }
+        bound => bound.map_err(Refusal::Bind)?,
+    }
+    Ok(socket)
+}
+
+fn datagram_socket() -> Result<OwnedFd, Refusal> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None).map_err(Refusal::Bind)
+}
+
+/// Removes the socket of an earlier run.
+fn remove_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), Refusal> {
+    let ours =
+        |found: &fs::Metadata| found.file_type().is_socket() && found.uid() == geteuid().as_raw();
+    if !found(path).as_ref().is_some_and(ours) {
+        return Err(Refusal::NotOurSocket);
+    }
+    if connect(datagram_socket()?, address) != Err(Errno::CONNREFUSED) {
+        return Err(Refusal::SocketTaken);
+    }
+    fs::remove_file(path)?;
+    Ok(())
+}
+
+/// Whoever may write the directory could put a socket of his own in place of ours.
+fn refuse_insecure_directory(path: &Path) -> Result<(), Refusal> {
+    const OTHERS_WRITE: u32 = 0o022;
+    const STICKY: u32 = 0o1000;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let mode = found(directory).map_or(0, |found| found.mode());
+    if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
+        return Err(Refusal::InsecureDirectory(directory.to_path_buf()));
+    }
+    Ok(())
+}
+
+fn found(path: &Path) -> Option<fs::Metadata> {
+    fs::symlink_metadata(path).ok()
+}
+
+struct Unix(OwnedFd);
+
+impl Receive for Unix {
+    fn receive(&mut self, room: &mut [u8]) -> Result<(usize, Sender), Errno> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+        let mut said = RecvAncillaryBuffer::new(&mut space);
+        let mut slices = [IoSliceMut::new(room)];
+        let received = recvmsg(&self.0, &mut slices, &mut said, RecvFlags::CMSG_CLOEXEC)?;
+        let sender = said.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmCredentials(who) => Some(who.uid),
+            _ => None,
+        });
+        let known = sender.is_some_and(|uid| uid == Uid::ROOT || uid == geteuid());
+        let sender = if known {
+            Sender::Peer
+        } else {
+            Sender::Stranger
+        };
+        Ok((received.bytes, sender))
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
