@@ -103,7 +103,8 @@ impl Lab {
         server.ip("addr add 2001:db8::1/128 dev lo nodad");
         let secret = RandomState::new().hash_one(process::id());
         let lab = Self {
-            prefix: format!("lk-{:08x}: ", secret & 0xffff_ffff),
+            // Some letters and digits first: chance alone may give eight digits, which are no secret.
+            prefix: format!("lk-a7c4e{:08x}: ", secret & 0xffff_ffff),
             mark_prefix: format!("lab-{:08x}: ", secret >> 32),
             dir: tempfile::tempdir().expect("a directory"),
             _listener: server.listen(22),
