@@ -15,6 +15,7 @@
 //! * [`firewall`] — `opens` as commands, and the base rules as text.
 //! * [`trust`] — what a source may be believed, and why not.
 //! * [`dialect`] — any form of a line, for `parse`. [`calendar`] — header stamps in UTC.
+//! * [`knock`] — the client, apart from all that.
 //! * [`clock`] — the only reader of clocks. [`render`] — events as text and JSON.
 //! * [`cli`] — the command line, and the only printing code.
 //!
@@ -28,6 +29,7 @@ pub mod daemon;
 pub mod dialect;
 pub mod engine;
 pub mod firewall;
+pub mod knock;
 pub mod render;
 pub mod replay;
 pub mod runner;

@@ -33,6 +33,10 @@ mod followed; // the fixture of the first two
 mod fuzz; // the fuzz targets, on a bounded number of inputs
 #[path = "integration/grammar.rs"]
 mod grammar; // what must hold for every line
+#[path = "integration/knock.rs"]
+mod knock; // the client on loopback
+#[path = "integration/knock_files.rs"]
+mod knock_files; // … and the files it reads
 #[path = "integration/lines.rs"]
 mod lines; // fixtures/lines: log lines with their reading
 #[path = "integration/logrotate.rs"]

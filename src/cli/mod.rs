@@ -7,6 +7,8 @@ mod expect;
 mod follow;
 mod init;
 mod input;
+mod knock;
+mod knocked;
 mod parse;
 mod replay;
 mod rules;
@@ -39,6 +41,7 @@ use crate::engine::reason::Tally;
   logknock replay /var/log/kern.log.1        what would have happened
   logknock parse --json /var/log/kern.log    every line as logknock reads it
   logknock check                             is the configuration right?
+  logknock knock gw.example 7000 8000 9000   knock at a door
   logknock demo                              see a knock open and close a door, without root",
     after_long_help = "Examples:
   logknock --follow /var/log/kern.log        the daemon, beside an iptables LOG rule
@@ -47,6 +50,7 @@ use crate::engine::reason::Tally;
   logknock replay /var/log/kern.log.1        what would have happened
   logknock parse --json /var/log/kern.log    every line as logknock reads it
   logknock check                             is the configuration right?
+  logknock knock gw.example 7000 8000 9000   knock at a door
   logknock demo                              see a knock open and close a door, without root
 
 Exit status: 0 done, 1 the request failed, 2 usage, 69 a source or the daemon is not there, 70 internal,
@@ -96,6 +100,9 @@ Overwrites nothing. What it writes is a secret, readable by its owner only; it p
 The rules hold the log prefix, a secret: do not keep them where others can read them.
 Loading them twice is loading them once. No policy is touched; only ports in 'opens' are dropped.")]
     Rules(rules::Args),
+    /// Knock at a door, and wait until it is open
+    #[command(version, after_help = knock::EXAMPLES)]
+    Knock(Box<knock::Args>),
     /// Show a knock opening and closing a door, on this machine, without root and without a firewall
     Demo,
 }
@@ -143,6 +150,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Check) => check::run(&cli.global, format),
         Some(Command::Init) => init::run(&cli.global.config),
         Some(Command::Rules(args)) => rules::run(args, &cli.global),
+        Some(Command::Knock(args)) => knock::run(args, format),
         Some(Command::Demo) => demo::run(),
     }
 }

@@ -22,7 +22,7 @@ const UNITS: [(&str, u128); 5] = [
 
 /// Why something is no duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum DurationError {
+pub(crate) enum DurationError {
     /// Not written as one.
     Form,
     /// Zero, or below.
@@ -62,7 +62,7 @@ pub(super) fn from_float(seconds: f64) -> Result<Duration, DurationError> {
 }
 
 /// From a text: numbers with units, the longest unit first, or one number of seconds.
-pub(super) fn from_text(text: &str) -> Result<Duration, DurationError> {
+pub(crate) fn from_text(text: &str) -> Result<Duration, DurationError> {
     let mut rest = text.trim();
     if rest.starts_with('-') {
         return Err(DurationError::NotPositive);

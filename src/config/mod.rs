@@ -11,7 +11,7 @@ mod counts;
 mod diagnostic;
 mod document;
 mod door;
-mod duration;
+pub(crate) mod duration;
 mod excerpt;
 mod files;
 mod nearest;

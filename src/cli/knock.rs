@@ -1,0 +1,356 @@
+//! `logknock knock`: the client.
+//!
+//! In: the command line, `hosts.toml` or `knocksettings.txt`. Out: a [`Knocking`], carried out or
+//! only shown. It says nothing unless asked, and of what it read in a file it never says a port.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "XDG_CONFIG_HOME says where a user's files are"
+)]
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::Format;
+use super::exit::{Code, Failure};
+use super::knocked::Shown;
+use crate::config::duration;
+use crate::engine::sequence::{Step, Transport};
+use crate::knock::counts::{self, Counts};
+use crate::knock::hosts::{self, Host, HostsError};
+use crate::knock::portknocker::{self, SettingsError};
+use crate::knock::{
+    Family, Knocking, PrivateFileError, Schedule, Services, Told, Wait, delay, proxy, resolve, step,
+};
+
+pub(super) const EXAMPLES: &str = "Examples:
+  logknock knock gw.example 7000 8000:udp 9000
+  logknock knock gw.example 7000 8000 9000 -d 500 --wait 22 && ssh gw.example
+  logknock knock gw.example --counts 1234 --port 443 --window 4s
+  logknock knock home                        a host in ~/.config/logknock/hosts.toml:
+      [host.home]
+      address = \"gw.example\"
+      knock   = [7000, \"8000:udp\", 9000]
+      delay   = \"200ms\"
+      wait    = 22
+
+In ~/.ssh/config, either of:
+  Host home
+      ProxyCommand logknock knock home --wait 22 --proxy
+  Match originalhost home exec \"logknock knock home --wait 22\"
+With --proxy, ssh uses the very connection that found the port open: right for doors that let in
+one connection only.
+
+Exit status: 0 sent, and open if waited for; 1 not open, or nothing could be sent; 2 usage.";
+
+/// Arguments of `knock`.
+#[derive(Debug, clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of its own on the command line"
+)]
+pub(super) struct Args {
+    /// Name or address; without ports, a host of hosts.toml
+    #[arg(required_unless_present = "settings")]
+    host: Option<String>,
+    /// What to knock, in order; TCP unless said, services by name
+    #[arg(value_name = "PORT[:PROTO]")]
+    ports: Vec<Word>,
+    /// Make all hits UDP
+    #[arg(long, short)]
+    udp: bool,
+    /// Pause after every hit, also the last: milliseconds, or as 1.5s [default: 100; 10 for counts]
+    #[arg(long, short, value_name = "MS", value_parser = delay::parse)]
+    delay: Option<Duration>,
+    /// Knock at IPv4 addresses only
+    #[arg(long, short = '4', conflicts_with = "ipv6")]
+    ipv4: bool,
+    /// Knock at IPv6 addresses only
+    #[arg(long, short = '6')]
+    ipv6: bool,
+    /// Say what is sent
+    #[arg(long, short)]
+    verbose: bool,
+    /// Show what would be sent, and send nothing
+    #[arg(long, conflicts_with = "proxy")]
+    dry_run: bool,
+    /// Knock from this address of this machine
+    #[arg(long, value_name = "ADDR")]
+    source: Option<IpAddr>,
+    /// Open Sesamy: four counts of hits on one port, at the host's first address
+    #[arg(long, value_name = "DIGITS", requires = "port", conflicts_with_all = ["ports", "settings"])]
+    counts: Option<Counts>,
+    /// The port of --counts
+    #[arg(long, value_name = "PORT[:PROTO]", requires = "counts")]
+    port: Option<Word>,
+    /// The window of each count [default: 4s]
+    #[arg(long, value_name = "TIME", requires = "counts", value_parser = counts::window)]
+    window: Option<Duration>,
+    /// Read host, port (UDP unless said), counts and window from a knocksettings.txt
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["host", "ports"])]
+    settings: Option<PathBuf>,
+    /// After knocking, wait until this TCP port is open; a sequence is knocked once more at half time
+    #[arg(long, value_name = "PORT[:tcp]")]
+    wait: Option<Word>,
+    /// How long to wait
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = timeout)]
+    timeout: Duration,
+    /// Pass standard input and output through the port waited for
+    #[arg(long)]
+    proxy: bool,
+}
+
+/// A word that may be a secret.
+#[derive(Clone)]
+struct Word(String);
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Word(*)")
+    }
+}
+
+impl FromStr for Word {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    duration::from_text(text).map_err(|error| error.to_string())
+}
+
+/// What is to be done, from wherever it is written.
+#[derive(Debug)]
+struct Errand {
+    host: String,
+    schedule: Schedule,
+    addresses: Addresses,
+    wait: Option<u16>,
+}
+
+/// Which of a host's addresses are knocked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Addresses {
+    All,
+    /// Counts at a second address of the same host would be hits too many.
+    First,
+}
+
+/// Runs `knock`.
+pub(super) fn run(args: &Args, format: Format) -> Result<(), Failure> {
+    let errand = args.errand(&Services::default())?;
+    let wait = errand.wait.map(|port| Wait {
+        port,
+        timeout: args.timeout,
+    });
+    if args.proxy && wait.is_none() {
+        return Err(usage("--proxy needs a port: --wait 22"));
+    }
+    let knocking = Knocking {
+        addresses: args.addresses(&errand)?,
+        schedule: errand.schedule,
+        source: args.source,
+    };
+    let shown = Shown {
+        format,
+        verbose: args.verbose,
+        stdout_is_data: args.proxy,
+    };
+    if args.dry_run {
+        return Ok(shown.plan(&knocking, wait)?);
+    }
+    // Whoever reads what we say may have gone; the knock must still be finished.
+    let mut tell = |told: &Told<'_>| drop(shown.told(told));
+    let unsent = |error| failed(format!("cannot knock at '{}': {error}", errand.host));
+    let Some(wait) = wait else {
+        return knocking.knock(&mut tell).map(drop).map_err(unsent);
+    };
+    match knocking.knock_until_open(wait, &mut tell).map_err(unsent)? {
+        Some(connection) if args.proxy => proxy::pass(&connection, io::stdin(), io::stdout())
+            .map_err(|error| failed(format!("the connection to '{}': {error}", errand.host))),
+        Some(_) => Ok(()),
+        None => Err(failed(format!(
+            "'{}' did not open within {:?}",
+            errand.host, wait.timeout
+        ))),
+    }
+}
+
+impl Args {
+    fn errand(&self, services: &Services) -> Result<Errand, Failure> {
+        let wait = self.wait.as_ref().map(|word| wait_port(word, services));
+        let wait = wait.transpose()?;
+        if let Some(path) = &self.settings {
+            let settings = portknocker::load(path, services)
+                .map_err(|error| settings_failure(path, &error))?;
+            let (step, window) = (self.as_udp(settings.step), settings.window);
+            return self.counted(settings.server, settings.counts, step, window, wait);
+        }
+        let host = self.host.clone().unwrap_or_default();
+        if let (Some(counts), Some(port)) = (self.counts, &self.port) {
+            let window = self.window.unwrap_or(counts::DEFAULT_WINDOW);
+            return self.counted(host, counts, self.step(port, services)?, window, wait);
+        }
+        if self.ports.is_empty() {
+            return self.named(&host, services, wait);
+        }
+        let steps = self.ports.iter().map(|word| self.step(word, services));
+        let steps = steps.collect::<Result<Vec<_>, _>>()?;
+        Ok(Errand {
+            host,
+            schedule: Schedule::sequence(&steps, self.delay.unwrap_or(delay::DEFAULT)),
+            addresses: Addresses::All,
+            wait,
+        })
+    }
+
+    fn counted(
+        &self,
+        host: String,
+        counts: Counts,
+        step: Step,
+        window: Duration,
+        wait: Option<u16>,
+    ) -> Result<Errand, Failure> {
+        Ok(Errand {
+            host,
+            schedule: Schedule::counts(counts, step, window, self.delay).map_err(usage)?,
+            addresses: Addresses::First,
+            wait,
+        })
+    }
+
+    fn named(&self, name: &str, services: &Services, wait: Option<u16>) -> Result<Errand, Failure> {
+        let Host {
+            address,
+            knock,
+            delay,
+            wait: usual,
+            ..
+        } = find_host(name, services)?;
+        let steps: Vec<Step> = knock.into_iter().map(|step| self.as_udp(step)).collect();
+        let delay = self.delay.or(delay).unwrap_or(delay::DEFAULT);
+        Ok(Errand {
+            host: address,
+            schedule: Schedule::sequence(&steps, delay),
+            addresses: Addresses::All,
+            wait: wait.or(usual),
+        })
+    }
+
+    fn step(&self, word: &Word, services: &Services) -> Result<Step, Failure> {
+        let default = if self.udp {
+            Transport::Udp
+        } else {
+            Transport::Tcp
+        };
+        let step = step::parse(&word.0, default, services);
+        let step = step.map_err(|error| usage(format!("'{}': {error}", word.0)))?;
+        Ok(self.as_udp(step))
+    }
+
+    fn as_udp(&self, step: Step) -> Step {
+        let transport = if self.udp {
+            Transport::Udp
+        } else {
+            step.transport
+        };
+        Step { transport, ..step }
+    }
+
+    fn addresses(&self, errand: &Errand) -> Result<Vec<SocketAddr>, Failure> {
+        let family = match (self.ipv4, self.ipv6) {
+            (true, _) => Family::V4,
+            (_, true) => Family::V6,
+            _ => Family::Any,
+        };
+        let mut addresses = resolve(&errand.host, family, self.source)
+            .map_err(|error| failed(format!("'{}': {error}", errand.host)))?;
+        if errand.addresses == Addresses::First {
+            addresses.truncate(1);
+        }
+        Ok(addresses)
+    }
+}
+
+fn wait_port(word: &Word, services: &Services) -> Result<u16, Failure> {
+    match step::parse(&word.0, Transport::Tcp, services) {
+        Ok(Step {
+            port,
+            transport: Transport::Tcp,
+        }) => Ok(port),
+        Ok(_) => Err(usage(format!(
+            "--wait '{}': only a TCP port tells whether it is open",
+            word.0
+        ))),
+        Err(error) => Err(usage(format!("--wait '{}': {error}", word.0))),
+    }
+}
+
+fn find_host(name: &str, services: &Services) -> Result<Host, Failure> {
+    let unknown = |place: &str| {
+        usage(format!(
+            "what is to be knocked at '{name}'? Write its ports, as in\n    \
+             logknock knock {name} 7000 8000:udp 9000\nor {place}"
+        ))
+    };
+    let path = hosts::path(std::env::var_os("XDG_CONFIG_HOME"), std::env::home_dir());
+    let Some(path) = path else {
+        return Err(unknown("set HOME, for hosts.toml"));
+    };
+    let place = format!("a section [host.{}] in {}", toml_key(name), path.display());
+    let hosts = hosts::load(&path, services).map_err(|error| match error {
+        HostsError::File(_, PrivateFileError::Unreadable(error))
+            if error.kind() == io::ErrorKind::NotFound =>
+        {
+            unknown(&place)
+        }
+        HostsError::File(_, ref file) => private_file_failure(file, &error),
+        HostsError::Invalid(..) => Failure::new(Code::Config, error),
+    })?;
+    hosts.find(name).cloned().ok_or_else(|| unknown(&place))
+}
+
+/// A name as TOML wants it.
+fn toml_key(name: &str) -> String {
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if name.bytes().all(is_bare) {
+        name.to_owned()
+    } else {
+        format!("{name:?}")
+    }
+}
+
+fn settings_failure(path: &std::path::Path, error: &SettingsError) -> Failure {
+    let said = format!("{}: {error}", path.display());
+    match error {
+        SettingsError::File(file) => private_file_failure(file, &said),
+        _ => Failure::new(Code::Config, format!("logknock: {said}")),
+    }
+}
+
+fn private_file_failure(error: &PrivateFileError, said: &impl fmt::Display) -> Failure {
+    let code = match error {
+        PrivateFileError::Owner(_) | PrivateFileError::ForOthers(_) => Code::Permission,
+        PrivateFileError::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Code::Permission
+        }
+        _ => Code::Config,
+    };
+    Failure::new(code, format!("logknock: {said}"))
+}
+
+fn usage(what: impl fmt::Display) -> Failure {
+    Failure::new(Code::Usage, format!("logknock: {what}"))
+}
+
+fn failed(what: impl fmt::Display) -> Failure {
+    Failure::new(Code::Failed, format!("logknock: {what}"))
+}

@@ -1,0 +1,125 @@
+//! The addresses of a host.
+//!
+//! In: a name or an address (IPv6 also in brackets, a link-local one with its `%interface`). Out: its
+//! addresses in the resolver's order, each once, of the family that was asked for and that the source
+//! address can reach.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+
+/// Which addresses of a host are knocked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Family {
+    /// All.
+    #[default]
+    Any,
+    /// IPv4 only.
+    V4,
+    /// IPv6 only.
+    V6,
+}
+
+/// Why a host has no address to knock at.
+#[derive(Debug)]
+pub enum ResolveError {
+    /// The resolver knows none.
+    Unknown(io::Error),
+    /// It has some, of the other family.
+    Family(&'static str),
+}
+
+impl fmt::Display for ResolveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(error) => write!(f, "{error}"),
+            Self::Family(family) => write!(f, "no {family} address"),
+        }
+    }
+}
+
+impl std::error::Error for ResolveError {}
+
+/// The addresses of `host`, with port 0; at least one.
+pub fn resolve(
+    host: &str,
+    family: Family,
+    source: Option<IpAddr>,
+) -> Result<Vec<SocketAddr>, ResolveError> {
+    let name = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(host);
+    let found = (name, 0).to_socket_addrs().map_err(ResolveError::Unknown)?;
+    suitable(found, family, source)
+}
+
+fn suitable(
+    found: impl Iterator<Item = SocketAddr>,
+    family: Family,
+    source: Option<IpAddr>,
+) -> Result<Vec<SocketAddr>, ResolveError> {
+    let mut addresses = Vec::new();
+    for address in found {
+        let is_asked_for = match family {
+            Family::Any => true,
+            Family::V4 => address.is_ipv4(),
+            Family::V6 => address.is_ipv6(),
+        };
+        let is_reachable = source.is_none_or(|source| source.is_ipv4() == address.is_ipv4());
+        if is_asked_for && is_reachable && !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() {
+        return Err(ResolveError::Family(match (family, source) {
+            (Family::V4, _) | (Family::Any, Some(IpAddr::V4(_))) => "IPv4",
+            (Family::V6, _) | (Family::Any, Some(IpAddr::V6(_))) => "IPv6",
+            (Family::Any, None) => "IP",
+        }));
+    }
+    Ok(addresses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(family: Family, source: Option<&str>) -> Result<Vec<String>, String> {
+        let found = ["192.0.2.1", "2001:db8::1", "192.0.2.1", "192.0.2.9"];
+        let found = found.map(|address| SocketAddr::new(address.parse().unwrap(), 0));
+        let source = source.map(|address| address.parse().unwrap());
+        let texts = |addresses: Vec<SocketAddr>| {
+            let texts = addresses.iter().map(|address| address.ip().to_string());
+            texts.collect()
+        };
+        suitable(found.into_iter(), family, source)
+            .map(texts)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn all_addresses_are_taken_once_in_their_order() {
+        let all = ["192.0.2.1", "2001:db8::1", "192.0.2.9"].map(str::to_owned);
+        assert_eq!(texts(Family::Any, None), Ok(all.to_vec()));
+    }
+
+    #[test]
+    fn a_family_or_a_source_leaves_the_others_out() {
+        let v6 = Ok(vec!["2001:db8::1".to_owned()]);
+        assert_eq!(texts(Family::V6, None), v6);
+        assert_eq!(texts(Family::Any, Some("2001:db8::2")), v6);
+        assert_eq!(
+            texts(Family::V4, Some("2001:db8::2")),
+            Err("no IPv4 address".to_owned())
+        );
+    }
+
+    #[test]
+    fn an_address_needs_no_resolver_and_may_stand_in_brackets() {
+        for host in ["2001:db8::1", "[2001:db8::1]"] {
+            let found = resolve(host, Family::Any, None).unwrap();
+            assert_eq!(found, [SocketAddr::new("2001:db8::1".parse().unwrap(), 0)]);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Open Sesamy: four counts of hits on one port, each in its own window.
+//!
+//! In: `1234`, `1,2,3,4` or `1-2-3-4`. Out: [`Counts`], a password like a sequence: it has no
+//! `Display`, and its `Debug` shows nothing.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::config::duration;
+
+/// How many groups there are.
+pub const GROUPS: usize = 4;
+
+/// Four counts, each 1 to 9.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Counts([u8; GROUPS]);
+
+impl Counts {
+    /// Them, in order.
+    pub fn groups(self) -> [u8; GROUPS] {
+        self.0
+    }
+}
+
+impl fmt::Debug for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Counts(*)")
+    }
+}
+
+/// A text that is no counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CountsError;
+
+impl fmt::Display for CountsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("counts are four digits 1 to 9, as in 1234 or 1,2,3,4")
+    }
+}
+
+impl std::error::Error for CountsError {}
+
+impl FromStr for Counts {
+    type Err = CountsError;
+
+    fn from_str(text: &str) -> Result<Self, CountsError> {
+        let digits: Vec<&str> = match text.find([',', '-']) {
+            Some(_) => text.split([',', '-']).collect(),
+            None => text.split_terminator("").skip(1).collect(),
+        };
+        let digits = <[&str; GROUPS]>::try_from(digits).map_err(|_| CountsError)?;
+        let mut counts = [0; GROUPS];
+        for (count, digit) in counts.iter_mut().zip(digits) {
+            *count = match digit.as_bytes() {
+                [digit @ b'1'..=b'9'] => digit - b'0',
+                _ => return Err(CountsError),
+            };
+        }
+        Ok(Self(counts))
+    }
+}
+
+/// The window where nobody says: what people use.
+pub const DEFAULT_WINDOW: Duration = Duration::from_secs(4);
+
+/// Shortest and longest window.
+const WINDOWS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+
+/// A text that is no window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowError;
+
+impl fmt::Display for WindowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a window is 500ms to 60s, as in 4s")
+    }
+}
+
+impl std::error::Error for WindowError {}
+
+/// Reads a window such as `4s`; a bare number is seconds.
+pub fn window(text: &str) -> Result<Duration, WindowError> {
+    check_window(duration::from_text(text).map_err(|_| WindowError)?)
+}
+
+/// A window that is not out of bounds.
+pub(super) fn check_window(window: Duration) -> Result<Duration, WindowError> {
+    if (WINDOWS.0..=WINDOWS.1).contains(&window) {
+        Ok(window)
+    } else {
+        Err(WindowError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_four_digits_however_they_are_parted() {
+        for text in ["1234", "1,2,3,4", "1-2-3-4"] {
+            assert_eq!(text.parse::<Counts>().map(Counts::groups), Ok([1, 2, 3, 4]));
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_counts() {
+        for text in [
+            "",
+            "123",
+            "12345",
+            "1230",
+            "1,2,3",
+            "1,2,3,10",
+            "1,2,3,",
+            "12,34",
+            "1 2 3 4",
+            "१२३४",
+        ] {
+            assert_eq!(text.parse::<Counts>(), Err(CountsError), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn debug_says_nothing_of_the_counts() {
+        assert_eq!(format!("{:?}", "7395".parse::<Counts>()), "Ok(Counts(*))");
+    }
+
+    #[test]
+    fn a_window_is_bounded() {
+        assert_eq!(window("4s"), Ok(Duration::from_secs(4)));
+        assert_eq!(window("3"), Ok(Duration::from_secs(3)));
+        for text in ["0", "499ms", "61s", "4x", ""] {
+            assert_eq!(window(text), Err(WindowError), "{text:?}");
+        }
+    }
+}

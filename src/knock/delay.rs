@@ -1,0 +1,93 @@
+//! How long to pause after a hit: `500` (milliseconds, as knockd's client takes it), `500ms`, `1.5s`.
+//!
+//! In: a text. Out: a duration up to a minute; none is a delay too. The default is not zero:
+//! without a pause a network may deliver three SYNs in another order.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::config::duration::{self, DurationError};
+
+/// What `--delay` is where nobody says.
+pub const DEFAULT: Duration = Duration::from_millis(100);
+
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Why a text is no delay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DelayError {
+    /// Not written as one.
+    Form,
+    /// Longer than a minute.
+    TooLong,
+}
+
+impl fmt::Display for DelayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Form => "not a delay; write milliseconds, or as in 500ms or 1.5s",
+            Self::TooLong => "a delay is at most one minute",
+        })
+    }
+}
+
+impl std::error::Error for DelayError {}
+
+/// A number of milliseconds, or a duration with its unit.
+pub fn parse(text: &str) -> Result<Duration, DelayError> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number {
+        return with_unit(text);
+    }
+    let millis = text.parse().map_err(|_| DelayError::TooLong)?;
+    checked(Duration::from_millis(millis))
+}
+
+/// A duration with its unit.
+pub fn with_unit(text: &str) -> Result<Duration, DelayError> {
+    if !text.ends_with(|last: char| last.is_ascii_alphabetic()) {
+        return Err(DelayError::Form);
+    }
+    match duration::from_text(text) {
+        Ok(delay) => checked(delay),
+        Err(DurationError::NotPositive) if !text.contains('-') => Ok(Duration::ZERO),
+        Err(DurationError::TooLong) => Err(DelayError::TooLong),
+        Err(DurationError::Form | DurationError::NotPositive) => Err(DelayError::Form),
+    }
+}
+
+fn checked(delay: Duration) -> Result<Duration, DelayError> {
+    if delay > LONGEST {
+        return Err(DelayError::TooLong);
+    }
+    Ok(delay)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_milliseconds_as_knockd_has_it() {
+        assert_eq!(parse("500"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse("0"), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_unit_may_be_said() {
+        assert_eq!(parse("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(parse("0ms"), Ok(Duration::ZERO));
+        assert_eq!(with_unit("500"), Err(DelayError::Form));
+    }
+
+    #[test]
+    fn nothing_else_is_a_delay() {
+        for text in ["", "-1", "-1ms", "1.5", "soon", "5x"] {
+            assert_eq!(parse(text), Err(DelayError::Form), "{text:?}");
+        }
+        for text in ["60001", "2m", "99999999999999999999", "400d"] {
+            assert_eq!(parse(text), Err(DelayError::TooLong), "{text:?}");
+        }
+    }
+}

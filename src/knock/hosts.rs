@@ -1,0 +1,300 @@
+//! Hosts that the client knows by name: `hosts.toml`.
+//!
+//! In: the file, whose sections are as `[host.home]`. Out: [`Hosts`], or all that is wrong at once. It
+//! holds sequences, so it is refused when others can read it, and what is wrong is told by place and
+//! never shown: no excerpt, no value.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::delay::{self, DelayError};
+use super::private_file::{self, PrivateFileError};
+use super::services::Services;
+use super::step::{self, StepError};
+use crate::engine::sequence::{Step, Transport};
+
+/// Longest `knock`, in steps.
+const MAX_STEPS: usize = 1024;
+
+/// A host with its knock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// What it is called.
+    pub name: String,
+    /// A name or an address for the resolver.
+    pub address: String,
+    /// What to knock; at least one step.
+    pub knock: Vec<Step>,
+    /// How long to pause after each hit.
+    pub delay: Option<Duration>,
+    /// The TCP port to wait for.
+    pub wait: Option<u16>,
+}
+
+/// All hosts of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hosts(Vec<Host>);
+
+impl Hosts {
+    /// The one of this name.
+    pub fn find(&self, name: &str) -> Option<&Host> {
+        self.0.iter().find(|host| host.name == name)
+    }
+}
+
+/// Why there are no hosts.
+#[derive(Debug)]
+pub enum HostsError {
+    /// The file cannot be used.
+    File(PathBuf, PrivateFileError),
+    /// What it says is wrong.
+    Invalid(PathBuf, Vec<Mistake>),
+}
+
+impl fmt::Display for HostsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Invalid(path, mistakes) => {
+                for (number, mistake) in mistakes.iter().enumerate() {
+                    let newline = if number == 0 { "" } else { "\n" };
+                    let (path, at) = (path.display(), &mistake.place);
+                    write!(f, "{newline}{path}:{}:{}: {}", at.0, at.1, mistake.flaw)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for HostsError {}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Line and column, from 1.
+    pub place: (usize, usize),
+    /// What it is.
+    pub flaw: Flaw,
+}
+
+/// What can be wrong; nothing of it shows a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// No TOML.
+    Syntax(String),
+    /// Something else than `[host.NAME]`.
+    Section,
+    /// A key that no host has.
+    Key,
+    /// A key that every host has.
+    Missing(&'static str),
+    /// A value of another type.
+    Type(&'static str),
+    /// No step, or too many.
+    Steps,
+    /// A step, counted from 1, that is none.
+    Step(usize, StepError),
+    /// No delay.
+    Delay(DelayError),
+    /// No port to wait for.
+    Wait(StepError),
+    /// UDP answers nothing.
+    WaitUdp,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax(message) => f.write_str(message),
+            Self::Section => f.write_str("unknown section; hosts are written [host.NAME]"),
+            Self::Key => f.write_str("unknown key; a host has address, knock, delay and wait"),
+            Self::Missing(key) => write!(f, "this host has no '{key}'"),
+            Self::Type(expected) => write!(f, "expected {expected}"),
+            Self::Steps => write!(f, "a knock has 1 to {MAX_STEPS} steps"),
+            Self::Step(number, error) => write!(f, "step {number}: {error}"),
+            Self::Delay(error) => write!(f, "{error}"),
+            Self::Wait(error) => write!(f, "{error}"),
+            Self::WaitUdp => f.write_str("only a TCP port tells whether it is open"),
+        }
+    }
+}
+
+/// Where the file is: in `XDG_CONFIG_HOME` if that is an absolute path, else in `~/.config`.
+pub fn path(config_home: Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf> {
+    config_home
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(home?.join(".config")))
+        .map(|directory| directory.join("logknock/hosts.toml"))
+}
+
+/// Reads the file at `path`.
+pub fn load(path: &Path, services: &Services) -> Result<Hosts, HostsError> {
+    let text =
+        private_file::read(path).map_err(|error| HostsError::File(path.to_owned(), error))?;
+    parse(&text, services).map_err(|mistakes| HostsError::Invalid(path.to_owned(), mistakes))
+}
+
+/// Reads the file's text. Touches no file but `/etc/services`, and that only for a name.
+pub fn parse(text: &str, services: &Services) -> Result<Hosts, Vec<Mistake>> {
+    let mut reader = Reader {
+        services,
+        found: Vec::new(),
+    };
+    let hosts = reader.document(text);
+    if reader.found.is_empty() {
+        return Ok(Hosts(hosts));
+    }
+    reader.found.sort_by_key(|(at, _)| *at);
+    let mistake = |(at, flaw)| Mistake {
+        place: place(text, at),
+        flaw,
+    };
+    Err(reader.found.into_iter().map(mistake).collect())
+}
+
+/// Reads values and collects what is wrong with them, by its byte.
+struct Reader<'a> {
+    services: &'a Services,
+    found: Vec<(usize, Flaw)>,
+}
+
+type Value<'a> = Spanned<DeValue<'a>>;
+
+impl Reader<'_> {
+    fn refuse<T>(&mut self, span: Range<usize>, flaw: Flaw) -> Option<T> {
+        self.found.push((span.start, flaw));
+        None
+    }
+
+    fn document(&mut self, text: &str) -> Vec<Host> {
+        let tree = match DeTable::parse(text) {
+            Ok(tree) => tree.into_inner(),
+            Err(error) => {
+                let span = error.span().unwrap_or(0..0);
+                self.refuse::<()>(span, Flaw::Syntax(error.message().to_owned()));
+                return Vec::new();
+            }
+        };
+        let mut hosts = Vec::new();
+        for (name, value) in &tree {
+            match value.get_ref() {
+                DeValue::Table(table) if name.get_ref() == "host" => {
+                    let read = |(name, value): (&Spanned<_>, _)| self.host(name, value);
+                    hosts.extend(table.iter().filter_map(read));
+                }
+                _ => {
+                    self.refuse::<()>(name.span(), Flaw::Section);
+                }
+            }
+        }
+        hosts
+    }
+
+    fn host(&mut self, name: &Spanned<impl AsRef<str>>, value: &Value<'_>) -> Option<Host> {
+        let DeValue::Table(keys) = value.get_ref() else {
+            return self.refuse(name.span(), Flaw::Section);
+        };
+        for (key, _) in keys {
+            if !["address", "knock", "delay", "wait"].contains(&key.get_ref().as_ref()) {
+                self.refuse::<()>(key.span(), Flaw::Key);
+            }
+        }
+        // All are read before one that is wrong ends it, so that all mistakes are found.
+        let address = match keys.get("address") {
+            Some(value) => self.address(value),
+            None => self.refuse(name.span(), Flaw::Missing("address")),
+        };
+        let knock = match keys.get("knock") {
+            Some(value) => self.knock(value),
+            None => self.refuse(name.span(), Flaw::Missing("knock")),
+        };
+        let delay = keys.get("delay").map(|value| self.delay(value));
+        let wait = keys.get("wait").map(|value| self.wait(value));
+        Some(Host {
+            name: name.get_ref().as_ref().to_owned(),
+            address: address?,
+            knock: knock?,
+            delay: delay.flatten(),
+            wait: wait.flatten(),
+        })
+    }
+
+    fn address(&mut self, value: &Value<'_>) -> Option<String> {
+        match value.get_ref() {
+            DeValue::String(text) if !text.is_empty() => Some(text.to_string()),
+            _ => self.refuse(value.span(), Flaw::Type("a name or an address")),
+        }
+    }
+
+    fn knock(&mut self, value: &Value<'_>) -> Option<Vec<Step>> {
+        let DeValue::Array(items) = value.get_ref() else {
+            let expected = Flaw::Type("an array of ports, as in [7000, \"8000:udp\"]");
+            return self.refuse(value.span(), expected);
+        };
+        if !(1..=MAX_STEPS).contains(&items.len()) {
+            return self.refuse(value.span(), Flaw::Steps);
+        }
+        let steps: Vec<Option<Step>> = (1..)
+            .zip(items.iter())
+            .map(|(number, item)| self.step(item, |error| Flaw::Step(number, error)))
+            .collect();
+        steps.into_iter().collect()
+    }
+
+    fn step(&mut self, value: &Value<'_>, flaw: impl Fn(StepError) -> Flaw) -> Option<Step> {
+        let read = match value.get_ref() {
+            DeValue::String(text) => step::parse(text, Transport::Tcp, self.services),
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+                .map_err(|_| StepError::Port)
+                .and_then(|port| step::parse(&port.to_string(), Transport::Tcp, self.services)),
+            _ => return self.refuse(value.span(), Flaw::Type("a port, as 7000 or \"8000:udp\"")),
+        };
+        match read {
+            Ok(step) => Some(step),
+            Err(error) => self.refuse(value.span(), flaw(error)),
+        }
+    }
+
+    fn delay(&mut self, value: &Value<'_>) -> Option<Duration> {
+        match value.get_ref() {
+            DeValue::String(text) => match delay::with_unit(text) {
+                Ok(delay) => Some(delay),
+                Err(error) => self.refuse(value.span(), Flaw::Delay(error)),
+            },
+            _ => self.refuse(
+                value.span(),
+                Flaw::Type("a delay with its unit, as \"200ms\""),
+            ),
+        }
+    }
+
+    fn wait(&mut self, value: &Value<'_>) -> Option<u16> {
+        match self.step(value, Flaw::Wait)? {
+            Step {
+                port,
+                transport: Transport::Tcp,
+            } => Some(port),
+            _ => self.refuse(value.span(), Flaw::WaitUdp),
+        }
+    }
+}
+
+/// Line and column, in characters from 1, of the byte at `offset`.
+fn place(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let column = before.get(line_start..).unwrap_or("").chars().count();
+    (before.matches('\n').count() + 1, column + 1)
+}
+
+#[cfg(test)]
+#[path = "hosts_test.rs"]
+mod tests;

@@ -1,0 +1,139 @@
+use super::*;
+
+const HOME: &str = r#"
+[host.home]
+address = "192.0.2.1"
+knock   = [7000, "8000:UDP", "ssh"]
+delay   = "200ms"
+wait    = 22
+
+[host.work]
+address = "gw.example"
+knock   = [0x1f40]
+"#;
+
+fn read(text: &str) -> Result<Hosts, Vec<Mistake>> {
+    parse(text, &Services::of("ssh 22/tcp\n"))
+}
+
+/// What is wrong, as it is said.
+fn said(text: &str) -> String {
+    let mistakes = read(text).unwrap_err();
+    HostsError::Invalid("hosts.toml".into(), mistakes).to_string()
+}
+
+#[test]
+fn a_host_has_an_address_and_a_knock() {
+    let hosts = read(HOME).unwrap();
+    let home = hosts.find("home").unwrap();
+    assert_eq!(home.address, "192.0.2.1");
+    let knock: Vec<_> = home
+        .knock
+        .iter()
+        .map(|step| (step.port, step.transport))
+        .collect();
+    let expected = [
+        (7000, Transport::Tcp),
+        (8000, Transport::Udp),
+        (22, Transport::Tcp),
+    ];
+    assert_eq!(knock, expected);
+    assert_eq!(home.delay, Some(Duration::from_millis(200)));
+    assert_eq!(home.wait, Some(22));
+}
+
+#[test]
+fn delay_and_wait_may_be_left_out() {
+    let hosts = read(HOME).unwrap();
+    let work = hosts.find("work").unwrap();
+    assert_eq!(
+        (work.knock[0].port, work.delay, work.wait),
+        (8000, None, None)
+    );
+    assert_eq!(hosts.find("nowhere"), None);
+}
+
+#[test]
+fn an_empty_file_has_no_hosts() {
+    assert_eq!(read("# nothing yet\n"), Ok(Hosts::default()));
+}
+
+#[test]
+fn all_mistakes_are_told_by_their_places() {
+    let text = r#"
+port = 1
+[host.home]
+address = 7
+knock = [7001, "8002:xyz", 90030, true]
+delay = 200
+wait = "53:udp"
+user = "me"
+[host.work]
+knock = []
+"#;
+    assert_eq!(
+        said(text),
+        "\
+hosts.toml:2:1: unknown section; hosts are written [host.NAME]
+hosts.toml:4:11: expected a name or an address
+hosts.toml:5:16: step 2: the protocol is 'tcp' or 'udp', as in 8000:udp
+hosts.toml:5:28: step 3: ports are 1 to 65535
+hosts.toml:5:35: expected a port, as 7000 or \"8000:udp\"
+hosts.toml:6:9: expected a delay with its unit, as \"200ms\"
+hosts.toml:7:8: only a TCP port tells whether it is open
+hosts.toml:8:1: unknown key; a host has address, knock, delay and wait
+hosts.toml:9:7: this host has no 'address'
+hosts.toml:10:9: a knock has 1 to 1024 steps"
+    );
+}
+
+#[test]
+fn what_is_no_toml_is_told_by_its_place() {
+    let said = said("[host.home]\nknock = [7001, \"8002:udp]\n");
+    assert!(said.starts_with("hosts.toml:2:"), "{said}");
+}
+
+/// Every file that one lost character makes of a right one, searched for what must not be shown.
+#[test]
+fn no_mistake_shows_a_port() {
+    let text =
+        "[host.home]\naddress = \"192.0.2.1\"\nknock = [7001, \"8002:udp\", 9003]\nwait = 22\n";
+    let mut wrong = 0;
+    for at in 0..text.len() {
+        for put in ["", "x", "\"", "]", "=", "9"] {
+            let damaged = format!("{}{put}{}", &text[..at], &text[at + 1..]);
+            let Err(mistakes) = read(&damaged) else {
+                continue;
+            };
+            wrong += 1;
+            let said = HostsError::Invalid("hosts.toml".into(), mistakes).to_string();
+            for secret in ["7001", "8002", "9003", "001", "002", "003"] {
+                assert!(!said.contains(secret), "{said}");
+            }
+        }
+    }
+    assert!(wrong > 100, "{wrong}");
+}
+
+#[test]
+fn debug_says_nothing_of_the_ports() {
+    let debug = format!("{:?}", read(HOME));
+    assert!(
+        !debug.contains("7000") && !debug.contains("8000"),
+        "{debug}"
+    );
+}
+
+#[test]
+fn the_file_is_where_xdg_says_or_in_the_home_directory() {
+    let home = || Some(PathBuf::from("/home/me"));
+    let at = |config_home: Option<&str>, home| path(config_home.map(OsString::from), home);
+    let in_home = Some(PathBuf::from("/home/me/.config/logknock/hosts.toml"));
+    assert_eq!(at(None, home()), in_home);
+    assert_eq!(at(Some(""), home()), in_home);
+    assert_eq!(at(Some("relative"), home()), in_home);
+    let elsewhere = Some(PathBuf::from("/etc/me/logknock/hosts.toml"));
+    assert_eq!(at(Some("/etc/me"), home()), elsewhere);
+    assert_eq!(at(Some("/etc/me"), None), elsewhere);
+    assert_eq!(at(None, None), None);
+}

@@ -1,0 +1,141 @@
+//! `knocksettings.txt`, the settings of Open Sesamy's client `PortKnocker`.
+//!
+//! In: `server port sequence window [interface mac]`, parted by blanks or new lines; the window is in
+//! milliseconds. Out: [`Settings`]. The program sends UDP, so a port without a protocol means UDP
+//! here. Interface and MAC told its forerunner where to put bare frames; the kernel's routes know.
+//! It holds the counts, so it is refused when others can read it.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use super::counts::{Counts, CountsError, WindowError, check_window};
+use super::private_file::{self, PrivateFileError};
+use super::services::Services;
+use super::step::{self, StepError};
+use crate::engine::sequence::{Step, Transport};
+
+/// What the file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The host.
+    pub server: String,
+    /// What is hit.
+    pub step: Step,
+    /// How often.
+    pub counts: Counts,
+    /// In what time each.
+    pub window: Duration,
+}
+
+/// What is wrong with it; says nothing of what stands there.
+#[derive(Debug)]
+pub enum SettingsError {
+    /// The file cannot be used.
+    File(PrivateFileError),
+    /// Neither four nor six words.
+    Words(usize),
+    /// The second word.
+    Port(StepError),
+    /// The third word.
+    Counts(CountsError),
+    /// The fourth word is no number.
+    WindowForm,
+    /// … or one out of bounds.
+    Window(WindowError),
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(error) => write!(f, "{error}"),
+            Self::Words(found) => write!(
+                f,
+                "found {found} words; write server, port, sequence and window, and perhaps interface and MAC"
+            ),
+            Self::Port(error) => write!(f, "the port, second word: {error}"),
+            Self::Counts(error) => write!(f, "the sequence, third word: {error}"),
+            Self::WindowForm => {
+                f.write_str("the window, fourth word: not a number of milliseconds")
+            }
+            Self::Window(error) => write!(f, "the window, fourth word: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+/// Reads the file at `path`.
+pub fn load(path: &Path, services: &Services) -> Result<Settings, SettingsError> {
+    parse(
+        &private_file::read(path).map_err(SettingsError::File)?,
+        services,
+    )
+}
+
+/// Reads the file's text.
+pub fn parse(text: &str, services: &Services) -> Result<Settings, SettingsError> {
+    // Windows editors mark UTF-8.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let ([server, port, counts, window] | [server, port, counts, window, _, _]) = *words else {
+        return Err(SettingsError::Words(words.len()));
+    };
+    let millis = window.parse().map_err(|_| SettingsError::WindowForm)?;
+    Ok(Settings {
+        server: server.to_owned(),
+        step: step::parse(port, Transport::Udp, services).map_err(SettingsError::Port)?,
+        counts: counts.parse().map_err(SettingsError::Counts)?,
+        window: check_window(Duration::from_millis(millis)).map_err(SettingsError::Window)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Settings, SettingsError> {
+        parse(text, &Services::of("https 443/tcp\nhttps 443/udp\n"))
+    }
+
+    #[test]
+    fn both_published_forms_are_read() {
+        let settings = read("192.0.2.1 22 1234 3000\n").unwrap();
+        assert_eq!(settings.server, "192.0.2.1");
+        assert_eq!(settings.step.port, 22);
+        assert_eq!(settings.step.transport, Transport::Udp);
+        assert_eq!(settings.counts.groups(), [1, 2, 3, 4]);
+        assert_eq!(settings.window, Duration::from_secs(3));
+        let long = read("192.0.2.1 22 1234 3000 1 00:00:5E:00:53:01");
+        assert_eq!(long.unwrap(), settings);
+    }
+
+    #[test]
+    fn words_may_stand_on_lines_of_their_own() {
+        let lines = read("\u{feff}192.0.2.1\r\n22\r\n1234\r\n3000\r\n").unwrap();
+        assert_eq!(lines, read("192.0.2.1 22 1234 3000").unwrap());
+    }
+
+    #[test]
+    fn a_protocol_may_be_said() {
+        let settings = read("home https:tcp 1234 3000").unwrap();
+        assert_eq!(settings.step.transport, Transport::Tcp);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_not_shown() {
+        for (text, expected) in [
+            ("", "found 0 words"),
+            ("home 22 1234", "found 3 words"),
+            ("home 22 1234 3000 1", "found 5 words"),
+            ("home 70001 7395 3000", "the port, second word: ports are"),
+            ("home 22 73950 3000", "the sequence, third word: counts are"),
+            ("home 22 7395 3s", "the window, fourth word: not a number"),
+            ("home 22 7395 100", "the window, fourth word: a window is"),
+        ] {
+            let said = read(text).unwrap_err().to_string();
+            assert!(said.starts_with(expected), "{said}");
+            assert!(!said.contains("7395") && !said.contains("70001"), "{said}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A port as the client's user writes it: `7000`, `8000:udp`, `ssh:tcp`.
+//!
+//! In: a word, and the transport where it names none. Out: a [`Step`]. Unlike knockd's client, which
+//! knocks at 34463 for 99999 and at TCP for `8000:xyz`, it refuses what it cannot mean. A
+//! [`StepError`] holds nothing of the word: whoever prints it knows whether the word may be shown.
+
+use std::fmt;
+
+use super::services::Services;
+use crate::engine::sequence::{Step, Transport};
+
+/// Why a word is no step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepError {
+    /// Not 1 to 65535.
+    Port,
+    /// Neither a number nor the name of a service of this transport.
+    Service(Transport),
+    /// Neither TCP nor UDP.
+    Protocol,
+}
+
+impl fmt::Display for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port => f.write_str("ports are 1 to 65535"),
+            Self::Service(transport) => {
+                let transport = transport.as_str();
+                write!(
+                    f,
+                    "neither a port nor a {transport} service in /etc/services"
+                )
+            }
+            Self::Protocol => f.write_str("the protocol is 'tcp' or 'udp', as in 8000:udp"),
+        }
+    }
+}
+
+impl std::error::Error for StepError {}
+
+/// Reads `PORT[:PROTO]`.
+pub fn parse(word: &str, default: Transport, services: &Services) -> Result<Step, StepError> {
+    let (port, transport) = match word.split_once(':') {
+        Some((port, protocol)) => (port, transport(protocol)?),
+        None => (word, default),
+    };
+    Ok(Step {
+        port: number_or_service(port, transport, services)?,
+        transport,
+    })
+}
+
+fn transport(protocol: &str) -> Result<Transport, StepError> {
+    [Transport::Tcp, Transport::Udp]
+        .into_iter()
+        .find(|transport| protocol.eq_ignore_ascii_case(transport.as_str()))
+        .ok_or(StepError::Protocol)
+}
+
+fn number_or_service(
+    word: &str,
+    transport: Transport,
+    services: &Services,
+) -> Result<u16, StepError> {
+    let starts_as_number = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'+');
+    if word.bytes().all(|byte| byte.is_ascii_digit()) && !word.is_empty() {
+        let port = word.parse().ok().filter(|port| *port > 0);
+        return port.ok_or(StepError::Port);
+    }
+    match services.port(word, transport) {
+        Some(port) => Ok(port),
+        // Services such as `3com-tsmux` begin with a digit too, so these are asked first.
+        None if word.bytes().next().is_some_and(starts_as_number) => Err(StepError::Port),
+        None => Err(StepError::Service(transport)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(word: &str) -> Result<(u16, Transport), StepError> {
+        let services = Services::of("ssh 22/tcp\n3com-tsmux 106/tcp\n");
+        parse(word, Transport::Tcp, &services).map(|step| (step.port, step.transport))
+    }
+
+    #[test]
+    fn a_port_is_tcp_unless_said() {
+        assert_eq!(read("7000"), Ok((7000, Transport::Tcp)));
+        assert_eq!(read("8000:udp"), Ok((8000, Transport::Udp)));
+        let udp = parse("9000", Transport::Udp, &Services::of(""));
+        assert_eq!(udp.map(|step| step.transport), Ok(Transport::Udp));
+    }
+
+    #[test]
+    fn the_case_of_the_protocol_does_not_matter() {
+        assert_eq!(read("8000:UDP"), Ok((8000, Transport::Udp)));
+        assert_eq!(read("8000:Tcp"), Ok((8000, Transport::Tcp)));
+    }
+
+    #[test]
+    fn a_service_has_a_port_under_its_own_protocol_only() {
+        assert_eq!(read("ssh"), Ok((22, Transport::Tcp)));
+        assert_eq!(read("ssh:tcp"), Ok((22, Transport::Tcp)));
+        assert_eq!(read("3com-tsmux"), Ok((106, Transport::Tcp)));
+        assert_eq!(read("ssh:udp"), Err(StepError::Service(Transport::Udp)));
+    }
+
+    #[test]
+    fn every_port_and_no_other_number() {
+        assert_eq!(read("1"), Ok((1, Transport::Tcp)));
+        assert_eq!(read("65535"), Ok((65535, Transport::Tcp)));
+        for word in [
+            "0",
+            "65536",
+            "99999",
+            "184467440737095516160",
+            "-1",
+            "+1",
+            "7000-7005",
+        ] {
+            assert_eq!(read(word), Err(StepError::Port), "{word}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_protocol_is_not_tcp() {
+        for word in ["8000:xyz", "8000:", "8000:udp:tcp", "8000: udp", "ssh:sctp"] {
+            assert_eq!(read(word), Err(StepError::Protocol), "{word}");
+        }
+        for word in ["", ":udp", "nosuch", " 7000", "7000,8000"] {
+            assert!(read(word).is_err(), "{word}");
+        }
+    }
+}
