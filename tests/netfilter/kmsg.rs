@@ -6,6 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -35,6 +36,12 @@ impl Kmsg {
 
     /// The kernel's messages since the last call that begin with `prefix`.
     pub(crate) fn lines(&mut self, prefix: &str) -> Vec<String> {
+        let stamped = self.stamped(prefix).into_iter();
+        stamped.map(|(_, line)| line).collect()
+    }
+
+    /// The same, each with the kernel's time of it.
+    pub(crate) fn stamped(&mut self, prefix: &str) -> Vec<(Duration, String)> {
         let mut lines = Vec::new();
         let mut record = [0; 8192];
         loop {
@@ -42,7 +49,7 @@ impl Kmsg {
                 Ok(0) => return lines,
                 Ok(length) => {
                     let record = String::from_utf8_lossy(&record[..length]);
-                    lines.extend(kernel_message(&record, prefix).map(str::to_owned));
+                    lines.extend(kernel_message(&record, prefix));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return lines,
                 Err(error) if error.raw_os_error() == Some(Errno::PIPE.raw_os_error()) => {
@@ -60,9 +67,11 @@ impl Kmsg {
 }
 
 /// The message of a record `priority,sequence,µs,flags;message\n…`, if the kernel wrote it.
-fn kernel_message<'a>(record: &'a str, prefix: &str) -> Option<&'a str> {
+fn kernel_message(record: &str, prefix: &str) -> Option<(Duration, String)> {
     let (head, rest) = record.split_once(';')?;
-    let priority: u32 = head.split(',').next()?.parse().ok()?;
+    let mut head = head.split(',');
+    let priority: u32 = head.next()?.parse().ok()?;
+    let time = Duration::from_micros(head.nth(1)?.parse().ok()?);
     let message = rest.lines().next()?;
-    (priority >> 3 == 0 && message.starts_with(prefix)).then_some(message)
+    (priority >> 3 == 0 && message.starts_with(prefix)).then(|| (time, message.to_owned()))
 }

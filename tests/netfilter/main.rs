@@ -16,6 +16,8 @@
 #[cfg(test)]
 mod attack;
 #[cfg(test)]
+mod client;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod daemon;
