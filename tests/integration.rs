@@ -29,6 +29,8 @@ mod follow_live; // the real thread and inotify
 mod follow_model; // the model
 #[path = "integration/followed.rs"]
 mod followed; // the fixture of the first two
+#[path = "integration/formats.rs"]
+mod formats; // fixtures/formats: other firewalls' lines, by the regex of their config
 #[path = "integration/fuzz.rs"]
 mod fuzz; // the fuzz targets, on a bounded number of inputs
 #[path = "integration/grammar.rs"]

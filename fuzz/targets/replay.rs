@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use logknock::calendar::Zone;
 use logknock::config;
+use logknock::dialect::{Dialect, Reader};
 use logknock::engine::event::EventKind;
 use logknock::engine::reading::Expected;
 use logknock::engine::time::Time;
@@ -44,7 +45,7 @@ pub(crate) fn run(data: &[u8]) {
     let mut opens = 0;
     let summary = replay::run(
         inputs.collect(),
-        &Expected::AnyPrefix,
+        &Reader::new(Dialect::Kernel, Expected::AnyPrefix),
         doors,
         Zone::Local,
         &mut |shown| {

@@ -105,7 +105,7 @@ fn plan(
 fn rules(settings: Settings) -> Rules {
     Rules {
         doors: settings.doors,
-        expected: settings.expected,
+        reader: settings.reader,
         max_line_age: settings.config.log.max_line_age,
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args, settings: &Settings, format: Format) -> Result<()
     let mut out = BufWriter::new(anstream::stdout());
     let summary = replay::run(
         inputs,
-        &settings.expected,
+        &settings.reader,
         settings.doors.clone(),
         Zone::Local,
         &mut |shown| {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::exit::Failure;
 use super::trust;
 use crate::config::{self, Config, Prefix};
+use crate::dialect::Reader;
 use crate::engine::door::Door;
 use crate::engine::reading::Expected;
 
@@ -48,8 +49,8 @@ pub(super) struct Settings {
     pub(super) config: Config,
     /// Its doors.
     pub(super) doors: Vec<Arc<Door>>,
-    /// What a line must begin with.
-    pub(super) expected: Expected,
+    /// How a line is read, and what it must begin with.
+    pub(super) reader: Reader,
 }
 
 impl Global {
@@ -63,8 +64,8 @@ impl Global {
         });
         Ok(Settings {
             doors: config.doors.clone(),
+            reader: Reader::new(config.log.dialect.clone(), expected),
             config,
-            expected,
         })
     }
 

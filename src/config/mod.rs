@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::dialect::Dialect;
 use crate::engine::door::Door;
 use crate::engine::sequence::Step;
 use crate::firewall::Backend;
@@ -66,6 +67,8 @@ pub struct Log {
     pub sources: Vec<SourceSpec>,
     /// What a packet line begins with.
     pub prefix: Option<Prefix>,
+    /// How lines are written.
+    pub dialect: Dialect,
     /// Whether lines count that others than the kernel could have written.
     pub accept_forgeable: bool,
     /// How old a line may be and still be a knock.

@@ -7,6 +7,7 @@
 use std::io;
 use std::time::Duration;
 
+use crate::dialect::FormatError;
 use crate::engine::command::TemplateError;
 use crate::source_spec::SourceSpecError;
 
@@ -79,6 +80,14 @@ pub(super) enum Problem {
     NoUdpPeers,
     /// No prefix.
     Prefix(PrefixError),
+    /// No format of lines.
+    Format(FormatError),
+    /// `[log.format]` without its regex.
+    NoRegex,
+    /// A key of `[log.format]` that does not exist.
+    FormatKey,
+    /// Both ways to say how lines are written.
+    DialectAndFormat,
     /// An empty sequence.
     NoStep,
     /// A step, counted from 1, that is none.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::dialect::Dialect;
 use crate::engine::door::{Door, Rule};
 use crate::engine::sequence::Step;
 use crate::firewall::Backend;
@@ -65,9 +66,16 @@ fn log(table: &LogTable, doors: &[Arc<Door>], report: &mut Report) -> Log {
         report.add(sources.span, Problem::NoUdpPeers);
     }
     let longest = doors.iter().map(window).max().unwrap_or(MAX_LINE_AGE);
+    let format = value(table.format.as_ref()).map(Dialect::Own);
+    if let (Some(dialect), Some(_)) = (&table.dialect, &table.format)
+        && dialect.value != Some(Dialect::Kernel)
+    {
+        report.add(dialect.key, Problem::DialectAndFormat);
+    }
     Log {
         sources: value(table.sources.as_ref()).unwrap_or_default(),
         prefix: value(table.prefix.as_ref()),
+        dialect: format.or(value(table.dialect.as_ref())).unwrap_or_default(),
         accept_forgeable: value(table.accept_forgeable.as_ref()).unwrap_or(false),
         max_line_age: value(table.max_line_age.as_ref()).unwrap_or(longest.min(MAX_LINE_AGE)),
         udp_peers,

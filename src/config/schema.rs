@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
+use crate::dialect::{Dialect, Format};
 use crate::engine::door::{Lockout, OnRepeat};
 use crate::firewall::Backend;
 use crate::source_spec::SourceSpec;
@@ -94,6 +95,8 @@ table! {
     LogTable {
         sources: Vec<SourceSpec>,
         prefix: Prefix,
+        dialect: Dialect,
+        format: Format,
         accept_forgeable: bool,
         max_line_age: Duration,
         udp_peers: Networks,
@@ -367,7 +370,7 @@ mod tests {
         assert!(
             secrets
                 .map(|key| key.name)
-                .eq(["prefix", "sequence", "counts", "port"])
+                .eq(["prefix", "format", "sequence", "counts", "port"])
         );
     }
 

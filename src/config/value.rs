@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use crate::dialect::{Dialect, Format};
 use crate::engine::door::OnRepeat;
 use crate::firewall::Backend;
 use crate::source_spec::SourceSpec;
@@ -196,6 +197,49 @@ impl Value for Prefix {
         let text = written.string("a string", report)?;
         text.parse()
             .map_err(|error| report.add(written.span, Problem::Prefix(error)))
+            .ok()
+    }
+}
+
+impl Value for Dialect {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        let choices = [
+            ("kernel", Self::Kernel),
+            ("ulogd", Self::Ulogd),
+            ("ulogd-json", Self::UlogdJson),
+            ("journal-json", Self::JournalJson),
+            ("json", Self::Json),
+        ];
+        choice(written, choices, report)
+    }
+}
+
+impl Value for Format {
+    /// A regex may hold the prefix.
+    const SECRET: bool = true;
+
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        let DeValue::Table(keys) = written.value else {
+            return written.wrong_type("a table with the key 'regex'", report);
+        };
+        let at = |span: std::ops::Range<usize>| Span {
+            start: span.start,
+            end: span.end,
+            ..written.span
+        };
+        if let Some((key, _)) = keys.iter().find(|(key, _)| key.get_ref() != "regex") {
+            report.add(at(key.span()), Problem::FormatKey);
+        }
+        let Some(regex) = keys.get("regex") else {
+            return written.refuse(Problem::NoRegex, report);
+        };
+        let regex = Written {
+            value: regex.get_ref(),
+            span: at(regex.span()),
+        };
+        let text = regex.string("a string", report)?;
+        text.parse()
+            .map_err(|error| report.add(regex.span, Problem::Format(error)))
             .ok()
     }
 }

@@ -64,6 +64,10 @@ impl fmt::Display for Problem {
                 "whoever reaches the UDP source over the network could send lines to it"
             }
             Self::Prefix(error) => return error.fmt(f),
+            Self::Format(error) => return error.fmt(f),
+            Self::NoRegex => "the format has no 'regex'",
+            Self::FormatKey => "unknown key in [log.format]",
+            Self::DialectAndFormat => "[log.format] says already how lines are written",
             Self::NoStep => "the sequence has no step",
             Self::Step { number, flaw } => return write!(f, "step {number} {flaw}"),
             Self::NoCount => "there is nothing to count",
@@ -212,6 +216,10 @@ impl Problem {
             Self::Prefix(PrefixError::Empty) => {
                 "take the key out, or write the prefix of the LOG rule"
             }
+            Self::Format(error) => return error.fix().map(Cow::Owned),
+            Self::NoRegex => "add regex = '^…$' with the groups src, dpt and proto",
+            Self::FormatKey => "the only one is 'regex'",
+            Self::DialectAndFormat => "take one of them out",
             Self::NoStep => "write one as [PORT, \"PORT:udp\", PORT]",
             Self::Step {
                 flaw: StepFlaw::Form,

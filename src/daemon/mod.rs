@@ -20,16 +20,16 @@ use sd_notify::NotifyState;
 
 use self::follow::{Followed, follow, status};
 use self::inbox::{Inbox, Message, Next};
-use self::report::{Losses, Rejections};
+use self::report::{Losses, Reboots, Rejections};
 use self::signal::Signal;
 use crate::calendar::{Calendar, Zone};
 use crate::clock;
+use crate::dialect::Reader;
 use crate::engine::detector::Limits;
 use crate::engine::door::Door;
 use crate::engine::event::{Event, Whence};
 use crate::engine::grant::SavedGrant;
 use crate::engine::line::Record;
-use crate::engine::reading::Expected;
 use crate::engine::reason::Reason;
 use crate::engine::time::Time;
 use crate::engine::timeline::{Received, Stamps, Timeline};
@@ -52,8 +52,8 @@ const TRIES_AFTER_REBOOT: u32 = 3;
 pub struct Rules {
     /// The doors.
     pub doors: Vec<Arc<Door>>,
-    /// What a line must begin with.
-    pub expected: Expected,
+    /// How a line is read, and what it must begin with.
+    pub reader: Reader,
     /// How old a line may be.
     pub max_line_age: Duration,
 }
@@ -164,14 +164,21 @@ struct Daemon {
     messages: Inbox,
     sources: Vec<Followed>,
     /// One for each source, in their order.
-    timelines: Vec<Timeline>,
+    feeds: Vec<Feed>,
     on_exit: OnExit,
     stop_timeout: Duration,
     rejections: Rejections,
     losses: Losses,
+    reboots: Reboots,
     reload: Reload,
     tell: Box<dyn FnMut(Told<'_>)>,
     ready: bool,
+}
+
+/// How the lines of one source are taken.
+struct Feed {
+    reader: Reader,
+    timeline: Timeline,
 }
 
 impl Daemon {
@@ -236,10 +243,13 @@ impl Daemon {
         let sources = sources.collect::<Result<Vec<_>, _>>()?;
         report::started(plan.rules.doors.len(), sources.len());
         let host = rustix::system::uname();
-        let timeline = |_| Timeline::new(plan.rules.max_line_age, host.nodename().to_bytes());
+        let feed = |source: &Followed| Feed {
+            reader: plan.rules.reader.of(&source.spec),
+            timeline: Timeline::new(plan.rules.max_line_age, host.nodename().to_bytes()),
+        };
         Ok(Self {
             engine,
-            timelines: sources.iter().map(timeline).collect(),
+            feeds: sources.iter().map(feed).collect(),
             calendar: Calendar::new(Zone::Local, clock::wall_now()),
             rules: plan.rules,
             runner,
@@ -249,6 +259,7 @@ impl Daemon {
             stop_timeout: plan.stop_timeout,
             rejections: Rejections::default(),
             losses: Losses::default(),
+            reboots: Reboots::default(),
             reload: plan.reload,
             tell: plan.tell,
             ready: false,
@@ -325,7 +336,7 @@ impl Daemon {
         match report {
             Report::Lines(batch) => self.lines(&batch),
             Report::Rejected { reason, count, .. } => {
-                (0..count.min(1_000)).for_each(|_| self.engine.handle_rejected(reason));
+                self.engine.handle_rejected_many(reason, count);
                 self.rejections.tell(reason, clock::boot_now());
             }
             Report::Lost { source, count } => {
@@ -385,38 +396,35 @@ impl Daemon {
 
     /// Lets a timeline that knows nothing yet look at the newest line first.
     fn calibrate(&mut self, batch: &Batch, received: Received) {
-        let Some(timeline) = self.timelines.get_mut(usize::from(batch.source)) else {
+        let Some(Feed { reader, timeline }) = self.feeds.get_mut(usize::from(batch.source)) else {
             return;
         };
         let lines = batch.bytes.split(|&byte| byte == b'\n');
-        let newest = lines.rev().take(LOOKED_BACK).find_map(|line| {
-            let (record, _) = self.rules.expected.read(line).ok()??;
-            Some(record)
-        });
-        if let Some(record) = newest {
-            let stamps = stamps(&record, &mut self.calendar);
-            timeline.calibrate(stamps, received);
+        for line in lines.rev().take(LOOKED_BACK) {
+            let opened = reader.open(line);
+            if let Ok(Some((record, _))) = reader.read(&opened) {
+                timeline.calibrate(stamps(&record, &mut self.calendar), received);
+                return;
+            }
         }
     }
 
     fn line(&mut self, line: &[u8], whence: Whence, received: Received) -> Result<(), Reason> {
-        let read = self
-            .rules
-            .expected
-            .read(line)
-            .inspect_err(|&reason| self.engine.handle_rejected(reason))?;
+        let Some(Feed { reader, timeline }) = self.feeds.get_mut(usize::from(whence.source)) else {
+            return Ok(()); // of a source that is not followed any more
+        };
+        let opened = reader.open(line);
+        let read = reader.read(&opened);
+        let read = read.inspect_err(|&reason| self.engine.handle_rejected(reason))?;
         let Some((record, packet)) = read else {
             return Ok(());
-        };
-        let Some(timeline) = self.timelines.get_mut(usize::from(whence.source)) else {
-            return Ok(()); // of a source that is not followed any more
         };
         let stamps = stamps(&record, &mut self.calendar);
         let placed = timeline.place_live(stamps, received);
         let placed = placed.inspect_err(|&reason| self.engine.handle_rejected(reason))?;
         if placed.rebooted {
             self.engine.handle_gap();
-            report::rebooted();
+            self.reboots.tell(received.now);
         }
         let sighting = Sighting {
             packet,
@@ -453,8 +461,9 @@ impl Daemon {
         match (self.reload)() {
             Ok(rules) => {
                 self.engine.handle_reload(rules.doors.clone());
-                for timeline in &mut self.timelines {
-                    timeline.set_max_age(rules.max_line_age);
+                for (feed, source) in self.feeds.iter_mut().zip(&self.sources) {
+                    feed.reader = rules.reader.of(&source.spec);
+                    feed.timeline.set_max_age(rules.max_line_age);
                 }
                 report::reloaded(rules.doors.len());
                 self.rules = rules;

@@ -72,11 +72,6 @@ pub(super) fn ended(source: &SourceSpec) {
     info!(%source, "nothing more comes from it");
 }
 
-/// A host has booted.
-pub(super) fn rebooted() {
-    info!("the kernel's clock began anew: attempts in flight are dropped");
-}
-
 /// The disk refuses.
 pub(super) fn disk(trouble: Trouble) {
     error!("no door opens until the state directory can be written again: {trouble}");
@@ -180,6 +175,22 @@ impl Rejections {
             warn!(
                 count,
                 "packet lines do not count: they are {what}; is a clock wrong, or was a file restored?"
+            );
+        }
+    }
+}
+
+/// Says that a host has booted, once in a while: where lines can be forged, so can this.
+#[derive(Debug, Default)]
+pub(super) struct Reboots(Option<Pause>);
+
+impl Reboots {
+    /// A kernel's clock began anew.
+    pub(super) fn tell(&mut self, now: Time) {
+        if let Some(count) = self.0.get_or_insert(Pause::new(now)).add(1, now) {
+            info!(
+                count,
+                "a kernel's clock began anew: attempts in flight are dropped"
             );
         }
     }

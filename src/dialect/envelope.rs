@@ -72,6 +72,8 @@ fn header(object: &Map<String, Value>) -> Header {
         uptime: monotonic,
         host: texts(&HOSTS).unwrap_or_default().to_owned(),
         foreign: texts(&PROGRAMS).is_some_and(|program| !program.starts_with("kernel")),
+        is_kernels: texts(&["_TRANSPORT"]) == Some("kernel")
+            && texts(&["SYSLOG_FACILITY"]) == Some("0"),
         distrust: distrust(texts(&["_TRANSPORT"]), object.get("SYSLOG_FACILITY")),
     }
 }

@@ -1,11 +1,14 @@
-//! Whatever form a log line has, read for a human: `parse` shows what this finds.
+//! Whatever form a log line has: guessed for a human, or as the config names it.
 //!
-//! In: one line, text or JSON. Out: its [`Reading`]. More is guessed here than a daemon may guess: any
-//! prefix, any tag, JSON envelopes, ulogd's JSON. The surprise: another program's line is shown as the
+//! In: one line, text or JSON. Out: its [`Reading`], which `parse` shows, or through a [`Reader`] what
+//! the daemon counts. For `parse` more is guessed than a daemon may guess: any prefix, any tag, JSON
+//! envelopes, ulogd's JSON. The surprise: another program's line is shown as the
 //! packet it holds, since ulogd and many routers log under a tag of their own, unless that program
 //! quotes the kernel.
 
 mod envelope;
+mod format;
+mod reader;
 mod ulogd;
 
 use std::borrow::Cow;
@@ -14,6 +17,9 @@ use crate::engine::line::{self, Record, Stamp, Writer};
 use crate::engine::packet::{self, Packet};
 use crate::engine::reason::Reason;
 use crate::engine::time::Time;
+
+pub use format::{Format, FormatError};
+pub use reader::{Dialect, Opened, Read, Reader};
 
 /// One line as it was understood.
 #[derive(Clone, Debug)]
@@ -30,6 +36,8 @@ struct Header {
     host: String,
     /// It names a program that is not the kernel.
     foreign: bool,
+    /// The journal's trusted fields say that the kernel wrote it.
+    is_kernels: bool,
     /// Why what the envelope holds is not the kernel's.
     distrust: Option<Reason>,
 }

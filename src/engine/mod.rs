@@ -100,6 +100,11 @@ impl Engine {
         self.rejected.add(reason);
     }
 
+    /// Counts so many lines that never came here at all.
+    pub fn handle_rejected_many(&mut self, reason: Reason, count: u64) {
+        self.rejected.add_many(reason, count);
+    }
+
     /// Lets time pass: what ended before `now` ends, what is due at `now` is done.
     pub fn handle_timeout(&mut self, now: Time) {
         self.now = self.now.max(now);

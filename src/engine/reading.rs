@@ -34,6 +34,22 @@ impl Expected {
         Ok(self.read_record(&record)?.map(|packet| (record, packet)))
     }
 
+    /// Reads what the kernel wrote, from its column 0.
+    pub fn read_message<'a>(&self, message: &'a [u8]) -> Result<Option<Packet<'a>>, Reason> {
+        match self {
+            Self::Prefix(prefix) => packet::read_behind(message, prefix),
+            Self::AnyPrefix => packet::read(message),
+        }
+    }
+
+    /// Whether a log prefix that was logged by itself is the right one.
+    pub fn is(&self, logged: &[u8]) -> bool {
+        match self {
+            Self::Prefix(prefix) => **prefix == *logged,
+            Self::AnyPrefix => true,
+        }
+    }
+
     /// Reads a line whose framing has been taken off.
     pub fn read_record<'a>(&self, record: &Record<'a>) -> Result<Option<Packet<'a>>, Reason> {
         let packet = match self {
@@ -44,12 +60,11 @@ impl Expected {
                     other => other,
                 }
             }
-            Self::Prefix(prefix) => packet::read_behind(record.message, prefix),
             Self::AnyPrefix if record.writer == Writer::Program => packet::read(record.message)
                 .ok()
                 .flatten()
                 .map_or(Ok(None), |_| Err(Reason::Program)),
-            Self::AnyPrefix => packet::read(record.message),
+            Self::Prefix(_) | Self::AnyPrefix => self.read_message(record.message),
         }?;
         match packet {
             Some(_) if record.repeated.is_some() => Err(Reason::Repeated),

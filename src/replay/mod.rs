@@ -14,11 +14,11 @@ use std::time::Duration;
 use lines::{Line, Lines};
 
 use crate::calendar::{Calendar, Zone};
+use crate::dialect;
 use crate::engine::action::{Action, Command, Outcome};
 use crate::engine::detector::Limits;
 use crate::engine::door::Door;
 use crate::engine::event::{Event, EventKind, Whence};
-use crate::engine::reading::Expected;
 use crate::engine::reason::{Reason, Tally};
 use crate::engine::time::Time;
 use crate::engine::timeline::{Placed, Stamps, Timeline, Wall};
@@ -58,7 +58,7 @@ pub struct Summary {
 /// Runs `inputs` through `doors`. `show` gets every event; `read` is told how many bytes were read.
 pub fn run(
     inputs: Vec<Input>,
-    expected: &Expected,
+    form: &dialect::Reader,
     doors: Vec<Arc<Door>>,
     zone: Zone,
     show: &mut dyn FnMut(Shown) -> io::Result<()>,
@@ -75,7 +75,7 @@ pub fn run(
         show,
     };
     for reader in &mut readers {
-        reader.next_packet(expected, &mut run.summary)?;
+        reader.next_packet(form, &mut run.summary)?;
     }
     while let Some(reader) = readers
         .iter_mut()
@@ -85,8 +85,8 @@ pub fn run(
             reader.placed.map(|placed| placed.at)
         })
     {
-        run.packet(reader, expected)?;
-        reader.next_packet(expected, &mut run.summary)?;
+        run.packet(reader, form)?;
+        reader.next_packet(form, &mut run.summary)?;
     }
     run.finish()
 }
@@ -117,20 +117,19 @@ impl Reader {
         }
     }
 
-    fn next_packet(&mut self, expected: &Expected, summary: &mut Summary) -> io::Result<()> {
+    fn next_packet(&mut self, form: &dialect::Reader, summary: &mut Summary) -> io::Result<()> {
         self.placed = None;
         while let Some(line) = self.lines.next_line()? {
             summary.lines += 1;
-            let read = match line {
-                Line::Whole(bytes) => expected
-                    .read(bytes)
-                    .map(|packet| packet.map(|(record, _)| (bytes, record))),
-                Line::TooLong => Err(Reason::TooLong),
+            let Line::Whole(bytes) = line else {
+                summary.rejected.add(Reason::TooLong);
+                continue;
             };
-            match read {
+            let opened = form.open(bytes);
+            match form.read(&opened) {
                 Ok(None) => {}
                 Err(reason) => summary.rejected.add(reason),
-                Ok(Some((bytes, record))) => {
+                Ok(Some((record, _))) => {
                     let wall = record.stamp.and_then(|stamp| self.calendar.resolve(stamp));
                     let stamps = Stamps {
                         host: record.host,
@@ -158,12 +157,13 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn packet(&mut self, reader: &Reader, expected: &Expected) -> io::Result<()> {
+    fn packet(&mut self, reader: &Reader, form: &dialect::Reader) -> io::Result<()> {
         let Some(placed) = reader.placed else {
             return Ok(());
         };
         // Read twice, so that only the bytes of the line are kept while other logs catch up.
-        let Ok(Some((record, packet))) = expected.read(&reader.line) else {
+        let opened = form.open(&reader.line);
+        let Ok(Some((record, packet))) = form.read(&opened) else {
             return Ok(());
         };
         self.has_wall |= reader.wall.is_some();

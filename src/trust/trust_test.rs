@@ -120,6 +120,25 @@ fn a_refusal_says_why_and_gives_every_way_out() {
 }
 
 #[test]
+fn a_format_without_a_group_for_the_prefix_makes_no_use_of_a_secret() {
+    let format = |groups: &str| {
+        let regex = format!(r"^{groups}(?<proto>\S+) (?<src>\S+) (?<dpt>\S+)$");
+        log(
+            &format!("prefix = \"{SECRET}\"\nformat.regex = '{regex}'\n"),
+            "",
+        )
+    };
+    assert_eq!(
+        graded(&format(r"(?<prefix>\S+ )"), "-").grade,
+        Grade::Secret
+    );
+    let trust = graded(&format(""), "-");
+    assert_eq!(trust.grade, Grade::Forgeable);
+    let said = trust.findings[0].diagnostic.to_string();
+    assert!(said.contains("no group 'prefix'"), "{said}");
+}
+
+#[test]
 fn what_the_operator_accepts_is_forgeable_and_followed() {
     let accepted = log("", "accept_forgeable = true\n");
     let trust = graded(&accepted, "/nowhere/kern.log");

@@ -9,6 +9,7 @@ use std::io::Cursor;
 
 use logknock::calendar::Zone;
 use logknock::config;
+use logknock::dialect::{Dialect, Reader};
 use logknock::engine::reading::Expected;
 use logknock::engine::time::Time;
 use logknock::replay::{self, Input};
@@ -103,13 +104,10 @@ fn opened(keys: &str, scans: &[Vec<u16>]) -> u64 {
         written: Time::default(),
     };
     let expected = Expected::Prefix(PREFIX.as_bytes().into());
-    let summary = replay::run(
-        vec![input],
-        &expected,
-        config.doors,
-        Zone::Local,
-        &mut |_| Ok(()),
-    )
+    let reader = Reader::new(Dialect::Kernel, expected);
+    let summary = replay::run(vec![input], &reader, config.doors, Zone::Local, &mut |_| {
+        Ok(())
+    })
     .unwrap();
     let packets: usize = scans.iter().map(Vec::len).sum();
     assert_eq!(summary.hits, packets as u64, "every packet counts");
