@@ -80,10 +80,11 @@ impl Row<'_> {
             _ => String::new(),
         };
         let style = style(self.event.kind);
+        let src = self.event.src.to_string();
+        // The address last but one: it alone may be of any length.
         let row = format!(
-            "{time:<27}  {:<width$}  {:<15}  {style}{what:<25}{style:#}  {whence}",
+            "{time:<27}  {:<width$}  {style}{what:<25}{style:#}  {src:<15}  {whence}",
             self.event.door,
-            self.event.src.to_string()
         );
         row.trim_end().to_owned()
     }

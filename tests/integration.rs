@@ -9,6 +9,10 @@
     reason = "tests touch real files and processes, and fail by panicking"
 )]
 
+#[path = "integration/cli.rs"]
+mod cli; // every command: what it prints where, and how it ends
+#[path = "integration/cli_daemon.rs"]
+mod cli_daemon; // the daemon on a log file: signals, crashes, reloads
 #[path = "integration/config.rs"]
 mod config; // fixtures/config: what is accepted, and exactly what is said of what is not
 #[path = "integration/config_secrecy.rs"]
@@ -41,8 +45,12 @@ mod knock; // the client on loopback
 mod knock_files; // … and the files it reads
 #[path = "integration/lines.rs"]
 mod lines; // fixtures/lines: log lines with their reading
+#[path = "integration/logknock.rs"]
+mod logknock; // the real binary in a directory of its own
 #[path = "integration/logrotate.rs"]
 mod logrotate; // the real logrotate
+#[path = "integration/logs.rs"]
+mod logs; // fixtures/logs: whole logs through the real replay
 #[path = "integration/namespace.rs"]
 mod namespace; // one test again where it may lower limits and mount
 #[path = "integration/need.rs"]

@@ -8,7 +8,7 @@ use anstyle::AnsiColor;
 use serde::Serialize;
 
 use super::Format;
-use super::exit::Failure;
+use super::exit::{Failure, tell};
 use super::settings::Global;
 use crate::config::{self, Config, Diagnostic, Severity};
 use crate::engine::command::Facts;
@@ -41,12 +41,11 @@ struct TrustJson<'a> {
 /// Runs `check`.
 pub(super) fn run(global: &Global, format: Format) -> Result<(), Failure> {
     let mut config = config::load(&global.config).map_err(|errors| {
-        let shown = match format {
-            Format::Json => write_json(&errors.diagnostics),
-            Format::Text => writeln!(anstream::stderr(), "{errors}"),
-        };
-        // What is wrong counts more than that nobody reads it.
-        drop(shown);
+        match format {
+            // What is wrong counts more than that nobody reads it.
+            Format::Json => drop(write_json(&errors.diagnostics)),
+            Format::Text => tell(&errors.to_string()),
+        }
         Failure::new(super::trust::code(errors.kind), "")
     })?;
     global.override_log(&mut config.log);

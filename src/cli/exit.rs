@@ -1,20 +1,30 @@
-//! Exit codes, once, with their meanings (`sysexits.h` where it has a word for it).
+//! Exit codes, once, with their meanings (`sysexits.h` where it has a word for it), and how a failure is
+//! told: behind the program's name, once, on standard error.
+//!
+//! What surprises: a reader who has gone (`logknock parse kern.log | head`) is no failure. Nothing is
+//! said, and the exit status is that of success, as nothing was left undone that anybody wanted.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
+
+/// What every message on standard error begins with.
+const NAME: &str = "logknock: ";
 
 /// Why a command ends without having done what it was asked.
 #[derive(Debug)]
 pub(super) struct Failure {
     /// How it ends.
     pub(super) code: Code,
-    /// What to say, without the program's name; may hold several lines. Empty when all is said.
+    /// What to say; may hold several lines. Empty when all is said.
     pub(super) message: String,
 }
 
 /// How a command that failed ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Code {
+    /// Nobody reads the results any more.
+    Done = 0,
     /// The answer is no, or the request failed.
     Failed = 1,
     /// The command line is wrong (clap's own).
@@ -39,6 +49,19 @@ impl Failure {
             message: message.to_string(),
         }
     }
+
+    /// Says why, if there is something to say.
+    pub(super) fn tell(&self) {
+        if !self.message.is_empty() {
+            tell(&self.message);
+        }
+    }
+}
+
+/// Says `message` on standard error, behind the program's name. Nobody may be there to read it.
+pub(super) fn tell(message: &str) {
+    let message = message.strip_prefix(NAME).unwrap_or(message);
+    drop(writeln!(anstream::stderr(), "{NAME}{message}"));
 }
 
 impl From<Code> for ExitCode {
@@ -53,8 +76,12 @@ impl From<serde_json::Error> for Failure {
     }
 }
 
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
-        Self::new(Code::Failed, error)
+impl From<io::Error> for Failure {
+    /// Results that cannot be written.
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::new(Code::Done, ""),
+            _ => Self::new(Code::Failed, error),
+        }
     }
 }

@@ -10,8 +10,8 @@ use std::path::Path;
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
-use super::Format;
 use super::exit::{Code, Failure};
+use super::{Format, input};
 
 /// Expected events, and those that came.
 #[derive(Debug)]
@@ -25,9 +25,7 @@ impl Expected {
     /// Reads the expected events.
     pub(super) fn read(path: &Path) -> Result<Self, Failure> {
         #[expect(clippy::disallowed_methods, reason = "a file that the user named")]
-        let text = fs::read_to_string(path).map_err(|error| {
-            Failure::new(Code::Unavailable, format!("{}: {error}", path.display()))
-        })?;
+        let text = fs::read_to_string(path).map_err(|error| input::unreadable(path, &error))?;
         let lines = text
             .lines()
             .map(str::trim)

@@ -24,9 +24,15 @@ pub(super) fn open(path: &Path) -> Result<(Box<dyn Read>, Time), Failure> {
 
 /// A log that cannot be opened or read.
 pub(super) fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    let code = match error.kind() {
-        io::ErrorKind::PermissionDenied => Code::Permission,
-        _ => Code::Unavailable,
-    };
-    Failure::new(code, format!("logknock: {}: {error}", path.display()))
+    let path = path.display();
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            Failure::new(Code::Unavailable, format!("{path}: there is no such file"))
+        }
+        io::ErrorKind::PermissionDenied => Failure::new(
+            Code::Permission,
+            format!("{path}: may not be read; try as root, or as a member of its group"),
+        ),
+        _ => Failure::new(Code::Unavailable, format!("{path}: {error}")),
+    }
 }

@@ -16,7 +16,7 @@ mod secret;
 mod settings;
 mod trust;
 
-use std::io::Write;
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -53,8 +53,15 @@ use crate::engine::reason::Tally;
   logknock knock gw.example 7000 8000 9000   knock at a door
   logknock demo                              see a knock open and close a door, without root
 
-Exit status: 0 done, 1 the request failed, 2 usage, 69 a source or the daemon is not there, 70 internal,
-75 another instance runs or doors are left open, 77 permission, 78 configuration.",
+Exit status:
+   0  done
+   1  the request failed
+   2  the command line is wrong
+  69  a source or the daemon is not there
+  70  internal error
+  75  another instance runs, or doors are left open
+  77  not permitted
+  78  the configuration is wrong",
     args_conflicts_with_subcommands = true
 )]
 struct Cli {
@@ -104,6 +111,10 @@ Loading them twice is loading them once. No policy is touched; only ports in 'op
     #[command(version, after_help = knock::EXAMPLES)]
     Knock(Box<knock::Args>),
     /// Show a knock opening and closing a door, on this machine, without root and without a firewall
+    #[command(after_help = "Examples:
+  logknock demo
+
+It takes a few seconds, needs no configuration and leaves nothing behind.")]
     Demo,
 }
 
@@ -120,19 +131,24 @@ enum Format {
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version come this way too, with exit status 0; a closed pipe is not our fault.
-            drop(error.print());
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Code::Usage as u8));
+        Err(error) if error.use_stderr() => {
+            // clap begins with a word of its own.
+            let said = error.render().ansi().to_string();
+            let (_, what) = said.split_once(' ').unwrap_or_default();
+            exit::tell(what.trim_end());
+            return Code::Usage.into();
+        }
+        Err(help_or_version) => {
+            // A closed pipe is not our fault.
+            drop(help_or_version.print());
+            return ExitCode::SUCCESS;
         }
     };
     match dispatch(&cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { code, message }) => {
-            for line in message.lines() {
-                drop(writeln!(anstream::stderr(), "{line}"));
-            }
-            code.into()
+        Err(failure) => {
+            failure.tell();
+            failure.code.into()
         }
     }
 }
@@ -152,6 +168,16 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Rules(args)) => rules::run(args, &cli.global),
         Some(Command::Knock(args)) => knock::run(args, format),
         Some(Command::Demo) => demo::run(),
+    }
+}
+
+/// Where results go: a terminal gets each at once, anything else in big pieces.
+fn results() -> Box<dyn Write> {
+    let out = anstream::stdout();
+    if io::stdout().is_terminal() {
+        Box::new(out)
+    } else {
+        Box::new(BufWriter::new(out))
     }
 }
 

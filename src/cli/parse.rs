@@ -1,14 +1,14 @@
 //! `logknock parse`: every line as logknock reads it, or why it is not believed.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-use super::exit::Failure;
-use super::{Format, input};
+use super::exit::{Failure, tell};
+use super::{Format, input, results};
 use crate::calendar::{Calendar, Zone, rfc3339};
 use crate::dialect::{self, Verdict};
 use crate::engine::packet::{Packet, Proto};
@@ -27,14 +27,19 @@ pub(super) struct Args {
 
 /// Runs `parse`.
 pub(super) fn run(args: &Args, format: Format) -> Result<(), Failure> {
-    let mut out = BufWriter::new(anstream::stdout());
+    let mut out = results();
     let mut counts = Counts::default();
     let stdin = [PathBuf::from("-")];
     let files = if args.files.is_empty() {
+        if io::stdin().is_terminal() {
+            tell("reading lines from the terminal; end with Ctrl-D");
+        }
         &stdin[..]
     } else {
         &args.files
     };
+    let name_width = files.iter().map(|path| path.display().to_string().len());
+    let width = name_width.max().unwrap_or(0) + ":123456".len();
     for path in files {
         let (content, written) = input::open(path)?;
         let name = path.display().to_string();
@@ -67,7 +72,7 @@ pub(super) fn run(args: &Args, format: Format) -> Result<(), Failure> {
             counts.add(row.verdict);
             match format {
                 Format::Json => writeln!(out, "{}", row.json()?)?,
-                Format::Text => writeln!(out, "{}", row.text())?,
+                Format::Text => writeln!(out, "{}", row.text(width))?,
             }
         }
     }
@@ -140,15 +145,16 @@ impl Row<'_> {
         })
     }
 
-    fn text(&self) -> String {
+    /// One line of a table whose first column is `width` wide.
+    fn text(&self, width: usize) -> String {
         let bad = AnsiColor::Red.on_default();
         let dim = Style::new().dimmed();
-        let Self { file, line, .. } = self;
+        let place = format!("{}:{}", self.file, self.line);
         match self.verdict {
-            Verdict::Packet(packet) => format!("{file}:{line:<6} packet    {packet}"),
-            Verdict::Other => format!("{dim}{file}:{line:<6} other{dim:#}"),
+            Verdict::Packet(packet) => format!("{place:<width$}  packet    {packet}"),
+            Verdict::Other => format!("{dim}{place:<width$}  other{dim:#}"),
             Verdict::Rejected(reason) => {
-                format!("{file}:{line:<6} {bad}rejected{bad:#}  {}", reason.as_str())
+                format!("{place:<width$}  {bad}rejected{bad:#}  {}", reason.as_str())
             }
         }
     }

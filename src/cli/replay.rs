@@ -1,14 +1,13 @@
 //! `logknock replay`: run the detection over finished logs, on their own time; execute nothing.
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::exit::{Code, Failure};
 use super::settings::Settings;
-use super::{Format, expect, input};
+use super::{Format, expect, input, results};
 use crate::calendar::Zone;
 use crate::render::Row;
 use crate::replay::{self, Input, Shown, Summary};
@@ -23,6 +22,9 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     expect: Option<PathBuf>,
 }
+
+/// From so many bytes on there is a progress bar: about what takes a second.
+const LARGE: u64 = 256 * 1024 * 1024;
 
 /// Runs `replay`.
 pub(super) fn run(args: &Args, settings: &Settings, format: Format) -> Result<(), Failure> {
@@ -50,7 +52,8 @@ pub(super) fn run(args: &Args, settings: &Settings, format: Format) -> Result<()
         .transpose()?;
     let format = expected.as_ref().map_or(format, expect::Expected::format);
 
-    let mut out = BufWriter::new(anstream::stdout());
+    let mut out = results();
+    let mut written = Ok(());
     let summary = replay::run(
         inputs,
         &settings.reader,
@@ -72,18 +75,17 @@ pub(super) fn run(args: &Args, settings: &Settings, format: Format) -> Result<()
             };
             match &mut expected {
                 Some(expected) => expected.got(&line),
-                None => writeln!(out, "{line}")?,
+                None => written = bar.suspend(|| writeln!(out, "{line}")),
             }
-            Ok(())
+            match &written {
+                Ok(()) => Ok(()),
+                Err(error) => Err(error.kind().into()),
+            }
         },
     );
     bar.finish_and_clear();
-    let summary = summary.map_err(|error| {
-        Failure::new(
-            Code::Unavailable,
-            format!("logknock: reading a log failed: {error}"),
-        )
-    })?;
+    written?;
+    let summary = summary.map_err(|error| Failure::new(Code::Unavailable, error))?;
     out.flush()?;
     if format == Format::Text && expected.is_none() {
         write_summary(&summary)?;
@@ -93,34 +95,55 @@ pub(super) fn run(args: &Args, settings: &Settings, format: Format) -> Result<()
 
 fn open(path: &Path, bar: &ProgressBar) -> Result<Input, Failure> {
     let (content, written) = input::open(path)?;
+    let named = Named {
+        content,
+        name: path.display().to_string(),
+    };
     Ok(Input {
-        content: Box::new(bar.wrap_read(content)),
+        content: Box::new(bar.wrap_read(named)),
         written,
     })
 }
 
-/// A bar on a terminal, drawn only when the run takes more than a second.
+/// A log that says which one it is when it cannot be read.
+struct Named {
+    content: Box<dyn Read>,
+    name: String,
+}
+
+impl Read for Named {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.content.read(room).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => error,
+            kind => io::Error::new(kind, format!("{}: {error}", self.name)),
+        })
+    }
+}
+
+/// A bar on a terminal, when the input is large.
 fn progress_bar(files: &[PathBuf]) -> ProgressBar {
-    if !io::stderr().is_terminal() {
+    let size = |path: &PathBuf| path.metadata().map_or(0, |meta| meta.len());
+    let size = files.iter().map(size).sum();
+    if size < LARGE || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let size = |path: &PathBuf| path.metadata().map_or(0, |meta| meta.len());
-    let bar = ProgressBar::new(files.iter().map(size).sum());
+    let bar = ProgressBar::new(size);
     let template = "{bar:30} {percent:>3} %  {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
     bar.set_style(
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
     bar.set_draw_target(indicatif::ProgressDrawTarget::stderr_with_hz(5));
-    bar.with_elapsed(Duration::ZERO)
+    bar
 }
 
 fn write_summary(summary: &Summary) -> io::Result<()> {
-    let mut err = anstream::stderr();
     let reasons = super::reasons(&summary.rejected);
+    let rejected: u64 = summary.rejected.iter().map(|(_, count)| count).sum();
+    let Summary {
+        lines, hits, opens, ..
+    } = summary;
     writeln!(
-        err,
-        "{} lines, {} hits{reasons}, {} opened",
-        summary.lines, summary.hits, summary.opens
-    )?;
-    Ok(())
+        anstream::stderr(),
+        "{lines} lines: {hits} hits, {rejected} rejected{reasons}; {opens} opened"
+    )
 }
