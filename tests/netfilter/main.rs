@@ -26,6 +26,8 @@ mod doors;
 #[cfg(test)]
 mod firewall;
 #[cfg(test)]
+mod forgery;
+#[cfg(test)]
 mod host;
 #[cfg(test)]
 mod journald;

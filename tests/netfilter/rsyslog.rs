@@ -16,6 +16,10 @@ use crate::lab::{Lab, PATIENCE};
 use crate::process::{Running, eventually, find};
 use crate::turn::Turn;
 
+/// The socket that stands for `/dev/log`, and the file of what comes there.
+const SOCKET: &str = "dev-log";
+const USERS: &str = "users.log";
+
 /// Which module brings the kernel's lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Module {
@@ -87,6 +91,16 @@ impl Rsyslog {
         &self.log
     }
 
+    /// The socket to which users send, as they do to `/dev/log`.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.log.with_file_name(SOCKET)
+    }
+
+    /// The file of what users send.
+    pub(crate) fn log_of_users(&self) -> PathBuf {
+        self.log.with_file_name(USERS)
+    }
+
     /// Waits until everything that the kernel has logged by now is in the file.
     pub(crate) fn catch_up(&mut self, lab: &Lab) {
         let mark = lab.mark();
@@ -123,9 +137,16 @@ module(load="{module}")
 if $inputname == "{module}" and $syslogfacility == 0 then {{
     action(type="omfile" file="{log}" FileCreateMode="0600")
 }}
+module(load="imuxsock" SysSock.Use="off")
+input(type="imuxsock" Socket="{socket}" CreatePath="on" RateLimit.Interval="0")
+if $inputname == "imuxsock" then {{
+    action(type="omfile" file="{users}" FileCreateMode="0600")
+}}
 "#,
         dir = lab.dir().display(),
         log = log.display(),
+        socket = log.with_file_name(SOCKET).display(),
+        users = log.with_file_name(USERS).display(),
     )
 }
 
