@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use logknock::engine::line;
 
 /// Every target by name.
-pub(crate) const TARGETS: [&str; 8] = [
-    "command", "config", "dialect", "engine", "framing", "ledger", "packet", "replay",
+pub(crate) const TARGETS: [&str; 9] = [
+    "command", "config", "dialect", "engine", "format", "framing", "ledger", "packet", "replay",
 ];
 
 /// The inputs that `target` begins with. `root` is the directory that holds `fixtures`.
@@ -18,6 +18,7 @@ pub(crate) fn of(target: &str, root: &Path) -> Vec<Vec<u8>> {
         "config" => configs(root),
         "command" => COMMANDS.map(|text| text.as_bytes().to_vec()).into(),
         "engine" => (0..=u8::MAX).map(schedule).collect(),
+        "format" => formats(root),
         "replay" => logs(root),
         "ledger" => JOURNALS.map(|text| text.as_bytes().to_vec()).into(),
         other => panic!("there is no target called {other}"),
@@ -31,6 +32,32 @@ const COMMANDS: [&str; 5] = [
     "date\n+%H%M\n100%\n%%IP%%\n%ip%",
     "iptables -I INPUT -s %IP% -j ACCEPT",
 ];
+
+/// The regexes of the configs that have one, each with every line of every format.
+fn formats(root: &Path) -> Vec<Vec<u8>> {
+    let configs = files(root, "fixtures/config/ok", "toml");
+    let regexes: Vec<_> = configs
+        .into_iter()
+        .filter_map(|text| {
+            let text = String::from_utf8(text).ok()?;
+            let (_, regex) = text.split_once("regex = '")?;
+            Some(regex.split('\'').next()?.as_bytes().to_vec())
+        })
+        .collect();
+    let lines: Vec<_> = files(root, "fixtures/formats", "txt")
+        .into_iter()
+        .flat_map(|text| {
+            text.split(|&byte| byte == b'\n')
+                .map(<[u8]>::to_vec)
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let pair = |regex: &Vec<u8>, line: &Vec<u8>| [regex.as_slice(), b"\n", line].concat();
+    regexes
+        .iter()
+        .flat_map(|regex| lines.iter().map(move |line| pair(regex, line)))
+        .collect()
+}
 
 const JOURNALS: [&str; 3] = [
     r#"{"record":"header","version":1,"next":9+

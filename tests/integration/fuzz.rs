@@ -17,6 +17,8 @@ mod config;
 mod dialect;
 #[path = "../../fuzz/targets/engine.rs"]
 mod engine;
+#[path = "../../fuzz/targets/format.rs"]
+mod format;
 #[path = "../../fuzz/targets/framing.rs"]
 mod framing;
 #[path = "../../fuzz/targets/ledger.rs"]
@@ -44,6 +46,11 @@ fn any_message_is_a_packet_only_as_it_was_logged() {
 #[test]
 fn any_line_can_be_shown() {
     fuzz("dialect", 20_000, dialect::run);
+}
+
+#[test]
+fn any_regex_is_refused_or_reads_whole_packets() {
+    fuzz("format", 1_000, format::run);
 }
 
 #[test]
