@@ -67,6 +67,8 @@ mod samples; // every line of fixtures/samples gets the reading it must get
 mod scans; // port scans, which open nothing
 #[path = "integration/scenarios.rs"]
 mod scenarios; // fixtures/scenarios: timed knocks and what they do
+#[path = "integration/several_sources.rs"]
+mod several_sources; // one kernel's lines through two sources at once
 #[path = "integration/sockets.rs"]
 mod sockets; // syslog datagrams over UNIX and UDP
 #[path = "integration/stdin.rs"]

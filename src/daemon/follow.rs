@@ -18,9 +18,26 @@ pub(super) struct Followed {
     pub(super) spec: SourceSpec,
     /// What it last said of itself.
     pub(super) health: Option<Health>,
+    /// What it has lost.
+    pub(super) gaps: Gaps,
     /// Whether nothing more comes from it.
     pub(super) ended: bool,
     _handle: Handle,
+}
+
+/// How often lines were lost, and how many as far as that is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Gaps {
+    times: u64,
+    lines: u64,
+}
+
+impl Gaps {
+    /// One more, of so many lines if that is known.
+    pub(super) fn add(&mut self, lines: Option<u64>) {
+        self.times = self.times.saturating_add(1);
+        self.lines = self.lines.saturating_add(lines.unwrap_or(0));
+    }
 }
 
 /// Starts the source, as number `number`.
@@ -36,6 +53,7 @@ pub(super) fn follow(
         Ok(handle) => Ok(Followed {
             spec,
             health: None,
+            gaps: Gaps::default(),
             ended: false,
             _handle: handle,
         }),
@@ -66,19 +84,46 @@ fn spawn(
 
 /// How the sources are, as `systemctl status` shows it; `None` until each has said how it is.
 pub(super) fn status(sources: &[Followed]) -> Option<String> {
-    if sources.iter().any(|followed| followed.health.is_none()) {
-        return None;
+    let parts = sources.iter().map(|followed| {
+        let health = followed.health.as_ref()?;
+        Some(part(&followed.spec, health, followed.gaps))
+    });
+    let parts: Option<Vec<String>> = parts.collect();
+    Some(parts?.join("; "))
+}
+
+fn part(spec: &SourceSpec, health: &Health, gaps: Gaps) -> String {
+    let health = match health {
+        Health::Following => "following".to_owned(),
+        Health::Degraded(trouble) => trouble.to_string(),
+    };
+    let Gaps { times, lines } = gaps;
+    match (times, lines) {
+        (0, _) => format!("{spec}: {health}"),
+        (_, 0) => format!("{spec}: {health}, gaps: {times}"),
+        _ => format!("{spec}: {health}, gaps: {times} ({lines} lines or more)"),
     }
-    let troubles = sources
-        .iter()
-        .filter_map(|Followed { spec, health, .. }| match health {
-            Some(Health::Degraded(trouble)) => Some(format!("{spec}: {trouble}")),
-            _ => None,
-        });
-    let troubles: Vec<_> = troubles.collect();
-    Some(if troubles.is_empty() {
-        "following".to_owned()
-    } else {
-        troubles.join("; ")
-    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Trouble;
+
+    #[test]
+    fn the_status_names_health_and_gaps() {
+        let mut gaps = Gaps::default();
+        let spec = SourceSpec::Kmsg;
+        assert_eq!(part(&spec, &Health::Following, gaps), "kmsg: following");
+        gaps.add(None);
+        assert_eq!(
+            part(&spec, &Health::Following, gaps),
+            "kmsg: following, gaps: 1"
+        );
+        gaps.add(Some(7));
+        let trouble = Health::Degraded(Trouble::NoKernelMessages);
+        let said = part(&SourceSpec::Journald, &trouble, gaps);
+        assert!(said.starts_with("journald: the journal has no kernel message"));
+        assert!(said.ends_with(", gaps: 2 (7 lines or more)"));
+    }
 }

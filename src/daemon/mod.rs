@@ -20,7 +20,7 @@ use sd_notify::NotifyState;
 
 use self::follow::{Followed, follow, status};
 use self::inbox::{Inbox, Message, Next};
-use self::report::{Losses, Reboots, Rejections};
+use self::report::{Cause, Losses, Reboots, Rejections};
 use self::signal::Signal;
 use crate::calendar::{Calendar, Zone};
 use crate::clock;
@@ -30,6 +30,7 @@ use crate::engine::door::Door;
 use crate::engine::event::{Event, Whence};
 use crate::engine::grant::SavedGrant;
 use crate::engine::line::Record;
+use crate::engine::loss;
 use crate::engine::reason::Reason;
 use crate::engine::time::Time;
 use crate::engine::timeline::{Received, Stamps, Timeline};
@@ -341,9 +342,7 @@ impl Daemon {
             }
             Report::Lost { source, count } => {
                 self.engine.handle_gap();
-                if let Some(followed) = self.sources.get(usize::from(source)) {
-                    self.losses.tell(&followed.spec, count, clock::boot_now());
-                }
+                self.lost(source, Cause::Overrun, count);
             }
             Report::Ended { source } => {
                 if let Some(followed) = self.sources.get_mut(usize::from(source)) {
@@ -359,6 +358,18 @@ impl Daemon {
                 followed.health = Some(health);
                 self.announce();
             }
+        }
+    }
+
+    /// Counts what a source has lost, and tells of it once in a while.
+    fn lost(&mut self, source: u16, cause: Cause, count: Option<u64>) {
+        let Some(followed) = self.sources.get_mut(usize::from(source)) else {
+            return;
+        };
+        followed.gaps.add(count);
+        let now = clock::boot_now();
+        if self.losses.tell(&followed.spec, cause, count, now) {
+            self.announce();
         }
     }
 
@@ -417,6 +428,9 @@ impl Daemon {
         let read = reader.read(&opened);
         let read = read.inspect_err(|&reason| self.engine.handle_rejected(reason))?;
         let Some((record, packet)) = read else {
+            if let Some(loss) = loss::read(line) {
+                self.lost(whence.source, Cause::Said, loss.count);
+            }
             return Ok(());
         };
         let stamps = stamps(&record, &mut self.calendar);

@@ -196,23 +196,75 @@ impl Reboots {
     }
 }
 
+/// Why lines are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Cause {
+    /// They were overwritten before they could be read.
+    Overrun,
+    /// The log says so of itself.
+    Said,
+}
+
 /// Counts lines that were lost, and warns of them once in a while.
 #[derive(Debug, Default)]
-pub(super) struct Losses(HashMap<SourceSpec, Pause>);
+pub(super) struct Losses(HashMap<(SourceSpec, Cause), Pause>);
 
 impl Losses {
-    /// Lines of `source` were lost; `count` of them, if that is known.
-    pub(super) fn tell(&mut self, source: &SourceSpec, count: Option<u64>, now: Time) {
-        let pause = self.0.entry(source.clone()).or_insert(Pause::new(now));
+    /// Lines of `source` were lost; `count` of them, if that is known. Whether it was told.
+    pub(super) fn tell(
+        &mut self,
+        source: &SourceSpec,
+        cause: Cause,
+        count: Option<u64>,
+        now: Time,
+    ) -> bool {
+        let key = (source.clone(), cause);
+        let pause = self.0.entry(key).or_insert(Pause::new(now));
         let Some(count) = pause.add(count.unwrap_or(0), now) else {
-            return;
+            return false;
         };
         // Of an unknown number nothing is known but that it is not zero.
         let count = (count > 0).then_some(count);
-        warn!(
-            %source,
-            count,
-            "lines were lost before they were read: knocks may have been dropped, and attempts in flight are"
-        );
+        match cause {
+            Cause::Overrun => warn!(
+                %source,
+                count,
+                "lines were lost before they were read: knocks may have been dropped, and attempts in flight are"
+            ),
+            Cause::Said => warn!(
+                %source,
+                count,
+                "the log says that messages are missing from it: knocks may have been dropped"
+            ),
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_is_told_once_a_minute_for_each_source_and_cause() {
+        let (kmsg, journald) = (SourceSpec::Kmsg, SourceSpec::Journald);
+        let mut losses = Losses::default();
+        let mut tell =
+            |source, cause, seconds| losses.tell(source, cause, Some(3), Time::from_secs(seconds));
+        assert!(tell(&kmsg, Cause::Overrun, 100));
+        assert!(!tell(&kmsg, Cause::Overrun, 159));
+        assert!(tell(&kmsg, Cause::Said, 159));
+        assert!(tell(&journald, Cause::Overrun, 159));
+        assert!(tell(&kmsg, Cause::Overrun, 160));
+        assert!(!tell(&kmsg, Cause::Overrun, 219));
+    }
+
+    #[test]
+    fn what_was_held_back_is_added_up() {
+        let mut pause = Pause::new(Time::from_secs(100));
+        assert_eq!(pause.add(1, Time::from_secs(100)), Some(1));
+        assert_eq!(pause.add(2, Time::from_secs(101)), None);
+        assert_eq!(pause.add(u64::MAX, Time::from_secs(102)), None);
+        assert_eq!(pause.add(1, Time::from_secs(160)), Some(u64::MAX));
     }
 }

@@ -33,11 +33,18 @@ pub struct Hit<'a> {
     pub interface: &'a [u8],
     /// What tells it from other packets with the same addresses and ports.
     pub mark: Fingerprint,
+    /// The caller's number of the source that showed it.
+    pub source: u16,
 }
 
 impl<'a> Hit<'a> {
-    /// `packet` as a hit at `at`.
-    pub fn new(packet: &Packet<'a>, at: Time, uptime: Option<Time>) -> Result<Self, Reason> {
+    /// `packet` as a hit at `at`, shown by `source`.
+    pub fn new(
+        packet: &Packet<'a>,
+        at: Time,
+        uptime: Option<Time>,
+        source: u16,
+    ) -> Result<Self, Reason> {
         if packet.iif.is_empty() || !packet.oif.is_empty() {
             return Err(Reason::Forwarded);
         }
@@ -59,6 +66,7 @@ impl<'a> Hit<'a> {
             flags: packet.flags,
             interface: packet.iif,
             mark: packet.mark,
+            source,
         })
     }
 }

@@ -21,6 +21,7 @@ pub mod event;
 pub mod grant;
 pub mod knock;
 pub mod line;
+pub mod loss;
 mod once;
 pub mod packet;
 pub mod reading;
@@ -87,8 +88,14 @@ impl Engine {
     /// Takes a packet that was logged. What had to happen before it happens first.
     pub fn handle_packet(&mut self, now: Time, sighting: &Sighting<'_>) -> Result<(), Reason> {
         self.handle_timeout(now);
-        let counted = Hit::new(&sighting.packet, sighting.at, sighting.uptime)
-            .and_then(|hit| self.handle_hit(&hit, sighting.whence));
+        let Sighting {
+            packet,
+            at,
+            uptime,
+            whence,
+        } = sighting;
+        let counted = Hit::new(packet, *at, *uptime, whence.source)
+            .and_then(|hit| self.handle_hit(&hit, *whence));
         if let Err(reason) = counted {
             self.rejected.add(reason);
         }

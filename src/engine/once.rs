@@ -18,6 +18,8 @@ const RETRANSMISSION: Duration = Duration::from_secs(10);
 const SAME_ID: Duration = Duration::from_secs(1);
 /// The same where there is no IP ID to tell two apart (IPv6, or an ID of 0).
 const SAME_FIELDS: Duration = Duration::from_millis(1);
+/// How long after one source another may show the same packet, where only time could tell.
+const OTHER_SOURCE: Duration = Duration::from_secs(1);
 /// Packets remembered of one address; the oldest goes first.
 const REMEMBERED: usize = 64;
 
@@ -46,12 +48,16 @@ struct Sighting {
     seq: Option<u32>,
     /// How long the same identity is the same packet.
     span: Duration,
+    /// The sources that have shown it, a bit for each (the 65th shares the first one's).
+    sources: u64,
 }
 
 impl Sighting {
     /// Whether `other` is the same packet. Kernel stamps compare exactly, if one kernel made both; two
     /// hosts that log the same packet have nothing in common but the time. Milliseconds cannot be
-    /// told by that, so what only they tell apart is left to the kernel's stamps.
+    /// told by that, so what only they tell apart is left to the kernel's stamps. Where one source has
+    /// no such stamps (imkmsg's, or a relay's), what it shows within a second is what another source
+    /// showed, one for one: a second packet is shown a second time by both.
     fn is_again(&self, other: &Self) -> bool {
         let by_time = apart(self.at, other.at);
         let by_kernel = self.uptime.zip(other.uptime).map(|(a, b)| apart(a, b));
@@ -60,8 +66,10 @@ impl Sighting {
             Some(elapsed) => elapsed.min(by_time),
             None => by_time,
         };
+        let by_another =
+            by_kernel.is_none() && by_time <= OTHER_SOURCE && self.sources & other.sources == 0;
         self.identity == other.identity
-            && elapsed <= self.span
+            && (elapsed <= self.span || by_another)
             && (self.seq.is_none() || other.seq.is_none() || self.seq == other.seq)
     }
 }
@@ -88,10 +96,13 @@ impl Sightings {
             uptime: hit.uptime,
             seq: hit.mark.seq,
             span,
+            sources: 1 << (hit.source % 64),
         };
         self.0
             .retain(|seen| hit.at.since(seen.at) <= RETRANSMISSION);
-        if self.0.iter().any(|seen| seen.is_again(&sighting)) {
+        if let Some(seen) = self.0.iter_mut().find(|seen| seen.is_again(&sighting)) {
+            seen.sources |= sighting.sources;
+            seen.uptime = seen.uptime.or(sighting.uptime);
             return false;
         }
         if self.0.len() == REMEMBERED {
@@ -108,7 +119,8 @@ impl Sightings {
 
     /// When nothing remembered matters any more; `None` when nothing is.
     pub(super) fn end(&self) -> Option<Time> {
-        self.0.iter().map(|seen| seen.at.after(seen.span)).max()
+        let end = |seen: &Sighting| seen.at.after(seen.span.max(OTHER_SOURCE));
+        self.0.iter().map(end).max()
     }
 }
 
@@ -141,6 +153,7 @@ mod tests {
             seq: None,
             udp_len: None,
         },
+        source: 0,
     };
 
     fn udp(id: Option<u16>) -> Hit<'static> {
@@ -279,6 +292,41 @@ mod tests {
             ..first
         };
         assert_eq!(new(&[first, same]), [true, false], "another source");
+    }
+
+    #[test]
+    fn another_source_without_stamps_shows_the_same_datagrams_one_for_one() {
+        let stamped = Hit {
+            uptime: Some(Time::from_secs(77)),
+            ..udp(None)
+        };
+        let plain = Hit {
+            uptime: None,
+            source: 1,
+            ..stamped
+        };
+        let both = [
+            stamped,
+            later(&plain, 3),
+            later(&stamped, 400),
+            later(&plain, 403),
+        ];
+        assert_eq!(new(&both), [true, false, true, false]);
+        let late = [
+            stamped,
+            later(&stamped, 400),
+            later(&plain, 410),
+            later(&plain, 411),
+        ];
+        assert_eq!(new(&late), [true, true, false, false]);
+        let first = [plain, later(&stamped, 500), later(&stamped, 510)];
+        assert_eq!(new(&first), [true, false, true], "whichever is first");
+        assert_eq!(new(&[stamped, later(&plain, 1_001)]), [true, true]);
+        assert_eq!(
+            new(&[plain, later(&plain, 2)]),
+            [true, true],
+            "one source tells two apart"
+        );
     }
 
     #[test]

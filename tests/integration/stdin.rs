@@ -80,3 +80,25 @@ fn a_last_line_without_newline_is_no_knock() {
     assert_eq!(done.status.code(), Some(0), "{done:?}");
     assert!(!dir.path().join("open.log").exists());
 }
+
+#[test]
+fn a_log_that_says_it_misses_messages_is_told_once_a_minute() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = start(dir.path());
+    let mut pipe = daemon.stdin.take().unwrap();
+    for count in [12, 13] {
+        let said = format!("gw systemd-journald[231]: Missed {count} kernel messages");
+        writeln!(pipe, "{} {said}", rfc3339(clock::wall_now())).unwrap();
+    }
+    drop(pipe);
+    let done = daemon.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    let warnings: Vec<_> = said
+        .lines()
+        .filter(|line| line.contains("missing from it"))
+        .collect();
+    assert!(
+        matches!(warnings[..], [one] if one.contains("count=12")),
+        "{said}"
+    );
+}

@@ -17,6 +17,7 @@ use crate::journald::Journald;
 use crate::kmsg::Kmsg;
 use crate::lab::{Family, Hit, Lab, PATIENCE, ssh};
 use crate::process::{self, eventually};
+use crate::rsyslog::{Module, Rsyslog};
 use crate::turn::Ring;
 
 const DOOR: &str = "7000, 8000, 9000";
@@ -235,6 +236,44 @@ fn the_kernel_tells_who_sends_to_the_socket_and_only_root_is_heard() {
     }
     assert_eq!(heard, ["peer", "a line"]);
     drop(handle);
+}
+
+#[test]
+fn a_packet_counts_once_through_kmsg_and_a_log_with_stamps() {
+    counts_once_through_kmsg_and_rsyslog(Module::Imklog);
+}
+
+#[test]
+fn a_packet_counts_once_through_kmsg_and_a_log_without_stamps() {
+    counts_once_through_kmsg_and_rsyslog(Module::Imkmsg);
+}
+
+fn counts_once_through_kmsg_and_rsyslog(module: Module) {
+    let Some(lab) = Lab::new(Ring::Shared, &["rsyslogd"]) else {
+        return;
+    };
+    firewall::nft(&lab);
+    let mut syslog = Rsyslog::start(&lab, module);
+    let sources = format!("kmsg\", \"{}", syslog.log().display());
+    let doors = nft_door("7000, \"8000:udp\", \"8000:udp\", 9000", "20s", "2s");
+    let mut daemon = Daemon::start(&lab, &sources, &doors);
+    for family in [Family::V4, Family::V6] {
+        let too_few = [Hit::Tcp(7000), Hit::Udp(8000), Hit::Tcp(9000)];
+        lab.hit(&lab.near, family, &too_few);
+        syslog.catch_up(&lab);
+        daemon.settle(&lab, &lab.near, family);
+        assert_eq!(ssh(&lab.near, family), Reach::Closed);
+        let right = [
+            Hit::Tcp(7000),
+            Hit::Udp(8000),
+            Hit::Udp(8000),
+            Hit::Tcp(9000),
+        ];
+        lab.hit(&lab.near, family, &right);
+        eventually("ssh opens", PATIENCE, || {
+            ssh(&lab.near, family) == Reach::Open
+        });
+    }
 }
 
 /// Starts logknock with a shell's `script` around it, in a mount namespace of its own, and waits for
