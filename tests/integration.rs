@@ -19,6 +19,8 @@ mod config; // fixtures/config: what is accepted, and exactly what is said of wh
 mod config_secrecy; // damaged configs, searched for their secrets
 #[path = "integration/differential.rs"]
 mod differential; // the packet reader against regular expressions
+#[path = "integration/docs.rs"]
+mod docs; // documents that cannot go stale
 #[path = "integration/engine.rs"]
 mod engine; // properties of the detection, on random knocks
 #[path = "integration/follow.rs"]
@@ -39,6 +41,8 @@ mod formats; // fixtures/formats: other firewalls' lines, by the regex of their 
 mod fuzz; // the fuzz targets, on a bounded number of inputs
 #[path = "integration/grammar.rs"]
 mod grammar; // what must hold for every line
+#[path = "integration/imports.rs"]
+mod imports; // who may import whom
 #[path = "integration/knock.rs"]
 mod knock; // the client on loopback
 #[path = "integration/knock_files.rs"]

@@ -143,6 +143,11 @@ pub fn parse(name: &str, text: &str) -> Result<Config, Errors> {
     build(&files, Report::default())
 }
 
+/// Every table with every key of it, for documents that must agree with them.
+pub fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
+    schema::keys()
+}
+
 /// One stage after the other. No rule is looked at while a file is missing or its syntax is broken:
 /// what was not read would be reported as not being there.
 fn build(files: &Files, mut report: Report) -> Result<Config, Errors> {

@@ -176,6 +176,14 @@ pub(super) fn section(name: &str) -> Option<Section> {
         .map(|(_, section)| *section)
 }
 
+/// Every table with every key of it.
+pub(super) fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SECTIONS.into_iter().flat_map(|(name, section)| {
+        let (Section::Keys(keys) | Section::Doors(keys)) = section;
+        keys.iter().map(move |key| (name, key.name))
+    })
+}
+
 /// The key called `name`, in whatever table.
 pub(super) fn key(name: &str) -> Option<&'static Key> {
     let tables = [

@@ -1,0 +1,248 @@
+//! Who may import whom, read from the sources: the table of ARCHITECTURE.md as a test.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+
+/// Each room of `src`, and the rooms that it may know.
+const ROOMS: [(&str, &[&str]); 16] = [
+    ("engine", &[]),
+    ("source_spec", &[]),
+    ("clock", &["engine"]),
+    ("calendar", &["engine"]),
+    ("firewall", &["engine"]),
+    ("dialect", &["engine", "source_spec"]),
+    ("render", &["engine", "calendar"]),
+    ("source", &["engine", "clock"]),
+    ("runner", &["engine", "clock"]),
+    ("config", &["engine", "source_spec", "dialect", "firewall"]),
+    ("knock", &["engine", "clock", "config"]),
+    ("trust", &["source_spec", "config"]),
+    ("replay", &["engine", "calendar", "dialect"]),
+    (
+        "daemon",
+        &[
+            "engine",
+            "source_spec",
+            "clock",
+            "calendar",
+            "dialect",
+            "source",
+            "runner",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "engine",
+            "source_spec",
+            "clock",
+            "calendar",
+            "dialect",
+            "firewall",
+            "render",
+            "source",
+            "runner",
+            "config",
+            "knock",
+            "trust",
+            "replay",
+            "daemon",
+        ],
+    ),
+    ("main", &["cli"]),
+];
+
+/// The engine's modules in the order of the walk: each may know only those before it.
+const WALK: [&str; 19] = [
+    "reason", "time", "scan", "line", "packet", "reading", "timeline", "sequence", "command",
+    "door", "knock", "once", "event", "attempt", "silence", "detector", "action", "grant", "mod",
+];
+
+/// Crates, and parts of the standard library, that only some rooms may use.
+const KEPT: [(&str, &[&str]); 20] = [
+    (
+        "std::fs",
+        &[
+            "clock", "config", "knock", "runner", "source", "trust", "cli",
+        ],
+    ),
+    (
+        "std::io",
+        &[
+            "clock", "config", "knock", "runner", "source", "trust", "replay", "daemon", "cli",
+        ],
+    ),
+    ("std::process", &["runner", "source", "cli", "main"]),
+    (
+        "std::thread",
+        &["knock", "runner", "source", "daemon", "cli"],
+    ),
+    ("std::env", &["cli"]),
+    (
+        "std::os",
+        &["config", "knock", "runner", "source", "trust", "cli"],
+    ),
+    ("anstream", &["cli"]),
+    ("anstyle", &["render", "cli"]),
+    ("clap", &["cli"]),
+    ("indicatif", &["cli"]),
+    ("notify", &["source"]),
+    ("regex", &["dialect"]),
+    (
+        "rustix",
+        &[
+            "clock", "config", "knock", "runner", "source", "trust", "daemon", "cli",
+        ],
+    ),
+    ("sd_notify", &["daemon"]),
+    (
+        "serde_json",
+        &["dialect", "render", "runner", "source", "cli"],
+    ),
+    ("signal_hook", &["runner", "daemon"]),
+    ("similar", &["cli"]),
+    ("toml", &["config", "knock"]),
+    ("tracing", &["daemon", "cli"]),
+    ("tracing_subscriber", &["cli"]),
+];
+
+/// A file of `src`: its path in it, its room, and its text without comments and tests.
+struct Source {
+    path: PathBuf,
+    room: String,
+    code: String,
+}
+
+#[test]
+fn every_room_knows_only_those_that_it_may() {
+    let import = Regex::new("(?:crate|logknock)::([a-z_]+)").unwrap();
+    for Source { path, room, code } in sources() {
+        let may = ROOMS.iter().find(|(name, _)| *name == room);
+        let (_, may) = may.unwrap_or_else(|| panic!("{room} is in no table: what may it know?"));
+        for import in names(&import, &code) {
+            let known = import == room || may.contains(&import);
+            assert!(known, "{}: {room} imports {import}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_engines_modules_know_only_those_before_them_in_the_walk() {
+    let import = Regex::new("super::([a-z_]+)").unwrap();
+    let place = |name: &str| WALK.iter().position(|module| *module == name);
+    let mut seen = BTreeSet::new();
+    for Source { path, code, .. } in sources() {
+        let Ok(inside) = path.strip_prefix("engine") else {
+            continue;
+        };
+        let depth = inside.components().count();
+        let module = inside.iter().next().unwrap().to_str().unwrap();
+        let module = module.trim_end_matches(".rs");
+        let here = place(module).unwrap_or_else(|| panic!("{module} has no place in the walk"));
+        seen.insert(module.to_owned());
+        // In a directory, `super` is the module itself, but for its `mod.rs`.
+        if depth > 1 && !inside.ends_with("mod.rs") {
+            continue;
+        }
+        for import in names(&import, &code) {
+            if let Some(there) = place(import) {
+                assert!(there < here, "{}: {module} knows {import}", path.display());
+            }
+        }
+    }
+    assert_eq!(seen.len(), WALK.len(), "{seen:?}");
+}
+
+#[test]
+fn crates_and_the_world_are_used_only_where_they_may_be() {
+    let sources = sources();
+    for (name, rooms) in KEPT {
+        let direct = Regex::new(&format!(r"(?-u:\b){name}(::|;)")).unwrap();
+        for Source { path, room, code } in &sources {
+            let used = direct.is_match(code) || is_in_a_list(code, name);
+            let may = rooms.contains(&room.as_str());
+            assert!(!used || may, "{}: {name}", path.display());
+        }
+    }
+}
+
+#[test]
+fn nothing_but_the_command_line_prints() {
+    let print = Regex::new(r"(?-u:\b)(e?print(ln)?!|dbg!|std(out|err)\(\))").unwrap();
+    for Source { path, room, code } in sources() {
+        let found = print.find(&code).map(|found| found.as_str());
+        assert!(
+            room == "cli" || found.is_none(),
+            "{}: {found:?}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn only_one_file_says_what_the_daemon_logs() {
+    let word = Regex::new(r"(?-u:\b)(trace|debug|info|warn|error)!\(").unwrap();
+    for Source { path, code, .. } in sources() {
+        let says = word.is_match(&code);
+        assert!(
+            !says || path == Path::new("daemon/report.rs"),
+            "{}",
+            path.display()
+        );
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut sources = Vec::new();
+    read(&root, &root, &mut sources);
+    // It only lists the rooms.
+    sources.retain(|source| source.room != "lib");
+    assert!(sources.len() > 80, "the sources are missing");
+    sources
+}
+
+fn read(root: &Path, directory: &Path, sources: &mut Vec<Source>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let file = entry.unwrap().path();
+        if file.is_dir() {
+            read(root, &file, sources);
+        } else if !file.to_str().unwrap().ends_with("_test.rs") {
+            let path = file.strip_prefix(root).unwrap().to_owned();
+            let first = path.iter().next().unwrap().to_str().unwrap();
+            sources.push(Source {
+                room: first.trim_end_matches(".rs").to_owned(),
+                code: without_comments_and_tests(&fs::read_to_string(&file).unwrap()),
+                path,
+            });
+        }
+    }
+}
+
+fn without_comments_and_tests(text: &str) -> String {
+    let code = text.lines().take_while(|line| *line != "#[cfg(test)]");
+    let code = code.filter(|line| !line.trim_start().starts_with("//"));
+    code.collect::<Vec<_>>().join("\n")
+}
+
+fn names<'a>(pattern: &Regex, code: &'a str) -> BTreeSet<&'a str> {
+    let found = pattern.captures_iter(code);
+    found.map(|found| found.get(1).unwrap().as_str()).collect()
+}
+
+/// Whether `std::name` is imported with others, as in `use std::{fmt, io}`.
+fn is_in_a_list(code: &str, name: &str) -> bool {
+    let Some(name) = name.strip_prefix("std::") else {
+        return false;
+    };
+    let mut lists = code
+        .lines()
+        .filter_map(|line| line.strip_prefix("use std::{"));
+    lists.any(|list| {
+        let mut words = list.split(|character: char| !character.is_ascii_alphanumeric());
+        words.any(|word| word == name)
+    })
+}
