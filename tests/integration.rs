@@ -9,6 +9,12 @@
     reason = "tests touch real files and processes, and fail by panicking"
 )]
 
+#[path = "integration/attacks.rs"]
+mod attacks; // lines that the kernel did not write
+#[path = "integration/attacks_live.rs"]
+mod attacks_live; // … old ones and floods, at the real daemon
+#[path = "integration/attacks_packet.rs"]
+mod attacks_packet; // packets that are no knock
 #[path = "integration/cli.rs"]
 mod cli; // every command: what it prints where, and how it ends
 #[path = "integration/cli_daemon.rs"]
@@ -35,6 +41,8 @@ mod follow_live; // the real thread and inotify
 mod follow_model; // the model
 #[path = "integration/followed.rs"]
 mod followed; // the fixture of the first two
+#[path = "integration/forger.rs"]
+mod forger; // a forged sequence in front of a genuine one
 #[path = "integration/formats.rs"]
 mod formats; // fixtures/formats: other firewalls' lines, by the regex of their config
 #[path = "integration/fuzz.rs"]

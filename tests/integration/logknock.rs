@@ -327,6 +327,14 @@ impl Running {
         }
     }
 
+    /// Everything that it says, once it has ended.
+    pub(crate) fn says_to_its_end(mut self) -> Vec<String> {
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+            self.said.push(line);
+        }
+        std::mem::take(&mut self.said)
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }

@@ -52,14 +52,17 @@ fn lines_that_root_writes_to_dev_kmsg_open_nothing() {
     let genuine = kernel.lines(&lab.prefix);
     assert_eq!(genuine.len(), 3, "{genuine:#?}");
     let mut daemon = Daemon::start(&lab, "kmsg", &nft_door("7000, 8000, 9000", "3s", "3s"));
-    for line in genuine {
-        let mut device = OpenOptions::new()
-            .write(true)
-            .open("/dev/kmsg")
-            .expect("a device");
-        device
-            .write_all(format!("<4>{line}\n").as_bytes())
-            .expect("root may write");
+    // The kernel forces another facility than its own on all of them.
+    for head in ["<4>", "<0>", "", "<30>kernel[0]: ", "<4>kernel: "] {
+        for line in &genuine {
+            let mut device = OpenOptions::new()
+                .write(true)
+                .open("/dev/kmsg")
+                .expect("a device");
+            device
+                .write_all(format!("{head}{line}\n").as_bytes())
+                .expect("root may write");
+        }
     }
     daemon.settle(&lab, &lab.near, Family::V4);
     assert_eq!(ssh(&lab.near, Family::V4), Reach::Closed);
