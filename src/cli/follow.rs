@@ -33,6 +33,25 @@ pub(super) struct Args {
     verbose: u8,
 }
 
+impl Args {
+    /// Refuses options of the daemon in front of a command, where they would mean nothing. (clap could
+    /// do so itself, but only together with the options that every command takes.)
+    pub(super) fn refuse_beside_a_command(&self) -> Result<(), Failure> {
+        let given = [
+            ("--follow", !self.follow.is_empty()),
+            ("--dry-run", self.dry_run),
+            ("--verbose", self.verbose > 0),
+        ];
+        match given.iter().find(|(_, given)| *given) {
+            Some((name, _)) => Err(Failure::new(
+                Code::Usage,
+                format!("{name} is for the daemon, which runs without a command"),
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Runs the daemon until it is told to stop.
 pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Failure> {
     let settings = global.load()?;

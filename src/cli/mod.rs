@@ -61,8 +61,7 @@ Exit status:
   70  internal error
   75  another instance runs, or doors are left open
   77  not permitted
-  78  the configuration is wrong",
-    args_conflicts_with_subcommands = true
+  78  the configuration is wrong"
 )]
 struct Cli {
     #[command(flatten)]
@@ -154,6 +153,9 @@ pub fn run() -> ExitCode {
 }
 
 fn dispatch(cli: &Cli) -> Result<(), Failure> {
+    if cli.command.is_some() {
+        cli.follow.refuse_beside_a_command()?;
+    }
     let format = if cli.global.json {
         Format::Json
     } else {

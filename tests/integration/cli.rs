@@ -225,6 +225,23 @@ fn a_bad_config_is_78_whatever_was_asked() {
 }
 
 #[test]
+fn options_that_every_command_takes_may_stand_before_it() {
+    log().run("--config logknock.toml --json check").succeeds();
+}
+
+#[test]
+fn an_option_of_the_daemon_means_nothing_before_a_command() {
+    for arguments in [
+        "--follow kern.log check",
+        "--dry-run replay kern.log",
+        "-v parse kern.log",
+    ] {
+        let ended = log().run(arguments).fails_with(2).prints_nothing();
+        ended.says("is for the daemon");
+    }
+}
+
+#[test]
 fn a_wrong_command_line_is_2() {
     for arguments in [
         "bogus",
