@@ -21,6 +21,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use super::exit::{Code, Failure};
 use super::secret;
@@ -47,10 +49,12 @@ cmd_timeout   = "2s"
 
 /// Runs the demonstration. It ends by itself in a few seconds.
 pub(super) fn run() -> Result<(), Failure> {
+    // Whoever has seen enough ends it by a signal, and then nothing may be left either.
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let dir = tempfile::Builder::new()
         .prefix("logknock-demo-")
         .tempdir()?;
-    let stage = Stage::set(dir.path())?;
+    let stage = Stage::set(dir.path(), signals)?;
     stage.play()
 }
 
@@ -66,7 +70,7 @@ struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    fn set(dir: &'a Path) -> Result<Self, Failure> {
+    fn set(dir: &'a Path, signals: Signals) -> Result<Self, Failure> {
         say(
             "logknock reads knocks out of the lines that a firewall logs. This is the real daemon on a log of its own:",
         )?;
@@ -77,6 +81,10 @@ impl<'a> Stage<'a> {
         let (config_file, log_file) = (dir.join("logknock.toml"), dir.join("kern.log"));
         write_private(&config_file, &config)?;
         let log = write_private(&log_file, "")?;
+        say(&format!(
+            "\n  $ logknock --config logknock.toml --follow {}\n",
+            log_file.display()
+        ))?;
         let mut daemon = Command::new(std::env::current_exe()?)
             .args(["--json", "--config"])
             .arg(&config_file)
@@ -88,11 +96,7 @@ impl<'a> Stage<'a> {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        say(&format!(
-            "\n  $ logknock --config logknock.toml --follow {}\n",
-            log_file.display()
-        ))?;
-        let events = listen(&mut daemon)?;
+        let events = listen(&mut daemon, signals)?;
         let stage = Self {
             dir,
             prefix,
@@ -237,12 +241,18 @@ impl Drop for Stage<'_> {
     }
 }
 
-/// Reads what the daemon prints: events from stdout, and from stderr that it follows.
-fn listen(daemon: &mut Child) -> io::Result<Receiver<Value>> {
+/// Reads what the daemon prints: events from stdout, and from stderr that it follows. A signal is an
+/// event too.
+fn listen(daemon: &mut Child, mut signals: Signals) -> io::Result<Receiver<Value>> {
     let (sender, events) = channel();
     let stdout = daemon.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
     let stderr = daemon.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?;
-    let following = sender.clone();
+    let (following, interrupted) = (sender.clone(), sender.clone());
+    thread::Builder::new().spawn(move || {
+        if signals.forever().next().is_some() {
+            drop(interrupted.send(serde_json::json!({"event": "interrupted"})));
+        }
+    })?;
     thread::Builder::new().spawn(move || {
         let lines = BufReader::new(stdout).lines().map_while(Result::ok);
         lines
@@ -267,6 +277,7 @@ fn show(event: &Value) -> io::Result<()> {
     let text = |key| event.get(key).and_then(Value::as_str).unwrap_or_default();
     let number = |key| event.get(key).and_then(Value::as_u64).unwrap_or_default();
     let what = match text("event") {
+        "interrupted" => return Err(io::ErrorKind::Interrupted.into()),
         "following" => return say("  logknock follows the file\n"),
         "stage" => format!("stage {} of {}", number("stage"), number("of")),
         "reset" => format!("back to the start ({})", text("reason")),

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::logknock::{Logknock, files};
@@ -356,6 +357,18 @@ fn the_demonstration_opens_and_closes_a_door_for_anybody_and_leaves_nothing_behi
         "{}",
         ended.stdout
     );
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_demonstration_that_is_interrupted_leaves_nothing_behind() {
+    let place = tempfile::tempdir().unwrap();
+    let logknock = Logknock::new().set("TMPDIR", place.path().display().to_string());
+    let mut demo = logknock.start("demo");
+    demo.says("You knock");
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
+    demo.signal(Signal::INT);
+    assert_eq!(demo.ends(), 1);
     assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
 }
 

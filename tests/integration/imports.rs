@@ -102,7 +102,7 @@ const KEPT: [(&str, &[&str]); 20] = [
         "serde_json",
         &["dialect", "render", "runner", "source", "cli"],
     ),
-    ("signal_hook", &["runner", "daemon"]),
+    ("signal_hook", &["runner", "daemon", "cli"]),
     ("similar", &["cli"]),
     ("toml", &["config", "knock"]),
     ("tracing", &["daemon", "cli"]),
