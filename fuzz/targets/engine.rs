@@ -135,7 +135,7 @@ impl Stage {
             248..252 => self
                 .engine
                 .handle_timeout(self.now.before(Duration::from_secs(9))),
-            252.. => self.engine.handle_close_all(self.now),
+            252.. => drop(self.engine.handle_close_all(self.now, None)),
         }
     }
 
@@ -212,7 +212,7 @@ impl Stage {
     fn end(mut self) {
         self.engine.handle_timeout(self.now);
         self.observe();
-        self.engine.handle_close_all(self.now);
+        self.engine.handle_close_all(self.now, None);
         let opened = self.world.opened;
         loop {
             self.observe();

@@ -288,7 +288,7 @@ impl Daemon {
         let end = clock::boot_now().after(self.stop_timeout);
         self.sources.clear();
         if self.on_exit == OnExit::Close {
-            self.engine.handle_close_all(clock::boot_now());
+            self.engine.handle_close_all(clock::boot_now(), None);
         }
         while self.on_exit == OnExit::Close && self.engine.grants() > 0 {
             self.carry_out();

@@ -218,6 +218,11 @@ impl Detector {
         self.memories = 0;
     }
 
+    /// The doors.
+    pub fn doors(&self) -> &[Arc<Door>] {
+        &self.doors
+    }
+
     /// Takes new doors. Attempts at a door that is as it was go on.
     pub fn replace_doors(&mut self, doors: Vec<Arc<Door>>) {
         let moved: Vec<_> = self
@@ -239,6 +244,17 @@ impl Detector {
             knocker.rank.0 = knocker.stage();
             self.put(src, knocker);
         }
+    }
+
+    /// The doors, each with the number of addresses that are part-way through it.
+    pub fn attempts(&self) -> Vec<(&Arc<Door>, usize)> {
+        let mut attempts: Vec<_> = self.doors.iter().map(|door| (door, 0)).collect();
+        for (number, _) in self.knockers.values().flat_map(|knocker| &knocker.attempts) {
+            if let Some((_, count)) = attempts.get_mut(*number) {
+                *count += 1;
+            }
+        }
+        attempts
     }
 
     /// How many addresses are remembered.

@@ -95,6 +95,17 @@ impl Rule {
             Self::Counts(rule) => rule.total(),
         }
     }
+
+    /// The knock that completes it.
+    pub fn last_step(&self) -> Option<Step> {
+        match self {
+            Self::Sequence(rule) => rule.sequence.steps().last().copied(),
+            Self::Counts(rule) => Some(Step {
+                port: rule.port.0,
+                transport: rule.port.1.unwrap_or(Transport::Tcp),
+            }),
+        }
+    }
 }
 
 /// Ports in order within a time.

@@ -52,14 +52,30 @@ pub struct Told {
     pub kind: EventKind,
 }
 
+/// How far a grant is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub enum Phase {
     /// The open command has been ordered or has succeeded.
     Open,
     /// The close command has been ordered.
     Closing,
     /// The close command failed and is to be ordered again at the timer.
     Waiting,
+}
+
+/// A grant as others may see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing<'a> {
+    /// Its door's name, which the config may no longer have.
+    pub door: &'a Arc<str>,
+    /// Its address.
+    pub src: IpAddr,
+    /// How far it is.
+    pub phase: Phase,
+    /// Its deadline, or the next try at its close command.
+    pub until: Time,
+    /// How often its close command failed.
+    pub failed: u32,
 }
 
 #[derive(Debug)]
@@ -243,21 +259,38 @@ impl Grants {
         }
     }
 
-    /// Closes everything that is open, whatever its deadline. Knocks that wait for a close are not
-    /// answered any more: they would open a door behind the back of whoever stops.
-    pub fn close_all(&mut self, now: Time, tell: &mut impl FnMut(Told)) {
-        for grant in self.by_id.values_mut() {
+    /// Closes what is open for `src`, or for everybody, whatever its deadline, and returns how many
+    /// that concerns. Knocks that wait for a close are not answered any more: they would open a door
+    /// behind the back of whoever closes it.
+    pub fn close_all(
+        &mut self,
+        src: Option<IpAddr>,
+        now: Time,
+        tell: &mut impl FnMut(Told),
+    ) -> usize {
+        let meant = |grant: &Grant| src.is_none_or(|src| src == grant.src);
+        let mut concerned = Vec::new();
+        for (id, grant) in self.by_id.iter_mut().filter(|(_, grant)| meant(grant)) {
             grant.again = None;
+            concerned.push((*id, grant.phase));
         }
-        let open: Vec<_> = self
-            .by_id
-            .iter()
-            .filter(|(_, grant)| grant.phase != Phase::Closing)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in open {
-            self.close(id, now, tell);
+        for (id, phase) in &concerned {
+            if *phase != Phase::Closing {
+                self.close(*id, now, tell);
+            }
         }
+        concerned.len()
+    }
+
+    /// Everything that is open or being closed, the oldest first.
+    pub fn standing(&self) -> impl Iterator<Item = Standing<'_>> {
+        self.by_id.values().map(|grant| Standing {
+            door: &grant.door,
+            src: grant.src,
+            phase: grant.phase,
+            until: grant.timer,
+            failed: grant.failed,
+        })
     }
 
     /// When [`Self::handle_timeout`] has something to do next.

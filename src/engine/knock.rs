@@ -72,7 +72,7 @@ impl<'a> Hit<'a> {
 }
 
 /// Whether no single host can have `address`.
-fn is_nobody(address: IpAddr) -> bool {
+pub(super) fn is_nobody(address: IpAddr) -> bool {
     address.is_unspecified()
         || address.is_multicast()
         || matches!(address, IpAddr::V4(v4) if v4.is_broadcast())

@@ -33,6 +33,7 @@ pub mod time;
 pub mod timeline;
 
 use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,10 +43,11 @@ use command::Facts;
 use detector::{Detected, Detector, Limits};
 use door::Door;
 use event::{Event, EventKind, ResetReason, Whence};
-use grant::{Grants, SavedGrant, Told};
+use grant::{Grants, SavedGrant, Standing, Told};
 use knock::Hit;
 use packet::Packet;
 use reason::{Reason, Tally};
+use sequence::{Step, Transport};
 use time::Time;
 
 /// A packet with its place on the engine's clock.
@@ -59,6 +61,17 @@ pub struct Sighting<'a> {
     pub uptime: Option<Time>,
     /// The line it was read from.
     pub whence: Whence,
+}
+
+/// Why nothing is opened by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotOpened {
+    /// No door has this name.
+    NoSuchDoor,
+    /// The door has no open command for the family of this address.
+    NoCommand,
+    /// No single host can have this address.
+    Nobody,
 }
 
 /// The whole of the detection and of what is open.
@@ -158,8 +171,32 @@ impl Engine {
         self.detector.replace_doors(doors);
     }
 
-    /// Closes everything that is open.
-    pub fn handle_close_all(&mut self, now: Time) {
+    /// Opens the door called `name` for `src`, as if it had been knocked at rightly.
+    pub fn handle_open(&mut self, now: Time, name: &str, src: IpAddr) -> Result<(), NotOpened> {
+        self.handle_timeout(now);
+        let src = src.to_canonical();
+        let mut doors = self.detector.doors().iter();
+        let door = doors.find(|door| *door.name == *name).map(Arc::clone);
+        let door = door.ok_or(NotOpened::NoSuchDoor)?;
+        if door.grant.open.of(src).is_none() {
+            return Err(NotOpened::NoCommand);
+        }
+        if knock::is_nobody(src) {
+            return Err(NotOpened::Nobody);
+        }
+        let Self {
+            grants,
+            events,
+            now,
+            ..
+        } = self;
+        let tell = &mut |told| events.push_back(grant_event(told, None));
+        grants.handle_knock(&door, facts_by_hand(src, &door), *now, tell);
+        Ok(())
+    }
+
+    /// Closes what is open for `src`, or for everybody; returns how many doors that concerns.
+    pub fn handle_close_all(&mut self, now: Time, src: Option<IpAddr>) -> usize {
         self.now = self.now.max(now);
         let Self {
             grants,
@@ -167,7 +204,9 @@ impl Engine {
             now,
             ..
         } = self;
-        grants.close_all(*now, &mut |told| events.push_back(grant_event(told, None)));
+        let src = src.map(|src| src.to_canonical());
+        let tell = &mut |told| events.push_back(grant_event(told, None));
+        grants.close_all(src, *now, tell)
     }
 
     /// Takes over a grant that an earlier run left on disk.
@@ -203,6 +242,16 @@ impl Engine {
     /// How many doors are open or being closed.
     pub fn grants(&self) -> usize {
         self.grants.len()
+    }
+
+    /// Everything that is open or being closed, the oldest first.
+    pub fn standing(&self) -> impl Iterator<Item = Standing<'_>> {
+        self.grants.standing()
+    }
+
+    /// The doors, each with the number of addresses that are part-way through it.
+    pub fn attempts(&self) -> Vec<(&Arc<Door>, usize)> {
+        self.detector.attempts()
     }
 
     /// The door of a grant.
@@ -256,6 +305,27 @@ fn facts(hit: &Hit<'_>, door: &Door) -> Facts {
     }
 }
 
+/// What the commands of a door that is opened by hand may know: what the last right knock would have
+/// told them, as far as the door says it.
+fn facts_by_hand(src: IpAddr, door: &Door) -> Facts {
+    let anywhere = match src {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let nowhere = Step {
+        port: 0,
+        transport: Transport::Tcp,
+    };
+    Facts {
+        src,
+        dst: door.scope.target.unwrap_or(anywhere),
+        step: door.rule.last_step().unwrap_or(nowhere),
+        interface: door.scope.interface.clone().unwrap_or_default(),
+        door: Arc::clone(&door.name),
+        hold: door.grant.close.of(src).map(|_| door.grant.hold),
+    }
+}
+
 /// What to tell of an attempt; nothing of a completed one, whose grant tells. What was over before
 /// the hit has no line: time did it.
 fn attempt_event(detected: &Detected, cause: Option<(Whence, Time)>) -> Option<Event> {
@@ -287,3 +357,7 @@ fn grant_event(told: Told, whence: Option<Whence>) -> Event {
         whence,
     }
 }
+
+#[cfg(test)]
+#[path = "by_hand_test.rs"]
+mod tests;

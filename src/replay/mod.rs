@@ -8,6 +8,7 @@
 pub mod lines;
 
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +43,33 @@ pub struct Shown {
     pub time: Option<Time>,
 }
 
+/// Something that happened while the logs were run through.
+#[derive(Debug)]
+pub enum Seen<'a> {
+    /// An event.
+    Event(Shown),
+    /// A packet, after its events: whether it counted.
+    Packet {
+        /// Who sent it.
+        src: IpAddr,
+        /// Its line.
+        whence: Whence,
+        /// What the line's header says, from the Unix epoch.
+        time: Option<Time>,
+        /// Why it did not count.
+        verdict: Result<(), Reason>,
+    },
+    /// A line that looked like a packet's and is not to be believed.
+    Line {
+        /// Its bytes.
+        bytes: &'a [u8],
+        /// Where it stands.
+        whence: Whence,
+        /// Why not.
+        reason: Reason,
+    },
+}
+
 /// What was in the logs.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
@@ -55,13 +83,27 @@ pub struct Summary {
     pub opens: u64,
 }
 
-/// Runs `inputs` through `doors`. `show` gets every event; `read` is told how many bytes were read.
+/// Runs `inputs` through `doors`. `show` gets every event.
 pub fn run(
     inputs: Vec<Input>,
     form: &dialect::Reader,
     doors: Vec<Arc<Door>>,
     zone: Zone,
     show: &mut dyn FnMut(Shown) -> io::Result<()>,
+) -> io::Result<Summary> {
+    watch(inputs, form, doors, zone, &mut |seen| match seen {
+        Seen::Event(shown) => show(shown),
+        Seen::Packet { .. } | Seen::Line { .. } => Ok(()),
+    })
+}
+
+/// The same; `watch` gets every packet and every line that is not believed, too.
+pub fn watch(
+    inputs: Vec<Input>,
+    form: &dialect::Reader,
+    doors: Vec<Arc<Door>>,
+    zone: Zone,
+    watch: &mut dyn FnMut(Seen<'_>) -> io::Result<()>,
 ) -> io::Result<Summary> {
     let readers = inputs
         .into_iter()
@@ -72,10 +114,10 @@ pub fn run(
         engine: Engine::new(doors, Duration::ZERO, Limits::default(), 0),
         summary: Summary::default(),
         has_wall: false,
-        show,
+        watch,
     };
     for reader in &mut readers {
-        reader.next_packet(form, &mut run.summary)?;
+        reader.next_packet(form, &mut run)?;
     }
     while let Some(reader) = readers
         .iter_mut()
@@ -86,7 +128,7 @@ pub fn run(
         })
     {
         run.packet(reader, form)?;
-        reader.next_packet(form, &mut run.summary)?;
+        reader.next_packet(form, &mut run)?;
     }
     run.finish()
 }
@@ -95,6 +137,8 @@ pub fn run(
 struct Reader {
     source: u16,
     lines: Lines<Box<dyn Read>>,
+    /// The number of the line that was read last.
+    number: u64,
     calendar: Calendar,
     timeline: Timeline,
     line: Vec<u8>,
@@ -109,6 +153,7 @@ impl Reader {
         Self {
             source,
             lines: Lines::new(input.content),
+            number: 0,
             calendar: Calendar::new(zone, input.written),
             timeline: Timeline::new(Duration::ZERO, *b""),
             line: Vec::new(),
@@ -117,18 +162,23 @@ impl Reader {
         }
     }
 
-    fn next_packet(&mut self, form: &dialect::Reader, summary: &mut Summary) -> io::Result<()> {
+    fn next_packet(&mut self, form: &dialect::Reader, run: &mut Run<'_>) -> io::Result<()> {
         self.placed = None;
         while let Some(line) = self.lines.next_line()? {
-            summary.lines += 1;
+            run.summary.lines += 1;
+            self.number += 1;
+            let whence = Whence {
+                source: self.source,
+                line: self.number,
+            };
             let Line::Whole(bytes) = line else {
-                summary.rejected.add(Reason::TooLong);
+                run.reject(b"", whence, Reason::TooLong)?;
                 continue;
             };
             let opened = form.open(bytes);
             match form.read(&opened) {
                 Ok(None) => {}
-                Err(reason) => summary.rejected.add(reason),
+                Err(reason) => run.reject(bytes, whence, reason)?,
                 Ok(Some((record, _))) => {
                     let wall = record.stamp.and_then(|stamp| self.calendar.resolve(stamp));
                     let stamps = Stamps {
@@ -153,10 +203,20 @@ struct Run<'a> {
     summary: Summary,
     /// Some line had a wall clock, so the engine's clock is one.
     has_wall: bool,
-    show: &'a mut dyn FnMut(Shown) -> io::Result<()>,
+    watch: &'a mut dyn FnMut(Seen<'_>) -> io::Result<()>,
 }
 
 impl Run<'_> {
+    /// Counts a line that looked like a packet's and is not to be believed.
+    fn reject(&mut self, bytes: &[u8], whence: Whence, reason: Reason) -> io::Result<()> {
+        self.summary.rejected.add(reason);
+        (self.watch)(Seen::Line {
+            bytes,
+            whence,
+            reason,
+        })
+    }
+
     fn packet(&mut self, reader: &Reader, form: &dialect::Reader) -> io::Result<()> {
         let Some(placed) = reader.placed else {
             return Ok(());
@@ -173,7 +233,7 @@ impl Run<'_> {
         self.let_pass(placed.at)?;
         let whence = Whence {
             source: reader.source,
-            line: reader.lines.number(),
+            line: reader.number,
         };
         let sighting = Sighting {
             packet,
@@ -181,8 +241,15 @@ impl Run<'_> {
             uptime: record.uptime,
             whence,
         };
-        self.summary.hits += u64::from(self.engine.handle_packet(placed.at, &sighting).is_ok());
-        self.settle(placed.at, reader.wall)
+        let verdict = self.engine.handle_packet(placed.at, &sighting);
+        self.summary.hits += u64::from(verdict.is_ok());
+        self.settle(placed.at, reader.wall)?;
+        (self.watch)(Seen::Packet {
+            src: packet.src,
+            whence,
+            time: reader.wall,
+            verdict,
+        })
     }
 
     /// Does what is due up to `now`, each thing at its own time.
@@ -201,7 +268,7 @@ impl Run<'_> {
                 self.summary.opens += u64::from(event.kind == EventKind::Open);
                 let due = self.has_wall.then_some(event.at);
                 let time = event.whence.and(wall).or(due);
-                (self.show)(Shown { event, time })?;
+                (self.watch)(Seen::Event(Shown { event, time }))?;
             }
             let Some(action) = self.engine.poll_action() else {
                 return Ok(());

@@ -358,7 +358,7 @@ fn a_knock_that_waits_for_a_close_opens_nothing_once_all_is_to_be_closed() {
         };
         engine.handle_packet(now, &sighting).unwrap();
     }
-    engine.handle_close_all(now);
+    engine.handle_close_all(now, None);
     settle(&mut engine, now);
     let opens =
         std::iter::from_fn(|| engine.poll_event()).filter(|event| event.kind == EventKind::Open);

@@ -1,0 +1,225 @@
+use super::command::Template;
+use super::door::{GrantRule, OnRepeat, OtherPorts, PerFamily, Rule, Scope, SequenceRule};
+use super::grant::Phase;
+use super::packet::{Fingerprint, Ports, Proto, TcpFlags};
+use super::sequence::Sequence;
+use super::*;
+
+const PORTS: [u16; 3] = [7001, 7002, 7003];
+
+fn address(last: u8) -> IpAddr {
+    IpAddr::from([192, 0, 2, last])
+}
+
+fn door(on_repeat: OnRepeat) -> Door {
+    let steps = PORTS.map(|port| Step {
+        port,
+        transport: Transport::Tcp,
+    });
+    let command = PerFamily {
+        v4: Template::from_words(&["/bin/do", "%IP%", "%PORT%", "%IN%", "%DST%"]).ok(),
+        v6: None,
+    };
+    Door {
+        name: "ssh".into(),
+        scope: Scope {
+            interface: Some("eth7".into()),
+            ..Scope::default()
+        },
+        rule: Rule::Sequence(SequenceRule {
+            sequence: Sequence::new(steps).unwrap(),
+            window: Duration::from_secs(25),
+            knock_timeout: None,
+            min_gap: None,
+            other_ports: OtherPorts::Reset,
+        }),
+        limits: door::Limits::default(),
+        grant: GrantRule {
+            hold: Duration::from_secs(10),
+            on_repeat,
+            open: command.clone(),
+            refresh: PerFamily::default(),
+            close: command,
+        },
+    }
+}
+
+fn engine(on_repeat: OnRepeat) -> Engine {
+    let doors = vec![Arc::new(door(on_repeat))];
+    Engine::new(doors, Duration::ZERO, Limits::default(), 0)
+}
+
+fn kinds(engine: &mut Engine) -> Vec<&'static str> {
+    let mut kinds = Vec::new();
+    while let Some(event) = engine.poll_event() {
+        assert_eq!(event.whence, None);
+        kinds.push(event.kind.as_str());
+    }
+    kinds
+}
+
+fn open(engine: &mut Engine, at: i64) {
+    assert_eq!(
+        engine.handle_open(Time::from_secs(at), "ssh", address(7)),
+        Ok(())
+    );
+}
+
+/// Answers every action with success; gives the words of those that are commands.
+fn carry_out(engine: &mut Engine, now: i64) -> Vec<&'static str> {
+    let mut done = Vec::new();
+    while let Some(action) = engine.poll_action() {
+        let (grant, command, word) = match action {
+            Action::Open { grant, .. } => (grant, Command::Open, "open"),
+            Action::Close { grant } => (grant, Command::Close, "close"),
+            _ => continue,
+        };
+        engine.handle_finished(Time::from_secs(now), grant, command, Outcome::Done);
+        done.push(word);
+    }
+    done
+}
+
+#[test]
+fn a_door_that_is_opened_by_hand_closes_as_any_other() {
+    let mut engine = engine(OnRepeat::Extend);
+    open(&mut engine, 0);
+    assert_eq!(carry_out(&mut engine, 0), ["open"]);
+    let standing: Vec<_> = engine.standing().collect();
+    assert_eq!(standing.len(), 1);
+    assert_eq!((&**standing[0].door, standing[0].src), ("ssh", address(7)));
+    assert_eq!(standing[0].phase, Phase::Open);
+    assert_eq!(standing[0].until, Time::from_secs(10));
+    engine.handle_timeout(Time::from_secs(10));
+    assert_eq!(carry_out(&mut engine, 10), ["close"]);
+    assert_eq!(engine.standing().count(), 0);
+    assert_eq!(kinds(&mut engine), ["open", "close"]);
+}
+
+#[test]
+fn opening_by_hand_again_follows_on_repeat() {
+    for (on_repeat, events) in [
+        (OnRepeat::Extend, vec!["open", "refresh"]),
+        (OnRepeat::Ignore, vec!["open"]),
+        (OnRepeat::Reopen, vec!["open", "close", "open"]),
+    ] {
+        let mut engine = engine(on_repeat);
+        open(&mut engine, 0);
+        carry_out(&mut engine, 0);
+        open(&mut engine, 1);
+        carry_out(&mut engine, 1);
+        assert_eq!(kinds(&mut engine), events, "{on_repeat:?}");
+    }
+}
+
+#[test]
+fn its_command_knows_what_the_last_knock_would_have_told() {
+    let mut engine = engine(OnRepeat::Extend);
+    open(&mut engine, 0);
+    let Some(Action::Open { door, facts, .. }) = engine.poll_action() else {
+        panic!("no open");
+    };
+    let command = door.grant.open.of(facts.src).unwrap().expand(&facts);
+    assert_eq!(
+        command.argv,
+        ["/bin/do", "192.0.2.7", "7003", "eth7", "0.0.0.0"]
+    );
+}
+
+#[test]
+fn what_cannot_be_opened_is_refused() {
+    let mut engine = engine(OnRepeat::Extend);
+    let now = Time::from_secs(0);
+    for (door, src, why) in [
+        ("smtp", address(7), NotOpened::NoSuchDoor),
+        ("ssh", IpAddr::from([0; 16]), NotOpened::NoCommand),
+        ("ssh", IpAddr::from([224, 0, 0, 1]), NotOpened::Nobody),
+    ] {
+        assert_eq!(engine.handle_open(now, door, src), Err(why));
+    }
+    assert!(engine.poll_action().is_none() && engine.poll_event().is_none());
+}
+
+#[test]
+fn closing_by_hand_is_for_one_address_or_for_all() {
+    let mut engine = engine(OnRepeat::Extend);
+    for last in 1..=3 {
+        let opened = engine.handle_open(Time::from_secs(0), "ssh", address(last));
+        assert_eq!(opened, Ok(()));
+    }
+    carry_out(&mut engine, 0);
+    let now = Time::from_secs(1);
+    assert_eq!(engine.handle_close_all(now, Some(address(9))), 0);
+    let mapped = "::ffff:192.0.2.2".parse().unwrap();
+    assert_eq!(engine.handle_close_all(now, Some(mapped)), 1);
+    assert_eq!(carry_out(&mut engine, 1), ["close"]);
+    assert_eq!(engine.handle_close_all(now, None), 2);
+    assert_eq!(carry_out(&mut engine, 1), ["close", "close"]);
+    assert_eq!(engine.grants(), 0);
+}
+
+#[test]
+fn what_is_closed_by_hand_is_not_opened_by_a_knock_that_waited_for_it() {
+    let mut engine = engine(OnRepeat::Reopen);
+    open(&mut engine, 0);
+    carry_out(&mut engine, 0);
+    open(&mut engine, 1);
+    assert_eq!(engine.handle_close_all(Time::from_secs(1), None), 1);
+    assert_eq!(carry_out(&mut engine, 2), ["close"]);
+    assert_eq!(engine.grants(), 0);
+}
+
+#[test]
+fn a_close_that_failed_is_seen_to_have_failed() {
+    let mut engine = engine(OnRepeat::Extend);
+    open(&mut engine, 0);
+    carry_out(&mut engine, 0);
+    engine.handle_timeout(Time::from_secs(10));
+    let Some(Action::Close { grant }) = engine.poll_action() else {
+        panic!("no close");
+    };
+    let now = Time::from_secs(10);
+    engine.handle_finished(now, grant, Command::Close, Outcome::Failed);
+    let standing = engine.standing().next().unwrap();
+    assert_eq!((standing.phase, standing.failed), (Phase::Waiting, 1));
+    assert_eq!(standing.until, Time::from_secs(11));
+}
+
+#[test]
+fn attempts_are_counted_at_each_door() {
+    let mut engine = engine(OnRepeat::Extend);
+    let knock = |engine: &mut Engine, src: u8, port: u16| {
+        let packet = Packet {
+            prefix: b"",
+            iif: b"eth7",
+            oif: b"",
+            src: address(src),
+            dst: address(1),
+            proto: Proto::Tcp,
+            ports: Some(Ports {
+                src: 40_000,
+                dst: port,
+            }),
+            flags: TcpFlags::SYN,
+            mark: Fingerprint::default(),
+        };
+        let sighting = Sighting {
+            packet,
+            at: Time::from_secs(0),
+            uptime: None,
+            whence: Whence { source: 0, line: 1 },
+        };
+        engine.handle_packet(Time::from_secs(0), &sighting).unwrap();
+    };
+    let attempts = |engine: &Engine| engine.attempts()[0].1;
+    for (src, port, count) in [
+        (7, 7001, 1),
+        (8, 7001, 2),
+        (7, 7002, 2),
+        (7, 9, 1),
+        (9, 9, 1),
+    ] {
+        knock(&mut engine, src, port);
+        assert_eq!(attempts(&engine), count);
+    }
+}
