@@ -16,6 +16,8 @@
 //! * [`trust`] — what a source may be believed, and why not.
 //! * [`dialect`] — any form of a line, for `parse`. [`calendar`] — header stamps in UTC.
 //! * [`knock`] — the client, apart from all that.
+//! * [`memory`] — the last things that happened to each address, to explain a knock that failed.
+//! * [`protocol`] — what the daemon is asked and answers. [`metrics`] — its counters as Prometheus text.
 //! * [`clock`] — the only reader of clocks. [`render`] — events as text and JSON.
 //! * [`cli`] — the command line, and the only printing code.
 //!
@@ -30,6 +32,9 @@ pub mod dialect;
 pub mod engine;
 pub mod firewall;
 pub mod knock;
+pub mod memory;
+pub mod metrics;
+pub mod protocol;
 pub mod render;
 pub mod replay;
 pub mod runner;

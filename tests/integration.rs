@@ -23,6 +23,10 @@ mod cli_daemon; // the daemon on a log file: signals, crashes, reloads
 mod config; // fixtures/config: what is accepted, and exactly what is said of what is not
 #[path = "integration/config_secrecy.rs"]
 mod config_secrecy; // damaged configs, searched for their secrets
+#[path = "integration/control.rs"]
+mod control; // the running daemon and the commands that ask it
+#[path = "integration/daemon.rs"]
+mod daemon; // the fixture of the one before
 #[path = "integration/differential.rs"]
 mod differential; // the packet reader against regular expressions
 #[path = "integration/docs.rs"]

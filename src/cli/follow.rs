@@ -11,7 +11,7 @@ use super::Format;
 use super::exit::{Code, Failure};
 use super::settings::{Global, Settings};
 use crate::config;
-use crate::daemon::{self, Mode, OnExit, Plan, Rules, StartError, Told};
+use crate::daemon::{self, Files, Mode, OnExit, Plan, Rules, Socket, StartError, Told};
 use crate::render::Row;
 use crate::runner;
 use crate::runner::ledger::OpenError;
@@ -108,6 +108,14 @@ fn plan(
             config::OnExit::Keep => OnExit::Keep,
         },
         stop_timeout: daemon.stop_timeout,
+        control: Some(Socket {
+            path: global.control_path(daemon.control.as_deref()),
+            group: daemon.group.clone(),
+        }),
+        records: Files {
+            event_log: daemon.event_log.clone(),
+            metrics: daemon.metrics_file.clone(),
+        },
         rules: rules(settings),
         reload: Box::new(move || {
             let settings = again.load().map_err(|failure| failure.message)?;

@@ -1,9 +1,11 @@
 //! The command line: definitions, dispatch, and the only printing code.
 
+mod ask;
 mod check;
 mod demo;
 mod exit;
 mod expect;
+mod explain;
 mod follow;
 mod init;
 mod input;
@@ -14,6 +16,7 @@ mod replay;
 mod rules;
 mod secret;
 mod settings;
+mod table;
 mod trust;
 
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -109,6 +112,23 @@ Loading them twice is loading them once. No policy is touched; only ports in 'op
     /// Knock at a door, and wait until it is open
     #[command(version, after_help = knock::EXAMPLES)]
     Knock(Box<knock::Args>),
+    /// How the running daemon is: doors, sources, what is open, what was rejected and why
+    Status(ask::StatusArgs),
+    /// Open a door by hand, as if it had been knocked at
+    #[command(after_help = "Examples:
+  logknock open ssh 203.0.113.7")]
+    Open(ask::OpenArgs),
+    /// Close what is open for an address, or for everybody
+    Close(ask::CloseArgs),
+    /// Have the running daemon read its configuration again; exit 1 and the errors if it does not
+    #[command(after_help = "Examples:
+  logknock reload")]
+    Reload,
+    /// Tell why the knock of an address opened a door, or did not
+    #[command(after_help = "Examples:
+  logknock explain 203.0.113.7
+  logknock explain 203.0.113.7 --log /var/log/kern.log")]
+    Explain(explain::Args),
     /// Show a knock opening and closing a door, on this machine, without root and without a firewall
     #[command(after_help = "Examples:
   logknock demo
@@ -169,6 +189,11 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Init) => init::run(&cli.global.config),
         Some(Command::Rules(args)) => rules::run(args, &cli.global),
         Some(Command::Knock(args)) => knock::run(args, format),
+        Some(Command::Status(args)) => ask::status(args, &cli.global, format),
+        Some(Command::Open(args)) => ask::open(args, &cli.global, format),
+        Some(Command::Close(args)) => ask::close(args, &cli.global, format),
+        Some(Command::Reload) => ask::reload(&cli.global, format),
+        Some(Command::Explain(args)) => explain::run(args, &cli.global, format),
         Some(Command::Demo) => demo::run(),
     }
 }

@@ -10,6 +10,11 @@ use crate::dialect::Reader;
 use crate::engine::door::Door;
 use crate::engine::reading::Expected;
 
+/// Where open grants are kept if nobody says otherwise …
+const STATE_DIR: &str = "/var/lib/logknock";
+/// … and where the daemon is asked then.
+const CONTROL: &str = "/run/logknock/control.sock";
+
 /// Options that every command takes.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Global {
@@ -28,9 +33,12 @@ pub(super) struct Global {
         long,
         global = true,
         value_name = "DIR",
-        default_value = "/var/lib/logknock"
+        default_value = STATE_DIR
     )]
     pub(super) state_dir: PathBuf,
+    /// The control socket, instead of the configured one; beside another --state-dir it is in there
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(super) control: Option<PathBuf>,
     /// The log prefix, instead of the configured one
     #[arg(long, global = true, value_name = "PREFIX")]
     pub(super) prefix: Option<Prefix>,
@@ -54,6 +62,20 @@ pub(super) struct Settings {
 }
 
 impl Global {
+    /// Where the daemon is asked; `configured` is what the config says. Daemons with state directories
+    /// of their own have sockets of their own.
+    pub(super) fn control_path(&self, configured: Option<&Path>) -> PathBuf {
+        let usual = || {
+            if self.state_dir == Path::new(STATE_DIR) {
+                CONTROL.into()
+            } else {
+                self.state_dir.join("control.sock")
+            }
+        };
+        let named = self.control.as_deref().or(configured);
+        named.map_or_else(usual, Path::to_owned)
+    }
+
     /// Loads the config and overrides it.
     pub(super) fn load(&self) -> Result<Settings, Failure> {
         let mut config = load(&self.config)?;

@@ -73,6 +73,10 @@ fn the_least_config_has_the_defaults_of_knockd() {
         command_timeout: Duration::from_secs(10),
         max_commands: 8,
         ephemeral: false,
+        control: None,
+        group: None,
+        metrics_file: None,
+        event_log: None,
     };
     assert_eq!(config.daemon, daemon);
 }

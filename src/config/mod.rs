@@ -25,7 +25,7 @@ mod steps;
 mod value;
 mod wording;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,6 +90,14 @@ pub struct Daemon {
     pub max_commands: usize,
     /// Whether it runs without a state directory.
     pub ephemeral: bool,
+    /// Where it is asked; `None` for the usual place.
+    pub control: Option<PathBuf>,
+    /// A group that may ask it too.
+    pub group: Option<Box<str>>,
+    /// Where its counters are written.
+    pub metrics_file: Option<PathBuf>,
+    /// Where its events are appended.
+    pub event_log: Option<PathBuf>,
 }
 
 /// `[firewall]`: where doors with `opens` open.

@@ -74,6 +74,10 @@ pub(super) enum Problem {
     Source(SourceSpecError),
     /// A source whose path depends on the working directory.
     RelativeSource,
+    /// A path that depends on the working directory, or none at all.
+    Path,
+    /// No group's name.
+    Group,
     /// The same source again.
     RepeatedSource,
     /// A UDP source open to the network, and nobody who may send to it.

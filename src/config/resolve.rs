@@ -18,6 +18,7 @@ use super::door::value;
 use super::problem::{DoorFlaw, Problem};
 use super::report::Report;
 use super::schema::{DaemonTable, Given, LogTable, NamedDoor, Schema};
+use super::value::Group;
 use super::{Config, Daemon, Firewall, Log, door};
 
 /// Longest default of `max_line_age`.
@@ -125,6 +126,10 @@ fn daemon(table: &DaemonTable, report: &mut Report) -> Daemon {
         command_timeout: command_timeout.unwrap_or(COMMAND_TIMEOUT),
         max_commands: usize::try_from(max_commands.unwrap_or(MAX_COMMANDS)).unwrap_or(1),
         ephemeral: value(table.ephemeral.as_ref()).unwrap_or(false),
+        control: value(table.control.as_ref()),
+        group: value(table.group.as_ref()).map(|Group(name)| name),
+        metrics_file: value(table.metrics_file.as_ref()),
+        event_log: value(table.event_log.as_ref()),
     }
 }
 

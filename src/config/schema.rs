@@ -6,6 +6,7 @@
 //! serde derive because that stops at the first mistake, and all are to be shown.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use super::problem::{Problem, UnknownKey};
 use super::report::{Report, Span};
 use super::scope::{Flags, Interface, Networks, Target};
 use super::steps::{Opens, Steps};
-use super::value::{Value, Written};
+use super::value::{Group, Value, Written};
 
 /// A key of a table.
 pub(super) struct Key {
@@ -111,6 +112,10 @@ table! {
         command_timeout: Duration,
         max_commands: i64,
         ephemeral: bool,
+        control: PathBuf,
+        group: Group,
+        metrics_file: PathBuf,
+        event_log: PathBuf,
     }
 }
 

@@ -4,6 +4,7 @@
 //! value has its [`Value`] here or where its rules are; a rule that needs a second key is in
 //! [`super::door`] or [`super::resolve`].
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::de::DeValue;
@@ -141,6 +142,33 @@ impl Value for Duration {
         };
         span.map_err(|error| report.add(written.span, Problem::Duration(error)))
             .ok()
+    }
+}
+
+impl Value for PathBuf {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        let text = written.string("a path in quotes", report)?;
+        let path = Path::new(text);
+        // The daemon's working directory is nobody's.
+        if !path.is_absolute() || path.file_name().is_none() || text.contains('\0') {
+            return written.refuse(Problem::Path, report);
+        }
+        Some(path.to_owned())
+    }
+}
+
+/// `group`: a name as it stands in `/etc/group`, or a number.
+#[derive(Clone)]
+pub(super) struct Group(pub(super) Box<str>);
+
+impl Value for Group {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        let name = written.string("a group's name in quotes", report)?;
+        let fit = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if !(1..=32).contains(&name.len()) || !name.bytes().all(fit) {
+            return written.refuse(Problem::Group, report);
+        }
+        Some(Self(name.into()))
     }
 }
 

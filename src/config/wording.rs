@@ -59,6 +59,8 @@ impl fmt::Display for Problem {
             Self::TooMany { what, most } => return write!(f, "more than {most} {what}"),
             Self::Source(error) => return error.fmt(f),
             Self::RelativeSource => "the path is not absolute",
+            Self::Path => "not the absolute path of a file",
+            Self::Group => "no group can have this name",
             Self::RepeatedSource => "this source is listed twice",
             Self::NoUdpPeers => {
                 "whoever reaches the UDP source over the network could send lines to it"
@@ -209,7 +211,7 @@ impl Problem {
             Self::Choice { nearest, .. } => {
                 return nearest.map(|word| format!("did you mean '{word}'?").into());
             }
-            Self::RelativeSource => "write the whole path, from / on",
+            Self::RelativeSource | Self::Path => "write the whole path, from / on",
             Self::NoUdpPeers => {
                 "add udp_peers = [\"192.0.2.1\"] with the hosts that may, or listen at 127.0.0.1"
             }

@@ -1,7 +1,7 @@
 //! The sources that the daemon follows: each is started once, and says how it is.
 //!
 //! In: what the operator named. Out: running sources that report to the inbox under their number,
-//! and one sentence about all of them. Why a source cannot be started is the source's to say.
+//! with its health and its gaps. Why a source cannot be started is the source's to say.
 
 use std::sync::mpsc::SyncSender;
 
@@ -37,6 +37,11 @@ impl Gaps {
     pub(super) fn add(&mut self, lines: Option<u64>) {
         self.times = self.times.saturating_add(1);
         self.lines = self.lines.saturating_add(lines.unwrap_or(0));
+    }
+
+    /// How often, and how many lines at least.
+    pub(super) fn counts(self) -> (u64, u64) {
+        (self.times, self.lines)
     }
 }
 
@@ -79,51 +84,5 @@ fn spawn(
         SourceSpec::Stdin => source::stdin::spawn(number, sink),
         SourceSpec::Unix(path) => source::unix::spawn(number, path.clone(), sink),
         SourceSpec::Udp(address) => source::udp::spawn(number, *address, udp_peers, sink),
-    }
-}
-
-/// How the sources are, as `systemctl status` shows it; `None` until each has said how it is.
-pub(super) fn status(sources: &[Followed]) -> Option<String> {
-    let parts = sources.iter().map(|followed| {
-        let health = followed.health.as_ref()?;
-        Some(part(&followed.spec, health, followed.gaps))
-    });
-    let parts: Option<Vec<String>> = parts.collect();
-    Some(parts?.join("; "))
-}
-
-fn part(spec: &SourceSpec, health: &Health, gaps: Gaps) -> String {
-    let health = match health {
-        Health::Following => "following".to_owned(),
-        Health::Degraded(trouble) => trouble.to_string(),
-    };
-    let Gaps { times, lines } = gaps;
-    match (times, lines) {
-        (0, _) => format!("{spec}: {health}"),
-        (_, 0) => format!("{spec}: {health}, gaps: {times}"),
-        _ => format!("{spec}: {health}, gaps: {times} ({lines} lines or more)"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::source::Trouble;
-
-    #[test]
-    fn the_status_names_health_and_gaps() {
-        let mut gaps = Gaps::default();
-        let spec = SourceSpec::Kmsg;
-        assert_eq!(part(&spec, &Health::Following, gaps), "kmsg: following");
-        gaps.add(None);
-        assert_eq!(
-            part(&spec, &Health::Following, gaps),
-            "kmsg: following, gaps: 1"
-        );
-        gaps.add(Some(7));
-        let trouble = Health::Degraded(Trouble::NoKernelMessages);
-        let said = part(&SourceSpec::Journald, &trouble, gaps);
-        assert!(said.starts_with("journald: the journal has no kernel message"));
-        assert!(said.ends_with(", gaps: 2 (7 lines or more)"));
     }
 }

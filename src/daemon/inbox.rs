@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::signal::Signal;
 use crate::clock;
 use crate::engine::time::Time;
+use crate::protocol::{Reply, Request};
 use crate::runner::Carried;
 use crate::source;
 
@@ -26,6 +27,8 @@ pub(super) enum Message {
     Carried(Carried),
     /// A signal came.
     Signal(Signal),
+    /// Somebody asks; the reply fits into its place without waiting.
+    Request(Request, SyncSender<Reply>),
 }
 
 /// The receiving end.

@@ -4,29 +4,37 @@
 //! engine's. The loop waits for the next message or the next deadline, hands over what came, and
 //! carries out what follows; nothing else happens here.
 
+mod control;
 mod follow;
 mod inbox;
+mod notify;
+mod plan;
+mod records;
 mod report;
+mod requests;
 mod signal;
+mod status;
 
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 use std::{fmt, io};
 
-use ipnet::IpNet;
-use sd_notify::NotifyState;
-
-use self::follow::{Followed, follow, status};
+use self::control::Control;
+pub use self::control::Socket;
+use self::follow::{Followed, follow};
 use self::inbox::{Inbox, Message, Next};
+use self::notify::Notify;
+pub use self::plan::{Mode, OnExit, Plan, Reload, Rules, Told};
+pub use self::records::Files;
+use self::records::Records;
 use self::report::{Cause, Losses, Reboots, Rejections};
 use self::signal::Signal;
+use self::status::Counts;
 use crate::calendar::{Calendar, Zone};
 use crate::clock;
 use crate::dialect::Reader;
+use crate::engine::action::Outcome;
 use crate::engine::detector::Limits;
-use crate::engine::door::Door;
 use crate::engine::event::{Event, Whence};
 use crate::engine::grant::SavedGrant;
 use crate::engine::line::Record;
@@ -35,6 +43,9 @@ use crate::engine::reason::Reason;
 use crate::engine::time::Time;
 use crate::engine::timeline::{Received, Stamps, Timeline};
 use crate::engine::{Engine, Sighting};
+use crate::memory::{self, Memory};
+use crate::metrics;
+use crate::render::Row;
 use crate::runner::ledger::{Boot, Ledger, OpenError, Opened};
 use crate::runner::{self, Carried, Runner};
 use crate::source::{Batch, Refusal, Report};
@@ -47,71 +58,6 @@ const LATENESS: Duration = Duration::from_secs(1);
 const LOOKED_BACK: usize = 64;
 /// Failed closes after which a grant of an earlier boot is forgotten: a reboot has taken its rule away.
 const TRIES_AFTER_REBOOT: u32 = 3;
-
-/// What counts as a knock, and what it opens.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    /// The doors.
-    pub doors: Vec<Arc<Door>>,
-    /// How a line is read, and what it must begin with.
-    pub reader: Reader,
-    /// How old a line may be.
-    pub max_line_age: Duration,
-}
-
-/// Whether commands are run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// They are, with the open grants in this directory.
-    Run(PathBuf),
-    /// They are, with the open grants in memory only: a crash leaves doors open.
-    Ephemeral,
-    /// They are only told.
-    Dry,
-}
-
-/// Whether doors are closed at the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnExit {
-    /// All of them.
-    Close,
-    /// They are left as they are; the next start closes them when due.
-    Keep,
-}
-
-/// What the caller is told while the daemon runs.
-#[derive(Debug)]
-pub enum Told<'a> {
-    /// Something happened, at this time from the Unix epoch, to a line of this source.
-    Event(&'a Event, Time, Option<&'a SourceSpec>),
-    /// In a dry run: what would be run.
-    Would(&'a [String]),
-}
-
-/// Reads the rules again, or says what is wrong with them.
-pub type Reload = Box<dyn FnMut() -> Result<Rules, String>>;
-
-/// Everything the daemon is to do.
-pub struct Plan {
-    /// What counts and what it opens.
-    pub rules: Rules,
-    /// Where lines come from.
-    pub sources: Vec<SourceSpec>,
-    /// Who may send to a `udp:` source; nobody means this machine.
-    pub udp_peers: Vec<IpNet>,
-    /// Whether commands are run.
-    pub mode: Mode,
-    /// How they are run.
-    pub commands: runner::Options,
-    /// What happens to open doors at the end.
-    pub on_exit: OnExit,
-    /// How long the end may take.
-    pub stop_timeout: Duration,
-    /// Called at SIGHUP.
-    pub reload: Reload,
-    /// Called for every event.
-    pub tell: Box<dyn FnMut(Told<'_>)>,
-}
 
 /// Why the daemon did not start.
 #[derive(Debug)]
@@ -173,7 +119,11 @@ struct Daemon {
     reboots: Reboots,
     reload: Reload,
     tell: Box<dyn FnMut(Told<'_>)>,
-    ready: bool,
+    notify: Notify,
+    counts: Counts,
+    memory: Memory,
+    records: Option<Records>,
+    control: Option<Control>,
 }
 
 /// How the lines of one source are taken.
@@ -248,9 +198,11 @@ impl Daemon {
             reader: plan.rules.reader.of(&source.spec),
             timeline: Timeline::new(plan.rules.max_line_age, host.nodename().to_bytes()),
         };
+        let now = clock::boot_now();
         Ok(Self {
             engine,
             feeds: sources.iter().map(feed).collect(),
+            counts: Counts::new(now, sources.len()),
             calendar: Calendar::new(Zone::Local, clock::wall_now()),
             rules: plan.rules,
             runner,
@@ -263,7 +215,10 @@ impl Daemon {
             reboots: Reboots::default(),
             reload: plan.reload,
             tell: plan.tell,
-            ready: false,
+            notify: Notify::new(now),
+            memory: Memory::new(memory::Limits::default()),
+            records: Records::start(plan.records, now)?,
+            control: plan.control.and_then(|socket| answer_at(&socket, inbox)),
         })
     }
 
@@ -271,31 +226,67 @@ impl Daemon {
     fn work(&mut self) {
         while !self.sources.iter().all(|followed| followed.ended) {
             self.carry_out();
-            match self.messages.wait(self.engine.poll_timeout()) {
-                Next::Due => self.engine.handle_timeout(clock::boot_now()),
+            match self.messages.wait(self.poll_timeout()) {
+                Next::Due => {}
                 Next::Message(Message::Signal(Signal::Stop)) | Next::Deserted => return,
-                Next::Message(Message::Signal(Signal::Reload)) => self.reload(),
+                Next::Message(Message::Signal(Signal::Reload)) => drop(self.reload()),
                 Next::Message(Message::Source(report)) => self.source(report),
                 Next::Message(Message::Carried(carried)) => self.carried(carried),
+                Next::Message(Message::Request(request, reply)) => {
+                    // A client that has gone does not want to know.
+                    drop(reply.try_send(self.answer(request)));
+                }
             }
+            self.handle_timeout();
+        }
+    }
+
+    /// When there is something to do though nothing has come.
+    fn poll_timeout(&self) -> Option<Time> {
+        let records = self.records.as_ref().and_then(Records::poll_timeout);
+        let dues = [
+            self.engine.poll_timeout(),
+            self.notify.poll_timeout(),
+            records,
+        ];
+        dues.into_iter().flatten().min()
+    }
+
+    /// Does what is due.
+    fn handle_timeout(&mut self) {
+        let now = clock::boot_now();
+        self.engine.handle_timeout(now);
+        self.notify.handle_timeout(now);
+        let metrics = || metrics::render(&self.counts.status(&self.engine, &self.sources, now));
+        if let Some(records) = &mut self.records {
+            records.handle_timeout(now, metrics);
+        }
+        if let Some(status) = status::in_short(&self.engine, &self.sources) {
+            self.notify.ready();
+            self.notify.status(status);
         }
     }
 
     /// Closes what is to be closed and waits for it, then for the runner.
     fn stop(mut self) -> usize {
-        notify(&[NotifyState::Stopping]);
+        notify::stopping();
         report::stopping(self.engine.grants());
         let end = clock::boot_now().after(self.stop_timeout);
+        self.control = None;
         self.sources.clear();
         if self.on_exit == OnExit::Close {
             self.engine.handle_close_all(clock::boot_now(), None);
         }
         while self.on_exit == OnExit::Close && self.engine.grants() > 0 {
             self.carry_out();
-            let due = self.engine.poll_timeout().map_or(end, |due| due.min(end));
+            let due = [self.engine.poll_timeout(), self.notify.poll_timeout()];
+            let due = due.into_iter().flatten().fold(end, Time::min);
             match self.messages.wait(Some(due)) {
                 Next::Due if clock::boot_now() >= end => break,
-                Next::Due => self.engine.handle_timeout(clock::boot_now()),
+                Next::Due => {
+                    self.engine.handle_timeout(clock::boot_now());
+                    self.notify.handle_timeout(clock::boot_now());
+                }
                 Next::Message(Message::Carried(carried)) => self.carried(carried),
                 Next::Message(_) => {}
                 Next::Deserted => break,
@@ -307,9 +298,13 @@ impl Daemon {
         } else {
             0
         };
+        let status = self.status();
         // Reports that still come have no reader: let go of the queue, so that nobody waits in it.
         drop(self.messages);
         self.runner.stop(end.since(clock::boot_now()));
+        if let Some(records) = self.records {
+            records.stop(|| metrics::render(&status));
+        }
         report::stopped(left);
         left
     }
@@ -317,20 +312,35 @@ impl Daemon {
     /// Hands the engine's actions to the runner and its events to whoever listens.
     fn carry_out(&mut self) {
         while let Some(event) = self.engine.poll_event() {
-            report::event(&event);
-            let ago = clock::boot_now().since(event.at);
-            let source = event
-                .whence
-                .and_then(|whence| self.sources.get(usize::from(whence.source)));
-            (self.tell)(Told::Event(
-                &event,
-                clock::wall_now().before(ago),
-                source.map(|source| &source.spec),
-            ));
+            self.happened(&event);
         }
         while let Some(action) = self.engine.poll_action() {
             self.runner.submit(action);
         }
+    }
+
+    fn happened(&mut self, event: &Event) {
+        report::event(event);
+        self.counts.event(event);
+        let now = clock::boot_now();
+        let time = clock::wall_now().before(now.since(event.at));
+        self.memory.event(event, Some(time));
+        let source = event
+            .whence
+            .and_then(|whence| self.sources.get(usize::from(whence.source)))
+            .map(|source| &source.spec);
+        if let Some(records) = &mut self.records {
+            records.event(event.kind, now, || {
+                let file = source.map(ToString::to_string);
+                let row = Row {
+                    event,
+                    time: Some(time),
+                    file: file.as_deref(),
+                };
+                row.json().ok()
+            });
+        }
+        (self.tell)(Told::Event(event, time, source));
     }
 
     fn source(&mut self, report: Report) {
@@ -356,7 +366,6 @@ impl Daemon {
                 };
                 report::health(&followed.spec, &health);
                 followed.health = Some(health);
-                self.announce();
             }
         }
     }
@@ -367,21 +376,8 @@ impl Daemon {
             return;
         };
         followed.gaps.add(count);
-        let now = clock::boot_now();
-        if self.losses.tell(&followed.spec, cause, count, now) {
-            self.announce();
-        }
-    }
-
-    /// Tells systemd that we follow, once every source has found its file or said why not.
-    fn announce(&mut self) {
-        let Some(status) = status(&self.sources) else {
-            return;
-        };
-        if !std::mem::replace(&mut self.ready, true) {
-            notify(&[NotifyState::Ready]);
-        }
-        notify(&[NotifyState::Status(&status)]);
+        self.losses
+            .tell(&followed.spec, cause, count, clock::boot_now());
     }
 
     fn lines(&mut self, batch: &Batch) {
@@ -393,6 +389,8 @@ impl Daemon {
         self.calendar.set_not_after(received.wall);
         self.calibrate(batch, received);
         let lines = batch.bytes.split_inclusive(|&byte| byte == b'\n');
+        let count = memchr::memchr_iter(b'\n', &batch.bytes).count() as u64;
+        self.counts.lines(batch.source, count, received.now);
         for (line, number) in lines.zip(batch.first_line..) {
             let whence = Whence {
                 source: batch.source,
@@ -435,7 +433,11 @@ impl Daemon {
         };
         let stamps = stamps(&record, &mut self.calendar);
         let placed = timeline.place_live(stamps, received);
-        let placed = placed.inspect_err(|&reason| self.engine.handle_rejected(reason))?;
+        let placed = placed.inspect_err(|&reason| {
+            self.engine.handle_rejected(reason);
+            let wall = Some(received.wall);
+            self.memory.packet(packet.src, wall, whence, Err(reason));
+        })?;
         if placed.rebooted {
             self.engine.handle_gap();
             self.reboots.tell(received.now);
@@ -446,7 +448,11 @@ impl Daemon {
             uptime: record.uptime,
             whence,
         };
-        self.engine.handle_packet(received.now, &sighting)
+        let verdict = self.engine.handle_packet(received.now, &sighting);
+        self.carry_out();
+        let wall = Some(received.wall);
+        self.memory.packet(packet.src, wall, whence, verdict);
+        verdict.inspect(|()| self.counts.hit())
     }
 
     fn carried(&mut self, carried: Carried) {
@@ -459,32 +465,49 @@ impl Daemon {
             } => {
                 let door = self.engine.door_of(grant).unwrap_or_default();
                 report::finished(&door, Some(command), &ended);
+                if outcome == Outcome::Failed {
+                    self.counts.failed(Some(command));
+                }
                 self.engine
                     .handle_finished(clock::boot_now(), grant, command, outcome);
             }
-            Carried::Ran { door, ended, .. } => report::finished(&door, None, &ended),
+            Carried::Ran { door, ended, .. } => {
+                report::finished(&door, None, &ended);
+                if ended.outcome() == Outcome::Failed {
+                    self.counts.failed(None);
+                }
+            }
             Carried::Would(invocation) => (self.tell)(Told::Would(&invocation.argv)),
-            Carried::Degraded(trouble) => report::disk(trouble),
-            Carried::Recovered => report::recovered(),
+            Carried::Degraded(trouble) => {
+                self.counts.disk(Some(trouble.to_string()));
+                report::disk(trouble);
+            }
+            Carried::Recovered => {
+                self.counts.disk(None);
+                report::recovered();
+            }
         }
     }
 
-    /// Takes the rules anew, or leaves everything as it is.
-    fn reload(&mut self) {
-        notify(&[NotifyState::Reloading]);
-        match (self.reload)() {
-            Ok(rules) => {
-                self.engine.handle_reload(rules.doors.clone());
-                for (feed, source) in self.feeds.iter_mut().zip(&self.sources) {
-                    feed.reader = rules.reader.of(&source.spec);
-                    feed.timeline.set_max_age(rules.max_line_age);
-                }
-                report::reloaded(rules.doors.len());
-                self.rules = rules;
-            }
-            Err(why) => report::not_reloaded(&why),
+    /// Takes the rules anew, or leaves everything as it is and says why. Returns how many doors there
+    /// are now.
+    fn reload(&mut self) -> Result<usize, String> {
+        notify::reloading();
+        if let Some(records) = &self.records {
+            records.reopen();
         }
-        notify(&[NotifyState::Ready]);
+        let rules = (self.reload)().inspect_err(|why| report::not_reloaded(why));
+        self.notify.reloaded();
+        let rules = rules?;
+        self.engine.handle_reload(rules.doors.clone());
+        for (feed, source) in self.feeds.iter_mut().zip(&self.sources) {
+            feed.reader = rules.reader.of(&source.spec);
+            feed.timeline.set_max_age(rules.max_line_age);
+        }
+        let doors = rules.doors.len();
+        report::reloaded(doors);
+        self.rules = rules;
+        Ok(doors)
     }
 }
 
@@ -497,8 +520,9 @@ fn stamps<'a>(record: &Record<'a>, calendar: &mut Calendar) -> Stamps<'a> {
     }
 }
 
-/// Tells systemd, if it listens.
-fn notify(state: &[NotifyState<'_>]) {
-    // A service manager that does not listen any more is no reason to stop guarding doors.
-    drop(sd_notify::notify(state));
+/// The control socket; a daemon that cannot be asked works all the same.
+fn answer_at(socket: &Socket, inbox: &SyncSender<Message>) -> Option<Control> {
+    Control::start(socket, inbox.clone())
+        .inspect_err(|error| report::no_control(&socket.path, error))
+        .ok()
 }

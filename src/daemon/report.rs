@@ -6,10 +6,13 @@
 //! where this log is in the file that is followed, a loop. No prefix and no port ever appears.
 
 use std::collections::HashMap;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
+use super::control::ControlError;
 use crate::engine::action::{Command, Outcome};
 use crate::engine::event::{Event, EventKind};
 use crate::engine::reason::Reason;
@@ -105,6 +108,31 @@ pub(super) fn reloaded(doors: usize) {
 /// A configuration that was read again and not taken.
 pub(super) fn not_reloaded(why: &str) {
     error!("not reloaded, nothing has changed: {why}");
+}
+
+/// The control socket could not be made.
+pub(super) fn no_control(path: &Path, error: &ControlError) {
+    warn!(path = %path.display(), "no control socket, so 'logknock status' and the like find nobody: {error}");
+}
+
+/// Somebody asked for something to be done.
+pub(super) fn asked(what: &str) {
+    info!(what, "asked over the control socket");
+}
+
+/// The event log or the metrics file.
+pub(super) fn not_written(path: &Path, error: &io::Error) {
+    error!(path = %path.display(), "cannot be written; said once until it can: {error}");
+}
+
+/// Events came faster than the disk takes them.
+pub(super) fn events_dropped() {
+    error!("the event log cannot keep up: events are missing from it");
+}
+
+/// The disk did not take the last records in time.
+pub(super) fn records_stuck() {
+    error!("the disk did not take the last events or metrics in time");
 }
 
 /// The daemon runs.

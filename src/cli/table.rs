@@ -1,0 +1,135 @@
+//! Tables and times for people.
+//!
+//! In: rows of cells. Out: lines with aligned columns; a column of numbers stands to the right. The
+//! styles are there whether or not anybody sees them: the stream takes them out.
+
+use anstyle::Style;
+
+/// Between two columns.
+const GAP: &str = "  ";
+
+/// One cell.
+pub(super) struct Cell {
+    text: String,
+    style: Style,
+}
+
+impl Cell {
+    /// A cell in a style.
+    pub(super) fn styled(text: impl Into<String>, style: Style) -> Self {
+        let text = text.into();
+        Self { text, style }
+    }
+
+    fn width(&self) -> usize {
+        self.text.chars().count()
+    }
+}
+
+impl<T: ToString> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self::styled(text.to_string(), Style::new())
+    }
+}
+
+/// The lines of a table with `head` above its `rows`.
+pub(super) fn lines<const N: usize>(head: [&str; N], rows: &[[Cell; N]]) -> Vec<String> {
+    let head = head.map(|text| Cell::styled(text, Style::new().dimmed()));
+    let columns: Vec<Column> = (0..N).map(|number| column(number, &head, rows)).collect();
+    let rows = std::iter::once(&head).chain(rows);
+    rows.map(|row| line(row, &columns)).collect()
+}
+
+struct Column {
+    width: usize,
+    is_numbers: bool,
+}
+
+fn column<const N: usize>(number: usize, head: &[Cell; N], rows: &[[Cell; N]]) -> Column {
+    let cells = || rows.iter().filter_map(|row| row.get(number));
+    let widths = cells().chain(head.get(number)).map(Cell::width);
+    Column {
+        width: widths.max().unwrap_or(0),
+        is_numbers: cells().all(|cell| cell.text.bytes().all(|byte| byte.is_ascii_digit())),
+    }
+}
+
+fn line(row: &[Cell], columns: &[Column]) -> String {
+    let cells = row.iter().zip(columns).map(|(cell, column)| {
+        let pad = " ".repeat(column.width.saturating_sub(cell.width()));
+        let Cell { text, style } = cell;
+        if column.is_numbers {
+            format!("{pad}{style}{text}{style:#}")
+        } else {
+            format!("{style}{text}{style:#}{pad}")
+        }
+    });
+    let line = cells.collect::<Vec<_>>().join(GAP);
+    line.trim_end().to_owned()
+}
+
+/// So many seconds: `0s`, `4m12s`, `3h`, `2d5h`; no more than two units.
+pub(super) fn span(seconds: u64) -> String {
+    let units = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
+    let Some(first) = units.iter().position(|(unit, _)| seconds >= *unit) else {
+        return "0s".to_owned();
+    };
+    let mut left = seconds;
+    let mut text = String::new();
+    for (unit, letter) in units.iter().skip(first).take(2) {
+        if left >= *unit {
+            text += &(left / unit).to_string();
+            text += letter;
+        }
+        left %= unit;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use anstyle::AnsiColor;
+
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_whatever_their_colour() {
+        let green = AnsiColor::Green.on_default();
+        let table = lines(
+            ["door", "knocks", "state"],
+            &[
+                ["ssh".into(), 3.into(), Cell::styled("open", green)],
+                ["a-long-one".into(), 12.into(), "shut".into()],
+            ],
+        );
+        let plain: Vec<_> = table
+            .iter()
+            .map(|line| anstream::adapter::strip_str(line).to_string())
+            .collect();
+        assert_eq!(
+            plain,
+            [
+                "door        knocks  state",
+                "ssh              3  open",
+                "a-long-one      12  shut",
+            ]
+        );
+        assert!(table[1].contains(&format!("{green}open")));
+    }
+
+    #[test]
+    fn spans_have_two_units_at_most() {
+        for (seconds, text) in [
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m"),
+            (252, "4m12s"),
+            (3600, "1h"),
+            (3659, "1h"),
+            (3660, "1h1m"),
+            (86_400 * 2 + 3600 * 5 + 59, "2d5h"),
+        ] {
+            assert_eq!(span(seconds), text);
+        }
+    }
+}

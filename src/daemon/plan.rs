@@ -1,0 +1,88 @@
+//! What the daemon is to do, as the command line and the config say it.
+//!
+//! In: nothing; the caller fills it in. It holds two calls back to the caller, who alone reads the
+//! config and prints.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::control::Socket;
+use super::records::Files;
+use crate::dialect::Reader;
+use crate::engine::door::Door;
+use crate::engine::event::Event;
+use crate::engine::time::Time;
+use crate::runner;
+use crate::source_spec::SourceSpec;
+
+/// What counts as a knock, and what it opens.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The doors.
+    pub doors: Vec<Arc<Door>>,
+    /// How a line is read, and what it must begin with.
+    pub reader: Reader,
+    /// How old a line may be.
+    pub max_line_age: Duration,
+}
+
+/// Whether commands are run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// They are, with the open grants in this directory.
+    Run(PathBuf),
+    /// They are, with the open grants in memory only: a crash leaves doors open.
+    Ephemeral,
+    /// They are only told.
+    Dry,
+}
+
+/// Whether doors are closed at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnExit {
+    /// All of them.
+    Close,
+    /// They are left as they are; the next start closes them when due.
+    Keep,
+}
+
+/// What the caller is told while the daemon runs.
+#[derive(Debug)]
+pub enum Told<'a> {
+    /// Something happened, at this time from the Unix epoch, to a line of this source.
+    Event(&'a Event, Time, Option<&'a SourceSpec>),
+    /// In a dry run: what would be run.
+    Would(&'a [String]),
+}
+
+/// Reads the rules again, or says what is wrong with them.
+pub type Reload = Box<dyn FnMut() -> Result<Rules, String>>;
+
+/// Everything the daemon is to do.
+pub struct Plan {
+    /// What counts and what it opens.
+    pub rules: Rules,
+    /// Where lines come from.
+    pub sources: Vec<SourceSpec>,
+    /// Who may send to a `udp:` source; nobody means this machine.
+    pub udp_peers: Vec<IpNet>,
+    /// Whether commands are run.
+    pub mode: Mode,
+    /// How they are run.
+    pub commands: runner::Options,
+    /// What happens to open doors at the end.
+    pub on_exit: OnExit,
+    /// How long the end may take.
+    pub stop_timeout: Duration,
+    /// Where it is asked, if it is to be.
+    pub control: Option<Socket>,
+    /// What is written beside the commands.
+    pub records: Files,
+    /// Called at SIGHUP.
+    pub reload: Reload,
+    /// Called for every event.
+    pub tell: Box<dyn FnMut(Told<'_>)>,
+}

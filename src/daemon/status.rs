@@ -1,0 +1,206 @@
+//! How the daemon is: what only the loop can count, and the whole as the protocol tells it.
+//!
+//! In: what happens, as the loop sees it. Out: a [`Status`]. What the engine counts is taken from the
+//! engine. Nothing here decides anything.
+
+use std::collections::BTreeMap;
+
+use super::Followed;
+use crate::engine::Engine;
+use crate::engine::action::Command;
+use crate::engine::event::{Event, EventKind};
+use crate::engine::grant::{Phase, Standing};
+use crate::engine::time::Time;
+use crate::protocol::{DoorStatus, GrantStatus, MAX_GRANTS, PhaseWord, SourceStatus, Status};
+use crate::source::Health;
+use crate::source_spec::SourceSpec;
+
+/// What happened since the start.
+#[derive(Debug)]
+pub(super) struct Counts {
+    started: Time,
+    hits: u64,
+    events: Words,
+    resets: Words,
+    failed_commands: Words,
+    /// By the number of the source.
+    traffic: Vec<Traffic>,
+    disk_trouble: Option<String>,
+}
+
+type Words = BTreeMap<&'static str, u64>;
+
+#[derive(Clone, Debug, Default)]
+struct Traffic {
+    lines: u64,
+    last: Option<Time>,
+}
+
+impl Counts {
+    /// Nothing has happened; there are so many sources.
+    pub(super) fn new(now: Time, sources: usize) -> Self {
+        Self {
+            started: now,
+            hits: 0,
+            events: Words::new(),
+            resets: Words::new(),
+            failed_commands: Words::new(),
+            traffic: vec![Traffic::default(); sources],
+            disk_trouble: None,
+        }
+    }
+
+    /// A packet counted.
+    pub(super) fn hit(&mut self) {
+        self.hits += 1;
+    }
+
+    /// Lines came from a source.
+    pub(super) fn lines(&mut self, source: u16, count: u64, now: Time) {
+        if let Some(traffic) = self.traffic.get_mut(usize::from(source)) {
+            traffic.lines += count;
+            traffic.last = Some(now);
+        }
+    }
+
+    /// The engine told of an event.
+    pub(super) fn event(&mut self, event: &Event) {
+        *self.events.entry(event.kind.as_str()).or_default() += 1;
+        if let EventKind::Reset { reason, .. } = event.kind {
+            *self.resets.entry(reason.as_str()).or_default() += 1;
+        }
+    }
+
+    /// A command failed; of a door that holds nothing open, if it is neither of the two.
+    pub(super) fn failed(&mut self, command: Option<Command>) {
+        let word = match command {
+            Some(Command::Open) => "open",
+            Some(Command::Close) => "close",
+            None => "run",
+        };
+        *self.failed_commands.entry(word).or_default() += 1;
+    }
+
+    /// What keeps grants from being put on disk; `None` when nothing does any more.
+    pub(super) fn disk(&mut self, trouble: Option<String>) {
+        self.disk_trouble = trouble;
+    }
+
+    /// All of it.
+    pub(super) fn status(&self, engine: &Engine, sources: &[Followed], now: Time) -> Status {
+        let open = |grant: &Standing<'_>| grant.phase == Phase::Open;
+        let grants_open = engine.standing().filter(open).count();
+        let doors = engine.attempts().into_iter();
+        let sources = sources.iter().zip(&self.traffic);
+        let rejected = engine.rejected().iter();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_seconds: now.since(self.started).as_secs(),
+            doors: doors
+                .map(|(door, attempts)| DoorStatus {
+                    name: door.name.to_string(),
+                    steps: door.rule.knocks(),
+                    attempts,
+                })
+                .collect(),
+            sources: sources
+                .map(|(followed, traffic)| source(followed, traffic, now))
+                .collect(),
+            grants: engine
+                .standing()
+                .take(MAX_GRANTS)
+                .map(|standing| grant(&standing, now))
+                .collect(),
+            grants_open,
+            grants_closing: engine.grants() - grants_open,
+            addresses: engine.knockers(),
+            hits: self.hits,
+            rejected: rejected
+                .map(|(reason, count)| (reason.as_str().to_owned(), count))
+                .collect(),
+            events: owned(&self.events),
+            resets: owned(&self.resets),
+            failed_commands: owned(&self.failed_commands),
+            disk_trouble: self.disk_trouble.clone(),
+        }
+    }
+}
+
+/// A grant as the protocol tells it.
+pub(super) fn grant(standing: &Standing<'_>, now: Time) -> GrantStatus {
+    let phase = match standing.phase {
+        Phase::Open => PhaseWord::Open,
+        Phase::Closing => PhaseWord::Closing,
+        Phase::Waiting => PhaseWord::Failed,
+    };
+    GrantStatus {
+        door: standing.door.to_string(),
+        src: standing.src,
+        phase,
+        left_seconds: match phase {
+            PhaseWord::Closing => 0,
+            PhaseWord::Open | PhaseWord::Failed => standing.until.since(now).as_secs(),
+        },
+        failed: standing.failed,
+    }
+}
+
+/// How we are in one line, for `systemctl status`; `None` until each source has said how it is.
+pub(super) fn in_short(engine: &Engine, sources: &[Followed]) -> Option<String> {
+    let mut troubles = Vec::new();
+    let mut gaps = String::new();
+    for followed in sources {
+        let spec = &followed.spec;
+        if let Health::Degraded(trouble) = followed.health.as_ref()? {
+            troubles.push(format!("{spec}: {trouble}"));
+        }
+        match followed.gaps.counts() {
+            (0, _) => {}
+            (times, 0) => gaps += &format!("; {spec} lost lines {times} times"),
+            (times, lines) => {
+                gaps += &format!("; {spec} lost lines {times} times, {lines} or more")
+            }
+        }
+    }
+    let doors = match engine.grants() {
+        0 => "no door open".to_owned(),
+        1 => "1 door open".to_owned(),
+        count => format!("{count} doors open"),
+    };
+    let health = match troubles.len() {
+        0 => format!("following, {doors}"),
+        count => format!(
+            "{doors}; {count} of {} sources degraded: {}",
+            sources.len(),
+            troubles.join("; ")
+        ),
+    };
+    Some(health + &gaps)
+}
+
+fn source(followed: &Followed, traffic: &Traffic, now: Time) -> SourceStatus {
+    let (health, trouble) = match &followed.health {
+        None => ("starting", None),
+        Some(Health::Following) => ("following", None),
+        Some(Health::Degraded(trouble)) => ("degraded", Some(trouble.to_string())),
+    };
+    SourceStatus {
+        source: followed.spec.to_string(),
+        trust: match followed.spec {
+            SourceSpec::Kmsg | SourceSpec::Journald => "kernel",
+            _ => "claimed",
+        }
+        .to_owned(),
+        health: health.to_owned(),
+        trouble,
+        lines: traffic.lines,
+        last_line_seconds: traffic.last.map(|last| now.since(last).as_secs()),
+    }
+}
+
+fn owned(words: &Words) -> BTreeMap<String, u64> {
+    let words = words.iter();
+    words
+        .map(|(word, count)| ((*word).to_owned(), *count))
+        .collect()
+}

@@ -1,0 +1,278 @@
+//! The last things that happened to each address, so that a knock that failed can be explained.
+//!
+//! In: the engine's events, and packets with what became of them. Out: [`Happening`]s of one address.
+//! It decides nothing. Bounded: so many addresses, of which the one longest unheard of goes first, and
+//! so many things of each; the same thing again and again is one thing with a count, so a scanner does
+//! not fill it with itself. No port is kept.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::calendar::rfc3339;
+use crate::engine::event::{Event, EventKind, Whence};
+use crate::engine::reason::Reason;
+use crate::engine::time::Time;
+use crate::protocol::Happening;
+
+/// How much is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Addresses.
+    pub addresses: usize,
+    /// Things of each.
+    pub notes: usize,
+}
+
+impl Default for Limits {
+    /// What the daemon keeps: about a megabyte.
+    fn default() -> Self {
+        Self {
+            addresses: 1024,
+            notes: 16,
+        }
+    }
+}
+
+/// What happened to whom.
+#[derive(Debug)]
+pub struct Memory {
+    limits: Limits,
+    addresses: HashMap<IpAddr, Notes>,
+    /// Who was heard of when, the longest ago first.
+    ages: BTreeMap<u64, IpAddr>,
+    age: u64,
+}
+
+#[derive(Debug, Default)]
+struct Notes {
+    age: u64,
+    notes: VecDeque<Note>,
+}
+
+#[derive(Debug)]
+struct Note {
+    /// From the Unix epoch, where that is known.
+    at: Option<Time>,
+    what: What,
+    whence: Option<Whence>,
+    times: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum What {
+    Event(EventKind, Arc<str>),
+    /// It counted, and no door was waiting for it.
+    Hit,
+    Rejected(Reason),
+}
+
+impl Memory {
+    /// One that remembers nothing yet.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            addresses: HashMap::new(),
+            ages: BTreeMap::new(),
+            age: 0,
+        }
+    }
+
+    /// Remembers an event.
+    pub fn event(&mut self, event: &Event, at: Option<Time>) {
+        let what = What::Event(event.kind, Arc::clone(&event.door));
+        self.note(event.src, at, what, event.whence);
+    }
+
+    /// Remembers a packet of `src`, after its events: what these tell is not told twice.
+    pub fn packet(
+        &mut self,
+        src: IpAddr,
+        at: Option<Time>,
+        whence: Whence,
+        verdict: Result<(), Reason>,
+    ) {
+        let told = |notes: &Notes| notes.notes.back().and_then(|note| note.whence) == Some(whence);
+        let what = match verdict {
+            Ok(()) if self.addresses.get(&src).is_some_and(told) => return,
+            Ok(()) => What::Hit,
+            Err(reason) => What::Rejected(reason),
+        };
+        self.note(src, at, what, Some(whence));
+    }
+
+    /// What is remembered of `src`, the oldest first; `name` gives the name of a source.
+    pub fn of(&self, src: IpAddr, name: impl Fn(u16) -> Option<String>) -> Vec<Happening> {
+        let notes = self.addresses.get(&src).map(|notes| notes.notes.iter());
+        let notes = notes.into_iter().flatten();
+        notes.map(|note| note.happening(&name)).collect()
+    }
+
+    fn note(&mut self, src: IpAddr, at: Option<Time>, what: What, whence: Option<Whence>) {
+        let Self {
+            limits,
+            addresses,
+            ages,
+            age,
+        } = self;
+        *age += 1;
+        let kept = addresses.entry(src).or_default();
+        ages.remove(&kept.age);
+        kept.age = *age;
+        ages.insert(*age, src);
+        if let Some(last) = kept.notes.back_mut().filter(|last| last.what == what) {
+            last.times += 1;
+            (last.at, last.whence) = (at, whence);
+        } else {
+            if kept.notes.len() >= limits.notes {
+                kept.notes.pop_front();
+            }
+            kept.notes.push_back(Note {
+                at,
+                what,
+                whence,
+                times: 1,
+            });
+        }
+        if addresses.len() > limits.addresses
+            && let Some((_, oldest)) = ages.pop_first()
+        {
+            addresses.remove(&oldest);
+        }
+    }
+}
+
+impl Note {
+    fn happening(&self, name: impl Fn(u16) -> Option<String>) -> Happening {
+        let (event, door, stage, reason) = match &self.what {
+            What::Hit => ("hit", None, None, None),
+            What::Rejected(reason) => ("rejected", None, None, Some(reason.as_str())),
+            What::Event(kind, door) => {
+                let (stage, reason) = match *kind {
+                    EventKind::Stage { stage, of } => (Some((stage, of)), None),
+                    EventKind::Reset { stage, of, reason } => {
+                        (Some((stage, of)), Some(reason.as_str()))
+                    }
+                    _ => (None, None),
+                };
+                (kind.as_str(), Some(door.to_string()), stage, reason)
+            }
+        };
+        Happening {
+            time: self.at.map(rfc3339),
+            event: event.to_owned(),
+            door,
+            stage: stage.map(|(stage, _)| stage),
+            of: stage.map(|(_, of)| of),
+            reason: reason.map(str::to_owned),
+            file: self.whence.and_then(|whence| name(whence.source)),
+            line: self.whence.map(|whence| whence.line),
+            times: self.times,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::event::ResetReason;
+
+    fn address(number: u32) -> IpAddr {
+        IpAddr::V4(number.into())
+    }
+
+    fn line(line: u64) -> Whence {
+        Whence { source: 0, line }
+    }
+
+    fn stage(src: IpAddr, stage: usize, line: u64) -> Event {
+        Event {
+            at: Time::default(),
+            door: "ssh".into(),
+            src,
+            kind: EventKind::Stage { stage, of: 3 },
+            whence: Some(self::line(line)),
+        }
+    }
+
+    fn words(memory: &Memory, src: IpAddr) -> Vec<String> {
+        let happenings = memory.of(src, |_| None);
+        let word = |it: Happening| format!("{} {}", it.event, it.times);
+        happenings.into_iter().map(word).collect()
+    }
+
+    #[test]
+    fn a_packet_is_told_by_its_events_or_by_itself() {
+        let mut memory = Memory::new(Limits::default());
+        memory.event(&stage(address(1), 1, 1), None);
+        memory.packet(address(1), None, line(1), Ok(()));
+        memory.packet(address(1), None, line(2), Ok(()));
+        memory.packet(address(1), None, line(3), Err(Reason::Duplicate));
+        assert_eq!(
+            words(&memory, address(1)),
+            ["stage 1", "hit 1", "rejected 1"]
+        );
+        assert!(words(&memory, address(2)).is_empty());
+    }
+
+    #[test]
+    fn a_happening_has_the_keys_of_its_event() {
+        let mut memory = Memory::new(Limits::default());
+        let reset = EventKind::Reset {
+            stage: 2,
+            of: 3,
+            reason: ResetReason::WrongPort,
+        };
+        let event = Event {
+            kind: reset,
+            ..stage(address(1), 0, 40)
+        };
+        memory.event(&event, Some(Time::from_secs(0)));
+        let happening = memory.of(address(1), |source| Some(format!("file {source}")));
+        let json = serde_json::to_value(&happening).unwrap();
+        let expected = serde_json::json!([{
+            "time": rfc3339(Time::from_secs(0)), "event": "reset", "door": "ssh", "stage": 2, "of": 3,
+            "reason": "wrong_port", "file": "file 0", "line": 40, "times": 1,
+        }]);
+        assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn a_scan_is_one_thing_with_a_count() {
+        let mut memory = Memory::new(Limits::default());
+        for port in 1..=1000 {
+            memory.packet(address(1), None, line(port), Ok(()));
+        }
+        assert_eq!(words(&memory, address(1)), ["hit 1000"]);
+    }
+
+    #[test]
+    fn of_each_address_the_last_things_are_kept() {
+        let mut memory = Memory::new(Limits::default());
+        for number in 1..=100 {
+            memory.event(&stage(address(1), number, 1), None);
+        }
+        let stages: Vec<_> = memory.of(address(1), |_| None);
+        let stages: Vec<_> = stages.iter().filter_map(|it| it.stage).collect();
+        assert_eq!(stages, (85..=100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_address_longest_unheard_of_is_forgotten() {
+        let mut memory = Memory::new(Limits {
+            addresses: 3,
+            notes: 2,
+        });
+        for (number, at) in [1, 2, 3, 1, 4].into_iter().zip(1..) {
+            memory.packet(address(number), None, line(at), Ok(()));
+        }
+        let kept: Vec<_> = (1..=4)
+            .filter(|&n| !words(&memory, address(n)).is_empty())
+            .collect();
+        assert_eq!(kept, [1, 3, 4]);
+        for number in 0..10_000 {
+            memory.packet(address(number), None, line(1), Ok(()));
+        }
+        assert_eq!((memory.addresses.len(), memory.ages.len()), (3, 3));
+    }
+}

@@ -1,0 +1,384 @@
+//! What the running daemon is asked, and what it answers.
+//!
+//! In and out: one request and one reply on a UNIX stream socket. Each is a length (four bytes, the
+//! highest first) and that many bytes of JSON with the version of this protocol; the length is looked
+//! at before anything is read, and neither side waits longer than it wants to. No port of a sequence,
+//! no prefix and no command is ever in one of them.
+#![expect(
+    clippy::disallowed_types,
+    reason = "the client's half of the control socket"
+)]
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::clock;
+use crate::engine::time::Time;
+
+/// The version spoken here. It changes when the other side would misunderstand.
+pub const VERSION: u32 = 1;
+/// Longest request, in bytes of JSON.
+pub const MAX_REQUEST: usize = 64 * 1024;
+/// Longest reply, in bytes of JSON.
+pub const MAX_REPLY: usize = 4 * 1024 * 1024;
+/// Most grants in one [`Status`]: these fit into a reply.
+pub const MAX_GRANTS: usize = 8 * 1024;
+
+/// What the daemon is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// How are you?
+    Status,
+    /// Open a door as if it had been knocked at.
+    Open {
+        /// The door's name.
+        door: String,
+        /// For whom.
+        src: IpAddr,
+    },
+    /// Close what is open.
+    Close(Whose),
+    /// Read the configuration again.
+    Reload,
+    /// What do you remember of this address?
+    Explain(IpAddr),
+}
+
+/// Whose doors are to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Whose {
+    /// Everybody's.
+    Everybody,
+    /// Those of one address.
+    Of(IpAddr),
+}
+
+/// What it answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// To [`Request::Explain`].
+    Story(Story),
+    /// It is being done; how many doors it concerns.
+    Done {
+        /// Doors, or grants.
+        count: usize,
+    },
+    /// It is not done, and why.
+    Failed {
+        /// For people; may have several lines.
+        message: String,
+    },
+    /// This peer may not ask.
+    Denied,
+    /// Too many others are asking.
+    Busy,
+}
+
+/// How the daemon is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The program's version.
+    pub version: String,
+    /// Since it started.
+    pub uptime_seconds: u64,
+    /// The doors of the configuration.
+    pub doors: Vec<DoorStatus>,
+    /// Where lines come from.
+    pub sources: Vec<SourceStatus>,
+    /// What is open or being closed, the oldest first; at most [`MAX_GRANTS`].
+    pub grants: Vec<GrantStatus>,
+    /// How many are open.
+    pub grants_open: usize,
+    /// How many are being closed.
+    pub grants_closing: usize,
+    /// How many addresses are remembered.
+    pub addresses: usize,
+    /// Packets that counted as hits.
+    pub hits: u64,
+    /// Packets and lines that did not, by reason.
+    pub rejected: BTreeMap<String, u64>,
+    /// What happened at the doors, by kind.
+    pub events: BTreeMap<String, u64>,
+    /// Attempts that ended before their last step, by reason.
+    pub resets: BTreeMap<String, u64>,
+    /// Commands that failed, by kind: `open`, `close`, `run`.
+    pub failed_commands: BTreeMap<String, u64>,
+    /// What keeps grants from being put on disk, and doors from opening.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_trouble: Option<String>,
+}
+
+/// A door of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoorStatus {
+    /// Its name.
+    pub name: String,
+    /// How many knocks it takes.
+    pub steps: usize,
+    /// Addresses that are part-way through them.
+    pub attempts: usize,
+}
+
+/// A source of lines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// As the configuration names it.
+    pub source: String,
+    /// Whether the transport vouches for the kernel (`kernel`) or only the text does (`claimed`).
+    pub trust: String,
+    /// `starting`, `following` or `degraded`.
+    pub health: String,
+    /// Why it is degraded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    /// Lines that came.
+    pub lines: u64,
+    /// Since the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_line_seconds: Option<u64>,
+}
+
+/// A door that is open for an address, or is being closed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantStatus {
+    /// The door.
+    pub door: String,
+    /// The address.
+    pub src: IpAddr,
+    /// How far it is.
+    pub phase: PhaseWord,
+    /// Until it is closed, or until the next try at that.
+    pub left_seconds: u64,
+    /// How often its close command failed.
+    pub failed: u32,
+}
+
+/// How far a grant is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PhaseWord {
+    /// It is open.
+    Open,
+    /// Its close command runs.
+    Closing,
+    /// Its close command failed and will be tried again.
+    Failed,
+}
+
+/// What is remembered of an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Story {
+    /// The address.
+    pub src: IpAddr,
+    /// The last things that happened, the oldest first.
+    pub happenings: Vec<Happening>,
+    /// What is open for it.
+    pub grants: Vec<GrantStatus>,
+}
+
+/// Something that happened to an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Happening {
+    /// When, in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+    /// The word of an event, or `hit` (a packet that counted and moved nothing), or `rejected`.
+    pub event: String,
+    /// The door.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub door: Option<String>,
+    /// Steps done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<usize>,
+    /// Steps there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<usize>,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The source or file of the line that caused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Its number in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// How often in a row.
+    pub times: u64,
+}
+
+/// What is on the wire.
+#[derive(Serialize, Deserialize)]
+struct Frame<T> {
+    version: u32,
+    body: T,
+}
+
+/// What every version has.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+/// Why a frame was not understood.
+#[derive(Debug)]
+pub enum FrameError {
+    /// It did not come, or not in time.
+    Io(io::Error),
+    /// It is longer than it may be.
+    TooLong,
+    /// The other side speaks another version.
+    Version(u32),
+    /// It is not what this version says.
+    Malformed,
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::TooLong => f.write_str("the message is too long"),
+            Self::Version(version) => write!(
+                f,
+                "the other side speaks version {version} of the control protocol, this one {VERSION}; \
+                 restart the daemon after an upgrade"
+            ),
+            Self::Malformed => f.write_str("the message is not understood"),
+        }
+    }
+}
+
+impl std::error::Error for FrameError {}
+
+impl From<io::Error> for FrameError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Writes `body` as one frame of at most `most` bytes.
+pub fn write_frame<T: Serialize>(
+    to: &mut impl Write,
+    body: &T,
+    most: usize,
+) -> Result<(), FrameError> {
+    let version = VERSION;
+    let json = serde_json::to_vec(&Frame { version, body }).map_err(|_| FrameError::Malformed)?;
+    let length = u32::try_from(json.len()).map_err(|_| FrameError::TooLong)?;
+    if json.len() > most {
+        return Err(FrameError::TooLong);
+    }
+    to.write_all(&length.to_be_bytes())?;
+    Ok(to.write_all(&json)?)
+}
+
+/// Reads one frame of at most `most` bytes.
+pub fn read_frame<T: DeserializeOwned>(from: &mut impl Read, most: usize) -> Result<T, FrameError> {
+    let mut length = [0; 4];
+    from.read_exact(&mut length)?;
+    let length = usize::try_from(u32::from_be_bytes(length)).map_err(|_| FrameError::TooLong)?;
+    if length > most {
+        return Err(FrameError::TooLong);
+    }
+    let mut json = Vec::new();
+    from.take(length as u64).read_to_end(&mut json)?;
+    if json.len() < length {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    }
+    // What another version says need not be understood to be told from ours.
+    let malformed = |_| FrameError::Malformed;
+    let Version { version } = serde_json::from_slice(&json).map_err(malformed)?;
+    if version != VERSION {
+        return Err(FrameError::Version(version));
+    }
+    let frame: Frame<T> = serde_json::from_slice(&json).map_err(malformed)?;
+    Ok(frame.body)
+}
+
+/// A stream on which everything together must be over at a time on the monotonic clock.
+#[derive(Debug)]
+pub struct Timed<'a> {
+    stream: &'a UnixStream,
+    until: Time,
+}
+
+impl<'a> Timed<'a> {
+    /// `stream`, for so long from now.
+    pub fn new(stream: &'a UnixStream, within: Duration) -> Self {
+        let until = clock::monotonic_now().after(within);
+        Self { stream, until }
+    }
+
+    /// What is left of the time.
+    pub fn left(&self) -> Duration {
+        self.until.since(clock::monotonic_now())
+    }
+
+    fn timeout(&self) -> io::Result<Option<Duration>> {
+        match self.left() {
+            Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
+            left => Ok(Some(left)),
+        }
+    }
+}
+
+impl Read for Timed<'_> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(self.timeout()?)?;
+        self.stream.read(room)
+    }
+}
+
+impl Write for Timed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(self.timeout()?)?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Why there is no reply.
+#[derive(Debug)]
+pub enum AskError {
+    /// Nobody listens there.
+    NoDaemon(io::Error),
+    /// The socket may not be used by us.
+    Denied,
+    /// Somebody listens, and no reply came.
+    NoReply(FrameError),
+}
+
+/// Asks the daemon that listens at `path`.
+pub fn ask(path: &Path, request: &Request, within: Duration) -> Result<Reply, AskError> {
+    let stream = UnixStream::connect(path).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => AskError::Denied,
+        _ => AskError::NoDaemon(error),
+    })?;
+    let mut timed = Timed::new(&stream, within);
+    // A daemon that will not hear us says so and hangs up, perhaps before we have said anything.
+    let asked = write_frame(&mut timed, request, MAX_REQUEST);
+    match (read_frame(&mut timed, MAX_REPLY), asked) {
+        (Ok(Reply::Denied), _) => Err(AskError::Denied),
+        (Ok(reply), _) => Ok(reply),
+        (Err(_), Err(error)) | (Err(error), Ok(())) => Err(AskError::NoReply(error)),
+    }
+}
+
+#[cfg(test)]
+#[path = "protocol_test.rs"]
+mod tests;
