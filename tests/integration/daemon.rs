@@ -1,7 +1,7 @@
 //! A real daemon in a directory of its own, with a log to write to and commands that say what they do.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -224,8 +224,10 @@ impl Daemon {
         let notify = self.notify.as_ref().unwrap();
         let mut message = [0; 4096];
         loop {
-            let length = notify.recv(&mut message);
-            let length = length.unwrap_or_else(|error| panic!("no {words}: {error}"));
+            let length = match notify.recv(&mut message) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                length => length.unwrap_or_else(|error| panic!("no {words}: {error}")),
+            };
             let text = String::from_utf8_lossy(&message[..length]).into_owned();
             if text.contains(words) {
                 return text;
