@@ -35,7 +35,7 @@ fn parse_prints_one_line_for_each_and_counts_them_elsewhere() {
         .prints(
             "kern.log:1       packet    prefix=\"lk-4f9a1c7e: \" in=eth0 out= 203.0.113.7:40504 -> 192.0.2.1:7000 tcp syn\n\
              kern.log:2       other\n\
-             kern.log:3       rejected  program\n\
+             kern.log:3       rejected  program: a packet in the line of another program\n\
              kern.log:4       packet    prefix=\"lk-4f9a1c7e: \" in=eth0 out= 203.0.113.7:40505 -> 192.0.2.1:8000 udp\n",
         )
         .says("2 packets, 1 rejected (program 1), 1 other\n");
@@ -107,6 +107,7 @@ fn replay_as_json_has_these_keys_in_this_order_and_says_nothing_else() {
         .says_nothing()
         .prints_among_others("{\"time\":\"2026-11-20T20:00:00.25Z\",\"event\":\"stage\",\"door\":\"ssh\",\"src\":\"203.0.113.7\",\"stage\":1,\"of\":2,\"file\":\"kern.log\",\"line\":1}\n")
         .prints_among_others("{\"time\":\"2026-11-20T20:00:03Z\",\"event\":\"open\",\"door\":\"ssh\",\"src\":\"203.0.113.7\",\"file\":\"kern.log\",\"line\":4}\n")
+        .prints_among_others(",\"event\":\"reset\",\"door\":\"ssh\",\"src\":\"203.0.113.7\",\"stage\":1,\"of\":2,\"reason\":\"wrong_port\",\"file\":\"kern.log\",\"line\":8}\n")
         .prints_among_others(",\"event\":\"close\",\"door\":\"ssh\",\"src\":\"203.0.113.7\"}\n");
 }
 

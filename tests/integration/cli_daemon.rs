@@ -196,20 +196,6 @@ fn a_file_that_appears_later_is_followed_from_its_beginning() {
 }
 
 #[test]
-fn a_half_line_waits_for_its_other_half() {
-    let logknock = Logknock::new().door("");
-    let _daemon = logknock.follow("");
-    let lines = [7000, 8000, 9000]
-        .map(|port| logknock.packet("203.0.113.7", port))
-        .concat();
-    let (head, tail) = lines.split_at(lines.len() - 1);
-    logknock.append("kern.log", head);
-    // What is knocked behind it would be lost with it.
-    logknock.append("kern.log", tail);
-    logknock.awaits_act("open 203.0.113.7");
-}
-
-#[test]
 fn a_command_that_hangs_for_one_address_holds_up_no_other() {
     let logknock = Logknock::new().door("cmd_timeout = \"1h\"");
     let config = logknock.read("logknock.toml").replace(

@@ -77,8 +77,12 @@ impl Logknock {
             self.user = Some(65_534);
             let open = Permissions::from_mode(0o1777);
             fs::set_permissions(self.dir.path(), open).unwrap();
-            // The program may lie where only root can reach it.
-            fs::copy(env!("CARGO_BIN_EXE_logknock"), self.path("logknock")).unwrap();
+            // The program may lie where only root can reach it. Copied by a process of its own: one that
+            // another test starts meanwhile would have it open for writing, and it could not be run.
+            let program = env!("CARGO_BIN_EXE_logknock");
+            let mut copy = Command::new("cp");
+            let copied = copy.arg(program).arg(self.path("logknock")).status();
+            assert!(copied.unwrap().success());
             fs::set_permissions(self.path("logknock"), Permissions::from_mode(0o755)).unwrap();
         }
         self
