@@ -108,7 +108,8 @@ fn plan(
             config::OnExit::Keep => OnExit::Keep,
         },
         stop_timeout: daemon.stop_timeout,
-        control: Some(Socket {
+        // A dry run leaves nothing behind, and there is nothing to ask of it.
+        control: (!args.dry_run).then(|| Socket {
             path: global.control_path(daemon.control.as_deref()),
             group: daemon.group.clone(),
         }),

@@ -113,12 +113,18 @@ Loading them twice is loading them once. No policy is touched; only ports in 'op
     #[command(version, after_help = knock::EXAMPLES)]
     Knock(Box<knock::Args>),
     /// How the running daemon is: doors, sources, what is open, what was rejected and why
+    #[command(after_help = "Examples:
+  logknock status
+  logknock status --json")]
     Status(ask::StatusArgs),
     /// Open a door by hand, as if it had been knocked at
     #[command(after_help = "Examples:
   logknock open ssh 203.0.113.7")]
     Open(ask::OpenArgs),
     /// Close what is open for an address, or for everybody
+    #[command(after_help = "Examples:
+  logknock close 203.0.113.7
+  logknock close --all")]
     Close(ask::CloseArgs),
     /// Have the running daemon read its configuration again; exit 1 and the errors if it does not
     #[command(after_help = "Examples:

@@ -7,13 +7,13 @@
 mod control;
 mod follow;
 mod inbox;
-mod notify;
 mod plan;
 mod records;
 mod report;
 mod requests;
 mod signal;
 mod status;
+mod systemd;
 
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
@@ -23,13 +23,13 @@ use self::control::Control;
 pub use self::control::Socket;
 use self::follow::{Followed, follow};
 use self::inbox::{Inbox, Message, Next};
-use self::notify::Notify;
 pub use self::plan::{Mode, OnExit, Plan, Reload, Rules, Told};
 pub use self::records::Files;
 use self::records::Records;
 use self::report::{Cause, Losses, Reboots, Rejections};
 use self::signal::Signal;
 use self::status::Counts;
+use self::systemd::Notify;
 use crate::calendar::{Calendar, Zone};
 use crate::clock;
 use crate::dialect::Reader;
@@ -269,7 +269,7 @@ impl Daemon {
 
     /// Closes what is to be closed and waits for it, then for the runner.
     fn stop(mut self) -> usize {
-        notify::stopping();
+        systemd::stopping();
         report::stopping(self.engine.grants());
         let end = clock::boot_now().after(self.stop_timeout);
         self.control = None;
@@ -492,7 +492,7 @@ impl Daemon {
     /// Takes the rules anew, or leaves everything as it is and says why. Returns how many doors there
     /// are now.
     fn reload(&mut self) -> Result<usize, String> {
-        notify::reloading();
+        systemd::reloading();
         if let Some(records) = &self.records {
             records.reopen();
         }

@@ -148,7 +148,7 @@ pub(super) fn grant(standing: &Standing<'_>, now: Time) -> GrantStatus {
 /// How we are in one line, for `systemctl status`; `None` until each source has said how it is.
 pub(super) fn in_short(engine: &Engine, sources: &[Followed]) -> Option<String> {
     let mut troubles = Vec::new();
-    let mut gaps = String::new();
+    let mut gaps = Vec::new();
     for followed in sources {
         let spec = &followed.spec;
         if let Health::Degraded(trouble) = followed.health.as_ref()? {
@@ -156,9 +156,9 @@ pub(super) fn in_short(engine: &Engine, sources: &[Followed]) -> Option<String> 
         }
         match followed.gaps.counts() {
             (0, _) => {}
-            (times, 0) => gaps += &format!("; {spec} lost lines {times} times"),
+            (times, 0) => gaps.push(format!("{spec} lost lines {times} times")),
             (times, lines) => {
-                gaps += &format!("; {spec} lost lines {times} times, {lines} or more")
+                gaps.push(format!("{spec} lost lines {times} times, {lines} or more"));
             }
         }
     }
@@ -175,7 +175,8 @@ pub(super) fn in_short(engine: &Engine, sources: &[Followed]) -> Option<String> 
             troubles.join("; ")
         ),
     };
-    Some(health + &gaps)
+    gaps.insert(0, health);
+    Some(gaps.join("; "))
 }
 
 fn source(followed: &Followed, traffic: &Traffic, now: Time) -> SourceStatus {

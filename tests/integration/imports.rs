@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 
 /// Each room of `src`, and the rooms that it may know.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     ("engine", &[]),
     ("source_spec", &[]),
     ("clock", &["engine"]),
@@ -20,6 +20,9 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("config", &["engine", "source_spec", "dialect", "firewall"]),
     ("knock", &["engine", "clock", "config"]),
     ("trust", &["source_spec", "config"]),
+    ("memory", &["engine", "calendar", "protocol"]),
+    ("protocol", &["engine", "clock", "calendar"]),
+    ("metrics", &["engine", "protocol"]),
     ("replay", &["engine", "calendar", "dialect"]),
     (
         "daemon",
@@ -29,8 +32,12 @@ const ROOMS: [(&str, &[&str]); 16] = [
             "clock",
             "calendar",
             "dialect",
+            "render",
             "source",
             "runner",
+            "memory",
+            "protocol",
+            "metrics",
         ],
     ),
     (
@@ -49,6 +56,9 @@ const ROOMS: [(&str, &[&str]); 16] = [
             "knock",
             "trust",
             "replay",
+            "memory",
+            "protocol",
+            "metrics",
             "daemon",
         ],
     ),
@@ -67,13 +77,14 @@ const KEPT: [(&str, &[&str]); 20] = [
     (
         "std::fs",
         &[
-            "clock", "config", "knock", "runner", "source", "trust", "cli",
+            "clock", "config", "knock", "runner", "source", "trust", "daemon", "cli",
         ],
     ),
     (
         "std::io",
         &[
-            "clock", "config", "knock", "runner", "source", "trust", "replay", "daemon", "cli",
+            "clock", "config", "knock", "runner", "source", "trust", "replay", "protocol",
+            "daemon", "cli",
         ],
     ),
     ("std::process", &["runner", "source", "cli", "main"]),
@@ -84,7 +95,9 @@ const KEPT: [(&str, &[&str]); 20] = [
     ("std::env", &["cli"]),
     (
         "std::os",
-        &["config", "knock", "runner", "source", "trust", "cli"],
+        &[
+            "config", "knock", "runner", "source", "trust", "protocol", "daemon", "cli",
+        ],
     ),
     ("anstream", &["cli"]),
     ("anstyle", &["render", "cli"]),
@@ -101,7 +114,10 @@ const KEPT: [(&str, &[&str]); 20] = [
     ("sd_notify", &["daemon"]),
     (
         "serde_json",
-        &["dialect", "render", "runner", "source", "cli"],
+        &[
+            "dialect", "render", "runner", "source", "memory", "protocol", "metrics", "daemon",
+            "cli",
+        ],
     ),
     ("signal_hook", &["runner", "daemon", "cli"]),
     ("similar", &["cli"]),
