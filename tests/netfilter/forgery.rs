@@ -156,7 +156,11 @@ fn what_users_send_to_syslog_is_not_in_the_file_of_the_kernels_lines() {
     let mut daemon = Daemon::start(&lab, &source, &nft_door(DOOR, "10s", "3s"));
     let forged = forge(&lab, &syslog, "kernel: ");
     syslog.catch_up(&lab);
-    assert!(!syslog.text().contains("SPT=4"), "{forged}");
+    let forgery = format!("{}IN=eth0 ", lab.prefix);
+    assert!(
+        forged.contains(&forgery) && !syslog.text().contains(&forgery),
+        "{forged}"
+    );
     daemon.settle(&lab, &lab.near, Family::V4);
     assert_eq!(ssh(&lab.near, Family::V4), Reach::Closed);
     knock_until_open(&lab);

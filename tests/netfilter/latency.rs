@@ -18,16 +18,15 @@ use crate::turn::Ring;
 const APART: Duration = Duration::from_millis(700);
 
 #[test]
-fn kmsg_hands_a_line_over_within_milliseconds() {
+fn kmsg_hands_every_line_over_and_this_is_how_soon() {
     let Some(lab) = Lab::new(Ring::Shared, &[]) else {
         return;
     };
-    let median = measure(&lab, "kmsg", |sink| kmsg::spawn(0, sink));
-    assert!(median < Duration::from_millis(50), "{median:?}");
+    measure(&lab, "kmsg", |sink| kmsg::spawn(0, sink));
 }
 
 #[test]
-fn journald_hands_a_line_over_within_a_second() {
+fn journald_hands_every_line_over_and_this_is_how_soon() {
     let tools = ["systemd-journald", "journalctl", "nsenter"];
     let Some(lab) = Lab::new(Ring::Shared, &tools) else {
         return;
@@ -39,13 +38,12 @@ fn journald_hands_a_line_over_within_a_second() {
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
     std::fs::set_permissions(&journalctl, executable).expect("the owner sets the mode");
     let options = journal::Options { journalctl };
-    let median = measure(&lab, "journald", |sink| journal::spawn(0, options, sink));
-    assert!(median < Duration::from_secs(1), "{median:?}");
+    measure(&lab, "journald", |sink| journal::spawn(0, options, sink));
 }
 
 type Sink = Box<dyn FnMut(Report) -> Result<(), Closed> + Send>;
 
-fn measure(lab: &Lab, name: &str, spawn: impl FnOnce(Sink) -> Result<Handle, Refusal>) -> Duration {
+fn measure(lab: &Lab, name: &str, spawn: impl FnOnce(Sink) -> Result<Handle, Refusal>) {
     firewall::nft(lab);
     let (sender, lines) = channel();
     let sink = move |report| match report {
@@ -84,5 +82,4 @@ fn measure(lab: &Lab, name: &str, spawn: impl FnOnce(Sink) -> Result<Handle, Ref
         at(50),
         at(95)
     );
-    at(50)
 }
