@@ -5,6 +5,7 @@
 
 use std::fs;
 
+use logknock::engine::grant::SavedGrant;
 use logknock::engine::time::Time;
 use logknock::runner::ledger::{Boot, Ledger, Opened};
 
@@ -25,8 +26,8 @@ pub(crate) fn run(data: &[u8]) {
     let again = open(&state, &boot);
     assert!(again.notice.is_none(), "damaged by writing it anew");
     assert_eq!(again.next, next);
-    let kept = |grants: &[logknock::runner::ledger::SavedGrant]| {
-        let facts = |grant: &logknock::runner::ledger::SavedGrant| {
+    let kept = |grants: &[SavedGrant]| {
+        let facts = |grant: &SavedGrant| {
             (
                 grant.id,
                 grant.door.clone(),

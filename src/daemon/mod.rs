@@ -36,7 +36,6 @@ use crate::dialect::Reader;
 use crate::engine::action::Outcome;
 use crate::engine::detector::Limits;
 use crate::engine::event::{Event, Whence};
-use crate::engine::grant::SavedGrant;
 use crate::engine::line::Record;
 use crate::engine::loss;
 use crate::engine::reason::Reason;
@@ -47,7 +46,7 @@ use crate::memory::{self, Memory};
 use crate::metrics;
 use crate::render::Row;
 use crate::runner::ledger::{Boot, Ledger, OpenError, Opened};
-use crate::runner::{self, Carried, Runner};
+use crate::runner::{Carried, Runner};
 use crate::source::{Batch, Refusal, Report};
 use crate::source_spec::SourceSpec;
 
@@ -56,8 +55,6 @@ use crate::source_spec::SourceSpec;
 const LATENESS: Duration = Duration::from_secs(1);
 /// Among so many of the last lines that came together, the newest packet line is looked for.
 const LOOKED_BACK: usize = 64;
-/// Failed closes after which a grant of an earlier boot is forgotten: a reboot has taken its rule away.
-const TRIES_AFTER_REBOOT: u32 = 3;
 
 /// Why the daemon did not start.
 #[derive(Debug)]
@@ -169,22 +166,7 @@ impl Daemon {
         );
         report::restored(saved.len());
         for grant in saved {
-            let runner::ledger::SavedGrant {
-                id,
-                door,
-                src,
-                deadline,
-                rebooted,
-                ..
-            } = grant;
-            let tries = rebooted.then_some(TRIES_AFTER_REBOOT);
-            engine.restore(SavedGrant {
-                id,
-                door,
-                src,
-                deadline,
-                tries,
-            });
+            engine.restore(grant);
         }
         let sources = plan
             .sources

@@ -22,6 +22,8 @@ const MAX_GRANTS: usize = 65_536;
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// … up to this.
 const LAST_RETRY: Duration = Duration::from_secs(60);
+/// Failed closes after which a grant of an earlier boot is forgotten: the reboot has taken its rule away.
+const TRIES_AFTER_REBOOT: u32 = 3;
 
 /// A grant that an earlier run left on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,9 +36,10 @@ pub struct SavedGrant {
     pub src: IpAddr,
     /// When it is to be closed.
     pub deadline: Time,
-    /// Failed closes after which it is forgotten; `None` for never. (A reboot takes most rules away,
-    /// and then no close can succeed.)
-    pub tries: Option<u32>,
+    /// Whether its open command is known to have succeeded.
+    pub proven: bool,
+    /// Whether it was opened in an earlier boot, which took most rules away with it.
+    pub rebooted: bool,
 }
 
 /// What to tell about a grant.
@@ -89,6 +92,8 @@ struct Grant {
     failed: u32,
     /// Failed closes after which it is forgotten; `None` for never.
     tries: Option<u32>,
+    /// An earlier run ended before its open command did, and nobody knows whether it opened anything.
+    in_doubt: bool,
     /// A knock that came while it was closing, to be answered once it is closed.
     again: Option<(Arc<Door>, Facts)>,
 }
@@ -119,7 +124,8 @@ impl Grants {
             door,
             src,
             deadline,
-            tries,
+            proven,
+            rebooted,
         } = saved;
         self.last_id = self.last_id.max(id.0);
         self.by_name.insert((Arc::clone(&door), src), id);
@@ -130,7 +136,8 @@ impl Grants {
             phase: Phase::Open,
             timer: deadline,
             failed: 0,
-            tries,
+            tries: rebooted.then_some(TRIES_AFTER_REBOOT),
+            in_doubt: !proven,
             again: None,
         };
         self.by_id.insert(id, grant);
@@ -170,7 +177,13 @@ impl Grants {
         let Some(grant) = self.by_id.get_mut(&id) else {
             return;
         };
-        match (grant.phase, door.grant.on_repeat) {
+        // To extend what may not be open would lock its owner out for as long as they knock.
+        let on_repeat = if grant.in_doubt {
+            OnRepeat::Reopen
+        } else {
+            door.grant.on_repeat
+        };
+        match (grant.phase, on_repeat) {
             (Phase::Open, OnRepeat::Ignore) => {}
             (Phase::Open, OnRepeat::Extend) => {
                 let deadline = now.after(door.grant.hold);
@@ -331,6 +344,7 @@ impl Grants {
             timer: deadline,
             failed: 0,
             tries: None,
+            in_doubt: false,
             again: None,
         };
         self.by_id.insert(id, grant);
@@ -386,3 +400,7 @@ impl Grants {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "grant_test.rs"]
+mod tests;

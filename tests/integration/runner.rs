@@ -21,8 +21,9 @@ use logknock::engine::command::{Facts, Template};
 use logknock::engine::door::{
     self, Door, GrantRule, OnRepeat, OtherPorts, PerFamily, Rule, Scope, SequenceRule,
 };
+use logknock::engine::grant::SavedGrant;
 use logknock::engine::sequence::{Sequence, Step, Transport};
-use logknock::runner::ledger::{Boot, Ledger, Opened, SavedGrant};
+use logknock::runner::ledger::{Boot, Ledger, Opened};
 use logknock::runner::{Carried, Ended, How, NotStarted, Options, Runner};
 use tempfile::TempDir;
 

@@ -29,6 +29,7 @@ use self::record::{Due, MAX_ID, Record, VERSION};
 use crate::clock;
 use crate::engine::action::GrantId;
 use crate::engine::command::Invocation;
+use crate::engine::grant::SavedGrant;
 use crate::engine::time::Time;
 
 const JOURNAL: &str = "grants.jsonl";
@@ -66,29 +67,13 @@ impl Boot {
     }
 }
 
-/// A grant that was open, or perhaps open, when the program ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SavedGrant {
-    /// Its number.
-    pub id: GrantId,
-    /// Its door, which the config may no longer have.
-    pub door: Arc<str>,
-    /// Whom it was opened for.
-    pub src: IpAddr,
-    /// When it is to be closed, on this boot's clock. A grant of another boot is due at once.
-    pub deadline: Time,
-    /// Whether its open command is known to have succeeded.
-    pub proven: bool,
-    /// Whether it was opened in an earlier boot, which took most rules away with it.
-    pub rebooted: bool,
-}
-
 /// A ledger just opened.
 #[derive(Debug)]
 pub struct Opened {
     /// It.
     pub ledger: Ledger,
-    /// What is still open, by number.
+    /// What was open, or perhaps open, when the program ended, by number. The deadlines are on this boot's
+    /// clock; what another boot opened is due at once.
     pub grants: Vec<SavedGrant>,
     /// The number of the next grant: no grant of this state directory has had it or a higher one.
     pub next: GrantId,
