@@ -23,7 +23,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 use std::{error, fmt};
@@ -37,7 +37,7 @@ use rustix::net::{
 };
 use rustix::process::geteuid;
 
-use super::inbox::Message;
+use super::inbox::{Message, Outlet};
 use crate::protocol::{
     FrameError, MAX_REPLY, MAX_REQUEST, Reply, Request, Timed, read_frame, write_frame,
 };
@@ -114,7 +114,7 @@ pub(super) struct Control {
 
 impl Control {
     /// Answers at `socket` from now on, by way of `inbox`.
-    pub(super) fn start(socket: &Socket, inbox: SyncSender<Message>) -> Result<Self, ControlError> {
+    pub(super) fn start(socket: &Socket, inbox: Outlet) -> Result<Self, ControlError> {
         let group = socket.group.as_deref().map(group_id).transpose()?;
         check_directory(&socket.path)?;
         make_room(&socket.path)?;
@@ -218,7 +218,7 @@ fn find_group(groups: &str, name: &str) -> Option<u32> {
 
 /// Where clients are served.
 struct Desk {
-    inbox: SyncSender<Message>,
+    inbox: Outlet,
     /// Whoever could connect may ask.
     anybody: bool,
     /// As many more of these as there are clients.
@@ -268,7 +268,7 @@ impl Desk {
 }
 
 /// One request, one reply.
-fn converse(stream: &UnixStream, inbox: &SyncSender<Message>) {
+fn converse(stream: &UnixStream, inbox: &Outlet) {
     let mut timed = Timed::new(stream, PATIENCE);
     let reply = match read_frame::<Request>(&mut timed, MAX_REQUEST) {
         Ok(request) => answer(request, inbox, &timed),
@@ -282,7 +282,7 @@ fn converse(stream: &UnixStream, inbox: &SyncSender<Message>) {
 }
 
 /// What the loop says.
-fn answer(request: Request, inbox: &SyncSender<Message>, timed: &Timed<'_>) -> Reply {
+fn answer(request: Request, inbox: &Outlet, timed: &Timed<'_>) -> Reply {
     let (reply, answered) = sync_channel(1);
     if inbox.send(Message::Request(request, reply)).is_err() {
         return failed("the daemon is stopping");

@@ -3,12 +3,10 @@
 //! In: what the operator named. Out: running sources that report to the inbox under their number,
 //! with its health and its gaps. Why a source cannot be started is the source's to say.
 
-use std::sync::mpsc::SyncSender;
-
 use ipnet::IpNet;
 
 use super::StartError;
-use super::inbox::Message;
+use super::inbox::{Message, Outlet};
 use crate::source::{self, Closed, Handle, Health, Refusal, Report};
 use crate::source_spec::SourceSpec;
 
@@ -50,7 +48,7 @@ pub(super) fn follow(
     spec: SourceSpec,
     number: u16,
     udp_peers: &[IpNet],
-    inbox: &SyncSender<Message>,
+    inbox: &Outlet,
 ) -> Result<Followed, StartError> {
     let inbox = inbox.clone();
     let sink = move |report| inbox.send(Message::Source(report)).map_err(|_| Closed);

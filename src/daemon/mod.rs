@@ -15,14 +15,13 @@ mod signal;
 mod status;
 mod systemd;
 
-use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 use std::{fmt, io};
 
 use self::control::Control;
 pub use self::control::Socket;
 use self::follow::{Followed, follow};
-use self::inbox::{Inbox, Message, Next};
+use self::inbox::{Inbox, Message, Next, Outlet};
 pub use self::plan::{Mode, OnExit, Plan, Reload, Rules, Told};
 pub use self::records::Files;
 use self::records::Records;
@@ -130,11 +129,11 @@ struct Feed {
 }
 
 impl Daemon {
-    fn start(plan: Plan, inbox: &SyncSender<Message>, messages: Inbox) -> Result<Self, StartError> {
+    fn start(plan: Plan, inbox: &Outlet, messages: Inbox) -> Result<Self, StartError> {
         let carried = inbox.clone();
         let carried = move |done| {
             // Nobody listens only once we have stopped.
-            drop(carried.send(Message::Carried(done)));
+            let _ = carried.send(Message::Carried(done));
         };
         let (runner, saved, last_id) = match &plan.mode {
             Mode::Dry => (Runner::dry(carried)?, Vec::new(), 0),
@@ -503,7 +502,7 @@ fn stamps<'a>(record: &Record<'a>, calendar: &mut Calendar) -> Stamps<'a> {
 }
 
 /// The control socket; a daemon that cannot be asked works all the same.
-fn answer_at(socket: &Socket, inbox: &SyncSender<Message>) -> Option<Control> {
+fn answer_at(socket: &Socket, inbox: &Outlet) -> Option<Control> {
     Control::start(socket, inbox.clone())
         .inspect_err(|error| report::no_control(&socket.path, error))
         .ok()

@@ -1,13 +1,12 @@
 //! Signals → messages.
 
 use std::io;
-use std::sync::mpsc::SyncSender;
 use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
-use super::inbox::Message;
+use super::inbox::{Message, Outlet};
 
 /// What a signal asks of the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +18,7 @@ pub(super) enum Signal {
 }
 
 /// Sends signals to the inbox from now on, until the handle is closed.
-pub(super) fn listen(inbox: SyncSender<Message>) -> io::Result<Handle> {
+pub(super) fn listen(inbox: Outlet) -> io::Result<Handle> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let handle = signals.handle();
     thread::Builder::new()
