@@ -46,7 +46,7 @@ pub(super) fn run(global: &Global, format: Format) -> Result<(), Failure> {
             Format::Json => drop(write_json(&errors.diagnostics)),
             Format::Text => tell(&errors.to_string()),
         }
-        Failure::new(super::trust::code(errors.kind), "")
+        Failure::new(errors.kind.into(), "")
     })?;
     global.override_log(&mut config.log);
     let machine = Machine::look();

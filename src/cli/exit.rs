@@ -8,6 +8,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::config::ErrorKind;
+
 /// What every message on standard error begins with.
 const NAME: &str = "logknock: ";
 
@@ -67,6 +69,16 @@ pub(super) fn tell(message: &str) {
 impl From<Code> for ExitCode {
     fn from(code: Code) -> Self {
         Self::from(code as u8)
+    }
+}
+
+impl From<ErrorKind> for Code {
+    /// How a command ends for what is wrong with the config, or with what it names.
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Permission => Self::Permission,
+            ErrorKind::Invalid | ErrorKind::Missing => Self::Config,
+        }
     }
 }
 

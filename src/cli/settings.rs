@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::exit::Failure;
-use super::trust;
 use crate::config::{self, Config, Prefix};
 use crate::dialect::Reader;
 use crate::engine::door::Door;
@@ -101,5 +100,5 @@ impl Global {
 }
 
 fn load(path: &Path) -> Result<Config, Failure> {
-    config::load(path).map_err(|errors| Failure::new(trust::code(errors.kind), errors))
+    config::load(path).map_err(|errors| Failure::new(errors.kind.into(), errors))
 }

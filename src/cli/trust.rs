@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use super::exit::{Code, Failure};
+use super::exit::Failure;
 use super::settings::Settings;
-use crate::config::ErrorKind;
 use crate::source_spec::SourceSpec;
 use crate::trust::{self, Finding, Machine};
 
@@ -39,15 +38,7 @@ pub(super) fn refusal(findings: &[Finding]) -> Option<Failure> {
     let kind = errors.clone().map(|finding| finding.kind).max()?;
     let words = errors.map(|error| format!("logknock: {}", error.diagnostic));
     Some(Failure::new(
-        code(kind),
+        kind.into(),
         words.collect::<Vec<_>>().join("\n"),
     ))
-}
-
-/// How a command ends for what is wrong with the config, or with what it names.
-pub(super) fn code(kind: ErrorKind) -> Code {
-    match kind {
-        ErrorKind::Permission => Code::Permission,
-        ErrorKind::Invalid | ErrorKind::Missing => Code::Config,
-    }
 }

@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
-use super::reader::Read;
+use super::Read;
 use crate::engine::line::{self, Record, Writer};
 use crate::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
 use crate::engine::reading::Expected;

@@ -19,7 +19,10 @@ use crate::engine::reason::Reason;
 use crate::engine::time::Time;
 
 pub use format::{Format, FormatError};
-pub use reader::{Dialect, Opened, Read, Reader};
+pub use reader::{Dialect, Opened, Reader};
+
+/// A line's framing and its packet.
+pub type Read<'a> = (Record<'a>, Packet<'a>);
 
 /// One line as it was understood.
 #[derive(Clone, Debug)]

@@ -5,9 +5,8 @@
 //! the default, JSON is read only where it is configured, and as the one JSON that was named.
 
 use super::format::{Format, Match};
-use super::{Content, Reading, envelope};
-use crate::engine::line::{self, Record, Writer};
-use crate::engine::packet::Packet;
+use super::{Content, Read, Reading, envelope};
+use crate::engine::line::{self, Writer};
 use crate::engine::reading::Expected;
 use crate::engine::reason::Reason;
 use crate::source_spec::SourceSpec;
@@ -55,9 +54,6 @@ enum Form<'a> {
     Json(Option<Box<Reading<'static>>>),
     Own(Option<Box<Match<'a>>>),
 }
-
-/// A line's framing and its packet.
-pub type Read<'a> = (Record<'a>, Packet<'a>);
 
 impl Reader {
     /// A reader of `dialect`, for lines with the `expected` prefix.

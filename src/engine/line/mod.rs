@@ -9,6 +9,7 @@ mod kmsg;
 mod rfc5424;
 mod stamp;
 mod syslog;
+mod tag;
 
 use super::scan::Scan;
 use super::time::Time;

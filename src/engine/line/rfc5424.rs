@@ -4,7 +4,7 @@
 //! its quoting obeyed: nothing in a quoted value may pass for the message.
 
 use super::super::scan::Scan;
-use super::{Record, Writer, stamp, syslog};
+use super::{Record, Writer, stamp, tag};
 
 /// `1 STAMP HOST APP PROCID MSGID SD[ MSG]`, `-` for what is not known.
 pub(super) fn read(scan: Scan<'_>) -> Option<Record<'_>> {
@@ -38,7 +38,7 @@ pub(super) fn read(scan: Scan<'_>) -> Option<Record<'_>> {
             writer: Writer::Kernel,
             ..record
         },
-        (b"-", b"-") => syslog::tagged(ahead, record).unwrap_or(record),
+        (b"-", b"-") => tag::alone(ahead, record).unwrap_or(record),
         _ => Record {
             writer: Writer::Program,
             tagged: from_app,
