@@ -55,6 +55,8 @@ mod fuzz; // the fuzz targets, on a bounded number of inputs
 mod grammar; // what must hold for every line
 #[path = "integration/imports.rs"]
 mod imports; // who may import whom
+#[path = "integration/kernel_rules.rs"]
+mod kernel_rules; // rules that need no daemon: what is printed, and what is refused
 #[path = "integration/knock.rs"]
 mod knock; // the client on loopback
 #[path = "integration/knock_files.rs"]

@@ -2,11 +2,12 @@
 
 use std::io::Write;
 
-use super::exit::{Code, Failure};
+use super::exit::{self, Code, Failure};
 use super::settings::Global;
 use crate::config::{Config, Firewall, Prefix};
 use crate::engine::door::Scope;
 use crate::engine::sequence::Step;
+use crate::firewall::kernel::{Form, Knocker};
 use crate::firewall::rules::{Rules, Tcp, Tool};
 
 /// Arguments of `rules`.
@@ -27,28 +28,74 @@ enum Firewalls {
     Nft,
     /// Chains of their own, for iptables and ip6tables: a script for `sh`
     Iptables,
+    /// A whole knocker in the kernel, of iptables' `recent` match, without a daemon: a script for `sh`
+    IptablesRecent,
+    /// The same as an nft table with timed sets, for `nft -f -`
+    NftOnly,
+}
+
+/// What a firewall's rules are there for.
+enum Purpose {
+    /// To log for the daemon, and to let in whom it opens to.
+    Daemon(Tool),
+    /// To do without it.
+    Kernel(Form),
+}
+
+impl Firewalls {
+    fn purpose(self) -> Purpose {
+        match self {
+            Self::Nft => Purpose::Daemon(Tool::Nft),
+            Self::Iptables => Purpose::Daemon(Tool::Iptables),
+            Self::IptablesRecent => Purpose::Kernel(Form::Recent),
+            Self::NftOnly => Purpose::Kernel(Form::Nft),
+        }
+    }
 }
 
 /// Runs `rules`.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
-    let tool = match args.tool {
-        Firewalls::Nft => Tool::Nft,
-        Firewalls::Iptables => Tool::Iptables,
-    };
-    let text = if args.remove {
-        Rules::remove(tool)
-    } else {
-        let config = global.load()?.config;
-        let guarded = config.firewall.as_ref().map(Firewall::guarded);
-        let rules = fitting(&config, guarded.as_deref().unwrap_or_default())?;
-        rules
-            .load(tool)
-            .map_err(|error| Failure::new(Code::Config, format!("logknock: {error}")))?
+    let text = match (args.tool.purpose(), args.remove) {
+        (Purpose::Daemon(tool), true) => Rules::remove(tool),
+        (Purpose::Kernel(form), true) => Knocker::remove(form),
+        (Purpose::Daemon(tool), false) => base(tool, &global.load()?.config)?,
+        (Purpose::Kernel(form), false) => whole(form, &global.load()?.config)?,
     };
     let mut out = anstream::stdout();
     out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(())
+}
+
+fn base(tool: Tool, config: &Config) -> Result<String, Failure> {
+    let guarded = config.firewall.as_ref().map(Firewall::guarded);
+    let rules = fitting(config, guarded.as_deref().unwrap_or_default())?;
+    rules
+        .load(tool)
+        .map_err(|error| Failure::new(Code::Config, format!("logknock: {error}")))
+}
+
+fn whole(form: Form, config: &Config) -> Result<String, Failure> {
+    let guarded = config.firewall.as_ref().map(Firewall::guarded);
+    let guarded = guarded.unwrap_or_default();
+    let opens = config.firewall.as_ref().map(|firewall| &firewall.opens[..]);
+    let knocker = Knocker::new(form, &config.doors, opens.unwrap_or_default(), &guarded);
+    let knocker = knocker.map_err(|flaws| {
+        let flaws: Vec<_> = flaws.iter().map(ToString::to_string).collect();
+        let message = format!(
+            "logknock: --for {} has no daemon, and cannot keep what the config says\n{}",
+            form.as_str(),
+            flaws.join("\n")
+        );
+        Failure::new(Code::Config, message)
+    })?;
+    for door in knocker.forgetful() {
+        exit::tell(&format!(
+            "warning: the sequence of door '{door}' begins anew within itself; after a wrong knock or an \
+             expired one the kernel starts over where the daemon would go on"
+        ));
+    }
+    Ok(knocker.load())
 }
 
 fn fitting<'a>(config: &'a Config, guarded: &'a [Step]) -> Result<Rules<'a>, Failure> {

@@ -19,6 +19,14 @@ pub(super) const fn set(family: Family) -> &'static str {
     }
 }
 
+/// What `ipset` calls the family.
+pub(super) const fn family(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "inet",
+        Family::V6 => "inet6",
+    }
+}
+
 pub(super) fn open(family: Family, _: &str, ports: &[Step]) -> Result<Template, TemplateError> {
     let set = set(family);
     Template::from_shell(&each(ports, " && ", |proto, port| {

@@ -19,6 +19,14 @@ pub(super) const fn tool(family: Family) -> &'static str {
     }
 }
 
+/// What loads rules for a family, beside those that are there.
+pub(super) const fn restore(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "iptables-restore -n -w 5",
+        Family::V6 => "ip6tables-restore -n -w 5",
+    }
+}
+
 pub(super) fn open(family: Family, door: &str, ports: &[Step]) -> Result<Template, TemplateError> {
     let tool = tool(family);
     Template::from_shell(&each(ports, " && ", |proto, port| {

@@ -1,12 +1,13 @@
 //! Doors that say what they open instead of how: `opens` as commands, and the rules around them.
 //!
-//! In: a backend and ports. Out: [`Commands`] of the engine's own kind, and in [`rules`] the text of
-//! the base rules. Pure: no process, no file, no look at the firewall as it is. The surprising fact:
-//! what nft and ipset hold ends by the kernel's own timeout, so a dead daemon still means a closed
-//! door; a rule of iptables has none.
+//! In: a backend and ports. Out: [`Commands`] of the engine's own kind; in [`rules`] the text of the
+//! base rules, in [`kernel`] that of rules that need no daemon. Pure: no process, no file, no look at
+//! the firewall as it is. The surprising fact: what nft and ipset hold ends by the kernel's own
+//! timeout, so a dead daemon still means a closed door; a rule of iptables has none.
 
 mod ipset;
 mod iptables;
+pub mod kernel;
 mod nft;
 pub mod rules;
 
@@ -84,6 +85,18 @@ pub fn commands(backend: Backend, door: &str, ports: &[Step]) -> Result<Commands
 enum Family {
     V4,
     V6,
+}
+
+impl Family {
+    const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    /// What people call it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        }
+    }
 }
 
 /// What `one` makes of each port, with `between` in between.

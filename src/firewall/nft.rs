@@ -20,6 +20,14 @@ pub(super) const fn set(family: Family) -> &'static str {
     }
 }
 
+/// The type of an address.
+pub(super) const fn address_type(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ipv4_addr",
+        Family::V6 => "ipv6_addr",
+    }
+}
+
 /// The type of an element.
 pub(super) const fn set_type(family: Family) -> &'static str {
     match family {

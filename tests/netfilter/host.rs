@@ -5,17 +5,26 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::resume_unwind;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::sockopt::socket_error;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::process;
+
+/// Networks of which the near client may have every address: the family's option for `ip`, the network,
+/// and the near client's address on the link.
+pub(crate) const CROWD: [(&str, &str, &str); 2] = [
+    ("-4", "198.18.0.0/15", "192.0.2.2"),
+    ("-6", "2001:db8:18::/48", "2001:db8:0:a::2"),
+];
 
 /// What came of a connection attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +129,43 @@ impl Host {
         })
     }
 
+    /// Sends one datagram from an address and port of its own choice.
+    pub(crate) fn datagram_from(&self, source: SocketAddr, to: SocketAddr) {
+        self.inside(|| {
+            let socket = UdpSocket::bind(source).expect("the address is its own");
+            socket.send_to(&[0], to).expect("a datagram leaves");
+        });
+    }
+
+    /// Tries to connect from an address of its own choice, as [`connect`](Self::connect) does.
+    pub(crate) fn connect_from(&self, source: IpAddr, to: SocketAddr) -> Reach {
+        self.inside(|| {
+            let socket = begun(Some((source, 0).into()), to).expect("a SYN leaves");
+            let mut writable = [PollFd::new(&socket, PollFlags::OUT)];
+            let wait = Timespec {
+                tv_sec: 0,
+                tv_nsec: 250_000_000,
+            };
+            if poll(&mut writable, Some(&wait)).expect("a socket can be waited for") == 0 {
+                return Reach::Closed;
+            }
+            let ended = socket_error(&socket).expect("a socket tells");
+            ended.expect("nobody refuses");
+            Reach::Open
+        })
+    }
+
+    /// Gives the host every address of [`CROWD`], and `server` the way there over the near link.
+    pub(crate) fn crowd(&self, server: &Self) {
+        for (family, net, gateway) in CROWD {
+            self.ip(&format!("{family} route add local {net} dev lo"));
+            server.ip(&format!("{family} route add {net} via {gateway}"));
+        }
+        // An IPv6 socket binds to addresses of an interface only, else.
+        let switch = "/proc/sys/net/ipv6/ip_nonlocal_bind";
+        self.inside(|| std::fs::write(switch, "1").expect("the switch turns"));
+    }
+
     /// Tries to connect, for a quarter of a second (too short for a second SYN).
     pub(crate) fn connect(&self, to: SocketAddr) -> Reach {
         self.inside(
@@ -149,6 +195,11 @@ fn unspecified(to: SocketAddr) -> IpAddr {
 }
 
 fn single_syn(source: Option<SocketAddr>, to: SocketAddr) -> io::Result<()> {
+    begun(source, to).map(drop)
+}
+
+/// A connection that is begun; dropped, it is given up.
+pub(crate) fn begun(source: Option<SocketAddr>, to: SocketAddr) -> io::Result<OwnedFd> {
     let family = if to.is_ipv4() {
         AddressFamily::INET
     } else {
@@ -160,7 +211,7 @@ fn single_syn(source: Option<SocketAddr>, to: SocketAddr) -> io::Result<()> {
         bind(&socket, &source)?;
     }
     match connect(&socket, &to) {
-        Ok(()) | Err(Errno::INPROGRESS) => Ok(()),
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(error) => Err(error.into()),
     }
 }

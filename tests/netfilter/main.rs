@@ -32,6 +32,10 @@ mod host;
 #[cfg(test)]
 mod journald;
 #[cfg(test)]
+mod kernel_only;
+#[cfg(test)]
+mod kernel_scenarios;
+#[cfg(test)]
 mod kmsg;
 #[cfg(test)]
 mod knockd;

@@ -25,26 +25,20 @@ const HEAD: &str = "\
 set -e
 ";
 
-/// Both families, with what each calls things.
-const FAMILIES: [(Family, &str, &str, &str); 2] = [
-    (Family::V4, "IPv4", "iptables-restore", "inet"),
-    (Family::V6, "IPv6", "ip6tables-restore", "inet6"),
-];
-
 pub(super) fn load(rules: &Rules<'_>, prefix: &str) -> String {
     let mut text = HEAD.to_owned();
     if rules.backend == Some(Backend::Ipset) {
         text += "\n# What is open: who may connect where, until when. The kernel ends it.\n\
                  ipset -exist restore <<'END'\n";
-        for (family, _, _, inet) in FAMILIES {
-            let set = ipset::set(family);
+        for family in Family::ALL {
+            let (set, inet) = (ipset::set(family), ipset::family(family));
             let _ = writeln!(text, "create {set} hash:ip,port family {inet} timeout 0");
         }
         text += "END\n";
     }
-    for (family, name, restore, _) in FAMILIES {
-        let tool = iptables::tool(family);
-        let _ = writeln!(text, "\n# ---- {name} ----");
+    for family in Family::ALL {
+        let (tool, restore) = (iptables::tool(family), iptables::restore(family));
+        let _ = writeln!(text, "\n# ---- {} ----", family.name());
         if rules.backend == Some(Backend::Iptables) {
             let chain = iptables::CHAIN;
             let _ = write!(
@@ -55,7 +49,7 @@ pub(super) fn load(rules: &Rules<'_>, prefix: &str) -> String {
         }
         let _ = write!(
             text,
-            "{restore} -n -w 5 <<'END'\n*filter\n:{INPUT} - [0:0]\n{}COMMIT\nEND\n\
+            "{restore} <<'END'\n*filter\n:{INPUT} - [0:0]\n{}COMMIT\nEND\n\
              # Before all other rules, once.\n\
              {tool} -C INPUT -j {INPUT} 2>/dev/null || {tool} -I INPUT -j {INPUT}\n",
             input(rules, family, prefix)
@@ -71,8 +65,8 @@ pub(super) fn remove() -> String {
 # Stop logknock first, so that it closes what is open.
 "
     .to_owned();
-    for (family, name, _, _) in FAMILIES {
-        let (tool, open) = (iptables::tool(family), iptables::CHAIN);
+    for family in Family::ALL {
+        let (name, tool, open) = (family.name(), iptables::tool(family), iptables::CHAIN);
         let _ = write!(
             text,
             "\n# ---- {name} ----\n\
@@ -83,7 +77,7 @@ pub(super) fn remove() -> String {
              done\n"
         );
     }
-    let [v4, v6] = [Family::V4, Family::V6].map(ipset::set);
+    let [v4, v6] = Family::ALL.map(ipset::set);
     let _ = write!(
         text,
         "\nfor set in {v4} {v6}; do\n    ipset destroy $set 2>/dev/null\ndone\nexit 0\n"

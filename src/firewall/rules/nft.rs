@@ -22,7 +22,7 @@ pub(super) fn load(rules: &Rules<'_>, prefix: &str) -> String {
     let sets = if rules.guarded.is_empty() {
         String::new()
     } else {
-        [Family::V4, Family::V6].map(open_set).concat()
+        Family::ALL.map(open_set).concat()
     };
     format!(
         "{HEAD}

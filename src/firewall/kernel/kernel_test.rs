@@ -1,0 +1,171 @@
+use super::*;
+use crate::config;
+
+const HEAD: &str = "[firewall]\nbackend = \"nft\"\n";
+const SSH: &str = "[door.ssh]\nsequence = [7000, \"8000:udp\", 9000]\nopens = [\"22:tcp\"]\n";
+
+fn with<T>(text: &str, form: Form, see: impl FnOnce(Result<Knocker<'_>, Vec<Flaw>>) -> T) -> T {
+    let config = config::parse("x.toml", &format!("{HEAD}{text}")).unwrap();
+    let firewall = config.firewall.unwrap();
+    let guarded = firewall.guarded();
+    see(Knocker::new(form, &config.doors, &firewall.opens, &guarded))
+}
+
+fn load(text: &str, form: Form) -> String {
+    with(text, form, |knocker| knocker.unwrap().load())
+}
+
+fn refused(text: &str, form: Form) -> Vec<String> {
+    with(text, form, |knocker| {
+        let flaws = knocker.unwrap_err();
+        flaws.iter().map(Flaw::to_string).collect()
+    })
+}
+
+#[test]
+fn what_rules_cannot_keep_is_refused_by_door_and_key() {
+    for form in [Form::Recent, Form::Nft] {
+        for (key, value) in [
+            ("tcpflags", "[\"fin\"]"),
+            ("interface", "\"eth0+\""),
+            ("lockout", "{ fails = 2, within = \"1m\", for = \"1h\" }"),
+            ("cooldown", "\"5s\""),
+            ("on_repeat", "\"reopen\""),
+            ("min_gap", "\"50ms\""),
+        ] {
+            let text = format!("{SSH}{key} = {value}\n");
+            let flaws = refused(&text, form);
+            assert_eq!(flaws.len(), 1, "{flaws:?}");
+            assert!(
+                flaws[0].starts_with(&format!("door 'ssh', {key}: ")),
+                "{flaws:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_flaw_of_every_door_is_told_at_once() {
+    let text = format!(
+        "{SSH}min_gap = 1\ncooldown = 5\n[door.lamp]\nsequence = [1]\nstart_command = \"toggle\"\n"
+    );
+    let flaws = refused(&text, Form::Nft);
+    let starts = [
+        "door 'ssh', cooldown",
+        "door 'ssh', min_gap",
+        "door 'lamp', start_command",
+    ];
+    assert_eq!(flaws.len(), starts.len(), "{flaws:?}");
+    for start in starts {
+        assert!(flaws.iter().any(|flaw| flaw.starts_with(start)), "{start}");
+    }
+}
+
+#[test]
+fn recent_has_whole_seconds_and_nft_has_no_counts() {
+    for key in ["seq_timeout", "knock_timeout", "cmd_timeout"] {
+        let text = format!("{SSH}{key} = \"1500ms\"\n");
+        let flaws = refused(&text, Form::Recent);
+        assert!(flaws[0].contains(key) && flaws[0].contains("whole seconds"));
+        assert!(load(&text, Form::Nft).contains("1500ms"));
+    }
+    let counts = "[door.one]\ncounts = [1, 2]\nport = 443\nopens = [\"22:tcp\"]\n";
+    assert!(refused(counts, Form::Nft)[0].starts_with("door 'one', counts: "));
+    assert!(load(counts, Form::Recent).contains("--seconds 8 --hitcount 3"));
+    let half = counts.to_owned() + "window = \"2.5s\"\n";
+    let flaws = refused(&half, Form::Recent);
+    assert!(
+        flaws
+            .iter()
+            .any(|flaw| flaw.starts_with("door 'one', window: "))
+    );
+}
+
+#[test]
+fn no_refusal_shows_a_port() {
+    let text = format!("{SSH}min_gap = 1\n");
+    for flaw in refused(&text, Form::Recent) {
+        assert!(
+            !flaw.contains(|character: char| character.is_ascii_digit()),
+            "{flaw}"
+        );
+    }
+}
+
+#[test]
+fn who_has_knocked_comes_before_what_is_a_knock_and_that_before_what_is_dropped() {
+    for (form, order) in [
+        (
+            Form::Nft,
+            [
+                "established",
+                "@open4_ssh",
+                "@open6_ssh",
+                "jump door4_ssh",
+                "jump door6_ssh",
+                "drop",
+            ],
+        ),
+        (
+            Form::Recent,
+            [
+                "ESTABLISHED",
+                "open-ssh",
+                "ACCEPT",
+                "-j LOGKNOCK_R1",
+                "-p udp",
+                "-j DROP",
+            ],
+        ),
+    ] {
+        let text = load(SSH, form);
+        let (_, input) = text
+            .split_once(match form {
+                Form::Nft => "    chain input {",
+                Form::Recent => "*filter",
+            })
+            .unwrap();
+        let mut lines = input.lines();
+        for word in order {
+            assert!(lines.any(|line| line.contains(word)), "{word}\n{text}");
+        }
+    }
+}
+
+#[test]
+fn a_door_for_one_family_is_in_that_family_only_and_what_it_opens_is_closed_in_both() {
+    for scope in ["target = \"192.0.2.1\"", "allow = [\"192.0.2.0/24\"]"] {
+        let text = format!("{SSH}{scope}\n");
+        let nft = load(&text, Form::Nft);
+        assert!(nft.contains("door4_ssh") && !nft.contains("door6_ssh"));
+        assert!(nft.contains("tcp dport { 22 } drop"));
+        let recent = load(&text, Form::Recent);
+        let (v4, v6) = recent.split_once("---- IPv6 ----").unwrap();
+        assert!(v4.contains("LOGKNOCK_R1") && !v6.contains("LOGKNOCK_R1"));
+        assert!(v6.contains("--dport 22 -j DROP"));
+    }
+}
+
+#[test]
+fn a_sequence_that_begins_anew_within_itself_is_named() {
+    let named = |steps: &str| {
+        let text = format!("[door.ssh]\nsequence = [{steps}]\nopens = [\"22:tcp\"]\n");
+        with(&text, Form::Nft, |knocker| {
+            knocker.unwrap().forgetful().count()
+        })
+    };
+    assert_eq!(named("7, 7, 8"), 1);
+    assert_eq!(named("7, 8, 7, 9"), 1);
+    // At the last step it is the door that opens.
+    assert_eq!(named("7, 8, 7"), 0);
+    assert_eq!(named("7, 8, 9"), 0);
+}
+
+#[test]
+fn what_takes_a_knocker_away_names_nothing_but_ours() {
+    assert!(Knocker::remove(Form::Nft).contains("delete table inet logknock_only"));
+    let text = Knocker::remove(Form::Recent);
+    for line in text.lines().filter(|line| line.contains(" -D ")) {
+        assert!(line.contains("-D INPUT -j LOGKNOCK_RECENT"), "{line}");
+    }
+}

@@ -1,0 +1,269 @@
+//! Whole knockers in the kernel: doors as rules that need no daemon and no log.
+//!
+//! In: the doors of a config, and what each opens. Out: text that the firewall's own tool loads, and the
+//! counterpart that takes it away; or a [`Flaw`] for every key that rules cannot keep, for none may be
+//! kept less than it says. The text holds the sequences, which are secrets. The surprising fact: who has
+//! knocked gets one TCP connection, not all until `cmd_timeout`; the record goes with it.
+
+mod nft;
+mod recent;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::Family;
+use crate::engine::door::{Door, OnRepeat, OtherPorts, Rule, Scope};
+use crate::engine::sequence::{Step, Transport};
+
+/// What in the kernel remembers who is how far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Lists of iptables' `recent` match.
+    Recent,
+    /// Sets of nft with timeouts.
+    Nft,
+}
+
+impl Form {
+    /// Its name on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Recent => "iptables-recent",
+            Self::Nft => "nft-only",
+        }
+    }
+}
+
+/// A key of a door that rules cannot keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    door: Arc<str>,
+    key: &'static str,
+    why: &'static str,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "door '{}', {}: {}", self.door, self.key, self.why)
+    }
+}
+
+/// Doors that rules can keep.
+#[derive(Debug)]
+pub struct Knocker<'a> {
+    form: Form,
+    doors: Vec<Kept<'a>>,
+    guarded: &'a [Step],
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Kept<'a> {
+    name: &'a str,
+    scope: &'a Scope,
+    rule: &'a Rule,
+    hold: Duration,
+    opens: &'a [Step],
+}
+
+impl<'a> Knocker<'a> {
+    /// The doors as rules of `form`. `opens` says what each opens, `guarded` all of that once.
+    pub fn new(
+        form: Form,
+        doors: &'a [Arc<Door>],
+        opens: &'a [(Arc<str>, Box<[Step]>)],
+        guarded: &'a [Step],
+    ) -> Result<Self, Vec<Flaw>> {
+        let (mut kept, mut flaws) = (Vec::new(), Vec::new());
+        for door in doors {
+            let found = opens.iter().find(|(name, _)| *name == door.name);
+            flaws.extend(flaws_of(door, form, found.is_some()));
+            kept.push(Kept {
+                name: &door.name,
+                scope: &door.scope,
+                rule: &door.rule,
+                hold: door.grant.hold,
+                opens: found.map_or(&[], |(_, ports)| ports),
+            });
+        }
+        if flaws.is_empty() {
+            Ok(Self {
+                form,
+                doors: kept,
+                guarded,
+            })
+        } else {
+            Err(flaws)
+        }
+    }
+
+    /// The text that loads it.
+    pub fn load(&self) -> String {
+        match self.form {
+            Form::Recent => recent::load(self),
+            Form::Nft => nft::load(self),
+        }
+    }
+
+    /// The text that takes away whatever [`load`](Self::load) may have loaded.
+    pub fn remove(form: Form) -> String {
+        match form {
+            Form::Recent => recent::remove(),
+            Form::Nft => nft::remove(),
+        }
+    }
+
+    /// Doors whose rules forget more at a wrong knock than the daemon would: never less safe, but such
+    /// a knock opens here only when it is begun anew.
+    pub fn forgetful(&self) -> impl Iterator<Item = &str> {
+        let forgets = |door: &&Kept<'_>| match door.rule {
+            Rule::Sequence(rule) => (2..=rule.sequence.len()).any(|matched| {
+                rule.sequence.fallback(matched) > 0 && matched < rule.sequence.len()
+            }),
+            Rule::Counts(_) => false,
+        };
+        self.doors.iter().filter(forgets).map(|door| door.name)
+    }
+
+    fn guarded(&self, transport: Transport) -> impl Iterator<Item = u16> {
+        let ports = self.guarded.iter();
+        ports
+            .filter(move |port| port.transport == transport)
+            .map(|port| port.port)
+    }
+}
+
+impl Kept<'_> {
+    fn opens(&self, transport: Transport) -> impl Iterator<Item = u16> {
+        let ports = self.opens.iter();
+        ports
+            .filter(move |port| port.transport == transport)
+            .map(|port| port.port)
+    }
+
+    /// Whether a knock at an address of `family` can be one for this door.
+    fn is_for(&self, family: Family) -> bool {
+        let target = self.scope.target.is_none_or(|target| is_of(target, family));
+        target && (self.scope.allow.is_empty() || !of(family, &self.scope.allow).is_empty())
+    }
+
+    /// The ports that it minds, each once; `None` when it minds all.
+    fn minds(&self) -> Option<Vec<Step>> {
+        let both = [Transport::Tcp, Transport::Udp];
+        match self.rule {
+            Rule::Sequence(rule) if rule.other_ports == OtherPorts::Reset => None,
+            Rule::Sequence(rule) => {
+                let mut steps = rule.sequence.steps().to_vec();
+                steps.sort_unstable_by_key(|step| (step.transport, step.port));
+                steps.dedup();
+                Some(steps)
+            }
+            Rule::Counts(rule) => {
+                let (port, only) = rule.port;
+                let counted = both
+                    .into_iter()
+                    .filter(|&transport| only.is_none_or(|only| only == transport));
+                Some(counted.map(|transport| Step { port, transport }).collect())
+            }
+        }
+    }
+}
+
+/// The networks of `family`, none inside another.
+fn of(family: Family, networks: &[IpNet]) -> Vec<IpNet> {
+    let networks = networks.iter().map(IpNet::trunc);
+    let mine: Vec<_> = networks.filter(|net| is_of(net.addr(), family)).collect();
+    IpNet::aggregate(&mine)
+}
+
+fn is_of(address: IpAddr, family: Family) -> bool {
+    address.is_ipv4() == (family == Family::V4)
+}
+
+/// How many steps of how many, and with what in between, for a comment.
+fn stage(number: usize, all: usize) -> String {
+    format!("{number} of {all} knocks")
+}
+
+fn flaws_of(door: &Door, form: Form, opens: bool) -> Vec<Flaw> {
+    let mut flaws = Vec::new();
+    let mut flaw = |is: bool, key, why| {
+        if is {
+            let door = Arc::clone(&door.name);
+            flaws.push(Flaw { door, key, why });
+        }
+    };
+    let (scope, default) = (&door.scope, Scope::default());
+    flaw(
+        !opens,
+        "start_command",
+        "rules run no commands; say what it opens with 'opens'",
+    );
+    flaw(
+        (scope.flags_set, scope.flags_clear) != (default.flags_set, default.flags_clear),
+        "tcpflags",
+        "rules without a daemon look at the start of TCP connections only",
+    );
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte);
+    flaw(
+        scope
+            .interface
+            .as_ref()
+            .is_some_and(|name| !name.bytes().all(plain)),
+        "interface",
+        "the firewall's tools would read this name as something else",
+    );
+    flaw(
+        door.limits.lockout.is_some(),
+        "lockout",
+        "rules do not count failures",
+    );
+    flaw(
+        door.limits.cooldown.is_some(),
+        "cooldown",
+        "rules know no time after an open in which nothing counts",
+    );
+    flaw(
+        door.grant.on_repeat != OnRepeat::Extend,
+        "on_repeat",
+        "a right knock while it is open always extends the time",
+    );
+    let whole = |time: Duration| match form {
+        Form::Recent => time.subsec_nanos() == 0 && !time.is_zero(),
+        Form::Nft => time.as_millis() > 0,
+    };
+    let why = match form {
+        Form::Recent => "'recent' measures whole seconds, one at least",
+        Form::Nft => "the time is too short for nft",
+    };
+    flaw(!whole(door.grant.hold), "cmd_timeout", why);
+    match &door.rule {
+        Rule::Sequence(rule) => {
+            flaw(!whole(rule.window), "seq_timeout", why);
+            let gap = rule.knock_timeout;
+            flaw(gap.is_some_and(|gap| !whole(gap)), "knock_timeout", why);
+            flaw(
+                rule.min_gap.is_some(),
+                "min_gap",
+                "rules know no shortest time between two knocks",
+            );
+        }
+        Rule::Counts(rule) => {
+            flaw(
+                form == Form::Nft,
+                "counts",
+                "nft does not count hits in a window; --for iptables-recent does",
+            );
+            flaw(form == Form::Recent && !whole(rule.window), "window", why);
+        }
+    }
+    flaws
+}
+
+#[cfg(test)]
+#[path = "kernel_test.rs"]
+mod tests;

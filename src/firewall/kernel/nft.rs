@@ -1,0 +1,338 @@
+//! Knockers of nft sets with timeouts: a table of their own, for both families.
+//!
+//! For each door and family a set of those who have begun, whose timeout is the window of the whole
+//! knock; one for each stage; and one of those who may come in. An address is in one stage at most, and
+//! without having begun in none. One transaction: sets that are there stay, with who is in them.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::super::{Family, nft};
+use super::{Kept, Knocker, of, stage};
+use crate::engine::door::{Rule, SequenceRule};
+use crate::engine::sequence::{Step, Transport};
+
+/// Family and name of the table.
+const TABLE: &str = "inet logknock_only";
+
+/// The start of a TCP connection.
+const SYN: &str = "tcp flags & (syn | ack) == syn";
+
+const HEAD: &str = "\
+# A whole port knocker in the kernel: no daemon, no log.  Load:  logknock rules --for nft-only | nft -f -
+# It holds the knock, a secret: keep it from others. Loading again forgets nobody.
+# To keep it over a reboot put it into a file of mode 0600 that /etc/nftables.conf includes.
+# Who has knocked gets one TCP connection, and is forgotten.
+# Other tables have their say too: they must let in what this one guards.
+";
+
+pub(super) fn load(knocker: &Knocker<'_>) -> String {
+    let doors: Vec<_> = Family::ALL
+        .into_iter()
+        .flat_map(|family| knocker.doors.iter().map(move |door| (family, door)))
+        .filter(|(family, door)| door.is_for(*family))
+        .filter_map(|(family, door)| match door.rule {
+            Rule::Sequence(rule) => Some(Drawn { door, rule, family }),
+            // Refused before: nft does not count.
+            Rule::Counts(_) => None,
+        })
+        .collect();
+    let mut text = format!("{HEAD}\nadd table {TABLE}\nflush table {TABLE}\n");
+    for door in &doors {
+        door.sets(&mut text);
+    }
+    for door in &doors {
+        let _ = writeln!(text, "add chain {TABLE} {}", door.chain());
+    }
+    let _ = writeln!(
+        text,
+        "add chain {TABLE} input {{ type filter hook input priority filter - 10; policy accept; }}\n\
+         table {TABLE} {{"
+    );
+    for door in &doors {
+        door.knocks(&mut text);
+    }
+    input(knocker, &doors, &mut text);
+    text += "}\n";
+    text
+}
+
+pub(super) fn remove() -> String {
+    format!(
+        "\
+# Takes the knocker away.  logknock rules --for nft-only --remove | nft -f -
+add table {TABLE}
+delete table {TABLE}
+"
+    )
+}
+
+fn input(knocker: &Knocker<'_>, doors: &[Drawn<'_>], text: &mut String) {
+    *text += "    chain input {\n";
+    note(
+        text,
+        "What is connected stays connected, and this host may talk to itself.",
+    );
+    rule(text, "ct state established,related accept");
+    rule(text, "iif \"lo\" accept");
+    for door in doors {
+        door.let_in(text);
+    }
+    for door in doors {
+        door.listen(text);
+    }
+    note(text, "Only what a door opens is closed to all others.");
+    for transport in [Transport::Tcp, Transport::Udp] {
+        if let Some(ports) = list(knocker.guarded(transport)) {
+            rule(text, &format!("{} dport {ports} drop", transport.as_str()));
+        }
+    }
+    *text += "    }\n";
+}
+
+fn note(text: &mut String, why: &str) {
+    let _ = writeln!(text, "        # {why}");
+}
+
+fn rule(text: &mut String, rule: &str) {
+    let _ = writeln!(text, "        {rule}");
+}
+
+/// A door in one family.
+struct Drawn<'a> {
+    door: &'a Kept<'a>,
+    rule: &'a SequenceRule,
+    family: Family,
+}
+
+impl Drawn<'_> {
+    /// `4` or `6`: what its names have.
+    fn digit(&self) -> char {
+        match self.family {
+            Family::V4 => '4',
+            Family::V6 => '6',
+        }
+    }
+
+    /// `ip` or `ip6`: what its rules have.
+    fn ip(&self) -> &'static str {
+        match self.family {
+            Family::V4 => "ip",
+            Family::V6 => "ip6",
+        }
+    }
+
+    fn chain(&self) -> String {
+        format!("door{}_{}", self.digit(), self.door.name)
+    }
+
+    fn set(&self, what: &str) -> String {
+        format!("{what}{}_{}", self.digit(), self.door.name)
+    }
+
+    /// Those of whom so many knocks were right.
+    fn stage(&self, number: usize) -> String {
+        self.set(&format!("stage{number}_"))
+    }
+
+    fn sets(&self, text: &mut String) {
+        let address = nft::address_type(self.family);
+        let steps = self.rule.sequence.len();
+        let mut set = |name: &str, kind: &str| {
+            let _ = writeln!(
+                text,
+                "add set {TABLE} {name} {{ type {kind}; size 65536; flags dynamic, timeout; }}"
+            );
+        };
+        set(&self.set("open"), address);
+        set(
+            &self.set("seen"),
+            &format!("{address} . {address} . inet_service . inet_service"),
+        );
+        if steps > 1 {
+            set(&self.set("began"), address);
+        }
+        for number in 1..steps {
+            set(&self.stage(number), address);
+        }
+    }
+
+    /// Who has knocked may connect.
+    fn let_in(&self, text: &mut String) {
+        let (source, open) = (format!("{} saddr", self.ip()), self.set("open"));
+        note(
+            text,
+            &format!(
+                "Door {}, {}: who has knocked may come in, by TCP once.",
+                self.door.name,
+                self.family.name()
+            ),
+        );
+        if let Some(ports) = list(self.door.opens(Transport::Tcp)) {
+            rule(
+                text,
+                &format!(
+                    "{SYN} tcp dport {ports} {source} @{open} delete @{open} {{ {source} }} accept"
+                ),
+            );
+        }
+        if let Some(ports) = list(self.door.opens(Transport::Udp)) {
+            rule(text, &format!("udp dport {ports} {source} @{open} accept"));
+        }
+    }
+
+    /// Which packets its chain sees.
+    fn listen(&self, text: &mut String) {
+        let (scope, ip) = (self.door.scope, self.ip());
+        let family = match self.family {
+            Family::V4 => "ipv4",
+            Family::V6 => "ipv6",
+        };
+        let mut place = format!("meta nfproto {family} meta pkttype host");
+        if let Some(interface) = &scope.interface {
+            let _ = write!(place, " iifname \"{interface}\"");
+        }
+        if let Some(target) = scope.target {
+            let _ = write!(place, " {ip} daddr {target}");
+        }
+        if let Some(allow) = networks(self.family, &scope.allow) {
+            let _ = write!(place, " {ip} saddr {allow}");
+        }
+        let minds = self.door.minds();
+        let ports_of = |transport: Transport| {
+            let steps = minds.iter().flatten();
+            let ports = steps.filter(move |step| step.transport == transport);
+            list(ports.map(|step| step.port))
+        };
+        note(text, &format!("Door {}: what it looks at.", self.door.name));
+        let chain = self.chain();
+        if minds.is_none() {
+            rule(text, &format!("{place} {SYN} jump {chain}"));
+            rule(text, &format!("{place} meta l4proto udp jump {chain}"));
+        }
+        if let Some(ports) = ports_of(Transport::Tcp) {
+            rule(
+                text,
+                &format!("{place} {SYN} tcp dport {ports} jump {chain}"),
+            );
+        }
+        if let Some(ports) = ports_of(Transport::Udp) {
+            rule(text, &format!("{place} udp dport {ports} jump {chain}"));
+        }
+    }
+
+    /// What it does with them.
+    fn knocks(&self, text: &mut String) {
+        let (ip, open, began) = (self.ip(), self.set("open"), self.set("began"));
+        let source = format!("{ip} saddr");
+        let steps = self.rule.sequence.steps();
+        let Some((first, later)) = steps.split_first() else {
+            return;
+        };
+        let _ = writeln!(text, "    chain {} {{", self.chain());
+        if let Some(deny) = networks(self.family, &self.door.scope.deny) {
+            rule(text, &format!("{source} {deny} return"));
+        }
+        let opening = format!(
+            "update @{open} {{ {source} timeout {} }} return",
+            timeout(self.door.hold)
+        );
+        let begins = format!(
+            "meta l4proto . th dport != {{ {} . {} }}",
+            first.transport.as_str(),
+            first.port
+        );
+        note(
+            text,
+            "Who has not begun, and does not begin now, is nothing to this door.",
+        );
+        let nobody_yet = if later.is_empty() {
+            String::new()
+        } else {
+            format!("{source} != @{began} ")
+        };
+        rule(text, &format!("{nobody_yet}{begins} return"));
+        self.once(text);
+        if later.is_empty() {
+            note(text, "The only knock: open.");
+            rule(text, &opening);
+            *text += "    }\n";
+            return;
+        }
+        let window = timeout(self.rule.window);
+        let gap = self.rule.knock_timeout.unwrap_or(self.rule.window);
+        let gap = timeout(gap.min(self.rule.window));
+        for (index, step) in later.iter().enumerate().rev() {
+            let done = index + 1;
+            let at = self.stage(done);
+            let leave = format!("delete @{at} {{ {source} }}");
+            let (words, then) = if done + 1 == steps.len() {
+                let forget = format!("{leave} delete @{began} {{ {source} }}");
+                ("this is the last: open", format!("{forget} {opening}"))
+            } else {
+                let next = self.stage(done + 1);
+                let enter = format!("add @{next} {{ {source} timeout {gap} }}");
+                ("so is this", format!("{leave} {enter} return"))
+            };
+            note(
+                text,
+                &format!(
+                    "{} were right in time, and {words}.",
+                    stage(done, steps.len())
+                ),
+            );
+            rule(
+                text,
+                &format!("{source} @{began} {source} @{at} {} {then}", dport(*step)),
+            );
+        }
+        note(text, "Anything else starts over, and may be a first knock.");
+        let stages = (1..steps.len()).map(|number| self.stage(number));
+        let all: Vec<_> = std::iter::once(began.clone())
+            .chain(stages)
+            .map(|set| format!("delete @{set} {{ {source} }}"))
+            .collect();
+        rule(text, &all.join(" "));
+        rule(
+            text,
+            &format!(
+                "{} add @{began} {{ {source} timeout {window} }} add @{} {{ {source} timeout {gap} }}",
+                dport(*first),
+                self.stage(1)
+            ),
+        );
+        *text += "    }\n";
+    }
+
+    /// The daemon counts a retransmission once; here a set of what was seen does.
+    fn once(&self, text: &mut String) {
+        let (ip, seen) = (self.ip(), self.set("seen"));
+        let packet = format!("{ip} saddr . {ip} daddr . tcp sport . tcp dport");
+        note(text, "A SYN that is sent again counts once, for 10 s.");
+        rule(text, &format!("{packet} @{seen} return"));
+        rule(text, &format!("add @{seen} {{ {packet} timeout 10s }}"));
+    }
+}
+
+/// Ports as a set; `None` when there are none.
+fn list(ports: impl Iterator<Item = u16>) -> Option<String> {
+    let ports: Vec<_> = ports.map(|port| port.to_string()).collect();
+    (!ports.is_empty()).then(|| format!("{{ {} }}", ports.join(", ")))
+}
+
+/// The networks of a family as a set; `None` when there are none.
+fn networks(family: Family, networks: &[IpNet]) -> Option<String> {
+    let networks: Vec<_> = of(family, networks).iter().map(IpNet::to_string).collect();
+    (!networks.is_empty()).then(|| format!("{{ {} }}", networks.join(", ")))
+}
+
+fn dport(step: Step) -> String {
+    format!("{} dport {}", step.transport.as_str(), step.port)
+}
+
+/// What is below a millisecond is left out: rather closed too early.
+fn timeout(time: Duration) -> String {
+    format!("{}ms", time.as_millis())
+}

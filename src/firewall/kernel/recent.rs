@@ -1,0 +1,324 @@
+//! Knockers of iptables' `recent` match, for both families: a script for `sh` around what the two
+//! `-restore` tools load, for the reason that [`super::super::rules`] has too.
+//!
+//! For each door a list of those who are on the way, with the time of every right hit, and one of those
+//! who may come in. So `--seconds T --hitcount k` at the k-th hit says that the first is not older than
+//! T, and `! --hitcount k+1` that there are no more. A match that begins with `--set` or `--remove` does
+//! so only where everything before it in the rule has matched.
+
+use std::fmt::Write as _;
+
+use super::super::{Family, iptables};
+use super::{Kept, Knocker, of, stage};
+use crate::engine::door::{CountsRule, Rule, SequenceRule};
+use crate::engine::sequence::{Step, Transport};
+
+/// The chain that INPUT jumps to; those of the doors are [`chain`]s.
+const MAIN: &str = "LOGKNOCK_RECENT";
+
+/// The start of a TCP connection.
+const SYN: &str = "-p tcp --tcp-flags SYN,ACK SYN";
+
+const HEAD: &str = "\
+#!/bin/sh
+# A whole port knocker in the kernel: no daemon, no log.  Load:  logknock rules --for iptables-recent | sh
+# It holds the knock, a secret: keep it from others. Loading again forgets nobody.
+# To keep it over a reboot run this at boot, from a file of mode 0700, after other firewalls.
+# Who has knocked gets one TCP connection, and is forgotten. /proc/net/xt_recent shows who is on the way to
+# every local user. A list has room for 100 addresses (xt_recent.ip_list_tot): one more pushes out the oldest.
+set -e
+";
+
+pub(super) fn load(knocker: &Knocker<'_>) -> String {
+    let mut text = HEAD.to_owned();
+    for family in Family::ALL {
+        let (name, tool) = (family.name(), iptables::tool(family));
+        let restore = iptables::restore(family);
+        let _ = write!(
+            text,
+            "\n# ---- {name} ----\n{restore} <<'END'\n*filter\n{}COMMIT\nEND\n\
+             # Before all other rules, once.\n\
+             {tool} -C INPUT -j {MAIN} 2>/dev/null || {tool} -I INPUT -j {MAIN}\n",
+            filter(knocker, family)
+        );
+    }
+    text
+}
+
+pub(super) fn remove() -> String {
+    let mut text = "\
+#!/bin/sh
+# Takes the knocker away.  logknock rules --for iptables-recent --remove | sh
+"
+    .to_owned();
+    let prefix = "LOGKNOCK_R";
+    for family in Family::ALL {
+        let (name, tool) = (family.name(), iptables::tool(family));
+        let _ = write!(
+            text,
+            "\n# ---- {name} ----\n\
+             {tool} -n -L INPUT >/dev/null || exit 1\n\
+             while {tool} -D INPUT -j {MAIN} 2>/dev/null; do :; done\n\
+             {tool} -F {MAIN} 2>/dev/null && {tool} -X {MAIN}\n\
+             for chain in $({tool} -S | sed -n 's/^-N \\({prefix}[0-9][0-9]*\\)$/\\1/p'); do\n    \
+                 {tool} -F $chain && {tool} -X $chain\n\
+             done\n"
+        );
+    }
+    text += "exit 0\n";
+    text
+}
+
+/// What stands in the table between its name and `COMMIT`.
+fn filter(knocker: &Knocker<'_>, family: Family) -> String {
+    let doors: Vec<_> = knocker
+        .doors
+        .iter()
+        .zip(1..)
+        .filter(|(door, _)| door.is_for(family))
+        .map(|(door, number)| Drawn::new(door, family, number))
+        .collect();
+    let mut text = format!(":{MAIN} - [0:0]\n");
+    for door in &doors {
+        let _ = writeln!(text, ":{} - [0:0]", door.chain);
+    }
+    let mut main = Chain::new(MAIN);
+    main.note("What is connected stays connected, and what this host says to itself is no knock.");
+    main.rule("-m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT");
+    main.rule("-i lo -j RETURN");
+    for door in &doors {
+        door.let_in(&mut main);
+    }
+    for door in &doors {
+        door.listen(&mut main);
+    }
+    main.note("Only what a door opens is closed to all others.");
+    for transport in [Transport::Tcp, Transport::Udp] {
+        for port in knocker.guarded(transport) {
+            main.rule(&format!("-p {} --dport {port} -j DROP", transport.as_str()));
+        }
+    }
+    text += &main.text;
+    for door in &doors {
+        text += &door.knocks().text;
+    }
+    text
+}
+
+/// Rules of one chain.
+struct Chain<'a> {
+    name: &'a str,
+    text: String,
+}
+
+impl<'a> Chain<'a> {
+    fn new(name: &'a str) -> Self {
+        let text = String::new();
+        Self { name, text }
+    }
+
+    fn note(&mut self, why: &str) {
+        let _ = writeln!(self.text, "# {why}");
+    }
+
+    fn rule(&mut self, rule: &str) {
+        let _ = writeln!(self.text, "-A {} {rule}", self.name);
+    }
+}
+
+/// A door with the names of what it has in one family.
+struct Drawn<'a> {
+    door: &'a Kept<'a>,
+    family: Family,
+    number: usize,
+    chain: String,
+    /// Those who are on the way, and those who may come in.
+    way: String,
+    open: String,
+}
+
+impl<'a> Drawn<'a> {
+    fn new(door: &'a Kept<'a>, family: Family, number: usize) -> Self {
+        let list = match family {
+            Family::V4 => "logknock4",
+            Family::V6 => "logknock6",
+        };
+        let name = door.name;
+        Self {
+            door,
+            family,
+            number,
+            chain: format!("LOGKNOCK_R{number}"),
+            way: format!("-m recent --name {list}-way-{name}"),
+            open: format!("-m recent --name {list}-open-{name}"),
+        }
+    }
+
+    /// Who has knocked may connect.
+    fn let_in(&self, main: &mut Chain<'_>) {
+        let (open, hold) = (&self.open, self.door.hold.as_secs());
+        main.note(&format!(
+            "Door {}: who has knocked within {hold} s may come in, by TCP once.",
+            self.door.name
+        ));
+        for port in self.door.opens(Transport::Tcp) {
+            let port = format!("{SYN} --dport {port} {open} --rcheck --seconds {hold}");
+            if matches!(self.door.rule, Rule::Counts(_)) {
+                // With the record, as Open Sesamy does: or its hits would be in the way of the next knock.
+                main.rule(&format!("{port} {} --remove", self.way));
+            }
+            main.rule(&format!("{port} {open} --remove -j ACCEPT"));
+        }
+        for port in self.door.opens(Transport::Udp) {
+            main.rule(&format!(
+                "-p udp --dport {port} {open} --rcheck --seconds {hold} -j ACCEPT"
+            ));
+        }
+    }
+
+    /// Which packets its chain sees.
+    fn listen(&self, main: &mut Chain<'_>) {
+        let scope = self.door.scope;
+        let mut place = String::new();
+        if let Some(interface) = &scope.interface {
+            let _ = write!(place, "-i {interface} ");
+        }
+        if let Some(target) = scope.target {
+            let _ = write!(place, "-d {target} ");
+        }
+        let mut sources: Vec<_> = of(self.family, &scope.allow)
+            .iter()
+            .map(|net| format!("{place}-s {net} "))
+            .collect();
+        if sources.is_empty() {
+            sources.push(place);
+        }
+        let packets: Vec<_> = match self.door.minds() {
+            None => vec![SYN.to_owned(), "-p udp".to_owned()],
+            Some(steps) => steps.iter().map(|step| hit(*step)).collect(),
+        };
+        main.note(&format!("Door {}: what it looks at.", self.door.name));
+        for source in sources {
+            for packet in &packets {
+                main.rule(&format!(
+                    "{source}{packet} -m pkttype --pkt-type unicast -j {}",
+                    self.chain
+                ));
+            }
+        }
+    }
+
+    /// What it does with them.
+    fn knocks(&self) -> Chain<'_> {
+        let mut chain = Chain::new(&self.chain);
+        let name = self.door.name;
+        chain.note(&format!("Door {name}: its knock."));
+        for net in of(self.family, &self.door.scope.deny) {
+            chain.rule(&format!("-s {net} -j RETURN"));
+        }
+        match self.door.rule {
+            Rule::Sequence(rule) => self.sequence(rule, &mut chain),
+            Rule::Counts(rule) => self.counts(rule, &mut chain),
+        }
+        chain
+    }
+
+    fn sequence(&self, rule: &SequenceRule, chain: &mut Chain<'_>) {
+        let (way, open) = (&self.way, &self.open);
+        let steps = rule.sequence.steps();
+        let Some((first, later)) = steps.split_first() else {
+            return;
+        };
+        chain.note("Who has not begun, and does not begin now, is nothing to this door.");
+        let [this, other] = match first.transport {
+            Transport::Tcp => ["tcp", "udp"],
+            Transport::Udp => ["udp", "tcp"],
+        };
+        let port = first.port;
+        chain.rule(&format!(
+            "-p {this} ! --dport {port} {way} ! --rcheck -j RETURN"
+        ));
+        chain.rule(&format!("-p {other} {way} ! --rcheck -j RETURN"));
+        self.once(chain);
+        let (window, all) = (rule.window.as_secs(), steps.len());
+        for (index, step) in later.iter().enumerate().rev() {
+            let done = index + 1;
+            let then = if done + 1 == all {
+                chain.note(&format!(
+                    "{} were right within {window} s, and this is the last: open.",
+                    stage(done, all)
+                ));
+                format!("{way} --remove {open} --set")
+            } else {
+                chain.note(&format!(
+                    "{} were right within {window} s, and so is this.",
+                    stage(done, all)
+                ));
+                format!("{way} ! --rcheck --hitcount {} {way} --set", done + 1)
+            };
+            let gap = rule.knock_timeout.map_or(String::new(), |gap| {
+                format!("{way} --rcheck --seconds {} ", gap.as_secs())
+            });
+            chain.rule(&format!(
+                "{} {way} --rcheck --seconds {window} --hitcount {done} {gap}{then} -j RETURN",
+                dport(*step)
+            ));
+        }
+        if later.is_empty() {
+            chain.note("The only knock: open.");
+            chain.rule(&format!("{} {open} --set", dport(*first)));
+            return;
+        }
+        chain.note("Anything else starts over, and may be a first knock.");
+        chain.rule(&format!("{way} --remove"));
+        chain.rule(&format!("{} {way} --set", dport(*first)));
+    }
+
+    fn counts(&self, rule: &CountsRule, chain: &mut Chain<'_>) {
+        let (way, open) = (&self.way, &self.open);
+        let window = rule.window.as_secs();
+        self.once(chain);
+        chain.note("One hit too many closes it again.");
+        let just = format!("{open} --rcheck --seconds {window}");
+        chain.rule(&format!("{just} {way} --remove"));
+        chain.rule(&format!("{just} {open} --remove -j RETURN"));
+        chain.note("Every hit is remembered; the one that gives each window its count opens.");
+        chain.rule(&format!("{way} --set"));
+        let mut sum = 0;
+        let mut matches = String::new();
+        for (&count, windows) in rule.groups().iter().rev().zip(1..) {
+            sum += u64::from(count);
+            let check = format!("--seconds {} --hitcount", windows * window);
+            let _ = write!(
+                matches,
+                "{way} --rcheck {check} {sum} {way} ! --rcheck {check} {} ",
+                sum + 1
+            );
+        }
+        chain.rule(&format!("{matches}{open} --set"));
+    }
+
+    /// The daemon counts a retransmission once; here a bucket of one packet that fills in 10 s does.
+    fn once(&self, chain: &mut Chain<'_>) {
+        chain.note("A SYN that is sent again counts once, for 10 s.");
+        chain.rule(&format!(
+            "-p tcp -m hashlimit --hashlimit-name logknock-{} --hashlimit-mode srcip,srcport,dstip,dstport \
+             --hashlimit-above 6/minute --hashlimit-burst 1 --hashlimit-htable-max 262144 \
+             --hashlimit-htable-expire 10000 -j RETURN",
+            self.number
+        ));
+    }
+}
+
+/// A packet that is this step.
+fn hit(step: Step) -> String {
+    match step.transport {
+        Transport::Tcp => format!("{SYN} --dport {}", step.port),
+        Transport::Udp => dport(step),
+    }
+}
+
+/// The same among packets of which that is known.
+fn dport(step: Step) -> String {
+    format!("-p {} --dport {}", step.transport.as_str(), step.port)
+}
