@@ -43,8 +43,10 @@ mod follow_history; // random histories of a file against a model
 mod follow_live; // the real thread and inotify
 #[path = "integration/follow_model.rs"]
 mod follow_model; // the model
+#[path = "integration/follow_restart.rs"]
+mod follow_restart; // a follower that ends and begins again
 #[path = "integration/followed.rs"]
-mod followed; // the fixture of the first two
+mod followed; // the fixture of those without a thread
 #[path = "integration/forger.rs"]
 mod forger; // a forged sequence in front of a genuine one
 #[path = "integration/formats.rs"]
@@ -77,6 +79,8 @@ mod need; // what a test needs from its surroundings
 mod netfilter_line; // packet lines made by the grammar
 #[path = "integration/random.rs"]
 mod random; // chance that a seed repeats
+#[path = "integration/restart.rs"]
+mod restart; // the daemon that ends and begins again on the same log
 #[path = "integration/runner.rs"]
 mod runner; // commands as real processes, and what is open on disk
 #[path = "integration/samples.rs"]

@@ -48,11 +48,12 @@ pub(super) fn follow(
     spec: SourceSpec,
     number: u16,
     udp_peers: &[IpNet],
+    files: &source::file::Options,
     inbox: &Outlet,
 ) -> Result<Followed, StartError> {
     let inbox = inbox.clone();
     let sink = move |report| inbox.send(Message::Source(report)).map_err(|_| Closed);
-    match spawn(&spec, number, udp_peers, sink) {
+    match spawn(&spec, number, udp_peers, files, sink) {
         Ok(handle) => Ok(Followed {
             spec,
             health: None,
@@ -68,13 +69,16 @@ fn spawn(
     spec: &SourceSpec,
     number: u16,
     udp_peers: &[IpNet],
+    files: &source::file::Options,
     sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
 ) -> Result<Handle, Refusal> {
     match spec {
-        SourceSpec::File(path) => {
-            let options = source::file::Options::default();
-            Ok(source::file::spawn(number, path.clone(), options, sink)?)
-        }
+        SourceSpec::File(path) => Ok(source::file::spawn(
+            number,
+            path.clone(),
+            files.clone(),
+            sink,
+        )?),
         SourceSpec::Kmsg => source::kmsg::spawn(number, sink),
         SourceSpec::Journald => {
             source::journal::spawn(number, source::journal::Options::default(), sink)

@@ -4,6 +4,7 @@
 //! engine's. The loop waits for the next message or the next deadline, hands over what came, and
 //! carries out what follows; nothing else happens here.
 
+mod checkpoints;
 mod control;
 mod follow;
 mod inbox;
@@ -18,6 +19,7 @@ mod systemd;
 use std::time::Duration;
 use std::{fmt, io};
 
+use self::checkpoints::Checkpoints;
 use self::control::Control;
 pub use self::control::Socket;
 use self::follow::{Followed, follow};
@@ -46,7 +48,7 @@ use crate::metrics;
 use crate::render::Row;
 use crate::runner::ledger::{Boot, Ledger, OpenError, Opened};
 use crate::runner::{Carried, Runner};
-use crate::source::{Batch, Refusal, Report};
+use crate::source::{self, Batch, Refusal, Report};
 use crate::source_spec::SourceSpec;
 
 /// How much later than its stamp a line may arrive without its attempt being expired. journald holds
@@ -119,6 +121,8 @@ struct Daemon {
     counts: Counts,
     memory: Memory,
     records: Option<Records>,
+    /// How far files are read, where that is kept.
+    checkpoints: Option<Checkpoints>,
     control: Option<Control>,
 }
 
@@ -135,6 +139,7 @@ impl Daemon {
             // Nobody listens only once we have stopped.
             let _ = carried.send(Message::Carried(done));
         };
+        let (mut checkpoints, mut files) = (None, source::file::Options::default());
         let (runner, saved, last_id) = match &plan.mode {
             Mode::Dry => (Runner::dry(carried)?, Vec::new(), 0),
             Mode::Ephemeral => (
@@ -150,6 +155,8 @@ impl Daemon {
                     notice,
                 } = Ledger::open(dir, &Boot::read()?).map_err(StartError::State)?;
                 notice.iter().for_each(report::notice);
+                let (kept, known) = Checkpoints::open(dir, clock::boot_id()?)?;
+                (checkpoints, files.checkpoints) = (Some(kept), Some(known));
                 (
                     Runner::start(plan.commands, ledger, carried)?,
                     grants,
@@ -171,7 +178,7 @@ impl Daemon {
             .sources
             .into_iter()
             .zip(0..)
-            .map(|(spec, number)| follow(spec, number, &plan.udp_peers, inbox));
+            .map(|(spec, number)| follow(spec, number, &plan.udp_peers, &files, inbox));
         let sources = sources.collect::<Result<Vec<_>, _>>()?;
         report::started(plan.rules.doors.len(), sources.len());
         let host = rustix::system::uname();
@@ -199,6 +206,7 @@ impl Daemon {
             notify: Notify::new(now),
             memory: Memory::new(memory::Limits::default()),
             records: Records::start(plan.records, now)?,
+            checkpoints,
             control: plan.control.and_then(|socket| answer_at(&socket, inbox)),
         })
     }
@@ -229,6 +237,9 @@ impl Daemon {
             self.engine.poll_timeout(),
             self.notify.poll_timeout(),
             records,
+            self.checkpoints
+                .as_ref()
+                .and_then(Checkpoints::poll_timeout),
         ];
         dues.into_iter().flatten().min()
     }
@@ -242,6 +253,9 @@ impl Daemon {
         if let Some(records) = &mut self.records {
             records.handle_timeout(now, metrics);
         }
+        if let Some(checkpoints) = &mut self.checkpoints {
+            checkpoints.handle_timeout(now);
+        }
         if let Some(status) = status::in_short(&self.engine, &self.sources) {
             self.notify.ready();
             self.notify.status(status);
@@ -253,6 +267,10 @@ impl Daemon {
         systemd::stopping();
         report::stopping(self.engine.grants());
         let end = clock::boot_now().after(self.stop_timeout);
+        // What comes from now on is not looked at, so it is left to the next start.
+        if let Some(checkpoints) = self.checkpoints.take() {
+            checkpoints.stop();
+        }
         self.control = None;
         self.sources.clear();
         if self.on_exit == OnExit::Close {
@@ -326,7 +344,10 @@ impl Daemon {
 
     fn source(&mut self, report: Report) {
         match report {
-            Report::Lines(batch) => self.lines(&batch),
+            Report::Lines(batch) => {
+                self.lines(&batch);
+                self.read(batch.read);
+            }
             Report::Rejected { reason, count, .. } => {
                 self.engine.handle_rejected_many(reason, count);
                 self.rejections.tell(reason, clock::boot_now());
@@ -341,6 +362,8 @@ impl Daemon {
                     followed.ended = true;
                 }
             }
+            Report::Read { read, .. } => self.read(Some(read)),
+            Report::Unproven { path, .. } => report::unproven(&path),
             Report::Health { source, health } => {
                 let Some(followed) = self.sources.get_mut(usize::from(source)) else {
                     return;
@@ -348,6 +371,13 @@ impl Daemon {
                 report::health(&followed.spec, &health);
                 followed.health = Some(health);
             }
+        }
+    }
+
+    /// Notes how far a file is read, now that all of it has been decided.
+    fn read(&mut self, read: Option<source::Read>) {
+        if let (Some(checkpoints), Some(read)) = (&mut self.checkpoints, read) {
+            checkpoints.note(read, clock::boot_now());
         }
     }
 
@@ -366,6 +396,7 @@ impl Daemon {
             now: clock::boot_now(),
             awake: clock::monotonic_now(),
             wall: clock::wall_now(),
+            late: batch.late,
         };
         self.calendar.set_not_after(received.wall);
         self.calibrate(batch, received);

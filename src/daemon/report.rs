@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
+use super::checkpoints::Unusable;
 use super::control::ControlError;
 use crate::engine::action::{Command, Outcome};
 use crate::engine::event::{Event, EventKind};
@@ -130,9 +131,24 @@ pub(super) fn events_dropped() {
     error!("the event log cannot keep up: events are missing from it");
 }
 
+/// Nothing tells how far files were read before.
+pub(super) fn from_the_ends(why: Unusable) {
+    match why {
+        Unusable::Missing | Unusable::Rebooted => {
+            info!("{why}: files are followed from their ends");
+        }
+        Unusable::Damaged => warn!("{why}: files are followed from their ends"),
+    }
+}
+
+/// A file is not the one that was read before.
+pub(super) fn unproven(path: &Path) {
+    info!(path = %path.display(), "not the file that was read before: it is followed from its end");
+}
+
 /// The disk did not take the last records in time.
 pub(super) fn records_stuck() {
-    error!("the disk did not take the last events or metrics in time");
+    error!("the disk did not take the last records in time");
 }
 
 /// The daemon runs.

@@ -41,6 +41,9 @@ pub struct Received {
     pub awake: Time,
     /// The wall clock, from the Unix epoch.
     pub wall: Time,
+    /// Whether it may have been written long before, while nobody read. Then only a stamp can tell that
+    /// it is fresh, and no zone is guessed.
+    pub late: bool,
 }
 
 /// What a line says of its time.
@@ -176,8 +179,11 @@ impl Timeline {
             (_, Some(_)) => Witness::Header,
             (_, None) => Witness::Nobody,
         };
+        if received.late && witness == Witness::Nobody {
+            return Err(Reason::Stale);
+        }
         if let Some(wall) = stamps.wall {
-            self.check_header(wall, clocks.header, witness, received.wall)?;
+            self.check_header(wall, clocks.header, witness, received)?;
             clocks.header = clocks.header.max(Some(wall.time()));
         }
         let mut placed = Placed {
@@ -246,13 +252,14 @@ impl Timeline {
         wall: Wall,
         before: Option<Time>,
         witness: Witness,
-        now: Time,
+        received: Received,
     ) -> Result<(), Reason> {
-        let mut age = between(wall.time(), now);
+        let mut age = between(wall.time(), received.wall);
         if let Wall::Assumed(stamp) = wall {
             let rounding = age.signum() * QUARTER / 2;
             let quarters = age.saturating_add(rounding) / QUARTER;
             let most = match witness {
+                _ if received.late => 0,
                 Witness::OurClocks => QUARTERS_WITNESSED,
                 Witness::Header | Witness::Nobody => {
                     // A wrong zone is wrong for every line: one that goes back is an old line.

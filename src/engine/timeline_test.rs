@@ -39,6 +39,7 @@ impl Clock {
             now: time(BOOTED_FOR + self.awake + self.asleep),
             awake: time(BOOTED_FOR + self.awake),
             wall: time(EPOCH + self.awake + self.asleep),
+            late: false,
         }
     }
 
@@ -151,6 +152,46 @@ fn a_zone_that_is_named_is_not_stale() {
         Clock::new().age(0.0, headed(exact(3600.0))),
         Err(Reason::Future)
     );
+}
+
+#[test]
+fn what_was_written_while_nobody_read_is_believed_by_its_stamp_only_and_no_zone_is_guessed() {
+    let mut clock = Clock::new();
+    let late = Received {
+        late: true,
+        ..clock.received()
+    };
+    let header = |wall| Stamps {
+        host: b"router",
+        wall: Some(wall),
+        uptime: None,
+    };
+    let nothing = Stamps {
+        host: b"router",
+        wall: None,
+        uptime: None,
+    };
+    let foreign = from(b"router", 9e6);
+    for (stamps, expected) in [
+        (header(Wall::Assumed(time(EPOCH - 5.0))), true),
+        (header(Wall::Exact(time(EPOCH - 5.0))), true),
+        (header(Wall::Assumed(time(EPOCH - 3600.0))), false),
+        (kernel(-5.0), true),
+        (kernel(-40.0), false),
+        (foreign, false),
+        (nothing, false),
+    ] {
+        let placed = clock.timeline.place_live(stamps, late);
+        assert_eq!(placed.is_ok(), expected, "{stamps:?}: {placed:?}");
+    }
+    for stamps in [
+        header(Wall::Assumed(time(EPOCH - 3600.0))),
+        foreign,
+        nothing,
+    ] {
+        let placed = Clock::new().place(stamps);
+        assert!(placed.is_ok(), "what comes now: {stamps:?}");
+    }
 }
 
 #[test]
@@ -471,8 +512,8 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn any_received()(now in any_time(), awake in any_time(), wall in any_time()) -> Received {
-        Received { now, awake, wall }
+    fn any_received()(now in any_time(), awake in any_time(), wall in any_time(), late in any::<bool>()) -> Received {
+        Received { now, awake, wall, late }
     }
 }
 

@@ -74,6 +74,14 @@ impl Assembler {
         }
     }
 
+    /// How many bytes of a begun line wait for the rest of it, if that line is wanted.
+    pub fn begun(&self) -> Option<usize> {
+        match &self.begun {
+            Begun::Kept(bytes) => Some(bytes.len()),
+            Begun::Unwanted => None,
+        }
+    }
+
     /// How many whole lines have come out.
     pub fn lines(&self) -> u64 {
         self.lines

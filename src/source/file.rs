@@ -16,11 +16,12 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::checkpoint::Checkpoint;
 use super::outbox::Outbox;
 pub use super::tail::Options;
 use super::tail::{Pace, Tail};
 use super::watch::Watch;
-use super::{Closed, Handle, Health, Report};
+use super::{Closed, Handle, Health, Read, Report};
 
 /// How often a renamed file is looked at: its events may be in a directory that is not watched.
 const DRAIN_TICK: Duration = Duration::from_millis(100);
@@ -37,7 +38,10 @@ pub fn spawn(
     let stop = Arc::new(AtomicBool::new(false));
     let follower = Follower {
         watch: Watch::new(path.clone(), wake.clone()),
-        tail: Tail::new(path, options),
+        tail: Tail::new(path.clone(), options),
+        path,
+        source,
+        told: None,
         outbox: Outbox::new(source, sink),
         woken,
         stop: Arc::clone(&stop),
@@ -56,6 +60,10 @@ struct Follower<S> {
     watch: Watch,
     tail: Tail,
     outbox: Outbox<S>,
+    path: PathBuf,
+    source: u16,
+    /// The last checkpoint that was told.
+    told: Option<Checkpoint>,
     woken: Receiver<()>,
     stop: Arc<AtomicBool>,
 }
@@ -70,8 +78,10 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Follower<S> {
                 self.watch.arm();
                 arm_at = now + self.watch.interval();
             }
+            self.outbox.set_late(self.tail.is_late());
             let outbox = &mut self.outbox;
             let pace = self.tail.poll(now, &mut |yielded| outbox.take(yielded));
+            self.tell_place();
             let health = self.health();
             if self.outbox.send_all(health) == Err(Closed) {
                 return;
@@ -79,6 +89,21 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Follower<S> {
             if pace == Pace::CaughtUp {
                 self.wait(start.elapsed(), arm_at);
             }
+        }
+    }
+
+    /// Tells how far the file is read, when that is news.
+    fn tell_place(&mut self) {
+        let (source, path) = (self.source, &self.path);
+        if self.tail.take_unproven() {
+            let path = path.clone();
+            self.outbox.send(Report::Unproven { source, path });
+        }
+        let now = self.tail.checkpoint();
+        if let Some(checkpoint) = now.filter(|_| now != self.told) {
+            self.told = now;
+            let path = path.clone();
+            self.outbox.read(Read { path, checkpoint });
         }
     }
 

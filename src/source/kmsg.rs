@@ -162,7 +162,10 @@ mod tests {
                 Report::Lines(batch) => String::from_utf8(batch.bytes).unwrap(),
                 Report::Rejected { reason, count, .. } => format!("{} {count}", reason.as_str()),
                 Report::Lost { count, .. } => format!("lost {count:?}"),
-                Report::Health { .. } | Report::Ended { .. } => return Ok(()),
+                Report::Health { .. }
+                | Report::Ended { .. }
+                | Report::Read { .. }
+                | Report::Unproven { .. } => return Ok(()),
             });
             Ok(())
         });

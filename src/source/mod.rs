@@ -6,6 +6,7 @@
 //! sink rather than drop a line, so whoever stops a source first lets go of the receiving end.
 
 pub mod assembler;
+pub mod checkpoint;
 mod datagram;
 pub mod file;
 pub mod journal;
@@ -21,6 +22,7 @@ pub mod unix;
 mod watch;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::thread::JoinHandle;
 
@@ -28,6 +30,7 @@ use rustix::io::Errno;
 
 pub use refusal::{Kind as RefusalKind, Refusal};
 
+use self::checkpoint::Checkpoint;
 use crate::engine::reason::Reason;
 
 /// Many whole lines of one source at once.
@@ -39,6 +42,19 @@ pub struct Batch {
     pub bytes: Vec<u8>,
     /// The number of the first one, counted from 1 since the start; dropped lines count.
     pub first_line: u64,
+    /// Whether they may have been written long before, while nobody read.
+    pub late: bool,
+    /// What has been read with the last of them.
+    pub read: Option<Read>,
+}
+
+/// How far a file is read: everything before has been handed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// The file.
+    pub path: PathBuf,
+    /// How far.
+    pub checkpoint: Checkpoint,
 }
 
 /// What a source has to say.
@@ -61,6 +77,20 @@ pub enum Report {
         source: u16,
         /// How many, if that is known.
         count: Option<u64>,
+    },
+    /// A file is read further, though no line has come of it.
+    Read {
+        /// Which source.
+        source: u16,
+        /// How far.
+        read: Read,
+    },
+    /// A file is not the one that an earlier process read, so it is followed from its end.
+    Unproven {
+        /// Which source.
+        source: u16,
+        /// The file.
+        path: PathBuf,
     },
     /// The source has come to its end, and nothing more comes from it.
     Ended {

@@ -5,11 +5,11 @@
 //! has closed.
 
 use super::assembler::Yield;
-use super::{Batch, Closed, Health, Report};
+use super::{Batch, Closed, Health, Read, Report};
 use crate::engine::reason::Tally;
 
 /// How many bytes of lines are enough to hand over.
-const BATCH: usize = 64 << 10;
+const BATCH: usize = 256 << 10;
 
 /// Turns what a source yields into reports.
 pub(super) struct Outbox<S> {
@@ -18,6 +18,8 @@ pub(super) struct Outbox<S> {
     lines: Vec<u8>,
     first_line: u64,
     next_line: u64,
+    late: bool,
+    read: Option<Read>,
     rejected: Tally,
     health: Option<Health>,
     sent: Result<(), Closed>,
@@ -32,10 +34,26 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Outbox<S> {
             lines: Vec::new(),
             first_line: 1,
             next_line: 1,
+            late: false,
+            read: None,
             rejected: Tally::default(),
             health: None,
             sent: Ok(()),
         }
+    }
+
+    /// Says whether the lines that follow may have been written long before.
+    pub(super) fn set_late(&mut self, late: bool) {
+        if self.late != late {
+            self.send_lines(None);
+        }
+        self.late = late;
+    }
+
+    /// Says how far a file is read with what has been collected. It goes with the last lines, so that
+    /// whoever takes them knows both or neither.
+    pub(super) fn read(&mut self, read: Read) {
+        self.read = Some(read);
     }
 
     /// Collects; a batch's lines have consecutive numbers, so a dropped line ends it.
@@ -45,11 +63,11 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Outbox<S> {
                 self.lines.extend_from_slice(bytes);
                 self.next_line = self.next_line.saturating_add(count);
                 if self.lines.len() >= BATCH {
-                    self.send_lines();
+                    self.send_lines(None);
                 }
             }
             Yield::Dropped(reason) => {
-                self.send_lines();
+                self.send_lines(None);
                 self.rejected.add(reason);
                 self.next_line = self.next_line.saturating_add(1);
                 self.first_line = self.next_line;
@@ -59,7 +77,7 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Outbox<S> {
 
     /// Tells that lines are missing here; `count` of them, if that is known.
     pub(super) fn lose(&mut self, count: Option<u64>) {
-        self.send_lines();
+        self.send_lines(None);
         let source = self.source;
         self.send(Report::Lost { source, count });
     }
@@ -70,14 +88,19 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Outbox<S> {
         self.send(Report::Ended { source });
     }
 
-    fn send_lines(&mut self) {
+    fn send_lines(&mut self, read: Option<Read>) {
         if !self.lines.is_empty() {
             let batch = Batch {
                 source: self.source,
                 bytes: std::mem::take(&mut self.lines),
                 first_line: self.first_line,
+                late: self.late,
+                read,
             };
             self.send(Report::Lines(batch));
+        } else if let Some(read) = read {
+            let source = self.source;
+            self.send(Report::Read { source, read });
         }
         self.first_line = self.next_line;
     }
@@ -85,7 +108,8 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Outbox<S> {
     /// Hands over everything collected.
     pub(super) fn flush(&mut self) -> Result<(), Closed> {
         let source = self.source;
-        self.send_lines();
+        let read = self.read.take();
+        self.send_lines(read);
         for (reason, count) in std::mem::take(&mut self.rejected).iter() {
             self.send(Report::Rejected {
                 source,
@@ -107,7 +131,8 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Outbox<S> {
         self.sent
     }
 
-    fn send(&mut self, report: Report) {
+    /// Hands over a report behind everything that was handed over before.
+    pub(super) fn send(&mut self, report: Report) {
         if self.sent.is_ok() {
             self.sent = (self.sink)(report);
         }
@@ -143,6 +168,8 @@ mod tests {
                 source: 7,
                 bytes: bytes.to_vec(),
                 first_line,
+                late: false,
+                read: None,
             })
         };
         assert_eq!(

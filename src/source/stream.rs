@@ -16,12 +16,16 @@ use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
 use super::assembler::{Assembler, Yield};
+use super::checkpoint::Checkpoint;
 use super::tail::Pace;
 
 /// How many bytes before the position are compared at each read.
 const MARKER: usize = 512;
-/// How many bytes one stream may read before others have their turn.
-const TURN: usize = 1 << 20;
+/// How many bytes one stream may read before others have their turn, and its name is looked at again.
+const TURN: usize = 128 << 10;
+/// How much of what was written while nobody read is read at most, the newest. What is fresh among it
+/// is behind it, unless a log grows by megabytes a second.
+const MOST_MISSED: u64 = 256 << 20;
 
 /// What a read goes into; one for all streams of a source.
 pub(super) struct Buffer(Box<[u8]>);
@@ -36,8 +40,8 @@ impl Buffer {
 /// it is open: a file system hands the number of a deleted file to the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileId {
-    device: u64,
-    inode: u64,
+    pub(super) device: u64,
+    pub(super) inode: u64,
 }
 
 impl FileId {
@@ -88,6 +92,34 @@ impl Stream {
             stream.skip_to(position)?;
         }
         Ok(stream)
+    }
+
+    /// Goes back to where an earlier process was, if this file of `size` bytes is still the one that
+    /// it read; whether it is.
+    pub(super) fn resume(&mut self, checkpoint: &Checkpoint, size: u64) -> io::Result<bool> {
+        let (start, known) = checkpoint.proof();
+        if !checkpoint.is_of(self.id) || checkpoint.offset() > size || known > MARKER {
+            return Ok(false);
+        }
+        let mut before = vec![0; known];
+        let read = read_known(&self.file, &mut before, start)?;
+        if !checkpoint.is_proven_by(read) {
+            return Ok(false);
+        }
+        let next = checkpoint.next_line().unwrap_or(checkpoint.offset());
+        self.lines = Assembler::default();
+        self.skip_to(next.max(size.saturating_sub(MOST_MISSED)))?;
+        if checkpoint.next_line() == Some(self.position) {
+            // A line begins here, even where the byte before it is not a newline but a hole's NUL.
+            self.lines = Assembler::default();
+        }
+        Ok(true)
+    }
+
+    /// Where the reading stands.
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        let begun = self.lines.begun().map(|begun| begun as u64);
+        Checkpoint::new(self.id, self.position, &self.marker, begun)
     }
 
     pub(super) fn id(&self) -> FileId {
@@ -201,11 +233,8 @@ impl Stream {
     /// Begins at `position` instead of 0, or at the next line if one has begun there.
     fn skip_to(&mut self, position: u64) -> io::Result<()> {
         let known = MARKER.min(usize::try_from(position).unwrap_or(MARKER));
-        let start = position - known as u64;
         let mut marker = vec![0; known];
-        let read = fill(&mut marker, known, |space, done| {
-            self.file.read_at(space, start + done)
-        })?;
+        let read = read_known(&self.file, &mut marker, position - known as u64)?;
         // Shorter than a moment ago: truncated since, so everything in it is new.
         if read.len() < known {
             return Ok(());
@@ -217,6 +246,14 @@ impl Stream {
         self.position = position;
         Ok(())
     }
+}
+
+/// Fills `space` from `start` on, as far as the file goes.
+fn read_known<'a>(file: &File, space: &'a mut [u8], start: u64) -> io::Result<&'a [u8]> {
+    let known = space.len();
+    fill(space, known, |space, done| {
+        file.read_at(space, start + done)
+    })
 }
 
 /// Reads until more than `enough` bytes are there, the space is full or the file ends. Neither a

@@ -8,6 +8,7 @@
 //! It has no thread and no clock, and works for a bounded time at each call.
 #![expect(clippy::disallowed_types, reason = "the followed file is opened here")]
 
+use std::collections::BTreeMap;
 use std::fs::{File, FileType, Metadata};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::assembler::Yield;
+use super::checkpoint::Checkpoint;
 use super::stream::{self, Begin, Buffer, FileId, Stream};
 use super::{FileKind, Trouble};
 
@@ -26,17 +28,21 @@ const MAX_RETIRED: usize = 8;
 const REOPEN_WAIT: Duration = Duration::from_secs(1);
 
 /// How to follow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// How long a renamed or deleted file must be quiet before it is let go. It is never let go
     /// before a line has arrived in its successor.
     pub rotate_wait: Duration,
+    /// How far files were read by an earlier process, and that a later one may want to know: `None`
+    /// where neither matters.
+    pub checkpoints: Option<BTreeMap<PathBuf, Checkpoint>>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             rotate_wait: Duration::from_secs(5),
+            checkpoints: None,
         }
     }
 }
@@ -60,8 +66,13 @@ pub struct Tail {
     current: Option<Stream>,
     /// Those that had it, oldest first.
     retired: Vec<Stream>,
-    /// The file found by the first look, and its size then: what it held is not read.
+    /// The file found by the first look, and its size then: what it held is not read, but for what a
+    /// checkpoint says was not read before.
     origin: Origin,
+    checkpoint: Option<Checkpoint>,
+    /// Whether what is read next may have been written while nobody read.
+    is_late: bool,
+    is_unproven: bool,
     trouble: Option<Trouble>,
     reopen_at: Duration,
 }
@@ -79,7 +90,12 @@ enum Origin {
 impl Tail {
     /// Prepares to follow `path`; the first poll is the first look at it.
     pub fn new(path: PathBuf, options: Options) -> Self {
+        let known = options.checkpoints.as_ref();
+        let checkpoint = known.and_then(|known| known.get(&path)).copied();
         Self {
+            checkpoint,
+            is_late: checkpoint.is_some(),
+            is_unproven: false,
             path,
             options,
             buffer: Buffer::new(),
@@ -104,7 +120,27 @@ impl Tail {
         }
         pace = pace.max(self.read_current(now, out));
         self.let_go(now, out);
+        if pace == Pace::CaughtUp && matches!(self.origin, Origin::Settled) {
+            self.is_late = false;
+        }
         pace
+    }
+
+    /// Whether the next poll may read what was written while nobody read.
+    pub fn is_late(&self) -> bool {
+        self.is_late
+    }
+
+    /// Whether a checkpoint was found not to be of this file, so that it was followed from its end;
+    /// told once.
+    pub fn take_unproven(&mut self) -> bool {
+        std::mem::take(&mut self.is_unproven)
+    }
+
+    /// How far the file that has the name is read, if a later process is to know.
+    pub fn checkpoint(&self) -> Option<Checkpoint> {
+        self.options.checkpoints.as_ref()?;
+        self.current.as_ref().map(Stream::checkpoint)
     }
 
     /// What keeps the path from being followed.
@@ -173,7 +209,12 @@ impl Tail {
             Origin::Found(first, size) if first == id => Begin::At(size),
             _ => Begin::Start,
         };
-        let stream = Stream::new(file, id, begin, now).map_err(|error| stream::errno(&error))?;
+        let mut stream =
+            Stream::new(file, id, begin, now).map_err(|error| stream::errno(&error))?;
+        if let (Begin::At(size), Some(checkpoint)) = (begin, self.checkpoint.take()) {
+            // What cannot be read to prove it is no proof.
+            self.is_unproven = !stream.resume(&checkpoint, size).unwrap_or(false);
+        }
         self.origin = Origin::Settled;
         self.current = Some(stream);
         Ok(())

@@ -320,7 +320,7 @@ proptest! {
             // Lines come in order and up to 0.4 s late; the first comes at once and sets the clock.
             let delay = if number == 0 { 0 } else { delay };
             latest = latest.max(uptime.after(Duration::from_millis(delay)));
-            let received = Received { now: latest, awake: latest, wall: latest };
+            let received = Received { now: latest, awake: latest, wall: latest, late: false };
             let stamps = Stamps { host: b"fw", wall: None, uptime: Some(uptime) };
             let placed = clock.place_live(stamps, received).unwrap();
             let whence = Whence { source: 0, line: number as u64 + 1 };

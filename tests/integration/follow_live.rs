@@ -94,7 +94,10 @@ impl Follower {
             Report::Rejected { reason, count, .. } => {
                 self.rejected.extend((0..count).map(|_| reason));
             }
-            Report::Lost { .. } | Report::Ended { .. } => panic!("a file tells neither"),
+            other @ (Report::Lost { .. }
+            | Report::Ended { .. }
+            | Report::Read { .. }
+            | Report::Unproven { .. }) => panic!("{other:?}"),
             Report::Health { health, .. } => self.health = Some(health),
         }
     }

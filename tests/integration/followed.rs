@@ -1,11 +1,13 @@
 //! A followed file for tests: a tail in a temporary directory, and a clock that only the test turns.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use logknock::source::assembler::Yield;
+use logknock::source::checkpoint::Checkpoint;
 use logknock::source::tail::{Options, Pace, Tail};
 use tempfile::TempDir;
 
@@ -15,6 +17,7 @@ pub(crate) struct Followed {
     pub(crate) path: PathBuf,
     pub(crate) tail: Tail,
     pub(crate) now: Duration,
+    known: Option<Checkpoint>,
 }
 
 impl Followed {
@@ -39,11 +42,23 @@ impl Followed {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
         Self {
-            tail: Tail::new(path.clone(), Options::default()),
+            tail: Tail::new(path.clone(), resuming()),
             now: Duration::from_secs(1000),
+            known: None,
             dir,
             path,
         }
+    }
+
+    /// Another process takes over, which knows what this one has read.
+    pub(crate) fn restart(&mut self) {
+        self.known = self.tail.checkpoint().or(self.known);
+        let known = self.known.map(|known| (self.path.clone(), known));
+        let options = Options {
+            checkpoints: Some(known.into_iter().collect()),
+            ..Options::default()
+        };
+        self.tail = Tail::new(self.path.clone(), options);
     }
 
     pub(crate) fn at(&self, name: &str) -> PathBuf {
@@ -75,6 +90,14 @@ impl Followed {
     pub(crate) fn read_after(&mut self, seconds: u64) -> String {
         self.now += Duration::from_secs(seconds);
         self.read()
+    }
+}
+
+/// Nothing is known of earlier, and checkpoints are wanted.
+fn resuming() -> Options {
+    Options {
+        checkpoints: Some(BTreeMap::new()),
+        ..Options::default()
     }
 }
 

@@ -86,6 +86,7 @@ fn told(
             now,
             awake: now,
             wall: now,
+            late: false,
         };
         let placed = timelines[*source].place_live(stamps, received).unwrap();
         assert!(!placed.rebooted);

@@ -56,7 +56,9 @@ fn told_until(reports: &Receiver<Report>, last: &str) -> Vec<String> {
             }
             Report::Rejected { reason, .. } => told.push(reason.as_str().to_owned()),
             Report::Lost { .. } => told.push("lost".to_owned()),
-            Report::Ended { .. } => panic!("the journal has no end"),
+            Report::Ended { .. } | Report::Read { .. } | Report::Unproven { .. } => {
+                panic!("the journal has no end and is no file")
+            }
             Report::Health { health, .. } => told.push(match health {
                 Health::Following if last != "following" => continue,
                 Health::Following => "following".to_owned(),
