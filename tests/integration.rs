@@ -25,6 +25,8 @@ mod config; // fixtures/config: what is accepted, and exactly what is said of wh
 mod config_secrecy; // damaged configs, searched for their secrets
 #[path = "integration/control.rs"]
 mod control; // the running daemon and the commands that ask it
+#[path = "integration/crashes.rs"]
+mod crashes; // kill -9 at any instant, many times
 #[path = "integration/daemon.rs"]
 mod daemon; // the fixture of the one before
 #[path = "integration/differential.rs"]

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::ledger::{Ledger, Trouble};
 use super::queue::{Lane, Queue};
-use super::{Carried, Ended, How, NotStarted, exec};
+use super::{Carried, Ended, How, NotStarted, exec, orphans};
 use crate::clock;
 use crate::engine::action::{Action, Command, GrantId, Outcome};
 use crate::engine::command::{Facts, Invocation};
@@ -66,6 +66,8 @@ pub(super) enum Way {
     /// It is run, until `stop` is dropped.
     Run {
         timeout: Duration,
+        /// Which state directory its grant is in.
+        mark: Option<String>,
         stopped: Arc<PipeReader>,
         stop: Option<PipeWriter>,
     },
@@ -73,11 +75,12 @@ pub(super) enum Way {
 }
 
 impl Way {
-    pub(super) fn run(timeout: Duration) -> io::Result<Self> {
+    pub(super) fn run(timeout: Duration, mark: Option<String>) -> io::Result<Self> {
         exec::hear_of_children()?;
         let (stopped, stop) = io::pipe()?;
         Ok(Self::Run {
             timeout,
+            mark,
             stopped: Arc::new(stopped),
             stop: Some(stop),
         })
@@ -265,7 +268,7 @@ impl Dispatcher {
             // Nobody is left to hear it when the runner is gone.
             let _ = inbox.send(Message::Ended(src, task, ended));
         };
-        let Some(invocation) = invocation else {
+        let Some(mut invocation) = invocation else {
             return end(task, Ended::not_started(None, NotStarted::NoGrant));
         };
         match &self.way {
@@ -275,8 +278,15 @@ impl Dispatcher {
                 end(task, ended);
             }
             Way::Run {
-                timeout, stopped, ..
+                timeout,
+                mark,
+                stopped,
+                ..
             } => {
+                let mark = mark
+                    .iter()
+                    .map(|mark| (orphans::VARIABLE.to_owned(), mark.clone()));
+                invocation.env.extend(mark);
                 let (timeout, stopped) = (*timeout, Arc::clone(stopped));
                 let failed = Ended::not_started(Some(&invocation), NotStarted::Exhausted);
                 let spare = (end.clone(), task.clone());

@@ -4,13 +4,14 @@
 //! callback on a thread of its own. A grant is on disk before its open command runs, and off the disk
 //! before anybody hears that it is closed. No decision about doors is taken here.
 //!
-//! `exec` starts processes, [`ledger`] keeps the open grants, `queue` says which command is next, and
-//! `dispatch` is the loop between them.
+//! `exec` starts processes, `orphans` ends those of a run that was killed, [`ledger`] keeps the open
+//! grants, `queue` says which command is next, and `dispatch` is the loop between them.
 
 mod dispatch;
 mod ended;
 mod exec;
 pub mod ledger;
+mod orphans;
 mod queue;
 
 use std::io;
@@ -86,14 +87,20 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Runs commands, with the open grants in `ledger`. `reports` may block: that holds up other
+    /// Runs commands, with the open grants in `ledger`, once those that an earlier run left behind have
+    /// been ended. `reports` may block: that holds up other
     /// reports and further commands, never [`submit`](Self::submit).
     pub fn start(
         options: Options,
         ledger: Ledger,
         reports: impl FnMut(Carried) + Send + 'static,
     ) -> io::Result<Self> {
-        Self::spawn(Way::run(options.timeout)?, options, ledger, reports)
+        let mark = ledger.mark().map(str::to_owned);
+        // Only who was killed leaves a grant, and a command that may still be at it.
+        if let Some(mark) = mark.as_deref().filter(|_| !ledger.is_empty()) {
+            orphans::end(mark);
+        }
+        Self::spawn(Way::run(options.timeout, mark)?, options, ledger, reports)
     }
 
     /// Runs nothing and writes nothing: says what it would run, and that it succeeded.

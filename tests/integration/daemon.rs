@@ -18,10 +18,15 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const HOLD: u64 = 3600;
 
 /// Waits until `done`.
-pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, done: impl FnMut() -> bool) {
+    eventually_or(done, || what.to_owned());
+}
+
+/// Waits until `done`; says why it is not when that takes too long.
+fn eventually_or(mut done: impl FnMut() -> bool, otherwise: impl Fn() -> String) {
     let end = Instant::now() + PATIENCE;
     while !done() {
-        assert!(Instant::now() < end, "{what}");
+        assert!(Instant::now() < end, "{}", otherwise());
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -173,10 +178,11 @@ impl Daemon {
 
     /// Waits until its status is as `wanted`.
     pub(crate) fn wait_until(&self, what: &str, wanted: impl Fn(&Status) -> bool) {
-        eventually(what, || {
+        let done = || {
             let reply = protocol::ask(&self.socket(), &Request::Status, PATIENCE);
             matches!(reply, Ok(Reply::Status(status)) if wanted(&status))
-        });
+        };
+        eventually_or(done, || format!("{what}\n{}", self.said()));
     }
 
     /// Appends a line as a syslog daemon would.
@@ -245,6 +251,11 @@ impl Daemon {
             notices.push(String::from_utf8_lossy(&message[..length]).into_owned());
         }
         notices
+    }
+
+    /// Its first process.
+    pub(crate) fn pid(&self) -> i32 {
+        Pid::from_child(&self.child).as_raw_nonzero().get()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -11,14 +11,25 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::geteuid;
 
 use super::OpenError;
+use crate::clock;
+
+/// How long the lock is waited for. When its holder is killed, a child of it that is still between fork
+/// and exec has it a moment longer.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// One directory.
 pub(in crate::runner) trait Disk: Send {
+    /// What tells it from every other one of the machine, if it is on a disk at all.
+    fn mark(&self) -> Option<&str> {
+        None
+    }
     /// Appends at most `limit` bytes of a file; on an error, what could be read before it.
     fn read(&mut self, name: &str, limit: u64, into: &mut Vec<u8>) -> io::Result<()>;
     /// The names in the directory.
@@ -50,6 +61,8 @@ impl Journal for File {
 /// The state directory, which is ours as long as this lives.
 pub(super) struct StateDir {
     path: PathBuf,
+    /// Device and inode: they stay the same by whatever path we are started.
+    mark: String,
     lock: File,
 }
 
@@ -74,6 +87,7 @@ impl StateDir {
         Ok(Self {
             lock: lock(&path.join("lock")).map_err(|error| error.unwrap_or_else(failed))?,
             path: path.to_owned(),
+            mark: format!("{:x}:{:x}", directory.dev(), directory.ino()),
         })
     }
 }
@@ -94,9 +108,14 @@ fn lock(path: &Path) -> Result<File, LockError> {
         .truncate(false)
         .mode(0o600)
         .open(path)?;
-    if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    let until = clock::monotonic_now().after(PATIENCE);
+    while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
         if error != rustix::io::Errno::WOULDBLOCK {
             return Err(LockError::Io(error.into()));
+        }
+        if clock::monotonic_now() < until {
+            thread::park_timeout(PATIENCE / 50);
+            continue;
         }
         let mut pid = String::new();
         let _ = (&mut file).take(16).read_to_string(&mut pid);
@@ -129,6 +148,10 @@ impl From<io::Error> for LockError {
 }
 
 impl Disk for StateDir {
+    fn mark(&self) -> Option<&str> {
+        Some(&self.mark)
+    }
+
     fn read(&mut self, name: &str, limit: u64, into: &mut Vec<u8>) -> io::Result<()> {
         let file = File::open(self.path.join(name))?;
         file.take(limit).read_to_end(into).map(drop)

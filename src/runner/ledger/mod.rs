@@ -215,6 +215,16 @@ impl Ledger {
         self.open.get(&id.0).map(|entry| (entry.src, &entry.close))
     }
 
+    /// What tells this state directory from every other of the machine; none where there is no disk.
+    pub(super) fn mark(&self) -> Option<&str> {
+        self.disk.mark()
+    }
+
+    /// Whether no grant is open.
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     /// Why nothing can be opened at present.
     pub(super) fn trouble(&self) -> Option<Trouble> {
         self.trouble

@@ -1,0 +1,107 @@
+//! Commands that a run before this one left behind when it was killed.
+//!
+//! In: the mark that every command of a state directory carries in its environment. Out: none of them
+//! runs any more. An open command that outlived its daemon could otherwise end behind the close of the
+//! next one, and what it opened would stay open for ever. (Under systemd it has died with its unit.)
+//!
+//! What surprises: only a command itself is ended, with its process group. What it has put into the
+//! background carries the mark too; it is nobody's group any more, or has a session of its own.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the kernel tells in files who runs"
+)]
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::clock;
+
+/// The variable that holds the mark.
+pub(super) const VARIABLE: &str = "LOGKNOCK_STATE";
+
+/// A process in the kernel's uninterruptible sleep is not waited for any longer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Ends every command with this `mark`. Returns how many there were.
+pub(super) fn end(mark: &str) -> usize {
+    let orphans = find(mark);
+    for &orphan in &orphans {
+        // It may have ended by itself meanwhile.
+        let _ = kill_process_group(orphan, Signal::KILL);
+    }
+    let until = clock::monotonic_now().after(PATIENCE);
+    while !orphans.is_empty() && !find(mark).is_empty() && clock::monotonic_now() < until {
+        thread::park_timeout(Duration::from_millis(1));
+    }
+    orphans.len()
+}
+
+fn find(mark: &str) -> Vec<Pid> {
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let commands = pids.filter(|&pid| is_command(pid, mark));
+    commands.filter_map(Pid::from_raw).collect()
+}
+
+fn is_command(pid: i32, mark: &str) -> bool {
+    let carries = |environ: Vec<u8>| {
+        let mut variables = environ.split(|&byte| byte == 0);
+        variables.any(|variable| variable == format!("{VARIABLE}={mark}").as_bytes())
+    };
+    // Whose environment we may not read runs with rights that we do not have.
+    fs::read(format!("/proc/{pid}/environ")).is_ok_and(carries) && leads_a_group(pid) == Some(true)
+}
+
+/// Whether it leads its process group in a session of others, as we start commands.
+fn leads_a_group(pid: i32) -> Option<bool> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before it may hold anything. Then: state, parent, group, session.
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(2);
+    let (group, session) = (fields.next()?, fields.next()?);
+    let pid = pid.to_string();
+    Some(group == pid && session != pid)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_types, reason = "a test leaves processes behind")]
+
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    fn start(mark: &str, group: Option<i32>, words: &[&str]) -> Child {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).env(VARIABLE, mark);
+        if let Some(group) = group {
+            command.process_group(group);
+        }
+        command.spawn().unwrap()
+    }
+
+    #[test]
+    fn commands_with_the_mark_are_ended_and_nothing_else() {
+        let mark = format!("test-{}", std::process::id());
+        let mut ours = start(&mark, Some(0), &["sleep", "600"]);
+        let mut others = [
+            start("another", Some(0), &["sleep", "600"]),
+            start(&format!("{mark}0"), Some(0), &["sleep", "600"]),
+            start(&mark, None, &["sleep", "600"]),
+            start(&mark, None, &["setsid", "sleep", "600"]),
+        ];
+        assert_eq!(end(&mark), 1);
+        assert_eq!(ours.wait().unwrap().signal(), Some(Signal::KILL.as_raw()));
+        assert_eq!(end(&mark), 0);
+        for other in &mut others {
+            assert_eq!(other.try_wait().unwrap(), None);
+            other.kill().unwrap();
+            other.wait().unwrap();
+        }
+    }
+}
