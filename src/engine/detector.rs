@@ -5,16 +5,16 @@
 //! The table is bounded: at the limit the least advanced and oldest address goes, so a flood of
 //! spoofed first knocks cannot push out somebody who is further on.
 
-use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attempt::{Attempt, Progress};
+use super::attempt::Progress;
 use super::door::{self, Door};
 use super::event::ResetReason;
 use super::knock::Hit;
-use super::once::{Identity, Sightings};
+use super::knockers::{Knocker, Knockers, Slot};
+use super::once::Identity;
 use super::reason::Reason;
 use super::silence::Silences;
 use super::time::Time;
@@ -48,53 +48,6 @@ pub struct Detected {
     pub progress: Progress,
 }
 
-/// What is remembered of one address.
-#[derive(Debug, Default)]
-struct Knocker {
-    sightings: Sightings,
-    /// One per door of the rule book, empty until the first step is right.
-    attempts: Vec<(usize, Attempt)>,
-    /// The latest hit: time does not run backwards within an address.
-    latest: Time,
-    /// Its keys in the two indexes.
-    wake: Time,
-    rank: Rank,
-}
-
-/// The order in which addresses go when the table is full: stage, then age.
-type Rank = (usize, u64);
-
-impl Knocker {
-    fn stage(&self) -> usize {
-        self.attempts
-            .iter()
-            .map(|(_, attempt)| attempt.stage())
-            .max()
-            .unwrap_or(0)
-    }
-
-    fn memories(&self) -> usize {
-        self.sightings.len()
-            + self
-                .attempts
-                .iter()
-                .map(|(_, attempt)| attempt.stage())
-                .sum::<usize>()
-    }
-
-    fn attempt(&mut self, door: usize) -> &mut Attempt {
-        let place = match self.attempts.binary_search_by_key(&door, |(door, _)| *door) {
-            Ok(place) => place,
-            Err(place) => {
-                self.attempts.insert(place, (door, Attempt::default()));
-                place
-            }
-        };
-        #[expect(clippy::indexing_slicing, reason = "found or inserted above")]
-        &mut self.attempts[place].1
-    }
-}
-
 /// The attempt table.
 #[derive(Debug)]
 pub struct Detector {
@@ -103,11 +56,9 @@ pub struct Detector {
     /// How much later than its stamp a line may be handed over without its attempt being expired.
     lateness: Duration,
     identity: Identity,
-    knockers: HashMap<IpAddr, Knocker>,
-    memories: usize,
-    wakes: BTreeSet<(Time, IpAddr)>,
-    ranks: BTreeSet<(Rank, IpAddr)>,
-    age: u64,
+    knockers: Knockers,
+    /// What ended before this has ended.
+    over: Time,
     silences: Silences,
 }
 
@@ -119,11 +70,8 @@ impl Detector {
             limits,
             lateness,
             identity: Identity::default(),
-            knockers: HashMap::new(),
-            memories: 0,
-            wakes: BTreeSet::new(),
-            ranks: BTreeSet::new(),
-            age: 0,
+            knockers: Knockers::default(),
+            over: Time::from_nanos(i64::MIN),
             silences: Silences::default(),
         }
     }
@@ -134,22 +82,33 @@ impl Detector {
         hit: &Hit<'_>,
         detected: &mut impl FnMut(Detected),
     ) -> Result<(), Reason> {
-        let mut knocker = self.take(hit.src).unwrap_or_default();
-        if !knocker.sightings.is_new(&self.identity, hit) {
-            self.put(hit.src, knocker);
+        let Self {
+            doors,
+            identity,
+            knockers,
+            over,
+            silences,
+            ..
+        } = self;
+        let slot = knockers.hear(hit.src);
+        let Some((_, knocker)) = knockers.get_mut(slot) else {
+            return Ok(());
+        };
+        if knocker.is_over(*over) {
+            *knocker = Knocker::default();
+        }
+        if !knocker.sightings.is_new(identity, hit) {
+            self.settle(slot, false);
             return Err(Reason::Duplicate);
         }
         let at = hit.at.max(knocker.latest);
         knocker.latest = at;
-        let Self {
-            doors, silences, ..
-        } = self;
-        for (number, door) in doors
-            .iter()
-            .enumerate()
-            .filter(|(_, door)| door.scope.admits(hit))
-        {
-            if silences.covers(hit.src, &door.name, at) {
+        for (number, door) in doors.iter().enumerate() {
+            // Of most hits most doors never hear: nobody is at them, and they do not begin so.
+            if !door.rule.may_begin_with(hit.step) && !knocker.is_at(number) {
+                continue;
+            }
+            if !door.scope.admits(hit) || silences.covers(hit.src, &door.name, at) {
                 continue;
             }
             let mut tell = |progress| {
@@ -171,9 +130,7 @@ impl Detector {
                 tell(Progress::LockedOut { at });
             }
         }
-        self.age += 1;
-        knocker.rank = (knocker.stage(), self.age);
-        self.put(hit.src, knocker);
+        self.settle(slot, true);
         self.evict(at, detected);
         Ok(())
     }
@@ -181,16 +138,16 @@ impl Detector {
     /// Ends what is over at `now`. Calling it early or often does nothing.
     pub fn handle_timeout(&mut self, now: Time, detected: &mut impl FnMut(Detected)) {
         self.silences.expire(now);
-        while let Some(&(_, src)) = self.wakes.first().filter(|&&(wake, _)| wake < now) {
-            let Some(mut knocker) = self.take(src) else {
+        self.over = now.before(self.lateness);
+        while let Some((_, slot)) = self.knockers.next_wake().filter(|&(wake, _)| wake < now) {
+            let Some((src, knocker)) = self.knockers.get_mut(slot) else {
                 break;
             };
-            let over = now.before(self.lateness);
             for (number, attempt) in &mut knocker.attempts {
                 let Some(door) = self.doors.get(*number) else {
                     continue;
                 };
-                attempt.expire(&door.rule, over, &mut |progress| {
+                attempt.expire(&door.rule, self.over, &mut |progress| {
                     detected(Detected {
                         src,
                         door: Arc::clone(door),
@@ -198,24 +155,24 @@ impl Detector {
                     });
                 });
             }
-            knocker.rank.0 = knocker.stage();
-            if knocker.stage() > 0 || knocker.sightings.end().is_some_and(|end| end >= over) {
-                self.put(src, knocker);
-            }
+            self.settle(slot, false);
+        }
+        while let Some((slot, knocker)) = self.knockers.idle()
+            && knocker.is_over(self.over)
+        {
+            self.knockers.remove(slot);
         }
     }
 
-    /// The last moment before [`Self::handle_timeout`] has something to do.
+    /// The last moment before [`Self::handle_timeout`] has something to tell. For what is only to be
+    /// forgotten nobody need wake up: it is forgotten as soon as anything happens.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.wakes.first().map(|&(wake, _)| wake)
+        self.knockers.next_wake().map(|(wake, _)| wake)
     }
 
     /// Forgets every attempt and every packet: after a reboot, or when lines were lost.
     pub fn forget_all(&mut self) {
-        self.knockers.clear();
-        self.wakes.clear();
-        self.ranks.clear();
-        self.memories = 0;
+        self.knockers = Knockers::default();
     }
 
     /// The doors.
@@ -231,25 +188,23 @@ impl Detector {
             .map(|old| doors.iter().position(|new| new == old))
             .collect();
         self.doors = doors;
-        let sources: Vec<_> = self.knockers.keys().copied().collect();
-        for src in sources {
-            let Some(mut knocker) = self.take(src) else {
+        for slot in self.knockers.slots() {
+            let Some((_, knocker)) = self.knockers.get_mut(slot) else {
                 continue;
             };
-            let attempts = knocker.attempts.into_iter();
+            let attempts = std::mem::take(&mut knocker.attempts).into_iter();
             let attempts =
                 attempts.filter_map(|(old, attempt)| Some(((*moved.get(old)?)?, attempt)));
             knocker.attempts = attempts.collect();
             knocker.attempts.sort_unstable_by_key(|(number, _)| *number);
-            knocker.rank.0 = knocker.stage();
-            self.put(src, knocker);
+            self.settle(slot, false);
         }
     }
 
     /// The doors, each with the number of addresses that are part-way through it.
     pub fn attempts(&self) -> Vec<(&Arc<Door>, usize)> {
         let mut attempts: Vec<_> = self.doors.iter().map(|door| (door, 0)).collect();
-        for (number, _) in self.knockers.values().flat_map(|knocker| &knocker.attempts) {
+        for (number, _) in self.knockers.iter().flat_map(|knocker| &knocker.attempts) {
             if let Some((_, count)) = attempts.get_mut(*number) {
                 *count += 1;
             }
@@ -264,45 +219,39 @@ impl Detector {
 
     /// Whether no address is remembered.
     pub fn is_empty(&self) -> bool {
-        self.knockers.is_empty()
+        self.knockers.len() == 0
     }
 
-    /// Takes an address out of the table and of both indexes.
-    fn take(&mut self, src: IpAddr) -> Option<Knocker> {
-        let knocker = self.knockers.remove(&src)?;
-        self.wakes.remove(&(knocker.wake, src));
-        self.ranks.remove(&(knocker.rank, src));
-        self.memories -= knocker.memories();
-        Some(knocker)
-    }
-
-    fn put(&mut self, src: IpAddr, mut knocker: Knocker) {
-        knocker.attempts.retain(|(_, attempt)| attempt.stage() > 0);
-        knocker.wake = self.wake(&knocker);
-        self.wakes.insert((knocker.wake, src));
-        self.ranks.insert((knocker.rank, src));
-        self.memories += knocker.memories();
-        self.knockers.insert(src, knocker);
-    }
-
-    /// The last moment before something about `knocker` is over: its first attempt, else its memory.
-    fn wake(&self, knocker: &Knocker) -> Time {
-        let deadline =
-            |(number, attempt): &(usize, Attempt)| attempt.deadline(&self.doors.get(*number)?.rule);
-        let attempts = knocker.attempts.iter().filter_map(deadline).min();
-        attempts
-            .or(knocker.sightings.end())
-            .unwrap_or(knocker.latest)
-            .after(self.lateness)
+    /// Puts a knocker where it belongs now.
+    fn settle(&mut self, slot: Slot, heard: bool) {
+        let Some((_, knocker)) = self.knockers.get_mut(slot) else {
+            return;
+        };
+        if !knocker.attempts.is_empty() {
+            knocker.attempts.retain(|(_, attempt)| attempt.stage() > 0);
+            if knocker.attempts.is_empty() {
+                knocker.attempts = Vec::new(); // its room is not counted, so it is not kept
+            }
+        }
+        let doors = &self.doors;
+        let deadlines = knocker
+            .attempts
+            .iter()
+            .filter_map(|(number, attempt)| attempt.deadline(&doors.get(*number)?.rule));
+        let wake = deadlines.min().map(|end| end.after(self.lateness));
+        self.knockers.settle(slot, wake, heard);
     }
 
     /// Makes room: the least advanced goes first, of these the oldest.
     fn evict(&mut self, at: Time, detected: &mut impl FnMut(Detected)) {
-        while self.knockers.len() > self.limits.knockers || self.memories > self.limits.memories {
-            let Some(&(_, src)) = self.ranks.first() else {
-                return;
-            };
-            let Some(knocker) = self.take(src) else {
+        while self.knockers.len() > self.limits.knockers
+            || self.knockers.memories() > self.limits.memories
+        {
+            let removed = self
+                .knockers
+                .least()
+                .and_then(|slot| self.knockers.remove(slot));
+            let Some((src, knocker)) = removed else {
                 return;
             };
             for (number, attempt) in knocker.attempts {
@@ -357,3 +306,7 @@ fn silence(
         _ => false,
     }
 }
+
+#[cfg(test)]
+#[path = "detector_test.rs"]
+mod tests;

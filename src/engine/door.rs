@@ -96,6 +96,15 @@ impl Rule {
         }
     }
 
+    /// Whether a knock at `step` can be the first one. `false` only where it does nothing to somebody
+    /// who has not begun.
+    pub fn may_begin_with(&self, step: Step) -> bool {
+        match self {
+            Self::Sequence(rule) => rule.sequence.steps().first() == Some(&step),
+            Self::Counts(rule) => rule.counts(step),
+        }
+    }
+
     /// The knock that completes it.
     pub fn last_step(&self) -> Option<Step> {
         match self {

@@ -20,6 +20,7 @@ pub mod door;
 pub mod event;
 pub mod grant;
 pub mod knock;
+mod knockers;
 pub mod line;
 pub mod loss;
 mod once;

@@ -4,11 +4,12 @@
 //! SYN again after 1, 3 and 7 s with the same ports; two rules, or two log files, print one packet
 //! twice. Neither may count as a second knock, and neither may reset anything.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::knock::Hit;
-use super::packet::TcpFlags;
+use super::packet::{Fingerprint, TcpFlags};
 use super::sequence::Transport;
 use super::time::Time;
 
@@ -32,12 +33,47 @@ impl Identity {
     /// only some rules log. ECN bits do not count: a SYN is sent again without them (RFC 3168 §6.1.1).
     fn of(&self, hit: &Hit<'_>) -> u64 {
         const ECN: TcpFlags = TcpFlags::ECE.with(TcpFlags::CWR).with(TcpFlags::AE);
-        let key = (hit.dst, hit.ports, hit.step.transport);
+        // A few whole words: a hash costs by the number of its pieces.
+        let mut hasher = self.0.build_hasher();
+        hasher.write_u128(match hit.dst {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+            IpAddr::V6(v6) => v6.to_bits(),
+        });
+        let ports = u64::from(hit.ports.src) << 16 | u64::from(hit.ports.dst);
         match hit.step.transport {
-            Transport::Tcp => self.0.hash_one((key, hit.flags.without(ECN))),
-            Transport::Udp => self.0.hash_one((key, hit.mark)),
+            Transport::Tcp => {
+                let flags = u64::from(hit.flags.without(ECN).bits());
+                hasher.write_u64(1 << 63 | flags << 32 | ports);
+            }
+            Transport::Udp => {
+                hasher.write_u64(ports);
+                for word in words(&hit.mark) {
+                    hasher.write_u64(word);
+                }
+            }
         }
+        hasher.finish()
     }
+}
+
+/// A fingerprint in words: every field with a bit for its presence.
+fn words(mark: &Fingerprint) -> [u64; 3] {
+    fn word<T: Into<u64>>(field: Option<T>, bits: u32) -> u64 {
+        field.map_or(0, |value| 1 << bits | value.into())
+    }
+    let &Fingerprint {
+        len,
+        ttl,
+        id,
+        flow,
+        seq,
+        udp_len,
+    } = mark;
+    [
+        word(len, 32) << 9 | word(ttl, 8),
+        word(id, 16) << 33 | word(flow, 32),
+        word(seq, 32) << 17 | word(udp_len, 16),
+    ]
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,30 +82,56 @@ struct Sighting {
     at: Time,
     uptime: Option<Time>,
     seq: Option<u32>,
-    /// How long the same identity is the same packet.
-    span: Duration,
+    again: Again,
     /// The sources that have shown it, a bit for each (the 65th shares the first one's).
     sources: u64,
 }
 
+/// What can be the same packet again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Again {
+    Retransmission,
+    SameId,
+    SameFields,
+}
+
+impl Again {
+    /// How long the same identity is the same packet.
+    const fn span(self) -> Duration {
+        match self {
+            Self::Retransmission => RETRANSMISSION,
+            Self::SameId => SAME_ID,
+            Self::SameFields => SAME_FIELDS,
+        }
+    }
+}
+
 impl Sighting {
+    /// When it does not matter any more.
+    fn end(&self) -> Time {
+        self.at.after(self.again.span().max(OTHER_SOURCE))
+    }
+
     /// Whether `other` is the same packet. Kernel stamps compare exactly, if one kernel made both; two
     /// hosts that log the same packet have nothing in common but the time. Milliseconds cannot be
     /// told by that, so what only they tell apart is left to the kernel's stamps. Where one source has
     /// no such stamps (imkmsg's, or a relay's), what it shows within a second is what another source
     /// showed, one for one: a second packet is shown a second time by both.
     fn is_again(&self, other: &Self) -> bool {
+        if self.identity != other.identity {
+            return false;
+        }
+        let span = self.again.span();
         let by_time = apart(self.at, other.at);
         let by_kernel = self.uptime.zip(other.uptime).map(|(a, b)| apart(a, b));
         let elapsed = match by_kernel {
-            Some(elapsed) if self.span <= SAME_ID => elapsed,
+            Some(elapsed) if span <= SAME_ID => elapsed,
             Some(elapsed) => elapsed.min(by_time),
             None => by_time,
         };
         let by_another =
             by_kernel.is_none() && by_time <= OTHER_SOURCE && self.sources & other.sources == 0;
-        self.identity == other.identity
-            && (elapsed <= self.span || by_another)
+        (elapsed <= span || by_another)
             && (self.seq.is_none() || other.seq.is_none() || self.seq == other.seq)
     }
 }
@@ -80,47 +142,76 @@ fn apart(one: Time, other: Time) -> Duration {
 
 /// The packets that one address sent lately.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sightings(Vec<Sighting>);
+pub(super) struct Sightings {
+    seen: Vec<Sighting>,
+    /// When none of them matters any more; of no meaning while there are none.
+    end: Time,
+}
 
 impl Sightings {
     /// Whether `hit` is new; remembers it if so.
     pub(super) fn is_new(&mut self, identity: &Identity, hit: &Hit<'_>) -> bool {
-        let span = match (hit.step.transport, hit.mark.id) {
-            (Transport::Tcp, _) => RETRANSMISSION,
-            (Transport::Udp, Some(1..)) => SAME_ID,
-            (Transport::Udp, _) => SAME_FIELDS,
+        let again = match (hit.step.transport, hit.mark.id) {
+            (Transport::Tcp, _) => Again::Retransmission,
+            (Transport::Udp, Some(1..)) => Again::SameId,
+            (Transport::Udp, _) => Again::SameFields,
         };
         let sighting = Sighting {
             identity: identity.of(hit),
             at: hit.at,
             uptime: hit.uptime,
             seq: hit.mark.seq,
-            span,
+            again,
             sources: 1 << (hit.source % 64),
         };
-        self.0
-            .retain(|seen| hit.at.since(seen.at) <= RETRANSMISSION);
-        if let Some(seen) = self.0.iter_mut().find(|seen| seen.is_again(&sighting)) {
+        self.forget(hit.at.before(RETRANSMISSION));
+        if let Some(seen) = self.seen.iter_mut().find(|seen| seen.is_again(&sighting)) {
             seen.sources |= sighting.sources;
             seen.uptime = seen.uptime.or(sighting.uptime);
             return false;
         }
-        if self.0.len() == REMEMBERED {
-            self.0.remove(0);
-        }
-        self.0.push(sighting);
+        self.remember(sighting);
         true
     }
 
     /// How many packets are remembered.
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.seen.len()
     }
 
     /// When nothing remembered matters any more; `None` when nothing is.
     pub(super) fn end(&self) -> Option<Time> {
-        let end = |seen: &Sighting| seen.at.after(seen.span.max(OTHER_SOURCE));
-        self.0.iter().map(end).max()
+        (!self.seen.is_empty()).then_some(self.end)
+    }
+
+    /// Forgets what was seen before `time`. The room for many is given back, as only packets are counted.
+    fn forget(&mut self, time: Time) {
+        if self.seen.iter().all(|seen| seen.at >= time) {
+            return;
+        }
+        self.seen.retain(|seen| seen.at >= time);
+        if self.seen.len() * 4 <= self.seen.capacity() {
+            self.seen.shrink_to_fit();
+        }
+        self.note_end();
+    }
+
+    fn remember(&mut self, sighting: Sighting) {
+        if self.seen.is_empty() {
+            self.seen.reserve_exact(1); // most addresses send one packet and no more
+            self.end = sighting.end();
+        }
+        if self.seen.len() == REMEMBERED {
+            self.seen.remove(0);
+            self.note_end();
+        }
+        self.seen.push(sighting);
+        self.end = self.end.max(sighting.end());
+    }
+
+    fn note_end(&mut self) {
+        let end = self.seen.iter().map(Sighting::end).max();
+        self.end = end.unwrap_or_default();
     }
 }
 

@@ -66,10 +66,10 @@ const ROOMS: [(&str, &[&str]); 19] = [
 ];
 
 /// The engine's modules in the order of the walk: each may know only those before it.
-const WALK: [&str; 20] = [
+const WALK: [&str; 21] = [
     "reason", "time", "scan", "line", "loss", "packet", "reading", "timeline", "sequence",
-    "command", "door", "knock", "once", "event", "attempt", "silence", "detector", "action",
-    "grant", "mod",
+    "command", "door", "knock", "once", "event", "attempt", "silence", "knockers", "detector",
+    "action", "grant", "mod",
 ];
 
 /// Crates, and parts of the standard library, that only some rooms may use.

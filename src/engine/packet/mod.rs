@@ -179,6 +179,11 @@ impl TcpFlags {
         Self(self.0 & !other.0)
     }
 
+    /// These as a number: a bit for each, `FIN` the lowest.
+    pub(in crate::engine) const fn bits(self) -> u16 {
+        self.0
+    }
+
     /// Whether all of `other` are among these.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
