@@ -12,7 +12,7 @@ use crate::engine::time::Time;
 
 /// A log's content, and when it was last written to, from the Unix epoch. `-` is standard input, which
 /// is being written now.
-pub(super) fn open(path: &Path) -> Result<(Box<dyn Read>, Time), Failure> {
+pub(super) fn open(path: &Path) -> Result<(Box<dyn Read + Send>, Time), Failure> {
     if path == Path::new("-") {
         return Ok((Box::new(io::stdin()), clock::wall_now()));
     }

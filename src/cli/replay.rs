@@ -107,7 +107,7 @@ fn open(path: &Path, bar: &ProgressBar) -> Result<Input, Failure> {
 
 /// A log that says which one it is when it cannot be read.
 struct Named {
-    content: Box<dyn Read>,
+    content: Box<dyn Read + Send>,
     name: String,
 }
 

@@ -71,6 +71,12 @@ impl Reader {
         Self::new(dialect, self.expected.clone())
     }
 
+    /// A text without which a line is about something else: its packet begins with it. `None` where it
+    /// may stand there in another form (JSON's escapes), or not at all (a format of the operator's own).
+    pub fn hint(&self) -> Option<&'static [u8]> {
+        matches!(self.dialect, Dialect::Kernel | Dialect::Ulogd).then_some(b"IN=")
+    }
+
     /// Takes `line`, which comes without its newline, out of its envelope.
     pub fn open<'a>(&self, line: &'a [u8]) -> Opened<'a> {
         Opened(match &self.dialect {

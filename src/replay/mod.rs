@@ -5,6 +5,9 @@
 //! rarely named in their order. Commands are taken to succeed at once; after the last line the clock
 //! runs on until everything is closed.
 
+mod blocks;
+mod feed;
+mod findings;
 pub mod lines;
 
 use std::io::{self, Read};
@@ -12,7 +15,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lines::{Line, Lines};
+use feed::{Feed, Finders};
+use findings::{Finding, Findings, Found};
 
 use crate::calendar::{Calendar, Zone};
 use crate::dialect;
@@ -25,10 +29,13 @@ use crate::engine::time::Time;
 use crate::engine::timeline::{Placed, Stamps, Timeline, Wall};
 use crate::engine::{Engine, Sighting};
 
+/// So many threads keep one that detects busy.
+const MOST_FINDERS: usize = 8;
+
 /// A log to run through.
 pub struct Input {
     /// What is in it; already uncompressed.
-    pub content: Box<dyn Read>,
+    pub content: Box<dyn Read + Send>,
     /// When it was last written to, from the Unix epoch: its year-less stamps are not later.
     pub written: Time,
 }
@@ -105,19 +112,58 @@ pub fn watch(
     zone: Zone,
     watch: &mut dyn FnMut(Seen<'_>) -> io::Result<()>,
 ) -> io::Result<Summary> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    watch_by(
+        Pace::new(inputs.len(), cores),
+        inputs,
+        form,
+        doors,
+        zone,
+        watch,
+    )
+}
+
+/// How logs are read; nothing of what is found depends on it.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// Bytes at a time.
+    piece: usize,
+    /// Threads that find.
+    finders: usize,
+}
+
+impl Pace {
+    fn new(logs: usize, cores: usize) -> Self {
+        // Of many logs each has a smaller share of the memory.
+        Self {
+            piece: blocks::PIECE / logs.clamp(1, 16),
+            finders: cores.min(MOST_FINDERS),
+        }
+    }
+}
+
+fn watch_by(
+    pace: Pace,
+    inputs: Vec<Input>,
+    form: &dialect::Reader,
+    doors: Vec<Arc<Door>>,
+    zone: Zone,
+    watch: &mut dyn FnMut(Seen<'_>) -> io::Result<()>,
+) -> io::Result<Summary> {
     let readers = inputs
         .into_iter()
         .zip(0..)
-        .map(|(input, source)| Reader::new(input, source, zone));
+        .map(|(input, source)| Reader::new(input, source, zone, pace));
     let mut readers: Vec<_> = readers.collect();
     let mut run = Run {
+        finders: Finders::new(form, pace.finders),
         engine: Engine::new(doors, Duration::ZERO, Limits::default(), 0),
         summary: Summary::default(),
         has_wall: false,
         watch,
     };
     for reader in &mut readers {
-        reader.next_packet(form, &mut run)?;
+        reader.next_packet(&mut run)?;
     }
     while let Some(reader) = readers
         .iter_mut()
@@ -127,8 +173,8 @@ pub fn watch(
             reader.placed.map(|placed| placed.at)
         })
     {
-        run.packet(reader, form)?;
-        reader.next_packet(form, &mut run)?;
+        run.packet(reader)?;
+        reader.next_packet(&mut run)?;
     }
     run.finish()
 }
@@ -136,12 +182,14 @@ pub fn watch(
 /// One log, read as far as its next packet line.
 struct Reader {
     source: u16,
-    lines: Lines<Box<dyn Read>>,
-    /// The number of the line that was read last.
-    number: u64,
+    feed: Feed,
+    findings: Findings,
+    /// The next of the findings.
+    next: usize,
+    /// Lines before the findings' block.
+    before: u64,
     calendar: Calendar,
     timeline: Timeline,
-    line: Vec<u8>,
     /// Where the packet line belongs; `None` after the last one.
     placed: Option<Placed>,
     /// What its header says.
@@ -149,56 +197,71 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(input: Input, source: u16, zone: Zone) -> Self {
+    fn new(input: Input, source: u16, zone: Zone, pace: Pace) -> Self {
         Self {
             source,
-            lines: Lines::new(input.content),
-            number: 0,
+            feed: Feed::new(input.content, pace.piece),
+            findings: Findings::default(),
+            next: 0,
+            before: 0,
             calendar: Calendar::new(zone, input.written),
             timeline: Timeline::new(Duration::ZERO, *b""),
-            line: Vec::new(),
             placed: None,
             wall: None,
         }
     }
 
-    fn next_packet(&mut self, form: &dialect::Reader, run: &mut Run<'_>) -> io::Result<()> {
+    /// The packet line that is next, and where it stands.
+    fn packet(&self) -> Option<(&Found, Whence)> {
+        let finding = self.findings.get(self.next.checked_sub(1)?)?;
+        let found = finding.what.as_ref().ok()?;
+        Some((found, self.whence(finding)))
+    }
+
+    fn whence(&self, finding: &Finding) -> Whence {
+        Whence {
+            source: self.source,
+            line: self.before + finding.line + 1,
+        }
+    }
+
+    fn next_packet(&mut self, run: &mut Run<'_>) -> io::Result<()> {
         self.placed = None;
-        while let Some(line) = self.lines.next_line()? {
-            run.summary.lines += 1;
-            self.number += 1;
-            let whence = Whence {
-                source: self.source,
-                line: self.number,
-            };
-            let Line::Whole(bytes) = line else {
-                run.reject(b"", whence, Reason::TooLong)?;
-                continue;
-            };
-            let opened = form.open(bytes);
-            match form.read(&opened) {
-                Ok(None) => {}
-                Err(reason) => run.reject(bytes, whence, reason)?,
-                Ok(Some((record, _))) => {
-                    let wall = record.stamp.and_then(|stamp| self.calendar.resolve(stamp));
-                    let stamps = Stamps {
-                        host: record.host,
-                        wall,
-                        uptime: record.uptime,
-                    };
-                    self.placed = Some(self.timeline.place_logged(stamps));
-                    self.wall = wall.map(Wall::time);
-                    self.line.clear();
-                    self.line.extend_from_slice(bytes);
-                    return Ok(());
+        loop {
+            while let Some(finding) = self.findings.get(self.next) {
+                self.next += 1;
+                match &finding.what {
+                    Err((line, reason)) => {
+                        let bytes = self.findings.block.bytes().get(line.clone());
+                        let bytes = bytes.unwrap_or_default();
+                        run.reject(bytes, self.whence(finding), *reason)?;
+                    }
+                    Ok(found) => {
+                        let wall = found.stamp.and_then(|stamp| self.calendar.resolve(stamp));
+                        let stamps = Stamps {
+                            host: self.findings.host(found),
+                            wall,
+                            uptime: found.uptime,
+                        };
+                        self.placed = Some(self.timeline.place_logged(stamps));
+                        self.wall = wall.map(Wall::time);
+                        return Ok(());
+                    }
                 }
             }
+            self.before += self.findings.lines;
+            let used = std::mem::take(&mut self.findings);
+            let Some(findings) = self.feed.next(&mut run.finders, used)? else {
+                return Ok(());
+            };
+            run.summary.lines += findings.lines;
+            (self.findings, self.next) = (findings, 0);
         }
-        Ok(())
     }
 }
 
 struct Run<'a> {
+    finders: Finders,
     engine: Engine,
     summary: Summary,
     /// Some line had a wall clock, so the engine's clock is one.
@@ -217,13 +280,8 @@ impl Run<'_> {
         })
     }
 
-    fn packet(&mut self, reader: &Reader, form: &dialect::Reader) -> io::Result<()> {
-        let Some(placed) = reader.placed else {
-            return Ok(());
-        };
-        // Read twice, so that only the bytes of the line are kept while other logs catch up.
-        let opened = form.open(&reader.line);
-        let Ok(Some((record, packet))) = form.read(&opened) else {
+    fn packet(&mut self, reader: &Reader) -> io::Result<()> {
+        let (Some(placed), Some((found, whence))) = (reader.placed, reader.packet()) else {
             return Ok(());
         };
         self.has_wall |= reader.wall.is_some();
@@ -231,14 +289,11 @@ impl Run<'_> {
             self.engine.handle_gap();
         }
         self.let_pass(placed.at)?;
-        let whence = Whence {
-            source: reader.source,
-            line: reader.number,
-        };
+        let packet = reader.findings.packet(found);
         let sighting = Sighting {
             packet,
             at: placed.at,
-            uptime: record.uptime,
+            uptime: found.uptime,
             whence,
         };
         let verdict = self.engine.handle_packet(placed.at, &sighting);
@@ -296,3 +351,7 @@ impl Run<'_> {
         Ok(self.summary)
     }
 }
+
+#[cfg(test)]
+#[path = "replay_test.rs"]
+mod tests;

@@ -90,7 +90,7 @@ const KEPT: [(&str, &[&str]); 20] = [
     ("std::process", &["runner", "source", "cli", "main"]),
     (
         "std::thread",
-        &["knock", "runner", "source", "daemon", "cli"],
+        &["knock", "runner", "source", "replay", "daemon", "cli"],
     ),
     ("std::env", &["cli"]),
     (

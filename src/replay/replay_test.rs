@@ -1,0 +1,220 @@
+//! Blocks, threads and the search for a hint against one line after another, on random logs.
+
+use std::io::Cursor;
+
+use proptest::prelude::*;
+
+use super::lines::{Line, Lines};
+use super::*;
+use crate::config;
+use crate::dialect::Dialect;
+use crate::engine::reading::Expected;
+
+const PREFIX: &str = "lk-1: ";
+
+/// What is found, in words: so much of it that no two different lines are told alike.
+fn told(line: u64, found: Result<(dialect::Read<'_>, &[u8]), Reason>) -> String {
+    match found {
+        Ok(((record, packet), host)) => {
+            let (stamp, uptime, mark) = (record.stamp, record.uptime, packet.mark);
+            format!("{line} {packet} {mark:?} {stamp:?} {uptime:?} {host:?}")
+        }
+        Err(reason) => format!("{line} {reason:?}"),
+    }
+}
+
+/// One line after another.
+fn by_line(text: &[u8], form: &dialect::Reader) -> (u64, Vec<String>) {
+    let mut lines = Lines::new(Cursor::new(text));
+    let (mut all, mut number) = (Vec::new(), 0);
+    while let Some(line) = lines.next_line().unwrap() {
+        let Line::Whole(bytes) = line else {
+            all.push(told(number, Err(Reason::TooLong)));
+            number += 1;
+            continue;
+        };
+        let opened = form.open(bytes);
+        match form.read(&opened) {
+            Ok(None) => {}
+            Ok(Some((record, packet))) => {
+                // The prefix is what was asked for, and is not kept.
+                let packet = crate::engine::packet::Packet {
+                    prefix: b"",
+                    ..packet
+                };
+                all.push(told(number, Ok(((record, packet), record.host))));
+            }
+            Err(reason) => {
+                let line = told(number, Err(reason));
+                all.push(line + &String::from_utf8_lossy(bytes));
+            }
+        }
+        number += 1;
+    }
+    (number, all)
+}
+
+/// As a replay does it.
+fn by_block(text: &[u8], form: &dialect::Reader, pace: Pace) -> (u64, Vec<String>) {
+    let mut finders = Finders::new(form, pace.finders);
+    let mut feed = Feed::new(Box::new(Cursor::new(text.to_vec())), pace.piece);
+    let (mut all, mut before) = (Vec::new(), 0);
+    let mut used = Findings::default();
+    while let Some(findings) = feed.next(&mut finders, used).unwrap() {
+        for finding in (0..).map_while(|place| findings.get(place)) {
+            let number = before + finding.line;
+            all.push(match &finding.what {
+                Ok(found) => {
+                    let record = crate::engine::line::Record {
+                        stamp: found.stamp,
+                        uptime: found.uptime,
+                        ..crate::engine::line::read(b"")
+                    };
+                    let read = (record, findings.packet(found));
+                    told(number, Ok((read, findings.host(found))))
+                }
+                Err((_, Reason::TooLong)) => told(number, Err(Reason::TooLong)),
+                Err((range, reason)) => {
+                    let bytes = &findings.block.bytes()[range.clone()];
+                    told(number, Err(*reason)) + &String::from_utf8_lossy(bytes)
+                }
+            });
+        }
+        before += findings.lines;
+        used = findings;
+    }
+    (before, all)
+}
+
+fn line() -> impl Strategy<Value = Vec<u8>> {
+    let header = prop::sample::select(vec![
+        "Nov 20 10:00:00 gw kernel: [   12.000001] ",
+        "2026-11-20T10:00:00.5+00:00 router kernel: ",
+        "Nov 20 10:00:01 gw sshd[12]: ",
+        "Nov 20 10:00:01 gw ulogd[7]: ",
+        "4,12,5000001,-;",
+        "<4>",
+        "",
+    ]);
+    let prefix = prop::sample::select(vec![PREFIX, PREFIX, "other: ", ""]);
+    let body = (1..6_u8, 1..4_u16, prop::bool::ANY).prop_map(|(from, port, udp)| {
+        let start = format!(
+            "IN=eth{} OUT= SRC=192.0.2.{from} DST=198.51.100.1 LEN=60 TTL=52 ID={port} ",
+            from % 2
+        );
+        let end = if udp {
+            format!("PROTO=UDP SPT=5{from} DPT={port} LEN=40 ")
+        } else {
+            format!("PROTO=TCP SPT=5{from} DPT={port} WINDOW=64240 RES=0x00 SYN URGP=0 ")
+        };
+        start + &end
+    });
+    let packet = (header, prefix, body).prop_map(|(a, b, c)| [a, b, &c].concat().into_bytes());
+    let packet = packet.boxed();
+    let json = packet.clone().prop_map(|line| {
+        let line = serde_json::to_string(&String::from_utf8(line).unwrap()).unwrap();
+        format!("{{\"message\":{}}}", line.replace("IN=", "\\u0049N=")).into_bytes()
+    });
+    let damaged = (packet.clone(), any::<prop::sample::Index>(), any::<u8>());
+    let damaged = damaged.prop_map(|(mut line, place, byte)| {
+        let place = place.index(line.len());
+        if byte < 64 {
+            line.truncate(place);
+        } else {
+            line[place] = byte;
+        }
+        line
+    });
+    let long = (lines::MAX_LINE - 3..lines::MAX_LINE + 4, packet.clone());
+    let long = long.prop_map(|(length, mut line)| {
+        line.resize(length, b'x');
+        line
+    });
+    prop_oneof![
+        6 => packet,
+        3 => damaged,
+        2 => json,
+        4 => "[ -~]{0,60}".prop_map(String::into_bytes),
+        1 => Just(b"IN=".to_vec()),
+        1 => Just(b"\0\0\0\r".to_vec()),
+        1 => Just(Vec::new()),
+        1 => long,
+        1 => (1..4_usize).prop_map(|times| vec![b'='; times * lines::MAX_LINE + 1]),
+    ]
+}
+
+fn log() -> impl Strategy<Value = Vec<u8>> {
+    (prop::collection::vec(line(), 0..60), prop::bool::ANY).prop_map(|(lines, ends)| {
+        let mut text = lines.join(&b'\n');
+        if ends && !text.is_empty() {
+            text.push(b'\n');
+        }
+        text
+    })
+}
+
+fn pace() -> impl Strategy<Value = Pace> {
+    let piece = prop_oneof![
+        1..5_usize,
+        10..400_usize,
+        4_000..20_000_usize,
+        Just(1 << 20)
+    ];
+    (piece, 1..4_usize).prop_map(|(piece, finders)| Pace { piece, finders })
+}
+
+fn form() -> impl Strategy<Value = dialect::Reader> {
+    let dialect = prop::sample::select(vec![
+        Dialect::Kernel,
+        Dialect::Ulogd,
+        Dialect::Json,
+        Dialect::JournalJson,
+    ]);
+    let expected = prop_oneof![
+        2 => Just(Expected::Prefix(PREFIX.as_bytes().into())),
+        1 => Just(Expected::AnyPrefix)
+    ];
+    (dialect, expected).prop_map(|(dialect, expected)| dialect::Reader::new(dialect, expected))
+}
+
+const CONFIG: &str = r#"
+[door.one]
+sequence = [1, "2:udp"]
+start_command = "true"
+stop_command = "true"
+"#;
+
+/// All that a replay tells.
+fn seen(texts: &[Vec<u8>], form: &dialect::Reader, pace: Pace) -> (String, Vec<String>) {
+    let doors = config::parse("logknock.toml", CONFIG).unwrap().doors;
+    let inputs = texts.iter().map(|text| Input {
+        content: Box::new(Cursor::new(text.clone())),
+        written: Time::from_secs(1_795_000_000),
+    });
+    let mut all = Vec::new();
+    let zone = Zone::Fixed(time::UtcOffset::UTC);
+    let summary = watch_by(pace, inputs.collect(), form, doors, zone, &mut |seen| {
+        all.push(format!("{seen:?}"));
+        Ok(())
+    });
+    (format!("{:?}", summary.unwrap()), all)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn blocks_hold_what_their_lines_hold_wherever_they_are_cut(
+        text in log(), form in form(), pace in pace(),
+    ) {
+        prop_assert_eq!(by_block(&text, &form, pace), by_line(&text, &form));
+    }
+
+    #[test]
+    fn a_replay_does_not_depend_on_its_pace(
+        texts in prop::collection::vec(log(), 1..4), form in form(), pace in pace(),
+    ) {
+        let alone = Pace { piece: 1 << 20, finders: 1 };
+        prop_assert_eq!(seen(&texts, &form, pace), seen(&texts, &form, alone));
+    }
+}
