@@ -100,11 +100,31 @@ impl Calendar {
     }
 
     fn offset(&self, at: OffsetDateTime) -> UtcOffset {
-        match self.zone {
-            Zone::Local => UtcOffset::local_offset_at(at).unwrap_or(UtcOffset::UTC),
-            Zone::Fixed(offset) => offset,
+        self.zone.offset(at)
+    }
+}
+
+impl Zone {
+    fn offset(self, at: OffsetDateTime) -> UtcOffset {
+        match self {
+            Self::Local => UtcOffset::local_offset_at(at).unwrap_or(UtcOffset::UTC),
+            Self::Fixed(offset) => offset,
         }
     }
+}
+
+/// `time`, counted from the Unix epoch, as a clock on the wall of `zone` shows it: `2026-11-21 16:15`.
+pub fn minute(time: Time, zone: Zone) -> String {
+    let Some(at) = utc(time) else {
+        return String::new();
+    };
+    let at = at.to_offset(zone.offset(at));
+    let (year, month, day) = at.to_calendar_date();
+    let (hour, minute, _) = at.to_hms();
+    format!(
+        "{year:04}-{:02}-{day:02} {hour:02}:{minute:02}",
+        u8::from(month)
+    )
 }
 
 /// `time`, counted from the Unix epoch, as a date and time of day.
@@ -161,6 +181,14 @@ mod tests {
     }
 
     const UTC: Zone = Zone::Fixed(UtcOffset::UTC);
+
+    #[test]
+    fn a_minute_is_that_of_the_zone() {
+        let east = Zone::Fixed(UtcOffset::from_hms(5, 30, 0).unwrap());
+        let time = at("2025-12-31T23:30:15Z");
+        assert_eq!(minute(time, UTC), "2025-12-31 23:30");
+        assert_eq!(minute(time, east), "2026-01-01 05:00");
+    }
 
     #[test]
     fn december_in_a_file_of_january_is_last_years() {

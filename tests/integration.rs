@@ -65,6 +65,8 @@ mod kernel_rules; // rules that need no daemon: what is printed, and what is ref
 mod knock; // the client on loopback
 #[path = "integration/knock_files.rs"]
 mod knock_files; // … and the files it reads
+#[path = "integration/knockd_conf.rs"]
+mod knockd_conf; // fixtures/knockd: what becomes of them, and whether the real knockd agrees
 #[path = "integration/lines.rs"]
 mod lines; // fixtures/lines: log lines with their reading
 #[path = "integration/logknock.rs"]

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use logknock::engine::line;
 
 /// Every target by name.
-pub(crate) const TARGETS: [&str; 9] = [
-    "command", "config", "dialect", "engine", "format", "framing", "ledger", "packet", "replay",
+pub(crate) const TARGETS: [&str; 10] = [
+    "command", "config", "dialect", "engine", "format", "framing", "knockd", "ledger", "packet",
+    "replay",
 ];
 
 /// The inputs that `target` begins with. `root` is the directory that holds `fixtures`.
@@ -16,6 +17,10 @@ pub(crate) fn of(target: &str, root: &Path) -> Vec<Vec<u8>> {
         "framing" | "dialect" => lines(root),
         "packet" => lines(root).iter().map(|line| packet(line)).collect(),
         "config" => configs(root),
+        "knockd" => ["fixtures/knockd", "fixtures/knockd/bad"]
+            .into_iter()
+            .flat_map(|directory| files(root, directory, "conf"))
+            .collect(),
         "command" => COMMANDS.map(|text| text.as_bytes().to_vec()).into(),
         "engine" => (0..=u8::MAX).map(schedule).collect(),
         "format" => formats(root),

@@ -115,6 +115,8 @@ fn plan(
         }),
         records: Files {
             event_log: daemon.event_log.clone(),
+            // A dry run runs no command, so nobody is to read that it does.
+            knockd_log: daemon.knockd_log.clone().filter(|_| !args.dry_run),
             metrics: daemon.metrics_file.clone(),
         },
         rules: rules(settings),

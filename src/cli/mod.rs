@@ -2,6 +2,7 @@
 
 mod ask;
 mod check;
+mod convert;
 mod demo;
 mod exit;
 mod expect;
@@ -41,6 +42,8 @@ use crate::engine::reason::Tally;
   logknock --follow /var/log/kern.log        the daemon, beside an iptables LOG rule
   logknock --dry-run --follow /var/log/kern.log
                                              the same, commands printed instead of run
+  logknock --config /etc/knockd.conf --follow kmsg
+                                             a knockd.conf as it is
   logknock replay /var/log/kern.log.1        what would have happened
   logknock parse --json /var/log/kern.log    every line as logknock reads it
   logknock check                             is the configuration right?
@@ -50,6 +53,8 @@ use crate::engine::reason::Tally;
   logknock --follow /var/log/kern.log        the daemon, beside an iptables LOG rule
   logknock --dry-run --follow /var/log/kern.log
                                              the same, commands printed instead of run
+  logknock --config /etc/knockd.conf --follow kmsg
+                                             a knockd.conf as it is
   logknock replay /var/log/kern.log.1        what would have happened
   logknock parse --json /var/log/kern.log    every line as logknock reads it
   logknock check                             is the configuration right?
@@ -93,6 +98,14 @@ enum Command {
   logknock check
   logknock check --config ./logknock.toml --json")]
     Check,
+    /// Print a knockd.conf as TOML with the same meaning, and warn of what knockd does without a word
+    #[command(after_help = "Examples:
+  logknock convert /etc/knockd.conf
+  logknock convert /etc/knockd.conf --prefix 'lk-4f9a1c7e: '
+
+A knockd.conf also works as it is, for every command: logknock --config /etc/knockd.conf --follow kmsg.
+What is printed holds the sequences, which are secrets; warnings go to standard error.")]
+    Convert(convert::Args),
     /// Write a fresh configuration, with a sequence and a log prefix that nobody can guess
     #[command(after_help = "Examples:
   logknock init
@@ -196,6 +209,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Replay(args)) => replay::run(args, &cli.global.load()?, format),
         Some(Command::Parse(args)) => parse::run(args, format),
         Some(Command::Check) => check::run(&cli.global, format),
+        Some(Command::Convert(args)) => convert::run(args, &cli.global),
         Some(Command::Init) => init::run(&cli.global.config),
         Some(Command::Rules(args)) => rules::run(args, &cli.global),
         Some(Command::Knock(args)) => knock::run(args, format),

@@ -21,6 +21,8 @@ pub(super) enum CommandText {
     Words(Vec<String>),
     /// One string, to be split or to be given to a shell.
     Line(String),
+    /// One for a shell, in which knockd replaces `%IP%` and nothing else.
+    Script(Box<str>),
 }
 
 impl Value for CommandText {
@@ -41,10 +43,12 @@ impl Value for CommandText {
 }
 
 impl CommandText {
-    fn is_empty(&self) -> bool {
+    /// Whether it says to do nothing.
+    pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Words(words) => words.is_empty(),
             Self::Line(line) => line.trim().is_empty(),
+            Self::Script(script) => script.trim().is_empty(),
         }
     }
 }
@@ -81,6 +85,7 @@ fn template(
     report: &mut Report,
 ) -> Result<Template, Reported> {
     let template = match (given.value.as_ref().ok_or(Reported)?, shell) {
+        (CommandText::Script(script), _) => Template::from_knockd(script).map_err(Problem::Command),
         (CommandText::Words(_), true) => Err(Problem::ShellArray),
         (CommandText::Words(words), false) => Template::from_words(words).map_err(Problem::Command),
         (CommandText::Line(line), true) => Template::from_shell(line).map_err(Problem::Command),

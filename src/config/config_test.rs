@@ -77,6 +77,7 @@ fn the_least_config_has_the_defaults_of_knockd() {
         group: None,
         metrics_file: None,
         event_log: None,
+        knockd_log: None,
     };
     assert_eq!(config.daemon, daemon);
 }

@@ -1,6 +1,6 @@
-//! One config file as text: its TOML tree, and where its lines are.
+//! One config file as text: what it says, and where its lines are.
 //!
-//! In: a name and a text. Out: the tree with byte spans, syntax errors into the report, and for each
+//! In: a name and a text. Out: its TOML tree, or knockd's lines, with byte spans, syntax errors into the report, and for each
 //! span a [`Place`] with its excerpt. A text with a syntax error has a tree too, but one that is
 //! guessed: nobody looks at it, so that one missing quote is not reported as ten missing keys.
 
@@ -10,11 +10,12 @@ use toml::de::DeTable;
 
 use super::diagnostic::Place;
 use super::excerpt::Veil;
+use super::knockd;
 use super::problem::Problem;
 use super::report::{Report, Span};
 
 /// Longest config file, in bytes.
-pub(super) const MAX_BYTES: usize = 256 * 1024;
+pub const MAX_BYTES: usize = 256 * 1024;
 
 /// Most syntax errors reported for one file: one missing bracket makes many.
 const MAX_SYNTAX_ERRORS: usize = 8;
@@ -29,15 +30,40 @@ pub(super) struct Text {
     pub(super) not_utf8: Option<usize>,
 }
 
+impl Text {
+    /// The file called `name` that holds `bytes`.
+    pub(super) fn new(name: &str, bytes: &[u8]) -> Self {
+        Self {
+            name: name.to_owned(),
+            not_utf8: str::from_utf8(bytes).err().map(|error| error.valid_up_to()),
+            content: String::from_utf8_lossy(bytes).into_owned(),
+        }
+    }
+
+    /// Whether it is to be read as knockd reads it.
+    pub(super) fn is_knockds(&self) -> bool {
+        knockd::is_knockd(&self.name, &self.content)
+    }
+}
+
+/// What a file says.
+pub(super) enum Content<'a> {
+    /// In TOML; nothing when it has a syntax error.
+    Toml(DeTable<'a>),
+    /// In knockd's words.
+    Knockd(Vec<knockd::Line<'a>>),
+}
+
 /// A file that has been parsed.
 pub(super) struct Document<'a> {
     /// As it is named in diagnostics.
     pub(super) name: &'a str,
     /// Which one of the files it is.
     pub(super) number: usize,
-    /// What it says; empty when it has a syntax error.
-    pub(super) tree: DeTable<'a>,
+    /// What it says.
+    pub(super) content: Content<'a>,
     text: &'a str,
+    not_utf8: bool,
     line_starts: Vec<usize>,
     veil: Veil,
 }
@@ -48,13 +74,20 @@ impl<'a> Document<'a> {
         let mut document = Document {
             name: &file.name,
             number,
-            tree: DeTable::new(),
+            content: Content::Toml(DeTable::new()),
             text: &file.content,
+            not_utf8: file.not_utf8.is_some(),
             line_starts: line_starts(&file.content),
             veil: Veil::of_broken_text(),
         };
         if file.content.len() > MAX_BYTES {
             report.add(document.span(0..0), Problem::TooLarge);
+            return document;
+        }
+        if file.is_knockds() {
+            let lines = knockd::lines(&file.content);
+            document.veil = Veil::of_lines(&lines);
+            document.content = Content::Knockd(lines);
             return document;
         }
         if let Some(offset) = file.not_utf8 {
@@ -63,8 +96,9 @@ impl<'a> Document<'a> {
         }
         let (tree, errors) = DeTable::parse_recoverable(&file.content);
         if errors.is_empty() {
-            document.tree = tree.into_inner();
-            document.veil = Veil::of_tree(&document.tree);
+            let tree = tree.into_inner();
+            document.veil = Veil::of_tree(&tree);
+            document.content = Content::Toml(tree);
         } else {
             document.report_syntax(&errors, report);
         }
@@ -90,6 +124,16 @@ impl<'a> Document<'a> {
     /// Whether it could not be parsed, which has been reported.
     pub(super) fn is_broken(&self) -> bool {
         self.veil.is_of_broken_text()
+    }
+
+    /// Whether it is one of knockd's.
+    pub(super) fn is_knockds(&self) -> bool {
+        matches!(self.content, Content::Knockd(_))
+    }
+
+    /// Whether `part` of it was no text.
+    pub(super) fn was_not_text(&self, part: &str) -> bool {
+        self.not_utf8 && part.contains(char::REPLACEMENT_CHARACTER)
     }
 
     /// `range` of this document.

@@ -11,6 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::Excerpt;
+use super::knockd::{self, Line, Word};
 use super::schema::{self, Key};
 
 /// Longest excerpt, in characters.
@@ -64,6 +65,26 @@ impl Veil {
         }
     }
 
+    /// For a text that has knockd's `lines`.
+    pub(super) fn of_lines(lines: &[Line<'_>]) -> Self {
+        let mut stretches = Vec::new();
+        for line in lines {
+            match line {
+                Line::Section(name) => stretches.push(Stretch {
+                    range: name.at.clone(),
+                    shown: !begins_like_a_step(name.text),
+                }),
+                Line::Directive { key, value } => {
+                    visit_directive(key, value.as_ref(), &mut stretches);
+                }
+                Line::Unreadable(_) => {}
+            }
+        }
+        Self {
+            stretches: Some(stretches),
+        }
+    }
+
     /// The line `content`, which begins at `start` of `text`, with its caret.
     pub(super) fn excerpt(
         &self,
@@ -91,6 +112,26 @@ impl Veil {
 
 fn shown(range: Range<usize>) -> Stretch {
     Stretch { range, shown: true }
+}
+
+/// Of a command everything is shown, but a value that could be the sequence of a lost line.
+fn visit_directive(key: &Word<'_>, value: Option<&Word<'_>>, stretches: &mut Vec<Stretch>) {
+    let known = knockd::Key::of(key.text);
+    stretches.push(Stretch {
+        range: key.at.clone(),
+        shown: known.is_some() || schema::looks_like_a_key(key.text),
+    });
+    let public = |value: &Word<'_>| {
+        known.is_some_and(|key| {
+            !key.is_secret()
+                && !begins_like_a_step(value.text)
+                && (key.is_command() || !value.text.contains('='))
+        })
+    };
+    stretches.extend(value.map(|value| Stretch {
+        range: value.at.clone(),
+        shown: public(value),
+    }));
 }
 
 fn visit_doors(doors: &DeTable<'_>, keys: &[Key], stretches: &mut Vec<Stretch>) {
@@ -160,9 +201,13 @@ fn could_be_a_step(value: &DeValue<'_>) -> bool {
         DeValue::Integer(integer) => integer.as_str(),
         _ => return false,
     };
+    begins_like_a_step(text) || text.contains('=')
+}
+
+fn begins_like_a_step(text: &str) -> bool {
     let text = text.trim_start_matches(|character: char| !character.is_ascii_alphanumeric());
     let behind = text.trim_start_matches(|character: char| character.is_ascii_digit());
-    let is_port = text.len() - behind.len() > 2 && {
+    text.len() - behind.len() > 2 && {
         let mut behind = behind.chars();
         match behind.next() {
             // Not `2001:db8::1`, but `7000:udp`.
@@ -171,8 +216,7 @@ fn could_be_a_step(value: &DeValue<'_>) -> bool {
                 .is_some_and(|next| next == ':' || next.is_ascii_hexdigit()),
             next => next.is_none_or(|next| next != '.' && !next.is_ascii_alphanumeric()),
         }
-    };
-    is_port || text.contains('=')
+    }
 }
 
 /// A line of a file whose tree is known.

@@ -1,7 +1,7 @@
 //! The config's files on disk: the only place that reads them.
 //!
 //! In: the path of the config. Out: its text and those of `conf.d/*.toml` beside it, in the order of
-//! their names. Whoever can write one of them can open every door, so a file or directory that
+//! their names; a knockd.conf has none. Whoever can write one of them can open every door, so a file or directory that
 //! others than root and this user could change is reported as an error. Rights are those of the open
 //! file, not of whatever the name points to a moment later. It knows nothing of TOML.
 
@@ -43,6 +43,9 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Files {
     }
     for directory in directories_of(path) {
         check(&directory, Role::Parent, report);
+    }
+    if files.texts.first().is_some_and(Text::is_knockds) {
+        return files;
     }
     let drop_ins = directory_of(path).join("conf.d");
     match names_in(&drop_ins) {
@@ -90,13 +93,7 @@ fn read_file(path: &Path, report: &mut Report) -> Result<Text, Problem> {
     // One byte more than allowed, so that the parser sees that it is too much.
     let limit = u64::try_from(MAX_BYTES + 1).unwrap_or(u64::MAX);
     file.take(limit).read_to_end(&mut bytes).map_err(problem)?;
-    Ok(Text {
-        name: name(path),
-        not_utf8: str::from_utf8(&bytes)
-            .err()
-            .map(|error| error.valid_up_to()),
-        content: String::from_utf8_lossy(&bytes).into_owned(),
-    })
+    Ok(Text::new(&name(path), &bytes))
 }
 
 /// Opens without waiting for a writer, should it be a FIFO.

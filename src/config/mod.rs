@@ -1,6 +1,6 @@
 //! The config: a file and its drop-ins become doors and settings.
 //!
-//! In: `logknock.toml` and `conf.d/*.toml` beside it. Out: a [`Config`] that keeps every rule, or
+//! In: `logknock.toml` and `conf.d/*.toml` beside it, or a knockd.conf as it is. Out: a [`Config`] that keeps every rule, or
 //! [`Errors`] with all that is wrong at once. It never carries on with less than was written. The
 //! walk is `files`, `document`, `schema`, `resolve`; only the first touches the file system. The
 //! config holds secrets: nothing that comes out of here shows one, not even the line that an error
@@ -14,6 +14,7 @@ mod door;
 pub(crate) mod duration;
 mod excerpt;
 mod files;
+mod knockd;
 mod nearest;
 mod prefix;
 mod problem;
@@ -40,8 +41,11 @@ use crate::source_spec::SourceSpec;
 pub use diagnostic::{Diagnostic, ErrorKind, Errors, Excerpt, Place, Severity};
 pub use prefix::{MAX_PREFIX, Prefix, PrefixError};
 
+pub use document::MAX_BYTES;
 use document::{Document, Text};
 use files::Files;
+use knockd::Trap;
+use problem::Problem;
 use report::Report;
 use schema::Schema;
 
@@ -98,6 +102,8 @@ pub struct Daemon {
     pub metrics_file: Option<PathBuf>,
     /// Where its events are appended.
     pub event_log: Option<PathBuf>,
+    /// Where they are appended in knockd's words.
+    pub knockd_log: Option<PathBuf>,
 }
 
 /// `[firewall]`: where doors with `opens` open.
@@ -140,15 +146,43 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
 
 /// Reads the config `text`, which diagnostics call `name`. Touches no file.
 pub fn parse(name: &str, text: &str) -> Result<Config, Errors> {
+    build(&alone(name, text), Report::default())
+}
+
+/// What the knockd.conf `text`, called `name`, is in TOML, with what its owner should know about it.
+/// Nothing in the warnings is secret; the text is. `prefix` is the log prefix to write into it.
+pub fn convert(
+    name: &str,
+    text: &[u8],
+    prefix: Option<&Prefix>,
+) -> Result<(String, Vec<Diagnostic>), Errors> {
+    let mut report = Report::default();
     let files = Files {
-        texts: vec![Text {
-            name: name.to_owned(),
-            content: text.to_owned(),
-            not_utf8: None,
-        }],
+        texts: vec![Text::new(name, text)],
         complete: true,
     };
-    build(&files, Report::default())
+    let documents = documents(&files, &mut report);
+    if let Some(document) = documents.first()
+        && !document.is_knockds()
+    {
+        report.add_file(name, Problem::Knockd(Trap::IsToml));
+        return Err(report.into_errors(&documents));
+    }
+    let schema = Schema::read(&documents, &mut report);
+    knockd::check(&schema, &mut report);
+    resolve::resolve(&schema, &documents, &mut report);
+    if report.has_errors() {
+        return Err(report.into_errors(&documents));
+    }
+    let text = knockd::write(&schema, prefix);
+    Ok((text, report.into_errors(&documents).diagnostics))
+}
+
+fn alone(name: &str, text: &str) -> Files {
+    Files {
+        texts: vec![Text::new(name, text.as_bytes())],
+        complete: true,
+    }
 }
 
 /// Every table with every key of it, for documents that must agree with them.
@@ -159,12 +193,7 @@ pub fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// One stage after the other. No rule is looked at while a file is missing or its syntax is broken:
 /// what was not read would be reported as not being there.
 fn build(files: &Files, mut report: Report) -> Result<Config, Errors> {
-    let documents: Vec<Document<'_>> = files
-        .texts
-        .iter()
-        .enumerate()
-        .map(|(number, text)| Document::parse(number, text, &mut report))
-        .collect();
+    let documents = documents(files, &mut report);
     if !files.complete || documents.iter().any(Document::is_broken) {
         return Err(report.into_errors(&documents));
     }
@@ -175,6 +204,13 @@ fn build(files: &Files, mut report: Report) -> Result<Config, Errors> {
     }
     let warnings = report.into_errors(&documents).diagnostics;
     Ok(Config { warnings, ..config })
+}
+
+fn documents<'a>(files: &'a Files, report: &mut Report) -> Vec<Document<'a>> {
+    let texts = files.texts.iter().enumerate();
+    texts
+        .map(|(number, text)| Document::parse(number, text, report))
+        .collect()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::source_spec::SourceSpecError;
 
 use super::diagnostic::{ErrorKind, Severity};
 use super::duration::DurationError;
+use super::knockd::Trap;
 use super::prefix::PrefixError;
 
 /// Something wrong.
@@ -125,6 +126,9 @@ pub(super) enum Problem {
     /// No command.
     Command(TemplateError),
 
+    /// What only a knockd.conf can have.
+    Knockd(Trap),
+
     /// Keys of one door that do not go together.
     Door { door: String, flaw: DoorFlaw },
 }
@@ -201,6 +205,7 @@ impl Problem {
             Self::ReadableByOthers { .. } | Self::RepeatedSource | Self::HostBits { .. } => {
                 Severity::Warning
             }
+            Self::Knockd(trap) => trap.severity(),
             Self::Door { flaw, .. } => flaw.severity(),
             _ => Severity::Error,
         }

@@ -130,6 +130,7 @@ fn daemon(table: &DaemonTable, report: &mut Report) -> Daemon {
         group: value(table.group.as_ref()).map(|Group(name)| name),
         metrics_file: value(table.metrics_file.as_ref()),
         event_log: value(table.event_log.as_ref()),
+        knockd_log: value(table.knockd_log.as_ref()),
     }
 }
 

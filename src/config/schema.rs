@@ -20,7 +20,8 @@ use crate::source_spec::SourceSpec;
 use super::OnExit;
 use super::command::CommandText;
 use super::counts::{CountedPort, Counts};
-use super::document::Document;
+use super::document::{Content, Document};
+use super::knockd;
 use super::nearest::nearest;
 use super::prefix::Prefix;
 use super::problem::{Problem, UnknownKey};
@@ -116,6 +117,7 @@ table! {
         group: Group,
         metrics_file: PathBuf,
         event_log: PathBuf,
+        knockd_log: PathBuf,
     }
 }
 
@@ -238,8 +240,15 @@ impl Schema {
     pub(super) fn read(documents: &[Document<'_>], report: &mut Report) -> Self {
         let mut schema = Self::default();
         for document in documents {
+            let tree = match &document.content {
+                Content::Toml(tree) => tree,
+                Content::Knockd(lines) => {
+                    knockd::read(document, lines, &mut schema, report);
+                    continue;
+                }
+            };
             let mut reader = Reader { document, report };
-            for (name, value) in &document.tree {
+            for (name, value) in tree {
                 let at = document.span(name.span());
                 let section = name.get_ref().as_ref();
                 match (section, value.get_ref()) {

@@ -69,12 +69,18 @@ pub(super) struct Interface(pub(super) Box<str>);
 impl Value for Interface {
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
         let name = written.string("a string", report)?;
+        Self::named(name).or_else(|| written.refuse(Problem::Interface, report))
+    }
+}
+
+impl Interface {
+    /// The interface called `name`, if one can be.
+    pub(super) fn named(name: &str) -> Option<Self> {
         let unfit = |byte: u8| byte == b'/' || byte == b':' || !byte.is_ascii_graphic();
-        if !(1..=15).contains(&name.len()) || matches!(name, "." | "..") || name.bytes().any(unfit)
-        {
-            return written.refuse(Problem::Interface, report);
-        }
-        Some(Self(name.into()))
+        let fits = (1..=15).contains(&name.len())
+            && !matches!(name, "." | "..")
+            && !name.bytes().any(unfit);
+        fits.then(|| Self(name.into()))
     }
 }
 

@@ -148,13 +148,15 @@ impl Value for Duration {
 impl Value for PathBuf {
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
         let text = written.string("a path in quotes", report)?;
-        let path = Path::new(text);
-        // The daemon's working directory is nobody's.
-        if !path.is_absolute() || path.file_name().is_none() || text.contains('\0') {
-            return written.refuse(Problem::Path, report);
-        }
-        Some(path.to_owned())
+        absolute(text).or_else(|| written.refuse(Problem::Path, report))
     }
+}
+
+/// The path of a file from `/` on: the daemon's working directory is nobody's.
+pub(super) fn absolute(text: &str) -> Option<PathBuf> {
+    let path = Path::new(text);
+    let whole = path.is_absolute() && path.file_name().is_some() && !text.contains('\0');
+    whole.then(|| path.to_owned())
 }
 
 /// `group`: a name as it stands in `/etc/group`, or a number.

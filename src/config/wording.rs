@@ -96,6 +96,7 @@ impl fmt::Display for Problem {
             Self::Quotes => "a quote in the command is not closed",
             Self::ShellArray => "with 'shell = true' a command is one string for /bin/sh -c",
             Self::Command(error) => return error.fmt(f),
+            Self::Knockd(trap) => return trap.fmt(f),
             Self::Door { door, flaw } => return write!(f, "door '{door}' {flaw}"),
         })
     }
@@ -249,6 +250,7 @@ impl Problem {
             }
             Self::Quotes => "close it, or write the command as an array of words",
             Self::ShellArray => "write it as one string, or set 'shell = false'",
+            Self::Knockd(trap) => trap.fix(),
             Self::Door { flaw, .. } => return flaw.fix(),
             _ => return None,
         }))

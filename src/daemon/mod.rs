@@ -8,6 +8,7 @@ mod checkpoints;
 mod control;
 mod follow;
 mod inbox;
+mod knockd_log;
 mod plan;
 mod records;
 mod report;
@@ -95,6 +96,7 @@ pub fn run(plan: Plan) -> Result<usize, StartError> {
     let (inbox, messages) = Inbox::new();
     let signals = signal::listen(inbox.clone())?;
     let mut daemon = Daemon::start(plan, &inbox, messages)?;
+    daemon.tell_knockd([daemon.starting()]);
     daemon.work();
     let left = daemon.stop();
     signals.close();
@@ -265,6 +267,7 @@ impl Daemon {
     /// Closes what is to be closed and waits for it, then for the runner.
     fn stop(mut self) -> usize {
         systemd::stopping();
+        self.tell_knockd([knockd_log::STOPPING.to_owned()]);
         report::stopping(self.engine.grants());
         let end = clock::boot_now().after(self.stop_timeout);
         // What comes from now on is not looked at, so it is left to the next start.
@@ -329,6 +332,8 @@ impl Daemon {
             .and_then(|whence| self.sources.get(usize::from(whence.source)))
             .map(|source| &source.spec);
         if let Some(records) = &mut self.records {
+            let doors = &self.rules.doors;
+            records.knockd(event.kind, now, time, || knockd_log::lines(event, doors));
             records.event(event.kind, now, || {
                 let file = source.map(ToString::to_string);
                 let row = Row {
@@ -477,6 +482,7 @@ impl Daemon {
             } => {
                 let door = self.engine.door_of(grant).unwrap_or_default();
                 report::finished(&door, Some(command), &ended);
+                self.tell_knockd(knockd_log::finished(&door, &ended));
                 if outcome == Outcome::Failed {
                     self.counts.failed(Some(command));
                 }
@@ -485,6 +491,7 @@ impl Daemon {
             }
             Carried::Ran { door, ended, .. } => {
                 report::finished(&door, None, &ended);
+                self.tell_knockd(knockd_log::finished(&door, &ended));
                 if ended.outcome() == Outcome::Failed {
                     self.counts.failed(None);
                 }
@@ -497,6 +504,19 @@ impl Daemon {
             Carried::Recovered => {
                 self.counts.disk(None);
                 report::recovered();
+            }
+        }
+    }
+
+    fn starting(&self) -> String {
+        let sources: Vec<_> = self.sources.iter().map(|source| &source.spec).collect();
+        knockd_log::starting(&sources)
+    }
+
+    fn tell_knockd(&mut self, line: impl IntoIterator<Item = String>) {
+        if let Some(records) = &mut self.records {
+            for line in line {
+                records.knockd_line(&line, clock::wall_now());
             }
         }
     }

@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread;
 use std::time::Duration;
 
-use super::report;
+use super::{knockd_log, report};
 use crate::engine::event::EventKind;
 use crate::engine::time::Time;
 
@@ -34,12 +34,15 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Files {
     /// Every event is appended here.
     pub event_log: Option<PathBuf>,
+    /// They are appended here in knockd's words.
+    pub knockd_log: Option<PathBuf>,
     /// The counters are put here.
     pub metrics: Option<PathBuf>,
 }
 
 enum Order {
     Event(String),
+    Knockd(String),
     Metrics(String),
     Reopen,
 }
@@ -50,9 +53,11 @@ pub(super) struct Records {
     orders: SyncSender<Order>,
     ended: Receiver<()>,
     has_log: bool,
+    has_knockd_log: bool,
     /// When the metrics are due; never without a file for them.
     due: Option<Time>,
     flood: Flood,
+    knockd_flood: Flood,
     /// Events that found no room.
     dropped: u64,
 }
@@ -61,7 +66,8 @@ impl Records {
     /// Starts writing to `files`; `None` when there is nothing to write to.
     pub(super) fn start(files: Files, now: Time) -> io::Result<Option<Self>> {
         let (has_log, has_metrics) = (files.event_log.is_some(), files.metrics.is_some());
-        if !has_log && !has_metrics {
+        let has_knockd_log = files.knockd_log.is_some();
+        if !has_log && !has_metrics && !has_knockd_log {
             return Ok(None);
         }
         let (orders, to_do) = sync_channel(ROOM);
@@ -71,6 +77,7 @@ impl Records {
             .spawn(move || {
                 let writer = Writer {
                     log: files.event_log.map(EventLog::open),
+                    knockd_log: files.knockd_log.map(EventLog::open),
                     metrics: files.metrics,
                     failed: false,
                 };
@@ -81,8 +88,10 @@ impl Records {
             orders,
             ended,
             has_log,
+            has_knockd_log,
             due: has_metrics.then_some(now),
             flood: Flood::new(now),
+            knockd_flood: Flood::new(now),
             dropped: 0,
         }))
     }
@@ -94,14 +103,40 @@ impl Records {
         now: Time,
         line: impl FnOnce() -> Option<String>,
     ) {
-        let cheap = matches!(kind, EventKind::Stage { .. } | EventKind::Reset { .. });
-        if !self.has_log || (cheap && !self.flood.admits(now)) {
+        if !self.has_log || (is_cheap(kind) && !self.flood.admits(now)) {
             return;
         }
         let Some(line) = line() else {
             return;
         };
-        if let Err(TrySendError::Full(_)) = self.orders.try_send(Order::Event(line)) {
+        self.order(Order::Event(line));
+    }
+
+    /// Appends to the log in knockd's words what it would say of an event; `time` is from the Unix
+    /// epoch.
+    pub(super) fn knockd(
+        &mut self,
+        kind: EventKind,
+        now: Time,
+        time: Time,
+        lines: impl FnOnce() -> Vec<String>,
+    ) {
+        if self.has_knockd_log && (!is_cheap(kind) || self.knockd_flood.admits(now)) {
+            for line in lines() {
+                self.knockd_line(&line, time);
+            }
+        }
+    }
+
+    /// Appends one line to it.
+    pub(super) fn knockd_line(&mut self, line: &str, time: Time) {
+        if self.has_knockd_log {
+            self.order(Order::Knockd(knockd_log::stamped(line, time)));
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        if let Err(TrySendError::Full(_)) = self.orders.try_send(order) {
             self.dropped += 1;
             if self.dropped == 1 {
                 report::events_dropped();
@@ -139,6 +174,11 @@ impl Records {
     }
 }
 
+/// Whether any stranger can cause it.
+fn is_cheap(kind: EventKind) -> bool {
+    matches!(kind, EventKind::Stage { .. } | EventKind::Reset { .. })
+}
+
 /// Lets so many through in a minute.
 #[derive(Debug)]
 struct Flood {
@@ -165,6 +205,7 @@ impl Flood {
 
 struct Writer {
     log: Option<EventLog>,
+    knockd_log: Option<EventLog>,
     metrics: Option<PathBuf>,
     /// The metrics could not be written the last time.
     failed: bool,
@@ -173,10 +214,14 @@ struct Writer {
 impl Writer {
     fn run(mut self, orders: &Receiver<Order>) {
         for order in orders {
-            match (order, &mut self.log, &self.metrics) {
-                (Order::Event(line), Some(log), _) => log.append(&line),
-                (Order::Reopen, Some(log), _) => log.reopen(),
-                (Order::Metrics(text), _, Some(path)) => {
+            match (order, &mut self.log, &mut self.knockd_log, &self.metrics) {
+                (Order::Event(line), Some(log), ..) | (Order::Knockd(line), _, Some(log), _) => {
+                    log.append(&line);
+                }
+                (Order::Reopen, log, knockd_log, _) => {
+                    log.iter_mut().chain(knockd_log).for_each(EventLog::reopen);
+                }
+                (Order::Metrics(text), .., Some(path)) => {
                     let failed = replace(path, &text);
                     if let (Err(error), false) = (&failed, self.failed) {
                         report::not_written(path, error);

@@ -31,6 +31,7 @@ fn events_are_appended_for_the_owner_alone() {
         let mut records = start(Files {
             event_log: Some(path.clone()),
             metrics: None,
+            knockd_log: None,
         });
         open(&mut records, word);
         records.stop(String::new);
@@ -46,12 +47,14 @@ fn after_a_rotation_events_go_to_the_new_file() {
     let mut records = start(Files {
         event_log: Some(path.clone()),
         metrics: None,
+        knockd_log: None,
     });
     open(&mut records, "one");
     records.stop(String::new);
     let mut records = start(Files {
         event_log: Some(path.clone()),
         metrics: None,
+        knockd_log: None,
     });
     fs::rename(&path, &rotated).unwrap();
     records.reopen();
@@ -68,6 +71,7 @@ fn strangers_cannot_fill_the_disk_and_opens_are_written_all_the_same() {
     let mut records = start(Files {
         event_log: Some(path.clone()),
         metrics: None,
+        knockd_log: None,
     });
     let stage = EventKind::Stage { stage: 1, of: 3 };
     for _ in 0..3 * MOST {
@@ -92,6 +96,7 @@ fn metrics_are_due_at_once_then_every_so_often_and_at_the_end() {
     let mut records = start(Files {
         event_log: None,
         metrics: Some(path.clone()),
+        knockd_log: None,
     });
     let mut written = 0;
     for second in 0..60 {
@@ -122,6 +127,7 @@ fn a_disk_that_is_full_holds_up_nobody() {
     let mut records = start(Files {
         event_log: Some("/dev/full".into()),
         metrics: Some("/dev/full/x".into()),
+        knockd_log: None,
     });
     for _ in 0..10 {
         open(&mut records, "x");

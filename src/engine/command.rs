@@ -155,8 +155,54 @@ impl Template {
                 return Err(TemplateError::Unsafe(word));
             }
         }
+        Ok(Self::for_shell(script))
+    }
+
+    /// `/bin/sh -c SCRIPT` as knockd has it: `%IP%` is the address, and nothing else is replaced.
+    pub fn from_knockd(script: &str) -> Result<Self, TemplateError> {
+        if script.trim().is_empty() {
+            return Err(TemplateError::Empty);
+        }
+        if script.contains('\0') {
+            return Err(TemplateError::Nul);
+        }
+        let mut pieces = Vec::new();
+        for (number, text) in script.split("%IP%").enumerate() {
+            if number > 0 {
+                pieces.push(Piece::Value(Placeholder::Ip));
+            }
+            if !text.is_empty() {
+                pieces.push(Piece::Text(text.into()));
+            }
+        }
+        Ok(Self::for_shell(pieces.into()))
+    }
+
+    fn for_shell(script: Box<[Piece]>) -> Self {
         let text = |text: &str| Box::from([Piece::Text(text.into())]);
-        Ok(Self(Box::from([text("/bin/sh"), text("-c"), script])))
+        Self(Box::from([text("/bin/sh"), text("-c"), script]))
+    }
+
+    /// The command as a log may show it: words with blanks between them, a shell's script alone. No value
+    /// but the address is in it.
+    pub fn shown_to(&self, src: IpAddr) -> String {
+        let word = |pieces: &[Piece]| -> String {
+            let piece = |piece: &Piece| match piece {
+                Piece::Text(text) => text.to_string(),
+                Piece::Value(Placeholder::Ip) => src.to_string(),
+                Piece::Value(other) => {
+                    let mut all = Placeholder::ALL.iter();
+                    let word = all.find(|(_, known)| known == other);
+                    format!("%{}%", word.map_or("", |(word, _)| word))
+                }
+            };
+            pieces.iter().map(piece).collect()
+        };
+        let words: Vec<String> = self.0.iter().map(|pieces| word(pieces)).collect();
+        match words.as_slice() {
+            [shell, option, script] if shell == "/bin/sh" && option == "-c" => script.clone(),
+            _ => words.join(" "),
+        }
     }
 
     /// The command for one knock.
@@ -293,6 +339,22 @@ mod tests {
         let error = Template::from_words(&["true", "%ADDR%"]).unwrap_err();
         assert_eq!(error, TemplateError::Unknown("ADDR".to_owned()));
         assert!(error.to_string().contains("%IP% %DOOR%"));
+    }
+
+    #[test]
+    fn in_knockds_commands_only_the_address_is_replaced() {
+        let argv = |script: &str| Template::from_knockd(script).unwrap().expand(&facts()).argv;
+        for (script, expected) in [
+            ("x -s %IP%,%IP%", "x -s 2001:db8::7,2001:db8::7"),
+            (
+                "%AB%IP% %PORT% %ip% %%IP%%",
+                "%AB2001:db8::7 %PORT% %ip% %2001:db8::7%",
+            ),
+        ] {
+            assert_eq!(argv(script), ["/bin/sh", "-c", expected]);
+        }
+        assert_eq!(Template::from_knockd(" "), Err(TemplateError::Empty));
+        assert_eq!(Template::from_knockd("a\0b"), Err(TemplateError::Nul));
     }
 
     #[test]

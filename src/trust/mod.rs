@@ -138,7 +138,7 @@ fn why_no_secret(log: &Log) -> Option<&'static str> {
 
 /// How to make a secret prefix.
 const SECRET_FIX: &str = "\
-give [log] prefix (and the LOG rule) at least 8 random letters and digits, such as 'lk-' and the output of
+give [log] prefix or --prefix (and the LOG rule) at least 8 random letters and digits, such as 'lk-' and the output of
          od -An -N4 -tx1 /dev/urandom | tr -d ' \\n'";
 
 /// How to keep what others write out of a file, and the file from others.

@@ -21,6 +21,8 @@ mod engine;
 mod format;
 #[path = "../../fuzz/targets/framing.rs"]
 mod framing;
+#[path = "../../fuzz/targets/knockd.rs"]
+mod knockd;
 #[path = "../../fuzz/targets/ledger.rs"]
 mod ledger;
 #[path = "../../fuzz/targets/packet.rs"]
@@ -56,6 +58,11 @@ fn any_regex_is_refused_or_reads_whole_packets() {
 #[test]
 fn any_text_is_a_config_or_has_presentable_mistakes() {
     fuzz("config", 2_000, config::run);
+}
+
+#[test]
+fn any_bytes_are_a_knockd_conf_or_have_presentable_mistakes() {
+    fuzz("knockd", 3_000, knockd::run);
 }
 
 #[test]

@@ -1,0 +1,213 @@
+//! A schema that was read from a knockd.conf, written down as TOML.
+//!
+//! In: the schema. Out: a text that means the same. Only what a knockd.conf can say is written.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::config::command::CommandText;
+use crate::config::prefix::Prefix;
+use crate::config::problem::Problem;
+use crate::config::report::Report;
+use crate::config::schema::{DoorTable, Given, NamedDoor, Schema};
+use crate::config::scope::Flags;
+use crate::engine::packet::TcpFlags;
+use crate::engine::sequence::{Sequence, Transport};
+
+use super::Trap;
+use super::door::is_ambiguous;
+
+/// What the file begins with.
+const HEAD: &str = "\
+# Written by 'logknock convert'. A sequence is a password: keep this file at mode 0600.
+
+[log]
+# Where the lines of your LOG rule are: \"kmsg\", \"journald\", or a file. A file is believed for a prefix
+# that only the rule and this file know.
+# sources = [\"kmsg\"]
+";
+
+/// What stands above the doors.
+const DEFAULTS: &str = "\
+[defaults]
+# As in knockd: ports of no door do not matter, so a scan in random order can open a door. With true, any
+# other port starts over; then let the LOG rule see every closed port.
+strict = false
+# As in knockd: commands are for /bin/sh.
+shell  = true
+";
+
+/// Reports what cannot be written in TOML.
+pub(in crate::config) fn check(schema: &Schema, report: &mut Report) {
+    for door in &schema.doors {
+        let table = &door.table;
+        let commands = [
+            &table.start_command,
+            &table.start_command_6,
+            &table.stop_command,
+            &table.stop_command_6,
+        ];
+        for given in commands.into_iter().flatten() {
+            if let Some(CommandText::Script(script)) = &given.value
+                && is_ambiguous(script)
+            {
+                report.add(given.span, Problem::Knockd(Trap::PlaceholderInToml));
+            }
+        }
+    }
+}
+
+/// `schema` as TOML, with the log prefix if there is one.
+pub(in crate::config) fn write(schema: &Schema, prefix: Option<&Prefix>) -> String {
+    let mut text = HEAD.to_owned();
+    match prefix.and_then(|prefix| str::from_utf8(prefix.as_bytes()).ok()) {
+        Some(prefix) => line(&mut text, "prefix", &quoted(prefix)),
+        None => text.push_str("# prefix  = \"…\"\n"),
+    }
+    let daemon = &schema.daemon;
+    if let Some(path) = set(daemon.knockd_log.as_ref()).and_then(|path| path.to_str()) {
+        text.push_str("\n[daemon]\n");
+        line(&mut text, "knockd_log", &quoted(path));
+    }
+    text.push('\n');
+    text.push_str(DEFAULTS);
+    if let Some(interface) = set(schema.defaults.interface.as_ref()) {
+        line(&mut text, "interface", &quoted(&interface.0));
+    }
+    for door in &schema.doors {
+        write_door(&mut text, door);
+    }
+    text
+}
+
+fn write_door(text: &mut String, door: &NamedDoor) {
+    let name = &*door.name;
+    let name = if name.contains('.') {
+        quoted(name)
+    } else {
+        name.to_owned()
+    };
+    text.push_str("\n[door.");
+    text.push_str(&name);
+    text.push_str("]\n");
+    let DoorTable {
+        sequence,
+        seq_timeout,
+        tcpflags,
+        target,
+        start_command,
+        start_command_6,
+        stop_command,
+        stop_command_6,
+        cmd_timeout,
+        ..
+    } = &door.table;
+    if let Some(sequence) = set(sequence.as_ref()) {
+        line(text, "sequence", &steps(sequence));
+    }
+    if let Some(span) = set(seq_timeout.as_ref()) {
+        line(text, "seq_timeout", &duration(*span));
+    }
+    if let Some(flags) = set(tcpflags.as_ref()) {
+        line(text, "tcpflags", &words(*flags));
+    }
+    if let Some(target) = set(target.as_ref()) {
+        line(text, "target", &quoted(&target.0.to_string()));
+    }
+    let commands = [
+        ("start_command", start_command),
+        ("start_command_6", start_command_6),
+        ("stop_command", stop_command),
+        ("stop_command_6", stop_command_6),
+    ];
+    for (key, command) in commands {
+        if let Some(CommandText::Script(script)) = set(command.as_ref()) {
+            line(text, key, &quoted(script));
+        }
+    }
+    if let Some(span) = set(cmd_timeout.as_ref()) {
+        line(text, "cmd_timeout", &duration(*span));
+    }
+}
+
+fn set<T>(given: Option<&Given<T>>) -> Option<&T> {
+    given.and_then(|given| given.value.as_ref())
+}
+
+/// One key.
+fn line(text: &mut String, key: &str, value: &str) {
+    // A String takes everything.
+    let _ = writeln!(text, "{key} = {value}");
+}
+
+fn steps(sequence: &Sequence) -> String {
+    let step = |step: &crate::engine::sequence::Step| match step.transport {
+        Transport::Tcp => step.port.to_string(),
+        Transport::Udp => format!("\"{}:udp\"", step.port),
+    };
+    let steps: Vec<_> = sequence.steps().iter().map(step).collect();
+    format!("[{}]", steps.join(", "))
+}
+
+fn words(flags: Flags) -> String {
+    let of = |flags: TcpFlags, mark: &str| -> Vec<String> {
+        flags
+            .names()
+            .map(|name| format!("\"{mark}{name}\""))
+            .collect()
+    };
+    let words = [of(flags.set, ""), of(flags.clear, "!")].concat();
+    format!("[{}]", words.join(", "))
+}
+
+fn duration(span: Duration) -> String {
+    match (span.as_secs(), span.subsec_millis()) {
+        (seconds, 0) => format!("\"{seconds}s\""),
+        _ => format!("\"{}ms\"", span.as_millis()),
+    }
+}
+
+/// A string of TOML: as it is where that is possible.
+fn quoted(text: &str) -> String {
+    let plain = !text.chars().any(char::is_control);
+    if plain && !text.contains(['"', '\\']) {
+        return format!("\"{text}\"");
+    }
+    if plain && !text.contains('\'') {
+        return format!("'{text}'");
+    }
+    let mut escaped = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => escaped.extend(['\\', character]),
+            _ if character.is_control() => {
+                let _ = write!(escaped, "\\u{:04x}", u32::from(character));
+            }
+            _ => escaped.push(character),
+        }
+    }
+    escaped.push('"');
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_string_is_read_back_as_it_was() {
+        for text in [
+            "plain",
+            "a\"b",
+            "a'b",
+            "a'\"\\b",
+            "tab\there",
+            "\u{1}\u{7f}\u{85}",
+            "é'\"",
+        ] {
+            let toml = format!("key = {}\n", quoted(text));
+            let read: toml::Table = toml::from_str(&toml).unwrap();
+            assert_eq!(read["key"].as_str(), Some(text), "{toml}");
+        }
+    }
+}
