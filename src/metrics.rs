@@ -86,6 +86,12 @@ fn labelled(text: &mut Text, status: &Status) {
     text.family("source_following", "Whether it is followed.", health);
     let ages = sources().filter_map(|(label, source)| Some((label, source.last_line_seconds?)));
     text.family("source_idle_seconds", "Since its last line.", ages);
+    let gaps = sources().map(|(label, source)| (label, source.gaps));
+    text.family("source_gaps_total", "Times lines were lost.", gaps);
+    let lost = sources().map(|(label, source)| (label, source.lost_lines));
+    text.family("source_lost_lines_total", "Lines lost, at least.", lost);
+    let lags = sources().filter_map(|(label, source)| Some((label, source.lag_ms?)));
+    text.family("source_lag_milliseconds", "Of its last packet line.", lags);
 }
 
 struct Text(String);
@@ -141,6 +147,9 @@ mod tests {
                 trouble: None,
                 lines: 7,
                 last_line_seconds: Some(5),
+                lag_ms: Some(449),
+                gaps: 2,
+                lost_lines: 12,
             }],
             grants: vec![GrantStatus {
                 door: "ssh".to_owned(),
@@ -166,6 +175,9 @@ mod tests {
             "logknock_rejected_total{reason=\"grammar\"} 4",
             "logknock_source_lines_total{source=\"/var/log/a\\\"b\\\\c\"} 7",
             "logknock_source_following{source=\"/var/log/a\\\"b\\\\c\"} 1",
+            "logknock_source_gaps_total{source=\"/var/log/a\\\"b\\\\c\"} 2",
+            "logknock_source_lost_lines_total{source=\"/var/log/a\\\"b\\\\c\"} 12",
+            "logknock_source_lag_milliseconds{source=\"/var/log/a\\\"b\\\\c\"} 449",
             "logknock_disk_trouble 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");

@@ -139,7 +139,7 @@ pub struct SourceStatus {
     pub source: String,
     /// Whether the transport vouches for the kernel (`kernel`) or only the text does (`claimed`).
     pub trust: String,
-    /// `starting`, `following` or `degraded`.
+    /// `starting`, `following`, `degraded` or `ended`.
     pub health: String,
     /// Why it is degraded.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -149,6 +149,15 @@ pub struct SourceStatus {
     /// Since the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_line_seconds: Option<u64>,
+    /// How much later than its stamp the last packet line came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_ms: Option<u64>,
+    /// How often lines are known to be missing: knocks may have been among them.
+    #[serde(default)]
+    pub gaps: u64,
+    /// How many lines are missing, as far as that is known.
+    #[serde(default)]
+    pub lost_lines: u64,
 }
 
 /// A door that is open for an address, or is being closed.

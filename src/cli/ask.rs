@@ -198,7 +198,15 @@ fn write_status(out: &mut impl Write, status: &Status) -> io::Result<()> {
     let sources: Vec<_> = status.sources.iter().map(source_row).collect();
     write_table(
         out,
-        ["source", "trust", "lines", "last line", "health"],
+        [
+            "source",
+            "trust",
+            "lines",
+            "last line",
+            "lag",
+            "lost",
+            "health",
+        ],
         &sources,
     )?;
     let grants: Vec<_> = status.grants.iter().map(grant_row).collect();
@@ -240,7 +248,7 @@ fn write_table<const N: usize>(
     lines.iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
-fn source_row(source: &SourceStatus) -> [Cell; 5] {
+fn source_row(source: &SourceStatus) -> [Cell; 7] {
     let last = source.last_line_seconds;
     let health = match &source.trouble {
         Some(trouble) => Cell::styled(trouble, AnsiColor::Yellow.on_default()),
@@ -252,6 +260,15 @@ fn source_row(source: &SourceStatus) -> [Cell; 5] {
         source.lines.into(),
         last.map_or("never".to_owned(), |last| format!("{} ago", span(last)))
             .into(),
+        source
+            .lag_ms
+            .map_or(String::new(), |lag| format!("{lag} ms"))
+            .into(),
+        match (source.gaps, source.lost_lines) {
+            (0, _) => "0".into(),
+            // Of some gaps it is not known how many lines they are.
+            (_, lines) => Cell::styled(format!("{lines} or more"), AnsiColor::Yellow.on_default()),
+        },
         health,
     ]
 }

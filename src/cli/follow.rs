@@ -17,6 +17,7 @@ use crate::runner;
 use crate::runner::ledger::OpenError;
 use crate::source::RefusalKind;
 use crate::source_spec::SourceSpec;
+use crate::trust;
 
 /// Arguments of the daemon.
 #[derive(Debug, clap::Args)]
@@ -69,8 +70,9 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
     for warning in super::trust::require(&settings, &sources, state_dir)? {
         writeln!(anstream::stderr(), "logknock: {}", warning.diagnostic)?;
     }
+    let relay = relay(settings.config.log.relay_user.as_deref())?;
     log_to_stderr(args.verbose);
-    let left = daemon::run(plan(args, global, settings, sources, format))
+    let left = daemon::run(plan(args, global, settings, sources, relay, format))
         .map_err(|error| failure(&error))?;
     if left > 0 {
         return Err(Failure {
@@ -81,11 +83,22 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
     Ok(())
 }
 
+/// The number of the user who may send to our socket.
+fn relay(name: Option<&str>) -> Result<Option<u32>, Failure> {
+    let Some(name) = name else { return Ok(None) };
+    let number = trust::user_number(name).ok_or_else(|| {
+        let message = format!("relay_user: there is no user '{name}' in /etc/passwd");
+        Failure::new(Code::Config, message)
+    })?;
+    Ok(Some(number))
+}
+
 fn plan(
     args: &Args,
     global: &Global,
     settings: Settings,
     sources: Vec<SourceSpec>,
+    relay: Option<u32>,
     format: Format,
 ) -> Plan {
     let daemon = &settings.config.daemon;
@@ -98,6 +111,7 @@ fn plan(
     Plan {
         sources,
         udp_peers: settings.config.log.udp_peers.clone(),
+        relay,
         mode,
         commands: runner::Options {
             max_commands: daemon.max_commands,

@@ -65,6 +65,7 @@ fn the_least_config_has_the_defaults_of_knockd() {
         accept_forgeable: false,
         max_line_age: Duration::from_secs(25),
         udp_peers: Vec::new(),
+        relay_user: None,
     };
     assert_eq!(config.log, log);
     let daemon = Daemon {

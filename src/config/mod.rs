@@ -79,6 +79,8 @@ pub struct Log {
     pub max_line_age: Duration,
     /// Who may send to a `udp:` source; nobody means this machine.
     pub udp_peers: Vec<IpNet>,
+    /// Who may send to a `unix:` source beside root and the daemon's own user.
+    pub relay_user: Option<Box<str>>,
 }
 
 /// `[daemon]`: how the daemon runs.

@@ -79,6 +79,8 @@ pub(super) enum Problem {
     Path,
     /// No group's name.
     Group,
+    /// No user's name.
+    User,
     /// The same source again.
     RepeatedSource,
     /// A UDP source open to the network, and nobody who may send to it.

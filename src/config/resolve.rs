@@ -18,7 +18,7 @@ use super::door::value;
 use super::problem::{DoorFlaw, Problem};
 use super::report::Report;
 use super::schema::{DaemonTable, Given, LogTable, NamedDoor, Schema};
-use super::value::Group;
+use super::value::{Group, User};
 use super::{Config, Daemon, Firewall, Log, door};
 
 /// Longest default of `max_line_age`.
@@ -80,6 +80,7 @@ fn log(table: &LogTable, doors: &[Arc<Door>], report: &mut Report) -> Log {
         accept_forgeable: value(table.accept_forgeable.as_ref()).unwrap_or(false),
         max_line_age: value(table.max_line_age.as_ref()).unwrap_or(longest.min(MAX_LINE_AGE)),
         udp_peers,
+        relay_user: value(table.relay_user.as_ref()).map(|User(name)| name),
     }
 }
 

@@ -28,7 +28,7 @@ use super::problem::{Problem, UnknownKey};
 use super::report::{Report, Span};
 use super::scope::{Flags, Interface, Networks, Target};
 use super::steps::{Opens, Steps};
-use super::value::{Group, Value, Written};
+use super::value::{Group, User, Value, Written};
 
 /// A key of a table.
 pub(super) struct Key {
@@ -102,6 +102,7 @@ table! {
         accept_forgeable: bool,
         max_line_age: Duration,
         udp_peers: Networks,
+        relay_user: User,
     }
 }
 

@@ -166,12 +166,31 @@ pub(super) struct Group(pub(super) Box<str>);
 impl Value for Group {
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
         let name = written.string("a group's name in quotes", report)?;
-        let fit = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if !(1..=32).contains(&name.len()) || !name.bytes().all(fit) {
+        if !is_account(name) {
             return written.refuse(Problem::Group, report);
         }
         Some(Self(name.into()))
     }
+}
+
+/// `relay_user`: a name as it stands in `/etc/passwd`, or a number.
+#[derive(Clone)]
+pub(super) struct User(pub(super) Box<str>);
+
+impl Value for User {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        let name = written.string("a user's name in quotes", report)?;
+        if !is_account(name) {
+            return written.refuse(Problem::User, report);
+        }
+        Some(Self(name.into()))
+    }
+}
+
+/// Whether an account of the machine can have this name.
+fn is_account(name: &str) -> bool {
+    let fit = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=32).contains(&name.len()) && name.bytes().all(fit)
 }
 
 impl Value for OnExit {

@@ -61,6 +61,7 @@ impl fmt::Display for Problem {
             Self::RelativeSource => "the path is not absolute",
             Self::Path => "not the absolute path of a file",
             Self::Group => "no group can have this name",
+            Self::User => "no user can have this name",
             Self::RepeatedSource => "this source is listed twice",
             Self::NoUdpPeers => {
                 "whoever reaches the UDP source over the network could send lines to it"

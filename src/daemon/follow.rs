@@ -43,17 +43,26 @@ impl Gaps {
     }
 }
 
+/// Who may send to the sockets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peers<'a> {
+    /// To a `udp:` source.
+    pub(super) udp: &'a [IpNet],
+    /// To a `unix:` source: the number of a user.
+    pub(super) relay: Option<u32>,
+}
+
 /// Starts the source, as number `number`.
 pub(super) fn follow(
     spec: SourceSpec,
     number: u16,
-    udp_peers: &[IpNet],
+    peers: Peers<'_>,
     files: &source::file::Options,
     inbox: &Outlet,
 ) -> Result<Followed, StartError> {
     let inbox = inbox.clone();
     let sink = move |report| inbox.send(Message::Source(report)).map_err(|_| Closed);
-    match spawn(&spec, number, udp_peers, files, sink) {
+    match spawn(&spec, number, peers, files, sink) {
         Ok(handle) => Ok(Followed {
             spec,
             health: None,
@@ -68,7 +77,7 @@ pub(super) fn follow(
 fn spawn(
     spec: &SourceSpec,
     number: u16,
-    udp_peers: &[IpNet],
+    peers: Peers<'_>,
     files: &source::file::Options,
     sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
 ) -> Result<Handle, Refusal> {
@@ -84,7 +93,7 @@ fn spawn(
             source::journal::spawn(number, source::journal::Options::default(), sink)
         }
         SourceSpec::Stdin => source::stdin::spawn(number, sink),
-        SourceSpec::Unix(path) => source::unix::spawn(number, path.clone(), sink),
-        SourceSpec::Udp(address) => source::udp::spawn(number, *address, udp_peers, sink),
+        SourceSpec::Unix(path) => source::unix::spawn(number, path.clone(), peers.relay, sink),
+        SourceSpec::Udp(address) => source::udp::spawn(number, *address, peers.udp, sink),
     }
 }

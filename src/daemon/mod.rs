@@ -23,7 +23,7 @@ use std::{fmt, io};
 use self::checkpoints::Checkpoints;
 use self::control::Control;
 pub use self::control::Socket;
-use self::follow::{Followed, follow};
+use self::follow::{Followed, Peers, follow};
 use self::inbox::{Inbox, Message, Next, Outlet};
 pub use self::plan::{Mode, OnExit, Plan, Reload, Rules, Told};
 pub use self::records::Files;
@@ -176,11 +176,15 @@ impl Daemon {
         for grant in saved {
             engine.restore(grant);
         }
+        let peers = Peers {
+            udp: &plan.udp_peers,
+            relay: plan.relay,
+        };
         let sources = plan
             .sources
             .into_iter()
             .zip(0..)
-            .map(|(spec, number)| follow(spec, number, &plan.udp_peers, &files, inbox));
+            .map(|(spec, number)| follow(spec, number, peers, &files, inbox));
         let sources = sources.collect::<Result<Vec<_>, _>>()?;
         report::started(plan.rules.doors.len(), sources.len());
         let host = rustix::system::uname();
@@ -313,11 +317,12 @@ impl Daemon {
 
     /// Hands the engine's actions to the runner and its events to whoever listens.
     fn carry_out(&mut self) {
-        while let Some(event) = self.engine.poll_event() {
-            self.happened(&event);
-        }
+        // The command first: whoever reads our log may be slow.
         while let Some(action) = self.engine.poll_action() {
             self.runner.submit(action);
+        }
+        while let Some(event) = self.engine.poll_event() {
+            self.happened(&event);
         }
     }
 
@@ -455,6 +460,8 @@ impl Daemon {
             let wall = Some(received.wall);
             self.memory.packet(packet.src, wall, whence, Err(reason));
         })?;
+        self.counts
+            .lag(whence.source, received.now.since(placed.at));
         if placed.rebooted {
             self.engine.handle_gap();
             self.reboots.tell(received.now);

@@ -69,6 +69,8 @@ pub struct Plan {
     pub sources: Vec<SourceSpec>,
     /// Who may send to a `udp:` source; nobody means this machine.
     pub udp_peers: Vec<IpNet>,
+    /// The number of the user who may send to a `unix:` source, beside root and ourselves.
+    pub relay: Option<u32>,
     /// Whether commands are run.
     pub mode: Mode,
     /// How they are run.

@@ -4,6 +4,7 @@
 //! engine. Nothing here decides anything.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Followed;
 use crate::engine::Engine;
@@ -34,6 +35,8 @@ type Words = BTreeMap<&'static str, u64>;
 struct Traffic {
     lines: u64,
     last: Option<Time>,
+    /// How much later than its stamp the last packet line came.
+    lag: Option<Duration>,
 }
 
 impl Counts {
@@ -60,6 +63,13 @@ impl Counts {
         if let Some(traffic) = self.traffic.get_mut(usize::from(source)) {
             traffic.lines += count;
             traffic.last = Some(now);
+        }
+    }
+
+    /// A packet line of a source came so much later than its stamp.
+    pub(super) fn lag(&mut self, source: u16, lag: Duration) {
+        if let Some(traffic) = self.traffic.get_mut(usize::from(source)) {
+            traffic.lag = Some(lag);
         }
     }
 
@@ -181,10 +191,12 @@ pub(super) fn in_short(engine: &Engine, sources: &[Followed]) -> Option<String> 
 
 fn source(followed: &Followed, traffic: &Traffic, now: Time) -> SourceStatus {
     let (health, trouble) = match &followed.health {
+        _ if followed.ended => ("ended", None),
         None => ("starting", None),
         Some(Health::Following) => ("following", None),
         Some(Health::Degraded(trouble)) => ("degraded", Some(trouble.to_string())),
     };
+    let (gaps, lost_lines) = followed.gaps.counts();
     SourceStatus {
         source: followed.spec.to_string(),
         trust: match followed.spec {
@@ -196,6 +208,11 @@ fn source(followed: &Followed, traffic: &Traffic, now: Time) -> SourceStatus {
         trouble,
         lines: traffic.lines,
         last_line_seconds: traffic.last.map(|last| now.since(last).as_secs()),
+        lag_ms: traffic
+            .lag
+            .map(|lag| lag.as_millis().try_into().unwrap_or(u64::MAX)),
+        gaps,
+        lost_lines,
     }
 }
 

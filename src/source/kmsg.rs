@@ -61,6 +61,34 @@ fn device(path: &Path) -> Result<OwnedFd, Errno> {
     Ok(device)
 }
 
+/// Knows whether the kernel has logged anything.
+pub(super) struct Witness(OwnedFd);
+
+impl Witness {
+    /// From now on; `None` where the kernel's log may not be read.
+    pub(super) fn new() -> Option<Self> {
+        device(Path::new(DEVICE)).ok().map(Self)
+    }
+
+    /// Whether the kernel itself has logged anything since the last look.
+    pub(super) fn has_seen_something(&mut self) -> bool {
+        let mut record = [0; RECORD];
+        let mut seen = false;
+        for _ in 0..AT_ONCE {
+            match read(&self.0, &mut record) {
+                Ok(length) => {
+                    let record = record.get(..length).unwrap_or_default();
+                    seen |= KmsgHead::of(record).is_some_and(|head| head.facility == 0);
+                }
+                Err(Errno::PIPE) => seen = true,
+                Err(Errno::INTR | Errno::INVAL) => {}
+                Err(_) => break,
+            }
+        }
+        seen
+    }
+}
+
 struct Follower<S> {
     device: OwnedFd,
     ring: Ring<S>,

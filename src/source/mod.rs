@@ -136,6 +136,8 @@ pub enum Trouble {
     Ended(Option<ExitStatus>),
     /// The journal has no message of the kernel of this boot.
     NoKernelMessages,
+    /// The kernel has logged something that the journal does not show.
+    Stuck,
     /// Another host may write the file without this kernel noticing, so it is polled.
     Remote(&'static str),
 }
@@ -163,6 +165,10 @@ impl fmt::Display for Trouble {
             Self::Missing => {
                 f.write_str("no such file; it is read from its first line when it appears")
             }
+            Self::NotRegular(kind @ FileKind::Fifo) => write!(
+                f,
+                "{kind} is there instead of a regular file; read it as standard input: --follow - <PATH"
+            ),
             Self::NotRegular(kind) => write!(f, "{kind} is there instead of a regular file"),
             Self::Denied => f.write_str(
                 "permission denied; the daemon must be able to read the file and search its directories",
@@ -183,6 +189,9 @@ impl fmt::Display for Trouble {
             Self::Ended(None) => f.write_str("journalctl does not start; it is tried again"),
             Self::NoKernelMessages => f.write_str(
                 "the journal has no kernel message of this boot yet; does journald read them here?",
+            ),
+            Self::Stuck => f.write_str(
+                "the kernel logs and the journal does not show it; is journald running, or a file of it corrupt? ('journalctl --verify')",
             ),
             Self::Remote(kind) => write!(
                 f,

@@ -27,6 +27,8 @@ pub enum Refusal {
     NotOurSocket,
     /// Others may replace what is in the socket's directory.
     InsecureDirectory(PathBuf),
+    /// The socket cannot be given to the relay.
+    Relay(Errno),
     /// The socket cannot be bound.
     Bind(Errno),
     /// The network may send, and nobody is named who is believed.
@@ -57,6 +59,7 @@ impl Refusal {
             Self::KmsgDenied
             | Self::JournalDenied
             | Self::InsecureDirectory(_)
+            | Self::Relay(_)
             | Self::Bind(Errno::ACCESS | Errno::PERM) => Kind::Permission,
             Self::NoPeers => Kind::Configuration,
             Self::System(_) => Kind::System,
@@ -88,6 +91,9 @@ impl fmt::Display for Refusal {
             Self::InsecureDirectory(path) => {
                 let path = path.display();
                 return write!(f, "others may write {path} and replace the socket; chmod go-w it");
+            }
+            Self::Relay(errno) => {
+                return write!(f, "cannot give the socket to relay_user, which needs CAP_CHOWN: {errno}");
             }
             Self::Bind(errno) => return write!(f, "cannot listen there: {errno}"),
             Self::NoPeers => {

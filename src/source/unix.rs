@@ -1,7 +1,8 @@
 //! A syslog socket of our own: `unix:PATH`.
 //!
-//! In: datagrams from root and from the daemon's own user; the kernel says who sent each. Out: lines,
-//! and how many were from others. Only its owner can reach the socket; it is removed when the source
+//! In: datagrams from root, from the daemon's own user and from the relay that is named; the kernel says
+//! who sent each. Out: lines, and how many were from others. Only its owner (the relay, if there is one)
+//! can reach the socket; it is removed when the source
 //! ends, and what an earlier run left there is taken away, if it is a socket, ours, and nobody's.
 //! The surprise: the mode of a socket's file is that of its descriptor when it is bound, so there is
 //! no moment in which others could send.
@@ -13,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, fchmod};
+use rustix::fs::{AtFlags, CWD, Mode, chownat, fchmod};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix,
@@ -30,11 +31,13 @@ use super::{Closed, Handle, Refusal, Report};
 pub fn spawn(
     source: u16,
     path: PathBuf,
+    relay: Option<u32>,
     sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
 ) -> Result<Handle, Refusal> {
-    let socket = listen(&path)?;
+    let relay = relay.map(Uid::from_raw);
+    let socket = listen(&path, relay)?;
     let id = found(&path).map(|found| FileId::of(&found));
-    let (thread, stop) = datagram::spawn(source, Unix(socket), sink)?;
+    let (thread, stop) = datagram::spawn(source, Unix { socket, relay }, sink)?;
     Ok(Handle::new(thread, move || {
         stop.ask();
         if found(&path).map(|found| FileId::of(&found)) == id {
@@ -44,7 +47,7 @@ pub fn spawn(
     }))
 }
 
-fn listen(path: &Path) -> Result<OwnedFd, Refusal> {
+fn listen(path: &Path, relay: Option<Uid>) -> Result<OwnedFd, Refusal> {
     let address = SocketAddrUnix::new(path).map_err(Refusal::Bind)?;
     refuse_insecure_directory(path)?;
     let socket = datagram_socket()?;
@@ -52,10 +55,14 @@ fn listen(path: &Path) -> Result<OwnedFd, Refusal> {
     sockopt::set_socket_passcred(&socket, true).map_err(Refusal::Bind)?;
     match bind(&socket, &address) {
         Err(Errno::ADDRINUSE) => {
-            remove_stale(path, &address)?;
+            remove_stale(path, &address, relay)?;
             bind(&socket, &address).map_err(Refusal::Bind)?;
         }
         bound => bound.map_err(Refusal::Bind)?,
+    }
+    if let Some(relay) = relay.filter(|relay| *relay != geteuid()) {
+        // The name, not the descriptor, has the owner that a sender is measured by. Not over a symlink.
+        chownat(CWD, path, Some(relay), None, AtFlags::SYMLINK_NOFOLLOW).map_err(Refusal::Relay)?;
     }
     Ok(socket)
 }
@@ -66,9 +73,11 @@ fn datagram_socket() -> Result<OwnedFd, Refusal> {
 }
 
 /// Removes the socket of an earlier run.
-fn remove_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), Refusal> {
-    let ours =
-        |found: &fs::Metadata| found.file_type().is_socket() && found.uid() == geteuid().as_raw();
+fn remove_stale(path: &Path, address: &SocketAddrUnix, relay: Option<Uid>) -> Result<(), Refusal> {
+    let owners = [Some(geteuid()), relay];
+    let ours = |found: &fs::Metadata| {
+        found.file_type().is_socket() && owners.contains(&Some(Uid::from_raw(found.uid())))
+    };
     if !found(path).as_ref().is_some_and(ours) {
         return Err(Refusal::NotOurSocket);
     }
@@ -95,19 +104,28 @@ fn found(path: &Path) -> Option<fs::Metadata> {
     fs::symlink_metadata(path).ok()
 }
 
-struct Unix(OwnedFd);
+struct Unix {
+    socket: OwnedFd,
+    relay: Option<Uid>,
+}
 
 impl Receive for Unix {
     fn receive(&mut self, room: &mut [u8]) -> Result<(usize, Sender), Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
         let mut said = RecvAncillaryBuffer::new(&mut space);
         let mut slices = [IoSliceMut::new(room)];
-        let received = recvmsg(&self.0, &mut slices, &mut said, RecvFlags::CMSG_CLOEXEC)?;
+        let received = recvmsg(
+            &self.socket,
+            &mut slices,
+            &mut said,
+            RecvFlags::CMSG_CLOEXEC,
+        )?;
         let sender = said.drain().find_map(|message| match message {
             RecvAncillaryMessage::ScmCredentials(who) => Some(who.uid),
             _ => None,
         });
-        let known = sender.is_some_and(|uid| uid == Uid::ROOT || uid == geteuid());
+        let known = sender
+            .is_some_and(|uid| uid == Uid::ROOT || uid == geteuid() || Some(uid) == self.relay);
         let sender = if known {
             Sender::Peer
         } else {
@@ -117,6 +135,6 @@ impl Receive for Unix {
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }

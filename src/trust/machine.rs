@@ -47,6 +47,11 @@ impl Machine {
     }
 }
 
+/// The number of the user that is named, or given as a number.
+pub fn user_number(name: &str) -> Option<u32> {
+    name.parse().ok().or_else(|| number_of(name, "/etc/passwd"))
+}
+
 /// The number of the account called `name`, in a file of `name:password:number:…`.
 fn number_of(name: &str, path: &str) -> Option<u32> {
     let accounts = fs::read_to_string(path).ok()?;

@@ -64,6 +64,17 @@ fn a_status_has_its_keys_and_no_secret() {
     assert_eq!(source["trust"], "claimed");
     assert_eq!(source["health"], "following");
     assert_eq!(source["lines"], 4);
+    let words = [
+        "gaps",
+        "health",
+        "lag_ms",
+        "last_line_seconds",
+        "lines",
+        "lost_lines",
+        "source",
+        "trust",
+    ];
+    assert_eq!(keys(source), words);
     let grant = &json["grants"][0];
     assert_eq!(
         keys(grant),
@@ -100,6 +111,87 @@ fn a_status_is_a_table_for_people() {
         said.contains("\nlogknock_grants{phase=\"open\"} 1\n"),
         "{said}"
     );
+}
+
+/// Every sentence with which a log says that messages are missing from it, and how many are.
+const MISSING: [(&str, u64); 6] = [
+    (
+        "kernel: [    5.000001] net_ratelimit: 12 callbacks suppressed",
+        12,
+    ),
+    ("systemd-journald[231]: Missed 3 kernel messages", 3),
+    (
+        "systemd-journald[231]: Suppressed 40 messages from rsyslog.service",
+        40,
+    ),
+    (
+        "rsyslogd: imjournal: 500 messages lost due to rate-limiting (20000 allowed within 600 seconds)",
+        500,
+    ),
+    (
+        "rsyslogd: imuxsock lost 6000 messages from pid 4711 due to rate-limiting",
+        6000,
+    ),
+    (
+        "rsyslogd: imjournal: begin to drop messages due to rate-limiting",
+        0,
+    ),
+];
+
+#[test]
+fn what_a_log_says_is_missing_is_counted_in_the_status_and_warned_of_once() {
+    let daemon = Daemon::start_under_systemd(None);
+    let mut lost = 0;
+    for (number, (said, count)) in (1..).zip(MISSING) {
+        daemon.write(&format!("Nov 20 10:00:00 gw {said}"));
+        daemon.wait_until(said, |status| status.sources[0].gaps == number);
+        lost += count;
+        assert_eq!(daemon.status().sources[0].lost_lines, lost, "{said}");
+    }
+    daemon.write("Nov 20 10:00:00 gw sshd[1]: Missed 9 kernel messages");
+    daemon.write("Nov 20 10:00:00 gw sshd[1]: net_ratelimit: 9 callbacks suppressed");
+    daemon.wait_until("it has read on", |status| status.sources[0].lines == 8);
+    let gaps = daemon.status().sources[0].gaps;
+    assert_eq!(gaps, 6, "others are not believed");
+    let said = daemon.said();
+    let warned = |line: &&str| line.contains("WARN") && line.contains("may have been dropped");
+    assert_eq!(said.lines().filter(warned).count(), 1, "{said}");
+    daemon.await_notice("lost lines 6 times, 6555 or more");
+    let table = daemon.says(&["status"]);
+    assert!(table.contains("6555 or more"), "{table}");
+    let metrics = daemon.says(&["status", "--prometheus"]);
+    let source = daemon.log().display().to_string();
+    for (name, value) in [("gaps", 6), ("lost_lines", 6555)] {
+        let line = format!("logknock_source_{name}_total{{source=\"{source}\"}} {value}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
+}
+
+#[test]
+fn a_source_that_dies_is_told_and_comes_back_alone() {
+    let mut daemon = Daemon::start_under_systemd(None);
+    let [here, aside] = ["second.log", "aside.log"].map(|name| daemon.dir().join(name));
+    fs::write(&here, "").unwrap();
+    fs::set_permissions(&here, fs::Permissions::from_mode(0o600)).unwrap();
+    daemon.follow_too(&here);
+    daemon.wait_until("both are followed", |status| {
+        let mut sources = status.sources.iter();
+        sources.all(|source| source.health == "following")
+    });
+    fs::rename(&here, &aside).unwrap();
+    daemon.wait_until("one is degraded", |status| {
+        let source = &status.sources[1];
+        source.health == "degraded" && source.trouble.is_some()
+    });
+    assert_eq!(daemon.status().sources[0].health, "following");
+    daemon.await_notice("1 of 2 sources degraded");
+    daemon.knock(KNOCKER, &[7101, 8202, 9303]);
+    daemon.await_command("open", KNOCKER);
+    fs::rename(&aside, &here).unwrap();
+    daemon.wait_until("it is followed again", |status| {
+        status.sources[1].health == "following"
+    });
+    daemon.await_notice("following, 1 door open");
 }
 
 #[test]

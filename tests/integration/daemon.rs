@@ -36,6 +36,8 @@ pub(crate) struct Daemon {
     child: Child,
     notify: Option<UnixDatagram>,
     watchdog: Option<Duration>,
+    /// What it follows beside its log.
+    also: Vec<PathBuf>,
     /// The packets so far: each has an ID of its own.
     packets: std::cell::Cell<u16>,
 }
@@ -88,6 +90,7 @@ impl Daemon {
             child,
             notify: None,
             watchdog: None,
+            also: Vec::new(),
             packets: std::cell::Cell::new(1),
         };
         private(&daemon.dir().join("logknock.toml"));
@@ -110,6 +113,11 @@ impl Daemon {
         self.child = command
             .arg("--follow")
             .arg(self.log())
+            .args(
+                self.also
+                    .iter()
+                    .flat_map(|path| [Path::new("--follow"), path]),
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(stderr)
@@ -123,6 +131,13 @@ impl Daemon {
         self.wait_until("it follows", |status| {
             status.sources[0].health == "following"
         });
+    }
+
+    /// Starts it once more, to follow this file too.
+    pub(crate) fn follow_too(&mut self, path: &Path) {
+        self.kill();
+        self.also.push(path.to_owned());
+        self.spawn();
     }
 
     fn command(&self, args: &[&str]) -> Command {

@@ -37,7 +37,10 @@ fn journald_hands_every_line_over_and_this_is_how_soon() {
     let journalctl = lab.write("journalctl", &script);
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
     std::fs::set_permissions(&journalctl, executable).expect("the owner sets the mode");
-    let options = journal::Options { journalctl };
+    let options = journal::Options {
+        journalctl,
+        ..journal::Options::default()
+    };
     measure(&lab, "journald", |sink| journal::spawn(0, options, sink));
 }
 

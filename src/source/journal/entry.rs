@@ -10,6 +10,7 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::engine::loss::Loss;
 use crate::engine::reason::Reason;
 use crate::source::assembler::MAX_LINE;
 
@@ -35,7 +36,13 @@ pub(super) struct Entry {
     priority: Option<Field>,
     #[serde(rename = "MESSAGE")]
     message: Option<Field>,
+    #[serde(rename = "MESSAGE_ID")]
+    message_id: Option<Field>,
 }
+
+/// The message with which journald itself says that it missed messages of the kernel
+/// (`SD_MESSAGE_JOURNAL_MISSED`).
+pub(super) const MISSED: &str = "e9bf28e6e834481bb6f48f548ad13606";
 
 /// A field's value, as journalctl may write it. A list of values and null are none to be believed.
 #[derive(Debug, Deserialize)]
@@ -64,17 +71,30 @@ impl Field {
     }
 }
 
+fn is(field: Option<&Field>, expected: &str) -> bool {
+    matches!(field, Some(Field::Text(text)) if text == expected)
+}
+
 impl Entry {
     /// Reads the JSON of an entry; `None` when it is none.
     pub(super) fn read(json: &[u8]) -> Option<Self> {
         serde_json::from_slice(json).ok()
     }
 
+    /// What journald says it has missed of the kernel's messages since `boot`, if that is what it says.
+    pub(super) fn missed(&self, boot: &str) -> Option<Loss> {
+        let said = is(self.transport.as_ref(), "driver")
+            && is(self.message_id.as_ref(), MISSED)
+            && is(self.boot.as_ref(), boot);
+        let count = || {
+            let message = std::str::from_utf8(self.message.as_ref()?.bytes()?).ok()?;
+            message.split(' ').nth(1)?.parse().ok()
+        };
+        said.then(|| Loss { count: count() })
+    }
+
     /// The line, ended by its newline, if the kernel wrote it since `boot`.
     pub(super) fn line(&self, boot: &str) -> Result<Vec<u8>, Reason> {
-        fn is(field: Option<&Field>, expected: &str) -> bool {
-            matches!(field, Some(Field::Text(text)) if text == expected)
-        }
         if !is(self.transport.as_ref(), "kernel") || self.pid.is_some() {
             return Err(Reason::Transport);
         }
@@ -191,6 +211,25 @@ mod tests {
         }
         let long = format!("{{\"MESSAGE\": \"{}\"}}", "x".repeat(MAX_LINE));
         assert_eq!(line(&long), Err(Reason::TooLong));
+    }
+
+    #[test]
+    fn journald_itself_says_how_many_messages_it_missed() {
+        let missed = |transport: &str, message: &str| {
+            let json = serde_json::json!({
+                "__CURSOR": "s=1;i=2", "_BOOT_ID": BOOT, "_TRANSPORT": transport,
+                "MESSAGE_ID": MISSED, "MESSAGE": message
+            });
+            let entry = Entry::read(json.to_string().as_bytes()).unwrap();
+            entry.missed(BOOT)
+        };
+        assert_eq!(
+            missed("driver", "Missed 12 kernel messages"),
+            Some(Loss { count: Some(12) })
+        );
+        assert_eq!(missed("driver", "Missed some"), Some(Loss { count: None }));
+        assert_eq!(missed("journal", "Missed 12 kernel messages"), None);
+        assert_eq!(missed("kernel", "Missed 12 kernel messages"), None);
     }
 
     #[test]

@@ -33,7 +33,11 @@ esac
     let path = dir.join("journalctl");
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    Options { journalctl: path }
+    Options {
+        journalctl: path,
+        witness: Witness::Journalctl,
+        ..Options::default()
+    }
 }
 
 fn follow(options: Options) -> Result<(Handle, Receiver<Report>), Refusal> {
@@ -149,6 +153,72 @@ fn an_empty_journal_is_waited_for() {
 }
 
 #[test]
+fn a_journalctl_that_hangs_is_replaced_by_one_that_begins_at_the_latest_entry() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = journal(
+        dir.path(),
+        r#"case "$1/$2" in
+latest/*) [ -e stuck ] && e c9 nine || e c1 one ;;
+1/c1) e c1 one; e c2 two; : >stuck; exec sleep 60 ;;
+2/c9) e c9 nine; until [ -e go ]; do sleep 0.01; done; e c10 ten; exec sleep 60 ;;
+esac"#,
+    );
+    options.silence = Duration::from_millis(50);
+    let (handle, reports) = follow(options).unwrap();
+    assert_eq!(told_until(&reports, "Stuck"), ["two", "lost", "Stuck"]);
+    fs::write(dir.path().join("go"), "").unwrap();
+    assert_eq!(told_until(&reports, "following"), ["ten", "following"]);
+    handle.stop();
+}
+
+#[test]
+fn a_quiet_journal_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = journal(
+        dir.path(),
+        r#"if [ "$1" = latest ]; then echo x >>looks; e c1 one; exit; fi
+e c1 one; until [ -e go ]; do sleep 0.01; done; e c2 two; exec sleep 60"#,
+    );
+    options.silence = Duration::from_millis(20);
+    let (handle, reports) = follow(options).unwrap();
+    let looks = || fs::read_to_string(dir.path().join("looks")).unwrap().len();
+    assert_eq!(told_until(&reports, "following"), ["following"]);
+    let limit = clock::monotonic_now().after(PATIENCE);
+    while looks() < 10 {
+        assert!(clock::monotonic_now() < limit, "it is not looked after");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    fs::write(dir.path().join("go"), "").unwrap();
+    assert_eq!(told_until(&reports, "two"), ["two"]);
+    assert_eq!(
+        fs::read_to_string(dir.path().join("starts")).unwrap(),
+        "x\n"
+    );
+    handle.stop();
+}
+
+#[test]
+fn a_journalctl_that_fails_on_a_broken_file_is_started_again_where_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = journal(
+        dir.path(),
+        r#"case "$1/$2" in
+latest/*) e c1 old ;;
+1/c1) e c1 old; e c2 two; echo 'Failed to iterate through journal: Bad message' >&2; exit 1 ;;
+2/c2) echo 'Failed to iterate through journal: Bad message' >&2; exit 1 ;;
+3/c2) e c2 two; e c3 three; exec sleep 60 ;;
+esac"#,
+    );
+    let (handle, reports) = follow(options).unwrap();
+    assert_eq!(
+        told_until(&reports, "three"),
+        ["two", "exit status: 1", "three"],
+        "nothing is lost, nothing is told twice"
+    );
+    handle.stop();
+}
+
+#[test]
 fn what_is_no_entry_is_counted_and_passed_over() {
     let dir = tempfile::tempdir().unwrap();
     let options = journal(
@@ -180,6 +250,7 @@ fn a_journal_that_cannot_be_read_is_refused() {
     assert!(matches!(broken, Refusal::Journalctl(said) if said == "unrecognized option"));
     let missing = Options {
         journalctl: dir.path().join("none"),
+        ..Options::default()
     };
     assert!(matches!(follow(missing), Err(Refusal::JournalctlMissing)));
 }

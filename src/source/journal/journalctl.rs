@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use super::entry::Entry;
+use super::entry::{Entry, MISSED};
 use crate::clock;
 use crate::source::Refusal;
 use crate::source::stop::{Stop, Woken};
@@ -29,9 +29,10 @@ const MAX_ANSWER: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Journalctl {
     program: PathBuf,
-    /// Which entries it is to show: those of the kernel, of this boot. `-b` would say the same of the
-    /// boot, but some versions end at once when the journal has nothing of it yet.
-    matches: [String; 3],
+    /// Which entries it is to show: those of the kernel, of this boot, and journald's own word that it
+    /// missed some. `-b` would say the same of the boot, but some versions end at once when the journal
+    /// has nothing of it yet.
+    matches: [String; 7],
 }
 
 /// A journalctl that follows.
@@ -50,6 +51,10 @@ impl Journalctl {
                 format!("_BOOT_ID={boot}"),
                 "_TRANSPORT=kernel".to_owned(),
                 "SYSLOG_FACILITY=0".to_owned(),
+                "+".to_owned(),
+                format!("_BOOT_ID={boot}"),
+                "_TRANSPORT=driver".to_owned(),
+                format!("MESSAGE_ID={MISSED}"),
             ],
         }
     }

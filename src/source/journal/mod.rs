@@ -19,7 +19,7 @@ use self::journalctl::{Journalctl, Running};
 use super::assembler::{Assembler, Yield};
 use super::outbox::Outbox;
 use super::stop::{Stop, Woken};
-use super::{Closed, Handle, Health, Refusal, Report, Trouble};
+use super::{Closed, Handle, Health, Refusal, Report, Trouble, kmsg};
 use crate::clock;
 use crate::engine::reason::Reason;
 
@@ -32,17 +32,35 @@ const MAX_PAUSE: Duration = Duration::from_secs(10);
 /// A journalctl that has not ended by then does its work, though it says nothing.
 const SETTLED: Duration = Duration::from_secs(1);
 
+/// How long an entry may take to the journal once another witness has it.
+const HELD_BACK: Duration = Duration::from_secs(2);
+
 /// How the journal is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The program; without a slash, looked for in the system's directories.
     pub journalctl: PathBuf,
+    /// After so long without an entry it is looked elsewhere whether there should have been one.
+    pub silence: Duration,
+    /// Where that is looked.
+    pub witness: Witness,
+}
+
+/// Who knows whether the kernel has logged anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Witness {
+    /// The kernel's own log; another journalctl where that may not be read.
+    Kmsg,
+    /// Another journalctl.
+    Journalctl,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             journalctl: "journalctl".into(),
+            silence: Duration::from_secs(60),
+            witness: Witness::Kmsg,
         }
     }
 }
@@ -57,6 +75,10 @@ pub fn spawn(
     let boot = clock::boot_id()?.replace('-', "");
     let journalctl = Journalctl::new(options.journalctl, &boot);
     let cursor = journalctl.latest()?;
+    let kmsg = match options.witness {
+        Witness::Kmsg => kmsg::Witness::new(),
+        Witness::Journalctl => None,
+    };
     let stop = Stop::new()?;
     let follower = Follower {
         journalctl,
@@ -66,6 +88,12 @@ pub fn spawn(
             cursor,
             expected: None,
             came: false,
+            is_stuck: false,
+        },
+        watchdog: Watchdog {
+            silence: options.silence,
+            kmsg,
+            is_suspicious: false,
         },
         stop: stop.clone(),
     };
@@ -78,7 +106,48 @@ pub fn spawn(
 struct Follower<S> {
     journalctl: Journalctl,
     entries: Entries<S>,
+    watchdog: Watchdog,
     stop: Stop,
+}
+
+/// Notices a journalctl that shows nothing any more though there is something to show: it can hang in
+/// a corrupt file for ever, and a journald that is gone looks like a quiet night.
+struct Watchdog {
+    silence: Duration,
+    kmsg: Option<kmsg::Witness>,
+    /// The last look found something that the journal may not have been able to show yet.
+    is_suspicious: bool,
+}
+
+impl Watchdog {
+    /// How long to wait for an entry.
+    fn timeout(&self) -> Duration {
+        if self.is_suspicious {
+            HELD_BACK.min(self.silence)
+        } else {
+            self.silence
+        }
+    }
+
+    /// An entry came.
+    fn feed(&mut self) {
+        if let Some(kmsg) = self.kmsg.as_mut().filter(|_| self.is_suspicious) {
+            kmsg.has_seen_something();
+        }
+        self.is_suspicious = false;
+    }
+
+    /// Nothing came in time. Whether that is wrong, with `cursor` at the last entry.
+    fn is_wrong(&mut self, journalctl: &Journalctl, cursor: Option<&str>) -> bool {
+        if std::mem::replace(&mut self.is_suspicious, false) {
+            return true;
+        }
+        self.is_suspicious = match &mut self.kmsg {
+            Some(kmsg) => kmsg.has_seen_something(),
+            None => matches!(journalctl.latest(), Ok(Some(latest)) if Some(&*latest) != cursor),
+        };
+        false
+    }
 }
 
 /// Why a journalctl is not read any more.
@@ -109,6 +178,9 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Follower<S> {
             let Err(End::Trouble(trouble)) = self.follow() else {
                 return;
             };
+            if trouble == Trouble::Stuck {
+                self.entries.skip_to(self.journalctl.latest());
+            }
             let health = Health::Degraded(trouble);
             if clock::monotonic_now().since(started) > MAX_PAUSE {
                 pause = PAUSE;
@@ -130,15 +202,26 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Follower<S> {
         let mut piece = vec![0; PIECE];
         let mut settled = false;
         loop {
-            let timeout = (!settled).then_some(SETTLED);
-            match self.stop.wait(Some(running.stdout.as_fd()), timeout) {
+            let timeout = if settled {
+                self.watchdog.timeout()
+            } else {
+                SETTLED
+            };
+            match self.stop.wait(Some(running.stdout.as_fd()), Some(timeout)) {
                 Woken::Stop => return Err(End::Asked),
+                Woken::Timeout if settled => {
+                    let cursor = self.entries.cursor.as_deref();
+                    if self.watchdog.is_wrong(&self.journalctl, cursor) {
+                        return Err(End::Trouble(Trouble::Stuck));
+                    }
+                }
                 Woken::Timeout => settled = true,
                 Woken::Input => {
                     let length = read(&mut running, &mut piece)?;
                     let piece = piece.get(..length).unwrap_or_default();
                     lines.push(piece, &mut |yielded| self.entries.take(yielded));
                     settled |= self.entries.came;
+                    self.watchdog.feed();
                 }
             }
             self.entries.tell(settled)?;
@@ -165,6 +248,8 @@ struct Entries<S> {
     expected: Option<String>,
     /// Whether this journalctl has shown an entry.
     came: bool,
+    /// Whether the last journalctl was stuck, and nothing new has come since.
+    is_stuck: bool,
 }
 
 impl<S: FnMut(Report) -> Result<(), Closed>> Entries<S> {
@@ -172,6 +257,16 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Entries<S> {
     fn begin(&mut self) {
         self.expected.clone_from(&self.cursor);
         self.came = false;
+    }
+
+    /// The journal was stuck, and would be again where it was: go on at the latest entry.
+    fn skip_to(&mut self, latest: Result<Option<String>, Refusal>) {
+        self.is_stuck = true;
+        let latest = latest.ok().flatten();
+        if latest.is_some() && latest != self.cursor {
+            self.cursor = latest;
+            self.outbox.lose(None);
+        }
     }
 
     fn take(&mut self, yielded: Yield<'_>) {
@@ -195,6 +290,12 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Entries<S> {
             }
             self.outbox.lose(None);
         }
+        self.is_stuck = false;
+        if let Some(loss) = entry.missed(&self.boot) {
+            self.outbox.lose(loss.count);
+            self.cursor = Some(entry.cursor);
+            return;
+        }
         match entry.line(&self.boot) {
             Ok(line) => self.outbox.take(Yield::Lines {
                 bytes: &line,
@@ -211,6 +312,7 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Entries<S> {
             return self.outbox.flush();
         }
         self.outbox.send_all(match self.cursor {
+            _ if self.is_stuck => Health::Degraded(Trouble::Stuck),
             Some(_) => Health::Following,
             None => Health::Degraded(Trouble::NoKernelMessages),
         })
