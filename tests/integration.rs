@@ -99,5 +99,7 @@ mod several_sources; // one kernel's lines through two sources at once
 mod sockets; // syslog datagrams over UNIX and UDP
 #[path = "integration/stdin.rs"]
 mod stdin; // the daemon on standard input, to its end
+#[path = "integration/time.rs"]
+mod time; // what clocks, zones and calendars can do to a knock
 #[path = "integration/trust.rs"]
 mod trust; // sources that are refused, by check and by the daemon in the same words

@@ -117,6 +117,29 @@ impl Daemon {
         process::children(self.running.pid())
     }
 
+    /// What `logknock status` prints.
+    pub(crate) fn status(lab: &Lab) -> String {
+        let mut command = process::command(env!("CARGO_BIN_EXE_logknock"));
+        command.arg("status");
+        command.arg("--config").arg(lab.path("logknock.toml"));
+        process::finish(command.arg("--state-dir").arg(lab.path("state")))
+    }
+
+    /// Fails the test when it has ended by itself.
+    pub(crate) fn must_run(&mut self) {
+        self.running.must_run();
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("logknock ends by itself", PATIENCE, || {
+            status = self.running.ended();
+            status.is_some()
+        });
+        status.expect("it has ended")
+    }
+
     /// Holds it still.
     pub(crate) fn pause(&self) {
         self.running.signal(Signal::STOP);

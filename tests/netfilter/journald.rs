@@ -4,6 +4,8 @@
 //! Out: a mount namespace in which `journalctl -k` shows what the kernel logs. It needs no systemd
 //! as the first process.
 
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -25,6 +27,8 @@ exec \"$0\"";
 #[derive(Debug)]
 pub(crate) struct Journald {
     running: Running,
+    /// Holds the namespace open while journald is down.
+    namespace: Option<File>,
 }
 
 impl Journald {
@@ -46,20 +50,57 @@ impl Journald {
             ],
             |_| {},
         );
-        let mut journald = Self { running };
+        let mut journald = Self {
+            running,
+            namespace: None,
+        };
         journald.catch_up(lab);
+        let namespace = format!("/proc/{}/ns/mnt", journald.running.pid());
+        journald.namespace = Some(File::open(namespace).expect("it is there"));
         journald
+    }
+
+    /// Ends it; the journal stays.
+    pub(crate) fn stop(&mut self, signal: Signal) {
+        self.running.signal(signal);
+        eventually("journald ends", PATIENCE, || self.running.ended().is_some());
+    }
+
+    /// Starts it once more on the journal that is there.
+    pub(crate) fn start_again(&mut self, lab: &Lab) {
+        let journald = find("systemd-journald").expect("need() found it");
+        let journald = journald.to_str().expect("a plain path");
+        let words = self.beside();
+        let argv = words.iter().map(String::as_str).chain([journald]);
+        self.running = Running::start("systemd-journald", argv, |_| {});
+        self.catch_up(lab);
     }
 
     /// The words that put a command where this journal is the machine's.
     pub(crate) fn beside(&self) -> [String; 3] {
-        let namespace = format!("--mount=/proc/{}/ns/mnt", self.running.pid());
+        let namespace = match &self.namespace {
+            Some(open) => format!("{}/fd/{}", std::process::id(), open.as_raw_fd()),
+            None => format!("{}/ns/mnt", self.running.pid()),
+        };
+        let namespace = format!("--mount=/proc/{namespace}");
         ["nsenter".to_owned(), namespace, "--".to_owned()]
     }
 
     /// What `journalctl -k` prints of the kernel's messages of this boot.
     pub(crate) fn text(&self) -> String {
         self.print(&["-k"])
+    }
+
+    /// The last `count` of them.
+    pub(crate) fn latest(&self, count: usize) -> String {
+        self.print(&["-k", "-n", &count.to_string()])
+    }
+
+    /// Has journalctl do something to the journal.
+    pub(crate) fn control(&self, args: &[&str]) {
+        let [nsenter, words @ ..] = self.beside();
+        let mut command = process::command(&nsenter);
+        process::finish(command.args(words).arg("journalctl").args(args));
     }
 
     /// The same of all messages, whoever sent them.

@@ -30,6 +30,8 @@ mod forgery;
 #[cfg(test)]
 mod host;
 #[cfg(test)]
+mod journal_faults;
+#[cfg(test)]
 mod journald;
 #[cfg(test)]
 mod kernel_only;
@@ -37,6 +39,8 @@ mod kernel_only;
 mod kernel_scenarios;
 #[cfg(test)]
 mod kmsg;
+#[cfg(test)]
+mod kmsg_faults;
 #[cfg(test)]
 mod knockd;
 #[cfg(test)]
@@ -53,6 +57,8 @@ mod opens;
 mod parts;
 #[cfg(test)]
 mod process;
+#[cfg(test)]
+mod relays;
 #[cfg(test)]
 mod rotation;
 #[cfg(test)]
