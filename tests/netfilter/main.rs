@@ -52,11 +52,17 @@ mod logrotate;
 #[cfg(test)]
 mod need;
 #[cfg(test)]
+mod open_sesamy;
+#[cfg(test)]
 mod opens;
 #[cfg(test)]
 mod parts;
 #[cfg(test)]
 mod process;
+#[cfg(test)]
+#[path = "../integration/random.rs"]
+#[expect(dead_code, reason = "the other tests need more of it")]
+mod random;
 #[cfg(test)]
 mod relays;
 #[cfg(test)]
