@@ -161,6 +161,46 @@ fn where_counts_are_meant_to_differ_from_open_sesamy_they_do() {
     }
 }
 
+/// The four counts of the first door, as its people type them and as `PortKnocker` keeps them.
+#[test]
+fn the_client_is_let_in_by_all_of_them_with_counts_and_with_knocksettings() {
+    let Some(scene) = Scene::new() else {
+        return;
+    };
+    let lab = &scene.lab;
+    let settings = lab.write(
+        "knocksettings.txt",
+        "192.0.2.1 443 1212 1000 1 00:0E:35:0E:77:B0\n",
+    );
+    let settings = settings.to_str().expect("a plain path");
+    let typed = "192.0.2.1 --counts 1212 --port 443 --window 1s";
+    let (_, _, _, secured, printed) = DOORS[0];
+    for (client, who, words) in [
+        (&lab.near, Ipv4Addr::new(192, 0, 2, 2), typed.to_owned()),
+        (
+            &lab.far,
+            Ipv4Addr::new(192, 0, 2, 18),
+            format!("--settings {settings}"),
+        ),
+    ] {
+        let guarded = [secured, printed].map(|port| Family::V4.server(port));
+        for server in guarded {
+            assert_eq!(client.connect(server), Reach::Closed, "{words}");
+        }
+        let mut knock = client.command(env!("CARGO_BIN_EXE_logknock"));
+        finish(knock.arg("knock").args(words.split_whitespace()));
+        for server in guarded {
+            assert_eq!(client.connect(server), Reach::Open, "{words}, {server}");
+        }
+        eventually("logknock opens", PATIENCE, || {
+            let events = scene.events();
+            events
+                .get(&who)
+                .is_some_and(|events| events.iter().any(|(_, opens)| *opens))
+        });
+    }
+}
+
 impl Pattern {
     /// With a connection so long after the last hit.
     fn new(hits: Vec<f64>, after: f64) -> Self {
