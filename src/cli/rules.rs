@@ -28,6 +28,12 @@ enum Firewalls {
     Nft,
     /// Chains of their own, for iptables and ip6tables: a script for `sh`
     Iptables,
+    /// A block in the files of ufw: a script for `sh`
+    Ufw,
+    /// The nft table, and what firewalld must let in: a script for `sh`
+    Firewalld,
+    /// The nft table as a file for fw4, and what its zone must let in: a script for `sh`
+    Openwrt,
     /// A whole knocker in the kernel, of iptables' `recent` match, without a daemon: a script for `sh`
     IptablesRecent,
     /// The same as an nft table with timed sets, for `nft -f -`
@@ -47,6 +53,9 @@ impl Firewalls {
         match self {
             Self::Nft => Purpose::Daemon(Tool::Nft),
             Self::Iptables => Purpose::Daemon(Tool::Iptables),
+            Self::Ufw => Purpose::Daemon(Tool::Ufw),
+            Self::Firewalld => Purpose::Daemon(Tool::Firewalld),
+            Self::Openwrt => Purpose::Daemon(Tool::Openwrt),
             Self::IptablesRecent => Purpose::Kernel(Form::Recent),
             Self::NftOnly => Purpose::Kernel(Form::Nft),
         }

@@ -56,6 +56,8 @@ mod open_sesamy;
 #[cfg(test)]
 mod opens;
 #[cfg(test)]
+mod other_firewalls;
+#[cfg(test)]
 mod parts;
 #[cfg(test)]
 mod process;

@@ -17,7 +17,7 @@ const KNOCKS: [Hit; 3] = [Hit::Tcp(7000), Hit::Udp(8000), Hit::Tcp(9000)];
 const PUBLIC: u16 = 8022;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Backend {
+pub(crate) enum Backend {
     Nft,
     Ipset,
     Iptables,
@@ -40,7 +40,7 @@ impl Backend {
         }
     }
 
-    fn needs(self) -> &'static [&'static str] {
+    pub(crate) fn needs(self) -> &'static [&'static str] {
         match self {
             Self::Nft => &["rsyslogd"],
             Self::Ipset => &[
@@ -233,7 +233,7 @@ fn leaves_room(backend: Backend) {
 }
 
 /// Writes a configuration with a door that opens 22/tcp and another port.
-fn configure(lab: &Lab, backend: Backend, hold: &str) {
+pub(crate) fn configure(lab: &Lab, backend: Backend, hold: &str) {
     let configuration = format!(
         r#"
 [log]
@@ -269,12 +269,12 @@ fn load(lab: &Lab, backend: Backend, options: &[&str]) {
     finish(lab.server.command(tool).args(arguments).arg(file));
 }
 
-fn start(lab: &Lab) -> (Rsyslog, Daemon) {
+pub(crate) fn start(lab: &Lab) -> (Rsyslog, Daemon) {
     let syslog = Rsyslog::start(lab, Module::Imkmsg);
     (syslog, Daemon::restart(lab))
 }
 
-fn knock_until_open(lab: &Lab, family: Family) {
+pub(crate) fn knock_until_open(lab: &Lab, family: Family) {
     lab.hit(&lab.near, family, &KNOCKS);
     eventually("ssh opens", PATIENCE, || {
         ssh(&lab.near, family) == Reach::Open

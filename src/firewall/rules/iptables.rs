@@ -15,7 +15,7 @@ use crate::engine::sequence::Transport;
 pub const MAX_PREFIX: usize = 29;
 
 /// The chain of the base rules. That of what is open is [`iptables::CHAIN`].
-const INPUT: &str = "LOGKNOCK_INPUT";
+pub(super) const INPUT: &str = "LOGKNOCK_INPUT";
 
 const HEAD: &str = "\
 #!/bin/sh
@@ -85,7 +85,8 @@ pub(super) fn remove() -> String {
     text
 }
 
-fn input(rules: &Rules<'_>, family: Family, prefix: &str) -> String {
+/// The rules of the base chain.
+pub(super) fn input(rules: &Rules<'_>, family: Family, prefix: &str) -> String {
     let mut text = String::new();
     let mut rule = |why: &str, rule: &str| {
         if !why.is_empty() {

@@ -5,8 +5,11 @@
 //! out by more than it says: no policy is touched, and only ports that a door opens are dropped. The
 //! text holds the log prefix, a secret.
 
+mod firewalld;
 mod iptables;
 mod nft;
+mod openwrt;
+mod ufw;
 
 use std::fmt;
 
@@ -27,6 +30,12 @@ pub enum Tool {
     Nft,
     /// `sh`, which calls iptables-restore, ip6tables-restore and ipset.
     Iptables,
+    /// `sh`, which writes into ufw's files.
+    Ufw,
+    /// `sh`, which calls nft and tells firewalld.
+    Firewalld,
+    /// `sh`, which writes a file for fw4.
+    Openwrt,
 }
 
 impl Tool {
@@ -35,6 +44,9 @@ impl Tool {
         match self {
             Self::Nft => "nft",
             Self::Iptables => "iptables",
+            Self::Ufw => "ufw",
+            Self::Firewalld => "firewalld",
+            Self::Openwrt => "openwrt",
         }
     }
 
@@ -42,7 +54,16 @@ impl Tool {
     pub const fn reader(self) -> &'static str {
         match self {
             Self::Nft => "nft -f -",
-            Self::Iptables => "sh",
+            Self::Iptables | Self::Ufw | Self::Firewalld | Self::Openwrt => "sh",
+        }
+    }
+
+    /// Where its rules look for what is open; the usual one first.
+    const fn backends(self) -> &'static [Backend] {
+        match self {
+            Self::Nft | Self::Firewalld | Self::Openwrt => &[Backend::Nft],
+            Self::Iptables => &[Backend::Iptables, Backend::Ipset],
+            Self::Ufw => &[Backend::Iptables],
         }
     }
 }
@@ -98,7 +119,7 @@ impl fmt::Display for RulesError {
                  use --for {}, or set backend = \"{}\"",
                 backend.as_str(),
                 Tool::from(*backend).as_str(),
-                tool.as_str()
+                tool.backends().first().map_or("", |usual| usual.as_str())
             ),
             Self::Prefix => f.write_str(
                 "the log prefix holds a quote, '\\', '$' or a character outside ASCII, which rules \
@@ -121,10 +142,13 @@ impl Rules<'_> {
         let prefix = self.prefix()?;
         match tool {
             Tool::Nft => Ok(nft::load(self, prefix)),
-            Tool::Iptables if prefix.len() > iptables::MAX_PREFIX => {
+            Tool::Firewalld => Ok(firewalld::load(self, prefix)),
+            Tool::Openwrt => Ok(openwrt::load(self, prefix)),
+            Tool::Iptables | Tool::Ufw if prefix.len() > iptables::MAX_PREFIX => {
                 Err(RulesError::LongPrefix(iptables::MAX_PREFIX))
             }
             Tool::Iptables => Ok(iptables::load(self, prefix)),
+            Tool::Ufw => Ok(ufw::load(self, prefix)),
         }
     }
 
@@ -133,12 +157,15 @@ impl Rules<'_> {
         match tool {
             Tool::Nft => nft::remove(),
             Tool::Iptables => iptables::remove(),
+            Tool::Ufw => ufw::remove(),
+            Tool::Firewalld => firewalld::remove(),
+            Tool::Openwrt => openwrt::remove(),
         }
     }
 
     fn check_backend(&self, tool: Tool) -> Result<(), RulesError> {
         match self.backend {
-            Some(backend) if Tool::from(backend) != tool => {
+            Some(backend) if !tool.backends().contains(&backend) => {
                 Err(RulesError::OtherTool(tool, backend))
             }
             _ => Ok(()),

@@ -9,7 +9,7 @@ use super::super::{Family, nft};
 use super::{BURST, RATE, Rules, Tcp};
 use crate::engine::sequence::Transport;
 
-const TABLE: &str = nft::TABLE;
+pub(super) const TABLE: &str = nft::TABLE;
 
 const HEAD: &str = "\
 # Rules for logknock. Load:  logknock rules --for nft | nft -f -
@@ -19,13 +19,18 @@ const HEAD: &str = "\
 ";
 
 pub(super) fn load(rules: &Rules<'_>, prefix: &str) -> String {
+    format!("{HEAD}\n{}", table(rules, prefix))
+}
+
+/// The same without its head, for others to put in.
+pub(super) fn table(rules: &Rules<'_>, prefix: &str) -> String {
     let sets = if rules.guarded.is_empty() {
         String::new()
     } else {
         Family::ALL.map(open_set).concat()
     };
     format!(
-        "{HEAD}
+        "\
 add table {TABLE}
 {sets}# How much of each address has been logged lately (of IPv6 each /64).
 add set {TABLE} logged4 {{ type ipv4_addr; size 65536; flags dynamic, timeout; timeout 1m; }}

@@ -140,3 +140,27 @@ fn what_takes_the_rules_away_holds_no_secret_and_names_nothing_but_ours() {
         assert!(line.contains("-D INPUT -j LOGKNOCK_INPUT"), "{line}");
     }
 }
+
+#[test]
+fn each_tool_has_rules_for_the_backends_that_it_can_see_and_for_no_other() {
+    let tools = [
+        (Tool::Nft, vec![Backend::Nft]),
+        (Tool::Firewalld, vec![Backend::Nft]),
+        (Tool::Openwrt, vec![Backend::Nft]),
+        (Tool::Iptables, vec![Backend::Iptables, Backend::Ipset]),
+        (Tool::Ufw, vec![Backend::Iptables]),
+    ];
+    for (tool, sees) in tools {
+        for (_, backend) in Backend::ALL {
+            let text = rules(backend).load(tool);
+            assert_eq!(
+                text.is_ok(),
+                sees.contains(&backend),
+                "{tool:?} {backend:?}"
+            );
+            if let Ok(text) = text {
+                assert!(text.contains("lk-4f9a1c7e: ") && text.contains("a secret"));
+            }
+        }
+    }
+}
