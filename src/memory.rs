@@ -153,6 +153,7 @@ impl Note {
                     EventKind::Reset { stage, of, reason } => {
                         (Some((stage, of)), Some(reason.as_str()))
                     }
+                    EventKind::Refused { reason } => (None, Some(reason.as_str())),
                     _ => (None, None),
                 };
                 (kind.as_str(), Some(door.to_string()), stage, reason)

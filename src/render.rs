@@ -50,6 +50,7 @@ impl Row<'_> {
             EventKind::Reset { stage, of, reason } => {
                 (Some(stage), Some(of), Some(reason.as_str()))
             }
+            EventKind::Refused { reason } => (None, None, Some(reason.as_str())),
             _ => (None, None, None),
         };
         serde_json::to_string(&Json {
@@ -73,6 +74,7 @@ impl Row<'_> {
             EventKind::Reset { stage, of, reason } => {
                 format!("reset at {stage}/{of} ({})", reason.as_str())
             }
+            EventKind::Refused { reason } => format!("refused ({})", reason.as_str()),
             kind => kind.as_str().to_owned(),
         };
         let whence = match (self.event.whence, self.file) {
@@ -95,7 +97,7 @@ fn style(kind: EventKind) -> Style {
         EventKind::Open | EventKind::Refresh => AnsiColor::Green.on_default().bold(),
         EventKind::Close => AnsiColor::Yellow.on_default(),
         EventKind::Reset { .. } => Style::new().dimmed(),
-        EventKind::Refused | EventKind::LockedOut => AnsiColor::Red.on_default().bold(),
+        EventKind::Refused { .. } | EventKind::LockedOut => AnsiColor::Red.on_default().bold(),
         EventKind::Stage { .. } => Style::new(),
     }
 }

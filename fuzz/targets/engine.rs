@@ -290,11 +290,12 @@ impl World {
                 self.grants.insert(grant.0, Grant { key, waiting });
                 (self.last, self.opened) = (grant.0, self.opened + 1);
             }
-            Action::Run { door, facts } => {
+            Action::Run { door, facts, .. } => {
                 let key = (Arc::clone(&door.name), facts.src);
                 assert!(self.take_unanswered(&key), "run, but not told: {key:?}");
             }
             Action::Extend { grant, .. } => assert!(self.grants.contains_key(&grant.0)),
+            Action::Spend(_) => panic!("no door of this target has sequences that open once"),
             Action::Refresh { .. } => panic!("no door of this target has something to refresh"),
             Action::Close { grant } => {
                 let grant = self.grants.get_mut(&grant.0).expect("a grant that is open");

@@ -13,6 +13,7 @@ use super::settings::Global;
 use crate::config::{self, Config, Diagnostic, Severity};
 use crate::engine::command::Facts;
 use crate::engine::door::{Door, OtherPorts, Rule};
+use crate::engine::one_time::Origin;
 use crate::engine::sequence::{Step, Transport};
 use crate::trust::{self, Finding, Grade, Machine, Trust};
 
@@ -168,6 +169,13 @@ fn write_doors(doors: &[&Door]) -> io::Result<()> {
                     OtherPorts::Ignore => "not strict",
                 };
                 format!("within {:?}, {strict}", rule.window)
+            }
+            Rule::OneTime(rule) => {
+                let what = match &rule.origin {
+                    Origin::Totp(totp) => format!("new each {} s", totp.step()),
+                    Origin::List(list) => format!("{} sequences left", list.lines.len()),
+                };
+                format!("within {:?}, {what}, each opens once", rule.window)
             }
             Rule::Counts(rule) => {
                 format!("in {} windows of {:?}", rule.groups().len(), rule.window)

@@ -167,7 +167,7 @@ fn sentence(happening: &Happening) -> (String, Style) {
         ),
         "close" => ("the door closed".to_owned(), AnsiColor::Yellow.on_default()),
         "refused" => (
-            "the sequence was right, but too many doors are open".to_owned(),
+            format!("the sequence was right, but {}", why_refused(reason)),
             AnsiColor::Red.on_default().bold(),
         ),
         "reset" => (
@@ -197,6 +197,13 @@ fn why_reset(reason: &str) -> &str {
         "gap" => "longer after the last knock than knock_timeout",
         "evicted" => "too many addresses were knocking at once",
         other => other,
+    }
+}
+
+fn why_refused(reason: &str) -> &str {
+    match reason {
+        "used" => "it opens once and has been used, or a later one has",
+        _ => "too many doors are open",
     }
 }
 
@@ -238,7 +245,16 @@ fn conclusion(story: &Story) -> String {
     if happenings().find(opened).is_some() {
         return format!("nothing is open for {src} now");
     }
-    if let Some(last) = happenings().find(moved) {
+    let refused = |happening: &&Happening| &*happening.event == "refused";
+    if let Some(last) = happenings().find(|happening| moved(happening) || refused(happening)) {
+        let reason = last.reason.as_deref();
+        if let Some(reason) = reason.filter(|_| refused(&last)) {
+            let door = last.door.as_deref().unwrap_or("");
+            return format!(
+                "{door} did not open: the sequence was right, but {}",
+                why_refused(reason)
+            );
+        }
         let (stage, of) = (last.stage.unwrap_or(0), last.of.unwrap_or(0));
         let door = last.door.as_deref().unwrap_or("");
         return match last.reason.as_deref() {

@@ -7,13 +7,16 @@
 use std::time::Duration;
 
 use crate::engine::door::{
-    CountsRule, Door, GrantRule, Limits, OtherPorts, PerFamily, Rule, Scope, SequenceRule,
+    CountsRule, Door, GrantRule, Limits, OneTimeRule, OtherPorts, PerFamily, Rule, Scope,
+    SequenceRule,
 };
-use crate::engine::sequence::{Sequence, Step};
+use crate::engine::one_time::Origin;
+use crate::engine::sequence::Step;
 use crate::firewall::{self, Backend};
 
 use super::command::{CommandText, per_family};
 use super::counts::Counts;
+use super::one_time::{self, LOOK_AHEAD};
 use super::problem::{DoorFlaw, Problem};
 use super::report::{Report, Span};
 use super::schema::{DoorTable, Given, NamedDoor, Table as _};
@@ -64,7 +67,7 @@ pub(super) fn resolve(
 /// How long a door stays open that does not say so.
 fn hold(rule: &Rule) -> Duration {
     match rule {
-        Rule::Sequence(_) => CMD_TIMEOUT,
+        Rule::Sequence(_) | Rule::OneTime(_) => CMD_TIMEOUT,
         Rule::Counts(rule) => rule.window,
     }
 }
@@ -143,6 +146,9 @@ impl Draft<'_> {
     fn rule(&self, report: &mut Report) -> Option<Rule> {
         // A default is for the doors that can use it.
         let own = &self.own.table;
+        if own.totp.is_some() || own.one_time_sequences.is_some() {
+            return self.one_time(report).map(Rule::OneTime);
+        }
         let flaw = match (&own.sequence, &self.table.counts) {
             (Some(given), None) => {
                 self.warn_of_other_rule(
@@ -179,6 +185,61 @@ impl Draft<'_> {
         CountsRule::new(port.value?.0, window, &given.value.as_ref()?.0)
     }
 
+    /// What `totp` or `one_time_sequences` says.
+    fn one_time(&self, report: &mut Report) -> Option<OneTimeRule> {
+        let own = &self.own.table;
+        let ways = [
+            written(own.sequence.as_ref()),
+            written(own.counts.as_ref()),
+            own.totp.as_ref().map(|given| given.key),
+            own.one_time_sequences.as_ref().map(|given| given.key),
+        ];
+        if ways.iter().flatten().count() > 1 {
+            report.add(self.own.at, self.flawed(DoorFlaw::TwoRules));
+            return None;
+        }
+        let unused = [
+            ("port", written(own.port.as_ref())),
+            ("window", written(own.window.as_ref())),
+        ];
+        self.warn_of_other_rule(&unused, report);
+        let rule = OneTimeRule {
+            origin: self.origin(report)?,
+            window: value(self.table.seq_timeout.as_ref()).unwrap_or(SEQ_TIMEOUT),
+            knock_timeout: value(self.table.knock_timeout.as_ref()),
+            min_gap: value(self.table.min_gap.as_ref()),
+            other_ports: self.other_ports(),
+        };
+        let pace = (rule.window, rule.knock_timeout, rule.min_gap);
+        self.check_gap(rule.origin.knocks(), pace, report);
+        Some(rule)
+    }
+
+    fn origin(&self, report: &mut Report) -> Option<Origin> {
+        let own = &self.own.table;
+        if let Some(given) = &own.totp {
+            return one_time::totp(given.value.as_ref()?, report).map(Origin::Totp);
+        }
+        let given = own.one_time_sequences.as_ref()?;
+        let ahead = self.table.look_ahead.as_ref();
+        let ahead = ahead.map_or(Some(LOOK_AHEAD), |given| {
+            let (least, most) = (1, 100);
+            let ahead = usize::try_from(given.value?).ok();
+            ahead.filter(|ahead| (1..=100).contains(ahead)).or_else(|| {
+                report.add(given.span, Problem::Range { least, most });
+                None
+            })
+        })?;
+        one_time::list(given.value.as_ref()?, given.span, ahead, report).map(Origin::List)
+    }
+
+    fn other_ports(&self) -> OtherPorts {
+        match value(self.table.strict.as_ref()) {
+            Some(false) => OtherPorts::Ignore,
+            _ => OtherPorts::Reset,
+        }
+    }
+
     fn warn_of_other_rule(&self, keys: &[(&'static str, Option<Span>)], report: &mut Report) {
         for (key, at) in keys {
             if let Some(at) = at {
@@ -197,26 +258,29 @@ impl Draft<'_> {
             window: value(table.seq_timeout.as_ref()).unwrap_or(SEQ_TIMEOUT),
             knock_timeout: value(table.knock_timeout.as_ref()),
             min_gap: value(table.min_gap.as_ref()),
-            other_ports: match value(table.strict.as_ref()) {
-                Some(false) => OtherPorts::Ignore,
-                _ => OtherPorts::Reset,
-            },
+            other_ports: self.other_ports(),
             sequence,
         };
-        self.check_gap(&rule, report);
+        let pace = (rule.window, rule.knock_timeout, rule.min_gap);
+        self.check_gap(rule.sequence.len(), pace, report);
         Some(rule)
     }
 
     /// Whether the steps can be knocked within their times. All limits are inclusive.
-    fn check_gap(&self, rule: &SequenceRule, report: &mut Report) {
-        let (Some(gap), Some(given)) = (rule.min_gap, &self.table.min_gap) else {
+    fn check_gap(
+        &self,
+        steps: usize,
+        (window, knock_timeout, min_gap): (Duration, Option<Duration>, Option<Duration>),
+        report: &mut Report,
+    ) {
+        let (Some(gap), Some(given)) = (min_gap, &self.table.min_gap) else {
             return;
         };
-        let gaps = gaps(&rule.sequence);
+        let gaps = gaps(steps);
         let shortest = gap.checked_mul(gaps).unwrap_or(Duration::MAX);
-        if gaps > 0 && rule.knock_timeout.is_some_and(|most| gap > most) {
+        if gaps > 0 && knock_timeout.is_some_and(|most| gap > most) {
             report.add(given.span, self.flawed(DoorFlaw::GapBeyondKnockTimeout));
-        } else if shortest > rule.window {
+        } else if shortest > window {
             report.add(given.span, self.flawed(DoorFlaw::GapBeyondWindow));
         }
     }
@@ -349,6 +413,6 @@ fn written<T>(given: Option<&Given<T>>) -> Option<Span> {
 }
 
 /// How many times a knocker waits between two steps.
-fn gaps(sequence: &Sequence) -> u32 {
-    u32::try_from(sequence.len() - 1).unwrap_or(u32::MAX)
+fn gaps(steps: usize) -> u32 {
+    u32::try_from(steps.saturating_sub(1)).unwrap_or(u32::MAX)
 }

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use super::document::{MAX_BYTES, Text};
 use super::problem::Problem;
-use super::report::Report;
+use super::report::{Report, Span};
 
 /// Mode bits.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -94,6 +94,22 @@ fn read_file(path: &Path, report: &mut Report) -> Result<Text, Problem> {
     let limit = u64::try_from(MAX_BYTES + 1).unwrap_or(u64::MAX);
     file.take(limit).read_to_end(&mut bytes).map_err(problem)?;
     Ok(Text::new(&name(path), &bytes))
+}
+
+/// The bytes of a file that the config names at `at`: part of it, and held to the same rights.
+pub(super) fn read_named(path: &Path, at: Span, report: &mut Report) -> Option<Vec<u8>> {
+    match read_file(path, report) {
+        Ok(text) if text.content.len() > MAX_BYTES => {
+            report.add_file(&name(path), Problem::TooLarge);
+            None
+        }
+        Ok(text) => Some(text.content.into_bytes()),
+        Err(problem) => {
+            report.add(at, Problem::Named);
+            report.add_file(&name(path), problem);
+            None
+        }
+    }
 }
 
 /// Opens without waiting for a writer, should it be a FIFO.

@@ -2,7 +2,7 @@
 //!
 //! In: `logknock.toml` and `conf.d/*.toml` beside it, or a knockd.conf as it is. Out: a [`Config`] that keeps every rule, or
 //! [`Errors`] with all that is wrong at once. It never carries on with less than was written. The
-//! walk is `files`, `document`, `schema`, `resolve`; only the first touches the file system. The
+//! walk is `files`, `document`, `schema`, `resolve`; only `files` touches the file system. The
 //! config holds secrets: nothing that comes out of here shows one, not even the line that an error
 //! is about.
 
@@ -16,6 +16,7 @@ mod excerpt;
 mod files;
 mod knockd;
 mod nearest;
+pub mod one_time;
 mod prefix;
 mod problem;
 mod report;
@@ -146,7 +147,8 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
     build(&files, report)
 }
 
-/// Reads the config `text`, which diagnostics call `name`. Touches no file.
+/// Reads the config `text`, which diagnostics call `name`. Touches no file but those of its doors' secrets and
+/// one-time sequences.
 pub fn parse(name: &str, text: &str) -> Result<Config, Errors> {
     build(&alone(name, text), Report::default())
 }

@@ -105,6 +105,16 @@ pub(super) enum Problem {
     Count { number: usize },
     /// A lockout with other keys than it has.
     LockoutKeys,
+    /// Something about a `totp`.
+    Totp(TotpFlaw),
+    /// A file that is named here cannot be used.
+    Named,
+    /// A line of a list, counted from 1, that is no sequence.
+    ListLine { number: u32 },
+    /// A line of a list, counted from 1, that says what an earlier one says.
+    ListTwice { number: u32 },
+    /// A list of which nothing is left.
+    ListEmpty,
     /// A port to open that is none.
     Opens { flaw: StepFlaw },
     /// A flag that a packet must have and must not have.
@@ -144,6 +154,25 @@ pub(super) enum StepFlaw {
     Port,
     /// Neither TCP nor UDP.
     Protocol,
+}
+
+/// What is wrong with a `totp`.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum TotpFlaw {
+    /// A key that it does not have.
+    Key,
+    /// No secret, or two.
+    OneSecret,
+    /// A secret that is not base32.
+    Base32,
+    /// A secret that could be tried through.
+    Short,
+    /// No range of ports.
+    Ports,
+    /// Neither TCP nor UDP.
+    Proto,
+    /// So few sequences that one could be guessed.
+    Guessable,
 }
 
 /// What is wrong with a door as a whole.
@@ -204,9 +233,13 @@ impl Problem {
     /// Whether the config can be used all the same.
     pub(super) fn severity(&self) -> Severity {
         match self {
-            Self::ReadableByOthers { .. } | Self::RepeatedSource | Self::HostBits { .. } => {
-                Severity::Warning
-            }
+            Self::ReadableByOthers { .. }
+            | Self::RepeatedSource
+            | Self::HostBits { .. }
+            | Self::ListLine { .. }
+            | Self::ListTwice { .. }
+            | Self::ListEmpty
+            | Self::Totp(TotpFlaw::Short | TotpFlaw::Guessable) => Severity::Warning,
             Self::Knockd(trap) => trap.severity(),
             Self::Door { flaw, .. } => flaw.severity(),
             _ => Severity::Error,

@@ -58,6 +58,7 @@ fn log(table: &LogTable, doors: &[Arc<Door>], report: &mut Report) -> Log {
     let window = |door: &Arc<Door>| match &door.rule {
         Rule::Sequence(rule) => rule.window,
         Rule::Counts(rule) => rule.span(),
+        Rule::OneTime(rule) => rule.window,
     };
     let udp_peers = value(table.udp_peers.as_ref()).unwrap_or_default();
     if let Some(sources) = table.sources.as_ref().filter(|_| udp_peers.is_empty())

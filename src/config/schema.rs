@@ -23,6 +23,7 @@ use super::counts::{CountedPort, Counts};
 use super::document::{Content, Document};
 use super::knockd;
 use super::nearest::nearest;
+use super::one_time::TotpText;
 use super::prefix::Prefix;
 use super::problem::{Problem, UnknownKey};
 use super::report::{Report, Span};
@@ -130,7 +131,7 @@ table! {
 }
 
 table! {
-    /// `[door.NAME]`, and but for `sequence` `[defaults]`
+    /// `[door.NAME]`, and but for sequences `[defaults]`
     DoorTable {
         sequence: Steps,
         seq_timeout: Duration,
@@ -145,6 +146,9 @@ table! {
         counts: Counts,
         port: CountedPort,
         window: Duration,
+        totp: TotpText,
+        one_time_sequences: PathBuf,
+        look_ahead: i64,
         lockout: Lockout,
         cooldown: Duration,
         opens: Opens,
@@ -269,8 +273,14 @@ impl Schema {
                 }
             }
         }
-        if let Some(sequence) = schema.defaults.sequence.take() {
-            report.add(sequence.key, Problem::SequenceInDefaults);
+        let defaults = &mut schema.defaults;
+        let passwords = [
+            defaults.sequence.take().map(|given| given.key),
+            defaults.totp.take().map(|given| given.key),
+            defaults.one_time_sequences.take().map(|given| given.key),
+        ];
+        for at in passwords.into_iter().flatten() {
+            report.add(at, Problem::SequenceInDefaults);
         }
         schema.doors.sort_by_key(|door| door.at);
         refuse_duplicates(&schema.doors, documents, report);
@@ -393,7 +403,7 @@ mod tests {
         assert!(
             secrets
                 .map(|key| key.name)
-                .eq(["prefix", "format", "sequence", "counts", "port"])
+                .eq(["prefix", "format", "sequence", "counts", "port", "totp"])
         );
     }
 

@@ -58,14 +58,20 @@ impl Value for Opens {
 }
 
 pub(super) fn step(value: &DeValue<'_>) -> Result<Step, StepFlaw> {
-    let (port, transport) = match value {
-        DeValue::Integer(_) => (integer(value), Transport::Tcp),
-        DeValue::String(text) => {
-            let (port, protocol) = text.split_once(':').unwrap_or((text, "tcp"));
-            (digits(port.trim())?, transport(protocol.trim())?)
-        }
-        _ => return Err(StepFlaw::Form),
-    };
+    match value {
+        DeValue::Integer(_) => of(integer(value), Transport::Tcp),
+        DeValue::String(text) => from_text(text),
+        _ => Err(StepFlaw::Form),
+    }
+}
+
+/// The step that `text` is: `PORT` or `PORT:PROTOCOL`, with spaces around either.
+pub(super) fn from_text(text: &str) -> Result<Step, StepFlaw> {
+    let (port, protocol) = text.split_once(':').unwrap_or((text, "tcp"));
+    of(digits(port.trim())?, transport(protocol.trim())?)
+}
+
+fn of(port: Option<i64>, transport: Transport) -> Result<Step, StepFlaw> {
     match port.and_then(|port| u16::try_from(port).ok()) {
         None | Some(0) => Err(StepFlaw::Port),
         Some(port) => Ok(Step { port, transport }),
@@ -80,7 +86,7 @@ fn digits(text: &str) -> Result<Option<i64>, StepFlaw> {
     Ok(text.parse().ok())
 }
 
-fn transport(text: &str) -> Result<Transport, StepFlaw> {
+pub(super) fn transport(text: &str) -> Result<Transport, StepFlaw> {
     match text.to_ascii_lowercase().as_str() {
         "tcp" => Ok(Transport::Tcp),
         "udp" => Ok(Transport::Udp),

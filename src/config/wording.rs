@@ -10,7 +10,7 @@ use std::fmt;
 use super::document::MAX_BYTES;
 use super::duration::{DurationError, MAX_DAYS};
 use super::prefix::PrefixError;
-use super::problem::{DoorFlaw, Problem, StepFlaw, UnknownKey};
+use super::problem::{DoorFlaw, Problem, StepFlaw, TotpFlaw, UnknownKey};
 
 impl fmt::Display for Problem {
     /// What is wrong.
@@ -76,6 +76,18 @@ impl fmt::Display for Problem {
             Self::NoCount => "there is nothing to count",
             Self::Count { number } => return write!(f, "group {number} is no count from 1 to 9"),
             Self::LockoutKeys => "a lockout has 'fails', 'within' and 'for', and no other key",
+            Self::Totp(flaw) => return flaw.fmt(f),
+            Self::Named => "the file that is named here cannot be used",
+            Self::ListLine { number } => {
+                return write!(f, "line {number} is no sequence and is passed over");
+            }
+            Self::ListTwice { number } => {
+                return write!(
+                    f,
+                    "line {number} says what an earlier line says, and is used up with it"
+                );
+            }
+            Self::ListEmpty => "no sequence is left in it: the door never opens",
             Self::Opens {
                 flaw: StepFlaw::Protocol,
             } => "this has a protocol whose ports cannot be opened",
@@ -113,6 +125,22 @@ impl fmt::Display for StepFlaw {
     }
 }
 
+impl fmt::Display for TotpFlaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Key => "'totp' has no such key",
+            Self::OneSecret => "'totp' needs one secret, either in 'secret' or in 'secret_file'",
+            Self::Base32 => "the secret is not base32",
+            Self::Short => {
+                "the secret has less than 128 bits and could be tried through (RFC 4226)"
+            }
+            Self::Ports => "not a range of ports",
+            Self::Proto => "a protocol that cannot be knocked with",
+            Self::Guessable => "there are fewer than a million sequences: one can be guessed",
+        })
+    }
+}
+
 impl fmt::Display for DoorFlaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -126,8 +154,12 @@ impl fmt::Display for DoorFlaw {
             Self::NobodyAllowed => {
                 "could never open: 'allow', 'deny' and 'target' leave no address that may knock"
             }
-            Self::NoSequence => "has neither 'sequence' nor 'counts'",
-            Self::TwoRules => "has both 'sequence' and 'counts'",
+            Self::NoSequence => {
+                "has nothing to knock: no 'sequence', 'counts', 'totp' or 'one_time_sequences'"
+            },
+            Self::TwoRules => {
+                "can be knocked at in one way: by 'sequence', 'counts', 'totp' or 'one_time_sequences'"
+            },
             Self::NoPort => "has 'counts', but no 'port' to count at",
             Self::OtherRule { key } => {
                 return write!(f, "does not use '{key}': it is for another way of knocking");
@@ -238,11 +270,22 @@ impl Problem {
             }
             | Self::Opens {
                 flaw: StepFlaw::Protocol,
-            } => "there are tcp and udp",
+            }
+            | Self::Totp(TotpFlaw::Proto) => "there are tcp and udp",
             Self::NoCount | Self::Count { .. } => {
                 "write counts = [1, 2, 3, 4]: the hits in each window"
             }
             Self::LockoutKeys => "write lockout = { fails = 5, within = \"10m\", for = \"1h\" }",
+            Self::Totp(TotpFlaw::Key) => {
+                "the keys are secret, secret_file, knocks, ports, step, skew, proto"
+            }
+            Self::Totp(TotpFlaw::OneSecret | TotpFlaw::Short) => {
+                "make one with 'logknock totp --new FILE' and write secret_file = \"FILE\""
+            }
+            Self::Totp(TotpFlaw::Base32) => "write the letters A to Z and the digits 2 to 7",
+            Self::Totp(TotpFlaw::Ports) => "write \"LOW-HIGH\", as in \"20000-29999\"",
+            Self::Totp(TotpFlaw::Guessable) => "raise 'knocks' or widen 'ports'",
+            Self::ListEmpty => "write new sequences into it, one a line",
             Self::Target => "write one IPv4 or IPv6 address",
             Self::Network => "write \"192.0.2.0/24\", \"2001:db8::/32\" or an address",
             Self::HostBits { .. } => "write it so, or leave out /… for the one address",

@@ -37,7 +37,7 @@ use crate::clock;
 use crate::dialect::Reader;
 use crate::engine::action::Outcome;
 use crate::engine::detector::Limits;
-use crate::engine::event::{Event, Whence};
+use crate::engine::event::{Event, EventKind, Whence};
 use crate::engine::line::Record;
 use crate::engine::loss;
 use crate::engine::reason::Reason;
@@ -142,10 +142,11 @@ impl Daemon {
             let _ = carried.send(Message::Carried(done));
         };
         let (mut checkpoints, mut files) = (None, source::file::Options::default());
-        let (runner, saved, last_id) = match &plan.mode {
-            Mode::Dry => (Runner::dry(carried)?, Vec::new(), 0),
+        let (runner, saved, used, last_id) = match &plan.mode {
+            Mode::Dry => (Runner::dry(carried)?, Vec::new(), Vec::new(), 0),
             Mode::Ephemeral => (
                 Runner::start(plan.commands, Ledger::in_memory(), carried)?,
+                Vec::new(),
                 Vec::new(),
                 0,
             ),
@@ -153,6 +154,7 @@ impl Daemon {
                 let Opened {
                     ledger,
                     grants,
+                    used,
                     next,
                     notice,
                 } = Ledger::open(dir, &Boot::read()?).map_err(StartError::State)?;
@@ -162,6 +164,7 @@ impl Daemon {
                 (
                     Runner::start(plan.commands, ledger, carried)?,
                     grants,
+                    used,
                     next.0.saturating_sub(1),
                 )
             }
@@ -176,6 +179,10 @@ impl Daemon {
         for grant in saved {
             engine.restore(grant);
         }
+        for (door, until) in used {
+            engine.restore_used(door, until);
+        }
+        report::sequences_left(&engine);
         let peers = Peers {
             udp: &plan.udp_peers,
             relay: plan.relay,
@@ -323,6 +330,9 @@ impl Daemon {
         }
         while let Some(event) = self.engine.poll_event() {
             self.happened(&event);
+            if event.kind == EventKind::Open {
+                report::sequences_left(&self.engine);
+            }
         }
     }
 
@@ -409,6 +419,7 @@ impl Daemon {
             late: batch.late,
         };
         self.calendar.set_not_after(received.wall);
+        self.engine.handle_unix(received.now, received.wall);
         self.calibrate(batch, received);
         let lines = batch.bytes.split_inclusive(|&byte| byte == b'\n');
         let count = memchr::memchr_iter(b'\n', &batch.bytes).count() as u64;
@@ -503,6 +514,7 @@ impl Daemon {
                     self.counts.failed(None);
                 }
             }
+            Carried::NotSpent { door, why } => report::not_spent(&door, why),
             Carried::Would(invocation) => (self.tell)(Told::Would(&invocation.argv)),
             Carried::Degraded(trouble) => {
                 self.counts.disk(Some(trouble.to_string()));

@@ -14,12 +14,13 @@ use tracing::{debug, error, info, warn};
 
 use super::checkpoints::Unusable;
 use super::control::ControlError;
+use crate::engine::Engine;
 use crate::engine::action::{Command, Outcome};
-use crate::engine::event::{Event, EventKind};
+use crate::engine::event::{Event, EventKind, RefusedReason};
 use crate::engine::reason::Reason;
 use crate::engine::time::Time;
 use crate::runner::ledger::{Notice, Trouble};
-use crate::runner::{Ended, How};
+use crate::runner::{Ended, How, NotStarted};
 use crate::source::Health;
 use crate::source_spec::SourceSpec;
 
@@ -40,7 +41,12 @@ pub(super) fn event(event: &Event) {
         EventKind::Refresh => info!(%door, %src, "refresh"),
         EventKind::Close => info!(%door, %src, "close"),
         EventKind::LockedOut => debug!(%door, %src, "locked out"),
-        EventKind::Refused => error!(%door, %src, "refused: too many doors are open"),
+        EventKind::Refused {
+            reason: RefusedReason::Full,
+        } => error!(%door, %src, "refused: too many doors are open"),
+        EventKind::Refused {
+            reason: RefusedReason::Used,
+        } => debug!(%door, %src, "refused: the sequence has been used"),
     }
 }
 
@@ -74,6 +80,21 @@ pub(super) fn health(source: &SourceSpec, health: &Health) {
 /// A source has come to its end.
 pub(super) fn ended(source: &SourceSpec) {
     info!(%source, "nothing more comes from it");
+}
+
+/// A sequence that opened nothing is not marked as used on the disk.
+pub(super) fn not_spent(door: &str, why: NotStarted) {
+    error!(
+        door,
+        "a one-time sequence was knocked while its door was open, and after a restart it could open: {why}"
+    );
+}
+
+/// Doors whose list of sequences is used up.
+pub(super) fn sequences_left(engine: &Engine) {
+    for (door, _) in engine.left().filter(|&(_, left)| left == 0) {
+        warn!(%door, "no one-time sequence is left in its list: it never opens");
+    }
 }
 
 /// The disk refuses.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::command::Facts;
 use super::door::Door;
+use super::one_time::Token;
 use super::time::Time;
 
 /// The number of a grant: unique in one state directory for ever, counted up from 1.
@@ -14,8 +15,9 @@ pub struct GrantId(pub u64);
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "an action that is not carried out is a door that does not open or does not close"]
 pub enum Action {
-    /// Put the grant on disk with its close command, then run the door's open command and answer
-    /// with `handle_finished`. On a disk that refuses, run nothing and answer that it failed.
+    /// Put what is spent on disk, then the grant with its close command, then run the door's open
+    /// command and answer with `handle_finished`. On a disk that refuses, run nothing and answer that it
+    /// failed.
     Open {
         /// The new grant.
         grant: GrantId,
@@ -25,14 +27,22 @@ pub enum Action {
         facts: Facts,
         /// When it is to be closed.
         deadline: Time,
+        /// A sequence that opens once.
+        spend: Option<Token>,
     },
-    /// Run the door's open command; nothing is held open, nothing answered, nothing put on disk.
+    /// Put what is spent on disk, then run the door's open command; nothing is held open, nothing
+    /// answered. On a disk that refuses, run nothing.
     Run {
         /// The door.
         door: Arc<Door>,
         /// What its command may know.
         facts: Facts,
+        /// A sequence that opens once.
+        spend: Option<Token>,
     },
+    /// Put on disk that a sequence is used which opened nothing: its door is open already, or may not.
+    /// Nothing is answered.
+    Spend(Token),
     /// Put the new deadline on disk.
     Extend {
         /// The grant.

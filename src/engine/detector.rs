@@ -9,15 +9,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attempt::Progress;
+use super::attempt::{Ground, Progress};
 use super::door::{self, Door};
 use super::event::ResetReason;
 use super::knock::Hit;
 use super::knockers::{Knocker, Knockers, Slot};
 use super::once::Identity;
+use super::one_time::Book;
 use super::reason::Reason;
 use super::silence::Silences;
-use super::time::Time;
+use super::time::{Time, UnixClock};
 
 /// How much the detector may remember.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +61,9 @@ pub struct Detector {
     /// What ended before this has ended.
     over: Time,
     silences: Silences,
+    /// What has been used at doors whose sequences open once.
+    book: Book,
+    unix: Option<UnixClock>,
 }
 
 impl Detector {
@@ -73,7 +77,24 @@ impl Detector {
             knockers: Knockers::default(),
             over: Time::from_nanos(i64::MIN),
             silences: Silences::default(),
+            book: Book::default(),
+            unix: None,
         }
+    }
+
+    /// Says what Unix time it is. Without it no sequence that is derived from the time is right.
+    pub fn set_unix(&mut self, unix: UnixClock) {
+        self.unix = Some(unix);
+    }
+
+    /// What has been used at doors whose sequences open once.
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// Notes what an earlier run has put on disk about a door.
+    pub fn restore_used(&mut self, door: Arc<str>, until: i64) {
+        self.book.restore(door, until);
     }
 
     /// Takes one hit; `Err` when it is a packet seen before.
@@ -88,6 +109,8 @@ impl Detector {
             knockers,
             over,
             silences,
+            book,
+            unix,
             ..
         } = self;
         let slot = knockers.hear(hit.src);
@@ -119,9 +142,14 @@ impl Detector {
                 });
             };
             let mut locked_out = false;
+            let mut ground = Ground {
+                door: &door.name,
+                book,
+                unix: *unix,
+            };
             knocker
                 .attempt(number)
-                .hit(&door.rule, hit.step, at, &mut |progress| {
+                .hit(&door.rule, &mut ground, hit.step, at, &mut |progress| {
                     tell(progress);
                     locked_out |= silence(silences, hit.src, door, progress, at);
                 });
@@ -147,7 +175,12 @@ impl Detector {
                 let Some(door) = self.doors.get(*number) else {
                     continue;
                 };
-                attempt.expire(&door.rule, self.over, &mut |progress| {
+                let mut ground = Ground {
+                    door: &door.name,
+                    book: &mut self.book,
+                    unix: self.unix,
+                };
+                attempt.expire(&door.rule, &mut ground, self.over, &mut |progress| {
                     detected(Detected {
                         src,
                         door: Arc::clone(door),
@@ -188,6 +221,7 @@ impl Detector {
             .map(|old| doors.iter().position(|new| new == old))
             .collect();
         self.doors = doors;
+        self.book.handle_reload();
         for slot in self.knockers.slots() {
             let Some((_, knocker)) = self.knockers.get_mut(slot) else {
                 continue;
@@ -284,7 +318,7 @@ fn silence(
 ) -> bool {
     match (progress, door.limits) {
         (
-            Progress::Completed,
+            Progress::Completed { .. },
             door::Limits {
                 cooldown: Some(time),
                 ..

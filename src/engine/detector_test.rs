@@ -22,6 +22,7 @@ struct Plain {
     age: u64,
     over: Time,
     silences: Silences,
+    book: Book,
 }
 
 /// Stage, and since when.
@@ -46,7 +47,12 @@ impl Plain {
             let silences = &mut self.silences;
             let mut locked_out = false;
             let attempt = knocker.attempt(number);
-            attempt.hit(&door.rule, hit.step, at, &mut |progress| {
+            let mut ground = Ground {
+                door: &door.name,
+                book: &mut self.book,
+                unix: None,
+            };
+            attempt.hit(&door.rule, &mut ground, hit.step, at, &mut |progress| {
                 told.push(detected(hit.src, door, progress));
                 locked_out |= silence(silences, hit.src, door, progress, at);
             });
@@ -82,7 +88,12 @@ impl Plain {
             let (knocker, rank) = self.table.get_mut(&src).unwrap();
             for (number, attempt) in &mut knocker.attempts {
                 let door = &self.doors[*number];
-                attempt.expire(&door.rule, self.over, &mut |progress| {
+                let mut ground = Ground {
+                    door: &door.name,
+                    book: &mut self.book,
+                    unix: None,
+                };
+                attempt.expire(&door.rule, &mut ground, self.over, &mut |progress| {
                     told.push(detected(src, door, progress));
                 });
             }
@@ -245,6 +256,7 @@ proptest! {
             table: HashMap::new(),
             age: 0,
             over: Time::from_nanos(i64::MIN),
+            book: Book::default(),
             silences: Silences::default(),
         };
         let mut now = Time::from_secs(1_000);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::command::Template;
+use super::one_time::{Origin, Token};
 use super::packet::TcpFlags;
 use super::sequence::{Sequence, Step, Transport};
 
@@ -85,6 +86,8 @@ pub enum Rule {
     Sequence(SequenceRule),
     /// One port, counted in windows.
     Counts(CountsRule),
+    /// Ports in order, an order once each.
+    OneTime(OneTimeRule),
 }
 
 impl Rule {
@@ -93,6 +96,7 @@ impl Rule {
         match self {
             Self::Sequence(rule) => rule.sequence.len(),
             Self::Counts(rule) => rule.total(),
+            Self::OneTime(rule) => rule.origin.knocks(),
         }
     }
 
@@ -102,10 +106,20 @@ impl Rule {
         match self {
             Self::Sequence(rule) => rule.sequence.steps().first() == Some(&step),
             Self::Counts(rule) => rule.counts(step),
+            // What may be knocked now is not known here.
+            Self::OneTime(_) => true,
         }
     }
 
-    /// The knock that completes it.
+    /// What puts on disk that the sequence called `number` is used, where each opens once.
+    pub fn token(&self, door: &Arc<str>, number: u64) -> Option<Token> {
+        match self {
+            Self::OneTime(rule) => rule.origin.token(door, number),
+            Self::Sequence(_) | Self::Counts(_) => None,
+        }
+    }
+
+    /// The knock that completes it, where there is one and the same for every time.
     pub fn last_step(&self) -> Option<Step> {
         match self {
             Self::Sequence(rule) => rule.sequence.steps().last().copied(),
@@ -113,6 +127,7 @@ impl Rule {
                 port: rule.port.0,
                 transport: rule.port.1.unwrap_or(Transport::Tcp),
             }),
+            Self::OneTime(_) => None,
         }
     }
 }
@@ -122,6 +137,21 @@ impl Rule {
 pub struct SequenceRule {
     /// The ports.
     pub sequence: Sequence,
+    /// From the first knock to the last, inclusive.
+    pub window: Duration,
+    /// Longest time between two knocks, inclusive.
+    pub knock_timeout: Option<Duration>,
+    /// Shortest time between two knocks, inclusive.
+    pub min_gap: Option<Duration>,
+    /// What another port does.
+    pub other_ports: OtherPorts,
+}
+
+/// Ports in order within a time, as one of the sequences that may be knocked now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OneTimeRule {
+    /// Where these come from.
+    pub origin: Origin,
     /// From the first knock to the last, inclusive.
     pub window: Duration,
     /// Longest time between two knocks, inclusive.

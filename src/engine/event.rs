@@ -56,8 +56,11 @@ pub enum EventKind {
     },
     /// Too many attempts failed: the address is not listened to for a while.
     LockedOut,
-    /// A right sequence was not answered: there is no room for another grant.
-    Refused,
+    /// A right sequence was not answered.
+    Refused {
+        /// Why not.
+        reason: RefusedReason,
+    },
 }
 
 impl EventKind {
@@ -70,7 +73,26 @@ impl EventKind {
             Self::Close => "close",
             Self::Reset { .. } => "reset",
             Self::LockedOut => "locked_out",
-            Self::Refused => "refused",
+            Self::Refused { .. } => "refused",
+        }
+    }
+}
+
+/// Why a right sequence was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedReason {
+    /// There is no room for another grant.
+    Full,
+    /// It opens once, and has been used, or one after it.
+    Used,
+}
+
+impl RefusedReason {
+    /// The word used in JSON and tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Used => "used",
         }
     }
 }

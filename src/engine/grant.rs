@@ -13,7 +13,8 @@ use std::time::Duration;
 use super::action::{Action, Command, GrantId, Outcome};
 use super::command::Facts;
 use super::door::{Door, OnRepeat};
-use super::event::EventKind;
+use super::event::{EventKind, RefusedReason};
+use super::one_time::Token;
 use super::time::Time;
 
 /// Grants at a time. Only completed knocks make one.
@@ -95,7 +96,7 @@ struct Grant {
     /// An earlier run ended before its open command did, and nobody knows whether it opened anything.
     in_doubt: bool,
     /// A knock that came while it was closing, to be answered once it is closed.
-    again: Option<(Arc<Door>, Facts)>,
+    again: Option<(Arc<Door>, Facts, Option<Token>)>,
 }
 
 /// Everything that is open or being closed.
@@ -148,6 +149,7 @@ impl Grants {
         &mut self,
         door: &Arc<Door>,
         facts: Facts,
+        spend: Option<Token>,
         now: Time,
         tell: &mut impl FnMut(Told),
     ) {
@@ -162,15 +164,18 @@ impl Grants {
             self.actions.push_back(Action::Run {
                 door: Arc::clone(door),
                 facts,
+                spend,
             });
             tell(told(now, EventKind::Open));
             return;
         }
         let Some(&id) = self.by_name.get(&(Arc::clone(&door.name), src)) else {
             if self.by_id.len() < MAX_GRANTS {
-                self.open(door, facts, now, tell);
+                self.open(door, facts, spend, now, tell);
             } else {
-                tell(told(now, EventKind::Refused));
+                self.actions.extend(spend.map(Action::Spend));
+                let reason = RefusedReason::Full;
+                tell(told(now, EventKind::Refused { reason }));
             }
             return;
         };
@@ -184,8 +189,9 @@ impl Grants {
             door.grant.on_repeat
         };
         match (grant.phase, on_repeat) {
-            (Phase::Open, OnRepeat::Ignore) => {}
+            (Phase::Open, OnRepeat::Ignore) => self.actions.extend(spend.map(Action::Spend)),
             (Phase::Open, OnRepeat::Extend) => {
+                self.actions.extend(spend.map(Action::Spend));
                 let deadline = now.after(door.grant.hold);
                 self.set_timer(id, deadline);
                 self.actions.push_back(Action::Extend {
@@ -198,11 +204,15 @@ impl Grants {
                 }
                 tell(told(now, EventKind::Refresh));
             }
-            (Phase::Open, OnRepeat::Reopen) => {
-                grant.again = Some((Arc::clone(door), facts));
-                self.close(id, now, tell);
+            (phase, _) => {
+                // A knock that is not answered any more is used all the same.
+                let before = grant.again.replace((Arc::clone(door), facts, spend));
+                self.actions
+                    .extend(before.and_then(|(_, _, spend)| spend).map(Action::Spend));
+                if phase == Phase::Open {
+                    self.close(id, now, tell);
+                }
             }
-            (Phase::Closing | Phase::Waiting, _) => grant.again = Some((Arc::clone(door), facts)),
         }
     }
 
@@ -284,7 +294,9 @@ impl Grants {
         let meant = |grant: &Grant| src.is_none_or(|src| src == grant.src);
         let mut concerned = Vec::new();
         for (id, grant) in self.by_id.iter_mut().filter(|(_, grant)| meant(grant)) {
-            grant.again = None;
+            let again = grant.again.take();
+            self.actions
+                .extend(again.and_then(|(_, _, spend)| spend).map(Action::Spend));
             concerned.push((*id, grant.phase));
         }
         for (id, phase) in &concerned {
@@ -331,7 +343,14 @@ impl Grants {
         self.by_id.is_empty()
     }
 
-    fn open(&mut self, door: &Arc<Door>, facts: Facts, now: Time, tell: &mut impl FnMut(Told)) {
+    fn open(
+        &mut self,
+        door: &Arc<Door>,
+        facts: Facts,
+        spend: Option<Token>,
+        now: Time,
+        tell: &mut impl FnMut(Told),
+    ) {
         self.last_id = self.last_id.saturating_add(1);
         let (id, src, name) = (GrantId(self.last_id), facts.src, &door.name);
         let deadline = now.after(door.grant.hold);
@@ -353,6 +372,7 @@ impl Grants {
             door: Arc::clone(door),
             facts,
             deadline,
+            spend,
         });
         tell(Told {
             at: now,
@@ -387,8 +407,8 @@ impl Grants {
         };
         self.timers.remove(&(grant.timer, id));
         self.by_name.remove(&(grant.door, grant.src));
-        if let Some((door, facts)) = grant.again {
-            self.open(&door, facts, now, tell);
+        if let Some((door, facts, spend)) = grant.again {
+            self.open(&door, facts, spend, now, tell);
         }
     }
 

@@ -53,7 +53,7 @@ impl Bench {
             hold: Some(door.grant.hold),
         };
         self.grants
-            .handle_knock(&door, facts, self.now, &mut |_| ());
+            .handle_knock(&door, facts, None, self.now, &mut |_| ());
     }
 
     fn restore(&mut self, deadline: i64, proven: bool, rebooted: bool) {
@@ -87,7 +87,7 @@ impl Bench {
                     ordered.push("forget");
                     continue;
                 }
-                Action::Run { .. } | Action::Refresh { .. } => continue,
+                Action::Run { .. } | Action::Refresh { .. } | Action::Spend(_) => continue,
             };
             ordered.push(word);
             self.grants

@@ -24,6 +24,7 @@ mod knockers;
 pub mod line;
 pub mod loss;
 mod once;
+pub mod one_time;
 pub mod packet;
 pub mod reading;
 pub mod reason;
@@ -42,14 +43,14 @@ use action::{Action, Command, GrantId, Outcome};
 use attempt::Progress;
 use command::Facts;
 use detector::{Detected, Detector, Limits};
-use door::Door;
-use event::{Event, EventKind, ResetReason, Whence};
+use door::{Door, Rule};
+use event::{Event, EventKind, RefusedReason, ResetReason, Whence};
 use grant::{Grants, SavedGrant, Standing, Told};
 use knock::Hit;
 use packet::Packet;
 use reason::{Reason, Tally};
 use sequence::{Step, Transport};
-use time::Time;
+use time::{Time, UnixClock};
 
 /// A packet with its place on the engine's clock.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +98,12 @@ impl Engine {
             rejected: Tally::default(),
             now: Time::from_nanos(i64::MIN),
         }
+    }
+
+    /// Takes what time it is: at `now` the Unix time is `unix`. Doors whose sequences are derived from
+    /// the time need it; the caller says it anew as often as the two clocks may have come apart.
+    pub fn handle_unix(&mut self, now: Time, unix: Time) {
+        self.detector.set_unix(UnixClock::new(now, unix));
     }
 
     /// Takes a packet that was logged. What had to happen before it happens first.
@@ -192,7 +199,7 @@ impl Engine {
             ..
         } = self;
         let tell = &mut |told| events.push_back(grant_event(told, None));
-        grants.handle_knock(&door, facts_by_hand(src, &door), *now, tell);
+        grants.handle_knock(&door, facts_by_hand(src, &door), None, *now, tell);
         Ok(())
     }
 
@@ -213,6 +220,22 @@ impl Engine {
     /// Takes over a grant that an earlier run left on disk.
     pub fn restore(&mut self, saved: SavedGrant) {
         self.grants.restore(saved);
+    }
+
+    /// Takes over what an earlier run has put on disk with [`Action::Spend`] or an open: at `door` every
+    /// step of time that begins before the Unix time `until`, in seconds, is used.
+    pub fn restore_used(&mut self, door: Arc<str>, until: i64) {
+        self.detector.restore_used(door, until);
+    }
+
+    /// How many sequences are left of the doors that have a list of them.
+    pub fn left(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
+        let book = self.detector.book();
+        let doors = self.detector.doors().iter();
+        doors.filter_map(|door| match &door.rule {
+            Rule::OneTime(rule) => Some((&door.name, book.left(&door.name, &rule.origin)?)),
+            Rule::Sequence(_) | Rule::Counts(_) => None,
+        })
     }
 
     /// When [`Self::handle_timeout`] has something to do next.
@@ -282,7 +305,10 @@ impl Engine {
             } = &detected;
             let tell = &mut |told| events.push_back(grant_event(told, Some(whence)));
             match progress {
-                Progress::Completed => grants.handle_knock(door, facts(hit, door), *now, tell),
+                Progress::Completed { number } => {
+                    let spend = number.and_then(|number| door.rule.token(&door.name, number));
+                    grants.handle_knock(door, facts(hit, door), spend, *now, tell);
+                }
                 Progress::Reset {
                     reason: ResetReason::Overcount,
                     ..
@@ -335,7 +361,11 @@ fn attempt_event(detected: &Detected, cause: Option<(Whence, Time)>) -> Option<E
         Progress::Stage { stage, at } => (EventKind::Stage { stage, of }, at),
         Progress::Reset { stage, reason, at } => (EventKind::Reset { stage, of, reason }, at),
         Progress::LockedOut { at } => (EventKind::LockedOut, at),
-        Progress::Completed => return None,
+        Progress::Used { at } => {
+            let reason = RefusedReason::Used;
+            (EventKind::Refused { reason }, at)
+        }
+        Progress::Completed { .. } => return None,
     };
     let whence = cause
         .filter(|&(_, hit)| at >= hit)

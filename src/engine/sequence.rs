@@ -57,7 +57,7 @@ impl fmt::Debug for Step {
 }
 
 /// One to [`MAX_STEPS`] steps, with the table that says where to go on after a wrong one.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Sequence {
     steps: Box<[Step]>,
     /// `border[n]`: length of the longest proper prefix of the sequence that is also a suffix of its

@@ -44,6 +44,27 @@ impl Time {
     }
 }
 
+/// What Unix time it is when: a point of the caller's clock that has been seen on both.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct UnixClock {
+    /// The Unix time of the caller's origin, in nanoseconds.
+    origin: i64,
+}
+
+impl UnixClock {
+    /// At `at` the Unix time is `unix`.
+    pub const fn new(at: Time, unix: Time) -> Self {
+        Self {
+            origin: unix.0.saturating_sub(at.0),
+        }
+    }
+
+    /// The Unix time at `at`, in whole seconds.
+    pub const fn seconds_at(self, at: Time) -> i64 {
+        at.0.saturating_add(self.origin).div_euclid(1_000_000_000)
+    }
+}
+
 /// A span as signed nanoseconds, at the limit of the type where it does not fit.
 fn nanos(span: Duration) -> i64 {
     i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)

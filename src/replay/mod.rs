@@ -289,6 +289,9 @@ impl Run<'_> {
             self.engine.handle_gap();
         }
         self.let_pass(placed.at)?;
+        if let Some(unix) = reader.wall {
+            self.engine.handle_unix(placed.at, unix);
+        }
         let packet = reader.findings.packet(found);
         let sighting = Sighting {
             packet,
@@ -332,6 +335,7 @@ impl Run<'_> {
                 Action::Open { grant, .. } => (grant, Command::Open),
                 Action::Close { grant } => (grant, Command::Close),
                 Action::Run { .. }
+                | Action::Spend(_)
                 | Action::Extend { .. }
                 | Action::Refresh { .. }
                 | Action::Forget { .. } => continue,

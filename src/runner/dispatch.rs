@@ -15,11 +15,12 @@ use std::time::Duration;
 
 use super::ledger::{Ledger, Trouble};
 use super::queue::{Lane, Queue};
-use super::{Carried, Ended, How, NotStarted, exec, orphans};
+use super::{Carried, Ended, How, NotStarted, exec, list, orphans};
 use crate::clock;
 use crate::engine::action::{Action, Command, GrantId, Outcome};
 use crate::engine::command::{Facts, Invocation};
 use crate::engine::door::{Door, PerFamily};
+use crate::engine::one_time::{Token, Used};
 use crate::engine::time::Time;
 
 /// No more commands than this wait to open: further ones fail. Closes are never refused; there are no
@@ -59,6 +60,8 @@ impl Task {
 struct Job {
     task: Task,
     invocation: Option<Invocation>,
+    /// Whether it must not run before what was said with it is on disk.
+    awaits_disk: bool,
 }
 
 /// What is done with a command.
@@ -171,20 +174,33 @@ impl Dispatcher {
                 door,
                 facts,
                 deadline,
-            } => match self.admissible(&door, &facts) {
-                Ok((open, Some(close))) => {
-                    let (ledger, src) = (&mut self.ledger, facts.src);
-                    ledger.begin(grant, &door.name, src, deadline, close);
-                    self.admit(src, Task::Open(grant), Some(open));
+                spend,
+            } => {
+                let task = Task::Open(grant);
+                match self.admissible(&door, &facts, spend.as_ref()) {
+                    Ok((open, Some(close))) => {
+                        let (ledger, src) = (&mut self.ledger, facts.src);
+                        ledger.begin(grant, &door.name, src, deadline, close);
+                        self.admit_after_disk(src, task, open);
+                    }
+                    Ok((_, None)) => self.refuse(task, NotStarted::NoCommand),
+                    Err(why) => self.refuse(task, why),
                 }
-                Ok((_, None)) => self.refuse(Task::Open(grant), NotStarted::NoCommand),
-                Err(why) => self.refuse(Task::Open(grant), why),
-            },
-            Action::Run { door, facts } => {
+            }
+            Action::Run { door, facts, spend } => {
                 let task = Task::Run(Arc::clone(&door.name), facts.src);
-                match self.admissible(&door, &facts) {
+                match self.admissible(&door, &facts, spend.as_ref()) {
+                    Ok((open, _)) if spend.is_some() => {
+                        self.admit_after_disk(facts.src, task, open);
+                    }
                     Ok((open, _)) => self.admit(facts.src, task, Some(open)),
                     Err(why) => self.refuse(task, why),
+                }
+            }
+            Action::Spend(token) => {
+                if let Err(why) = self.spend(&token) {
+                    let door = token.door;
+                    self.reports.push(Carried::NotSpent { door, why });
                 }
             }
             Action::Refresh { door, facts } => {
@@ -203,15 +219,30 @@ impl Dispatcher {
         }
     }
 
-    /// The open command, and the close command if there is one, unless too many wait already.
+    /// The open command, and the close command if there is one, unless too many wait already; and what
+    /// is spent for it is.
     fn admissible(
-        &self,
+        &mut self,
         door: &Door,
         facts: &Facts,
+        spend: Option<&Token>,
     ) -> Result<(Invocation, Option<Invocation>), NotStarted> {
         let open = self.expand(&door.grant.open, facts)?;
+        spend.map_or(Ok(()), |token| self.spend(token))?;
         let close = door.grant.close.of(facts.src);
         Ok((open, close.map(|close| close.expand(facts))))
+    }
+
+    /// Has it put on disk that a sequence is used: in its file now, in the ledger with this turn.
+    fn spend(&mut self, token: &Token) -> Result<(), NotStarted> {
+        match (&self.way, &token.used) {
+            (_, Used::Until(unix)) => self.ledger.spend(&token.door, *unix),
+            (Way::Dry, Used::Line { .. }) => {}
+            (Way::Run { .. }, Used::Line { file, number, text }) => {
+                list::mark(file, *number, text)?;
+            }
+        }
+        Ok(())
     }
 
     /// The command for the family of who knocked, unless too many wait already.
@@ -224,23 +255,36 @@ impl Dispatcher {
     }
 
     fn admit(&mut self, src: IpAddr, task: Task, invocation: Option<Invocation>) {
-        self.admitted.push((src, Job { task, invocation }));
+        let job = Job {
+            task,
+            invocation,
+            awaits_disk: false,
+        };
+        self.admitted.push((src, job));
+    }
+
+    fn admit_after_disk(&mut self, src: IpAddr, task: Task, invocation: Invocation) {
+        let job = Job {
+            task,
+            invocation: Some(invocation),
+            awaits_disk: true,
+        };
+        self.admitted.push((src, job));
     }
 
     fn refuse(&mut self, task: Task, why: NotStarted) {
         self.report(task, Ended::not_started(None, why));
     }
 
-    /// Puts this turn on disk, then its jobs in the queue; without the disk, all but the opens.
+    /// Puts this turn on disk, then its jobs in the queue; without the disk, all that do not need it.
     fn commit(&mut self) {
         let on_disk = self.ledger.commit().is_ok();
         for (src, job) in std::mem::take(&mut self.admitted) {
-            match job.task {
-                Task::Open(_) if !on_disk => {
-                    let ended = Ended::not_started(job.invocation.as_ref(), NotStarted::Ledger);
-                    self.report(job.task, ended);
-                }
-                _ => self.queue.push(src, job.task.lane(), job),
+            if job.awaits_disk && !on_disk {
+                let ended = Ended::not_started(job.invocation.as_ref(), NotStarted::Ledger);
+                self.report(job.task, ended);
+            } else {
+                self.queue.push(src, job.task.lane(), job);
             }
         }
         let trouble = self.ledger.trouble();
@@ -258,7 +302,10 @@ impl Dispatcher {
     }
 
     /// Has the end of the job sent to the inbox, now or when it comes.
-    fn start(&mut self, src: IpAddr, Job { task, invocation }: Job) {
+    fn start(&mut self, src: IpAddr, job: Job) {
+        let Job {
+            task, invocation, ..
+        } = job;
         let invocation = match task {
             Task::Close(grant) => self.ledger.close_of(grant).map(|(_, close)| close.clone()),
             Task::Open(_) | Task::Run(..) => invocation,

@@ -59,6 +59,10 @@ pub enum NotStarted {
     NoCommand,
     /// Its grant could not be put on disk.
     Ledger,
+    /// The one-time sequence could not be marked as used in its file, by the kernel's number.
+    NotMarked(i32),
+    /// The file of one-time sequences no longer says what was knocked.
+    NotListed,
     /// No grant of this number is open: there is nothing to close.
     NoGrant,
     /// Too many commands wait already.
@@ -134,6 +138,11 @@ impl fmt::Display for NotStarted {
             Self::Exhausted => "out of processes, memory or descriptors",
             Self::NoCommand => "the door has none for this address family",
             Self::Ledger => "its grant could not be put on disk",
+            Self::NotMarked(errno) => {
+                let error = io::Error::from_raw_os_error(*errno);
+                return write!(f, "its one-time sequence cannot be marked as used: {error}");
+            }
+            Self::NotListed => "its one-time sequence is no longer in its file",
             Self::NoGrant => "there is nothing to close",
             Self::Crowded => "too many commands wait already",
             Self::Stopped => "we are stopping",

@@ -11,6 +11,7 @@ mod dispatch;
 mod ended;
 mod exec;
 pub mod ledger;
+mod list;
 mod orphans;
 mod queue;
 
@@ -70,6 +71,14 @@ pub enum Carried {
         src: IpAddr,
         /// How it ended.
         ended: Ended,
+    },
+    /// What an [`Action::Spend`] was to put on disk is not there: it could not be, and so it opens
+    /// nothing before the next start either, only then it might.
+    NotSpent {
+        /// The door.
+        door: Arc<str>,
+        /// Why not.
+        why: NotStarted,
     },
     /// In a dry run: this is what would be run now.
     Would(Invocation),

@@ -166,6 +166,7 @@ fn settle(engine: &mut Engine, now: Time) {
             Action::Open { grant, .. } => (grant, Command::Open),
             Action::Close { grant } => (grant, Command::Close),
             Action::Run { .. }
+            | Action::Spend(_)
             | Action::Extend { .. }
             | Action::Refresh { .. }
             | Action::Forget { .. } => continue,

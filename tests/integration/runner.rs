@@ -135,6 +135,7 @@ impl Bench {
             facts: facts(door, src),
             door: Arc::clone(door),
             deadline: clock::boot_now().after(door.grant.hold),
+            spend: None,
         });
     }
 
@@ -237,6 +238,7 @@ fn commands_of_one_address_run_one_at_a_time_in_order_across_doors() {
     bench.submit(Action::Run {
         facts: facts(&web, address(7)),
         door: Arc::clone(&web),
+        spend: None,
     });
     bench.open(3, &ssh, address(7));
     bench.close(3);

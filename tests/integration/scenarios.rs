@@ -90,6 +90,7 @@ fn run(config: config::Config, rows: &[Row<'_>]) -> Vec<(Time, String)> {
             uptime: None,
             whence,
         };
+        engine.handle_unix(row.at, row.at);
         // Whether it counts is what the scenario is about.
         let _ = engine.handle_packet(row.at, &sighting);
         settle(&mut engine, row.at, &mut happened);
@@ -106,10 +107,18 @@ fn settle(engine: &mut Engine, now: Time, happened: &mut Vec<(Time, String)>) {
     let mut note =
         |door: &str, src: IpAddr, what: &str| happened.push((now, format!("{what} {door} {src}")));
     let mut closes = VecDeque::new();
-    while let Some(action) = engine.poll_action() {
-        // A close is told in the order in which it is ordered; the action has the grant's number only.
-        let events = std::iter::from_fn(|| engine.poll_event());
-        closes.extend(events.filter(|event| event.kind == EventKind::Close));
+    loop {
+        while let Some(event) = engine.poll_event() {
+            match event.kind {
+                // In the order in which it is ordered; the action has the grant's number only.
+                EventKind::Close => closes.push_back(event),
+                EventKind::Refused { .. } => note(&event.door, event.src, "refused"),
+                _ => {}
+            }
+        }
+        let Some(action) = engine.poll_action() else {
+            return;
+        };
         match action {
             Action::Open {
                 grant, door, facts, ..
@@ -117,14 +126,14 @@ fn settle(engine: &mut Engine, now: Time, happened: &mut Vec<(Time, String)>) {
                 note(&door.name, facts.src, "open");
                 engine.handle_finished(now, grant, Command::Open, Outcome::Done);
             }
-            Action::Run { door, facts } => note(&door.name, facts.src, "run"),
+            Action::Run { door, facts, .. } => note(&door.name, facts.src, "run"),
             Action::Close { grant } => {
                 let event = closes.pop_front().expect("a close is told");
                 note(&event.door, event.src, "close");
                 engine.handle_finished(now, grant, Command::Close, Outcome::Done);
             }
             Action::Refresh { door, facts } => note(&door.name, facts.src, "refresh"),
-            Action::Extend { .. } | Action::Forget { .. } => {}
+            Action::Spend(_) | Action::Extend { .. } | Action::Forget { .. } => {}
         }
     }
 }

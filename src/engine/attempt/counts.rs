@@ -64,7 +64,7 @@ pub(super) fn hit(
         at,
     });
     if is_complete(hits, rule) {
-        progress(Progress::Completed);
+        progress(Progress::Completed { number: None });
     }
 }
 

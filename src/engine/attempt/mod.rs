@@ -4,12 +4,16 @@
 //! present time: expiry is a deadline that the detector keeps.
 
 mod counts;
+mod one_time;
 mod sequence;
+
+use std::sync::Arc;
 
 use super::door::Rule;
 use super::event::ResetReason;
+use super::one_time::Book;
 use super::sequence::Step;
-use super::time::Time;
+use super::time::{Time, UnixClock};
 
 /// What a hit, or the end of a window, did to an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +27,15 @@ pub enum Progress {
         at: Time,
     },
     /// All of them: the door is to open.
-    Completed,
+    Completed {
+        /// Which sequence it was, where there are several and each opens once.
+        number: Option<u64>,
+    },
+    /// All of them, in an order that has been used: nothing is to open.
+    Used {
+        /// When.
+        at: Time,
+    },
     /// It was the last of too many failures: the address is not listened to for a while.
     LockedOut {
         /// When.
@@ -40,34 +52,61 @@ pub enum Progress {
     },
 }
 
-/// When the knocks that may still belong to a match were made, first to last.
+/// The knocks that may still belong to a match, first to last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Attempt(Vec<Time>);
+pub(super) struct Attempt {
+    /// When each was made.
+    knocks: Vec<Time>,
+    /// What each was, where that does not follow from the rule.
+    steps: Vec<Step>,
+}
+
+/// What all attempts at one door share.
+pub(super) struct Ground<'a> {
+    /// Its name.
+    pub(super) door: &'a Arc<str>,
+    /// What has been used.
+    pub(super) book: &'a mut Book,
+    /// What time it is, if that is known.
+    pub(super) unix: Option<UnixClock>,
+}
 
 impl Attempt {
     /// How far it is: knocks that may still belong to a match.
     pub(super) fn stage(&self) -> usize {
-        self.0.len()
+        self.knocks.len()
     }
 
     /// The last moment at which the next knock still counts; `None` when nothing is matched.
     pub(super) fn deadline(&self, rule: &Rule) -> Option<Time> {
         match rule {
-            Rule::Sequence(rule) => sequence::deadline(&self.0, rule).map(|(at, _)| at),
-            Rule::Counts(rule) => counts::deadline(&self.0, rule),
+            Rule::Sequence(rule) => {
+                let end = sequence::deadline(&self.knocks, rule.window, rule.knock_timeout);
+                end.map(|(at, _)| at)
+            }
+            Rule::Counts(rule) => counts::deadline(&self.knocks, rule),
+            Rule::OneTime(rule) => one_time::deadline(&self.knocks, rule).map(|(at, _)| at),
         }
     }
 
     /// Drops the match, if there is one.
     pub(super) fn forget(&mut self) {
-        self.0.clear();
+        self.knocks.clear();
+        self.steps.clear();
     }
 
     /// Ends what is over at `now`.
-    pub(super) fn expire(&mut self, rule: &Rule, now: Time, progress: &mut impl FnMut(Progress)) {
+    pub(super) fn expire(
+        &mut self,
+        rule: &Rule,
+        ground: &mut Ground<'_>,
+        now: Time,
+        progress: &mut impl FnMut(Progress),
+    ) {
         match rule {
-            Rule::Sequence(rule) => sequence::expire(&mut self.0, rule, now, progress),
-            Rule::Counts(rule) => counts::expire(&mut self.0, rule, now, progress),
+            Rule::Sequence(rule) => sequence::expire(&mut self.knocks, rule, now, progress),
+            Rule::Counts(rule) => counts::expire(&mut self.knocks, rule, now, progress),
+            Rule::OneTime(rule) => one_time::expire(self, rule, ground, now, progress),
         }
     }
 
@@ -75,14 +114,16 @@ impl Attempt {
     pub(super) fn hit(
         &mut self,
         rule: &Rule,
+        ground: &mut Ground<'_>,
         step: Step,
         at: Time,
         progress: &mut impl FnMut(Progress),
     ) {
-        self.expire(rule, at, progress);
+        self.expire(rule, ground, at, progress);
         match rule {
-            Rule::Sequence(rule) => sequence::hit(&mut self.0, rule, step, at, progress),
-            Rule::Counts(rule) => counts::hit(&mut self.0, rule, step, at, progress),
+            Rule::Sequence(rule) => sequence::hit(&mut self.knocks, rule, step, at, progress),
+            Rule::Counts(rule) => counts::hit(&mut self.knocks, rule, step, at, progress),
+            Rule::OneTime(rule) => one_time::hit(self, rule, ground, step, at, progress),
         }
     }
 }

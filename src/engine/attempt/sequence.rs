@@ -12,11 +12,13 @@ use crate::engine::sequence::Step;
 use crate::engine::time::Time;
 
 /// The last moment at which the next knock still counts, and what ends the match after it.
-pub(super) fn deadline(knocks: &[Time], rule: &SequenceRule) -> Option<(Time, ResetReason)> {
-    let window = (knocks.first()?.after(rule.window), ResetReason::Timeout);
-    let gap = rule
-        .knock_timeout
-        .and_then(|gap| Some((knocks.last()?.after(gap), ResetReason::Gap)));
+pub(super) fn deadline(
+    knocks: &[Time],
+    window: Duration,
+    knock_timeout: Option<Duration>,
+) -> Option<(Time, ResetReason)> {
+    let window = (knocks.first()?.after(window), ResetReason::Timeout);
+    let gap = knock_timeout.and_then(|gap| Some((knocks.last()?.after(gap), ResetReason::Gap)));
     Some(gap.filter(|gap| gap.0 < window.0).unwrap_or(window))
 }
 
@@ -26,7 +28,8 @@ pub(super) fn expire(
     now: Time,
     progress: &mut impl FnMut(Progress),
 ) {
-    while let Some((at, reason)) = deadline(knocks, rule).filter(|&(at, _)| at < now) {
+    let end = |knocks: &[Time]| deadline(knocks, rule.window, rule.knock_timeout);
+    while let Some((at, reason)) = end(knocks).filter(|&(at, _)| at < now) {
         let stage = knocks.len();
         let kept = match reason {
             ResetReason::Gap => 0,
@@ -77,7 +80,7 @@ pub(super) fn hit(
     keep_last(knocks, after);
     if after == rule.sequence.len() {
         knocks.clear();
-        progress(Progress::Completed);
+        progress(Progress::Completed { number: None });
     }
 }
 

@@ -17,6 +17,7 @@ use ipnet::IpNet;
 
 use super::Family;
 use crate::engine::door::{Door, OnRepeat, OtherPorts, Rule, Scope};
+use crate::engine::one_time::Origin;
 use crate::engine::sequence::{Step, Transport};
 
 /// What in the kernel remembers who is how far.
@@ -124,7 +125,7 @@ impl<'a> Knocker<'a> {
             Rule::Sequence(rule) => (2..=rule.sequence.len()).any(|matched| {
                 rule.sequence.fallback(matched) > 0 && matched < rule.sequence.len()
             }),
-            Rule::Counts(_) => false,
+            Rule::Counts(_) | Rule::OneTime(_) => false,
         };
         self.doors.iter().filter(forgets).map(|door| door.name)
     }
@@ -169,6 +170,8 @@ impl Kept<'_> {
                     .filter(|&transport| only.is_none_or(|only| only == transport));
                 Some(counted.map(|transport| Step { port, transport }).collect())
             }
+            // Refused before: the kernel derives no ports and marks no lists.
+            Rule::OneTime(_) => Some(Vec::new()),
         }
     }
 }
@@ -259,6 +262,13 @@ fn flaws_of(door: &Door, form: Form, opens: bool) -> Vec<Flaw> {
                 "nft does not count hits in a window; --for iptables-recent does",
             );
             flaw(form == Form::Recent && !whole(rule.window), "window", why);
+        }
+        Rule::OneTime(rule) => {
+            let key = match rule.origin {
+                Origin::Totp(_) => "totp",
+                Origin::List(_) => "one_time_sequences",
+            };
+            flaw(true, key, "rules know no sequences that open once");
         }
     }
     flaws

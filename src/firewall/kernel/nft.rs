@@ -35,8 +35,8 @@ pub(super) fn load(knocker: &Knocker<'_>) -> String {
         .filter(|(family, door)| door.is_for(*family))
         .filter_map(|(family, door)| match door.rule {
             Rule::Sequence(rule) => Some(Drawn { door, rule, family }),
-            // Refused before: nft does not count.
-            Rule::Counts(_) => None,
+            // Refused before: nft does not count, and nothing here opens once.
+            Rule::Counts(_) | Rule::OneTime(_) => None,
         })
         .collect();
     let mut text = format!("{HEAD}\nadd table {TABLE}\nflush table {TABLE}\n");

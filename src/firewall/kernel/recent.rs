@@ -219,6 +219,8 @@ impl<'a> Drawn<'a> {
         match self.door.rule {
             Rule::Sequence(rule) => self.sequence(rule, &mut chain),
             Rule::Counts(rule) => self.counts(rule, &mut chain),
+            // Refused before.
+            Rule::OneTime(_) => {}
         }
         chain
     }

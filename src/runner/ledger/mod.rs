@@ -75,6 +75,8 @@ pub struct Opened {
     /// What was open, or perhaps open, when the program ended, by number. The deadlines are on this boot's
     /// clock; what another boot opened is due at once.
     pub grants: Vec<SavedGrant>,
+    /// By door, before which Unix time (in seconds) its one-time sequences are used.
+    pub used: Vec<(Arc<str>, i64)>,
     /// The number of the next grant: no grant of this state directory has had it or a higher one.
     pub next: GrantId,
     /// What is wrong, if anything.
@@ -88,7 +90,12 @@ pub struct Ledger {
     journal: Option<Box<dyn Journal>>,
     boot: Box<str>,
     open: BTreeMap<u64, Entry>,
+    /// By door, before which Unix time its one-time sequences are used. Nothing leaves this: there are
+    /// no more doors than a config has had.
+    used: BTreeMap<Arc<str>, i64>,
     next: u64,
+    /// A sequence was used since the last commit.
+    spent: bool,
     /// Begun since the last commit.
     staged: Vec<u64>,
     /// Lines since the last commit.
@@ -138,10 +145,12 @@ impl Ledger {
             rebooted: rebooted.contains(&id),
         };
         let grants = reading.open.iter().map(saved).collect();
+        let used = reading.used.clone().into_iter().collect();
         let mut ledger = Self::new(disk, &boot.id, reading);
         ledger.rewrite()?;
         Ok(Opened {
             grants,
+            used,
             next: GrantId(ledger.next),
             ledger,
             notice,
@@ -154,6 +163,8 @@ impl Ledger {
             journal: None,
             boot: boot.into(),
             open: reading.open,
+            used: reading.used,
+            spent: false,
             next: reading.next.max(1),
             staged: Vec::new(),
             lines: Vec::new(),
@@ -192,6 +203,16 @@ impl Ledger {
             entry.proven = true;
             Record::Opened { id: id.0 }.write(&mut self.lines);
         }
+    }
+
+    /// The one-time sequences of `door` that begin before the Unix time `until` are used. What is opened
+    /// with one may run once [`commit`](Self::commit) has succeeded.
+    pub(super) fn spend(&mut self, door: &Arc<str>, until: i64) {
+        let used = self.used.entry(Arc::clone(door)).or_insert(until);
+        *used = until.max(*used);
+        let (door, until) = (door.to_string(), *used);
+        Record::Used { door, until }.write(&mut self.lines);
+        self.spent = true;
     }
 
     /// A grant has another deadline.
@@ -241,15 +262,16 @@ impl Ledger {
     }
 
     /// Writes what happened since the last call, and returns when the grants that began are on the
-    /// disk. On an error they are forgotten again, and only they.
+    /// disk, and the sequences that were used. On an error the grants are forgotten again, and only they.
     pub(super) fn commit(&mut self) -> Result<(), Trouble> {
         let lines = std::mem::take(&mut self.lines);
         let staged = std::mem::take(&mut self.staged);
+        let awaited = std::mem::take(&mut self.spent) || !staged.is_empty();
         let result = match self.trouble {
             None if lines.is_empty() => return Ok(()),
-            None => self.append(&lines, !staged.is_empty()),
+            None => self.append(&lines, awaited),
             // Ten thousand closes do not try a full disk ten thousand times.
-            Some(trouble) if staged.is_empty() && clock::monotonic_now() < self.retry_at => {
+            Some(trouble) if !awaited && clock::monotonic_now() < self.retry_at => {
                 return Err(trouble);
             }
             Some(_) => self.rewrite(),
@@ -290,6 +312,10 @@ impl Ledger {
         let next = self.next;
         let version = VERSION;
         Record::Header { version, next }.write(&mut lines);
+        for (door, &until) in &self.used {
+            let door = door.to_string();
+            Record::Used { door, until }.write(&mut lines);
+        }
         for (&id, entry) in &self.open {
             entry.write(id, &mut lines);
         }
@@ -393,3 +419,6 @@ pub(super) mod forgetful_disk;
 #[cfg(test)]
 #[path = "ledger_test.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "used_test.rs"]
+mod used_tests;

@@ -55,6 +55,8 @@ impl fmt::Display for Damage {
 #[derive(Default)]
 pub(super) struct Reading {
     pub(super) open: BTreeMap<u64, Entry>,
+    /// By door, before which Unix time its one-time sequences are used.
+    pub(super) used: BTreeMap<Arc<str>, i64>,
     /// The lowest number that no grant has had.
     pub(super) next: u64,
     pub(super) damage: Option<Damage>,
@@ -108,6 +110,10 @@ impl Reading {
             Record::Closed { id } => {
                 self.next = self.next.max(id + 1);
                 self.open.remove(&id);
+            }
+            Record::Used { door, until } => {
+                let used = self.used.entry(door.into()).or_insert(until);
+                *used = until.max(*used);
             }
         }
     }

@@ -32,6 +32,8 @@ pub(super) enum Record {
     Extend { id: u64, due: Due },
     /// It is over.
     Closed { id: u64 },
+    /// Every one-time sequence of a door whose time begins before this Unix time is used.
+    Used { door: String, until: i64 },
 }
 
 /// Everything that is needed to close a grant.
@@ -91,6 +93,7 @@ impl Record {
             Self::Begin(begin) => begin.id < MAX_ID && !begin.argv.is_empty(),
             Self::Header { next, .. } => *next <= MAX_ID,
             Self::Opened { id } | Self::Extend { id, .. } | Self::Closed { id } => *id < MAX_ID,
+            Self::Used { .. } => true,
         }
     }
 }
@@ -141,6 +144,10 @@ mod tests {
             },
             Record::Opened { id: 7 },
             Record::Closed { id: 7 },
+            Record::Used {
+                door: "ssh".to_owned(),
+                until: -1,
+            },
         ];
         for record in records {
             let line = line(&record);

@@ -1,0 +1,228 @@
+use super::*;
+
+const RFC: &[u8] = b"12345678901234567890123456789012";
+
+fn keys(secret: &[u8]) -> TotpKeys {
+    TotpKeys {
+        secret: Secret::new(secret.to_vec()).unwrap(),
+        knocks: 4,
+        ports: (20_000, 29_999),
+        transport: Transport::Tcp,
+        step: 30,
+        skew: 1,
+    }
+}
+
+fn origin() -> Origin {
+    Origin::Totp(Totp::new(keys(RFC)).unwrap())
+}
+
+fn line(number: u32, ports: &[u16]) -> Line {
+    let step = |&port| Step {
+        port,
+        transport: Transport::Tcp,
+    };
+    Line {
+        number,
+        text: format!("{ports:?}").into(),
+        sequence: Sequence::new(ports.iter().map(step).collect::<Vec<_>>()).unwrap(),
+    }
+}
+
+fn list(ahead: usize) -> Origin {
+    let lines = [
+        line(1, &[1, 1]),
+        line(2, &[2, 2]),
+        line(4, &[3, 3]),
+        line(5, &[1, 1]),
+        line(6, &[4, 4]),
+    ];
+    Origin::List(List {
+        file: Arc::from(Path::new("/list")),
+        lines: lines.into(),
+        ahead,
+    })
+}
+
+fn candidates(book: &mut Book, origin: &Origin, unix: i64) -> Vec<(u64, bool)> {
+    let mut seen = Vec::new();
+    book.candidates(&"d".into(), origin, Some(unix), &mut |candidate| {
+        seen.push((candidate.number, candidate.used));
+    });
+    seen
+}
+
+#[test]
+fn the_code_is_that_of_rfc_6238_appendix_b() {
+    let secret = Secret::new(RFC.to_vec()).unwrap();
+    let vectors = [
+        (59_u64, 46_119_246),
+        (1_111_111_109, 68_084_774),
+        (1_111_111_111, 67_062_674),
+        (1_234_567_890, 91_819_424),
+        (2_000_000_000, 90_698_825),
+        (20_000_000_000, 77_737_706),
+    ];
+    for (time, code) in vectors {
+        let value = secret.truncated(&[&(time / 30).to_be_bytes()]);
+        assert_eq!(value % 100_000_000, code, "at {time}");
+    }
+}
+
+#[test]
+fn the_ports_are_those_that_another_program_works_out() {
+    let text = include_str!("../../fixtures/totp/vectors.txt");
+    let rows = text.lines().filter(|line| !line.starts_with('#'));
+    let mut count = 0;
+    for row in rows {
+        let words: Vec<_> = row.split(' ').collect();
+        let [key, step, range, knocks, time, ports] = words.as_slice() else {
+            panic!("what is '{row}'?");
+        };
+        let (low, high) = range.split_once('-').unwrap();
+        let secret = data_encoding::BASE32_NOPAD.decode(key.as_bytes()).unwrap();
+        let totp = Totp::new(TotpKeys {
+            knocks: knocks.parse().unwrap(),
+            ports: (low.parse().unwrap(), high.parse().unwrap()),
+            step: step.parse().unwrap(),
+            ..keys(&secret)
+        });
+        let totp = totp.unwrap();
+        let number = totp.number_at(time.parse().unwrap()).unwrap();
+        let sequence = totp.sequence(number).unwrap();
+        let derived: Vec<_> = sequence
+            .steps()
+            .iter()
+            .map(|step| step.port.to_string())
+            .collect();
+        assert_eq!(derived.join(","), *ports, "{row}");
+        count += 1;
+    }
+    assert_eq!(count, 9);
+}
+
+#[test]
+fn the_steps_around_the_time_may_be_knocked() {
+    let mut book = Book::default();
+    let all = |numbers: [u64; 3]| numbers.map(|number| (number, false)).to_vec();
+    assert_eq!(candidates(&mut book, &origin(), 299), all([8, 9, 10]));
+    assert_eq!(candidates(&mut book, &origin(), 300), all([9, 10, 11]));
+    let first = vec![(0, false), (1, false)];
+    assert_eq!(candidates(&mut book, &origin(), 29), first);
+    assert_eq!(candidates(&mut book, &origin(), -1), [], "before 1970");
+}
+
+#[test]
+fn a_use_takes_all_earlier_steps_with_it_and_survives_a_reload_and_a_restart() {
+    let mut book = Book::default();
+    let origin = origin();
+    book.spend(&"d".into(), &origin, 10);
+    book.handle_reload();
+    let used = [(9, true), (10, true), (11, false)];
+    assert_eq!(candidates(&mut book, &origin, 300), used);
+    book.spend(&"d".into(), &origin, 9);
+    assert_eq!(candidates(&mut book, &origin, 300), used, "it only goes up");
+    let token = origin.token(&"d".into(), 10).unwrap();
+    let Used::Until(until) = token.used else {
+        panic!("{token:?}");
+    };
+    let mut book = Book::default();
+    book.restore("d".into(), until);
+    assert_eq!(candidates(&mut book, &origin, 300), used);
+}
+
+#[test]
+fn a_door_whose_step_is_changed_is_neither_shut_nor_open_to_old_knocks() {
+    let mut book = Book::default();
+    book.spend(&"d".into(), &origin(), 10);
+    let longer = Totp::new(TotpKeys {
+        step: 60,
+        ..keys(RFC)
+    });
+    let longer = Origin::Totp(longer.unwrap());
+    book.handle_reload();
+    let now = candidates(&mut book, &longer, 300);
+    assert_eq!(now, [(4, true), (5, true), (6, false)]);
+}
+
+#[test]
+fn of_a_list_the_next_lines_may_be_knocked_and_a_used_one_never_again() {
+    let mut book = Book::default();
+    let (list, door) = (list(2), "d".into());
+    assert_eq!(candidates(&mut book, &list, 0), [(0, false), (1, false)]);
+    assert_eq!(book.left(&door, &list), Some(5));
+    book.spend(&door, &list, 1);
+    // The line like the first is used up with it.
+    let next = [(0, true), (0, true), (2, false), (4, false)];
+    assert_eq!(candidates(&mut book, &list, 0), next);
+    assert_eq!(book.left(&door, &list), Some(2));
+    book.handle_reload();
+    assert_eq!(candidates(&mut book, &list, 0), next);
+    book.spend(&door, &list, 4);
+    assert_eq!(book.left(&door, &list), Some(0));
+    assert!(
+        candidates(&mut book, &list, 0)
+            .iter()
+            .all(|(_, used)| *used)
+    );
+}
+
+#[test]
+fn a_token_names_the_line_of_the_file() {
+    let token = list(2).token(&"d".into(), 2).unwrap();
+    let Used::Line { number, text, .. } = &token.used else {
+        panic!("{token:?}");
+    };
+    assert_eq!((*number, &**text), (4, "[3, 3]"));
+    assert_eq!(list(2).token(&"d".into(), 5), None);
+}
+
+#[test]
+fn debug_says_nothing_of_keys_and_ports() {
+    let text = format!(
+        "{:?} {:?} {:?} {:?}",
+        origin(),
+        list(2),
+        list(2).token(&"d".into(), 0),
+        keys(RFC)
+    );
+    for secret in ["1234", "20000", "[1, 1]", "49"] {
+        assert!(
+            !text.contains(&secret.to_owned()) || secret == "20000",
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn what_is_out_of_range_is_no_totp() {
+    assert!(Secret::new(Vec::new()).is_none());
+    for wrong in [
+        TotpKeys {
+            knocks: 0,
+            ..keys(RFC)
+        },
+        TotpKeys {
+            knocks: 33,
+            ..keys(RFC)
+        },
+        TotpKeys {
+            ports: (0, 9),
+            ..keys(RFC)
+        },
+        TotpKeys {
+            ports: (9, 8),
+            ..keys(RFC)
+        },
+        TotpKeys {
+            step: 0,
+            ..keys(RFC)
+        },
+        TotpKeys {
+            skew: 11,
+            ..keys(RFC)
+        },
+    ] {
+        assert!(Totp::new(wrong).is_none());
+    }
+}
