@@ -55,6 +55,8 @@ mod forger; // a forged sequence in front of a genuine one
 mod formats; // fixtures/formats: other firewalls' lines, by the regex of their config
 #[path = "integration/fuzz.rs"]
 mod fuzz; // the fuzz targets, on a bounded number of inputs
+#[path = "../benches/bench/generate.rs"]
+mod generate; // the logs of the benchmarks
 #[path = "integration/grammar.rs"]
 mod grammar; // what must hold for every line
 #[path = "integration/imports.rs"]
@@ -75,6 +77,8 @@ mod logknock; // the real binary in a directory of its own
 mod logrotate; // the real logrotate
 #[path = "integration/logs.rs"]
 mod logs; // fixtures/logs: whole logs through the real replay
+#[path = "integration/many.rs"]
+mod many; // floods and bursts, in small
 #[path = "integration/namespace.rs"]
 mod namespace; // one test again where it may lower limits and mount
 #[path = "integration/need.rs"]

@@ -1,5 +1,6 @@
 //! The command line: definitions, dispatch, and the only printing code.
 
+mod archive;
 mod ask;
 mod check;
 mod convert;

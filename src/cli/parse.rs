@@ -20,7 +20,7 @@ use crate::replay::lines::{Line, Lines};
 /// Arguments of `parse`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Logs to read; standard input when none is given, or for `-`
+    /// Logs to read, also as `.gz` or `.zst`; standard input when none is given, or for `-`
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 }

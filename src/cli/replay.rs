@@ -15,7 +15,7 @@ use crate::replay::{self, Input, Shown, Summary};
 /// Arguments of `replay`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Logs to run through, merged by time; `-` is standard input
+    /// Logs to run through, merged by time, also as `.gz` or `.zst`; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Compare the events with those in FILE (as printed by `replay`, or by `replay --json`) and exit 1 with a diff when they differ
@@ -94,13 +94,13 @@ pub(super) fn run(args: &Args, settings: &Settings, format: Format) -> Result<()
 }
 
 fn open(path: &Path, bar: &ProgressBar) -> Result<Input, Failure> {
-    let (content, written) = input::open(path)?;
+    let (content, written) = input::open_seen(path, bar)?;
     let named = Named {
         content,
         name: path.display().to_string(),
     };
     Ok(Input {
-        content: Box::new(bar.wrap_read(named)),
+        content: Box::new(named),
         written,
     })
 }

@@ -62,10 +62,21 @@ impl Knocker {
 /// A knocker's place in the table.
 pub(super) type Slot = u32;
 
+/// An address, IPv4 as the IPv6 address that it is mapped to: a single number is hashed fastest, and
+/// with a key of our own, as strangers choose their addresses.
+type Key = u128;
+
+fn key(src: IpAddr) -> Key {
+    match src {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
 /// The knockers.
 #[derive(Debug, Default)]
 pub(super) struct Knockers {
-    slots: HashMap<IpAddr, Slot>,
+    slots: HashMap<Key, Slot>,
     places: Vec<Place>,
     free: Vec<Slot>,
     /// For each stage those who have reached it, the longest there first.
@@ -113,7 +124,7 @@ impl Knockers {
             free,
             ..
         } = self;
-        *slots.entry(src).or_insert_with(|| {
+        *slots.entry(key(src)).or_insert_with(|| {
             let place = Place {
                 src,
                 knocker: Knocker::default(),
@@ -173,7 +184,7 @@ impl Knockers {
         if let Some(wake) = place.wake.take() {
             self.wakes.remove(&(wake, src, slot));
         }
-        self.slots.remove(&src);
+        self.slots.remove(&key(src));
         self.free.push(slot);
         Some((src, knocker))
     }

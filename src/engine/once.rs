@@ -33,23 +33,23 @@ impl Identity {
     /// only some rules log. ECN bits do not count: a SYN is sent again without them (RFC 3168 §6.1.1).
     fn of(&self, hit: &Hit<'_>) -> u64 {
         const ECN: TcpFlags = TcpFlags::ECE.with(TcpFlags::CWR).with(TcpFlags::AE);
-        // A few whole words: a hash costs by the number of its pieces.
-        let mut hasher = self.0.build_hasher();
-        hasher.write_u128(match hit.dst {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-            IpAddr::V6(v6) => v6.to_bits(),
-        });
         let ports = u64::from(hit.ports.src) << 16 | u64::from(hit.ports.dst);
-        match hit.step.transport {
-            Transport::Tcp => {
-                let flags = u64::from(hit.flags.without(ECN).bits());
-                hasher.write_u64(1 << 63 | flags << 32 | ports);
+        let head = match hit.step.transport {
+            Transport::Tcp => 1 << 63 | u64::from(hit.flags.without(ECN).bits()) << 32 | ports,
+            Transport::Udp => ports,
+        };
+        // As few pieces as can be: a hash costs by their number.
+        let mut hasher = self.0.build_hasher();
+        match hit.dst {
+            IpAddr::V4(v4) => hasher.write_u128(u128::from(head) << 64 | u128::from(v4.to_bits())),
+            IpAddr::V6(v6) => {
+                hasher.write_u128(v6.to_bits());
+                hasher.write_u64(head);
             }
-            Transport::Udp => {
-                hasher.write_u64(ports);
-                for word in words(&hit.mark) {
-                    hasher.write_u64(word);
-                }
+        }
+        if hit.step.transport == Transport::Udp {
+            for word in words(&hit.mark) {
+                hasher.write_u64(word);
             }
         }
         hasher.finish()

@@ -3,6 +3,11 @@
 //! In: a slice. Out: the pieces at its start, each at most once looked at. Nothing here allocates or
 //! looks further ahead than what it takes. A method that answers `None` or `false` has taken nothing.
 
+#![expect(
+    clippy::inline_always,
+    reason = "a literal that is known where it is taken is compared as a number, and not by a call"
+)]
+
 /// What is left of some bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scan<'a> {
@@ -21,7 +26,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Takes `literal`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&mut self, literal: &[u8]) -> bool {
         match self.rest.strip_prefix(literal) {
             Some(rest) => {
@@ -33,6 +38,7 @@ impl<'a> Scan<'a> {
     }
 
     /// [`Scan::take`] for `?`.
+    #[inline(always)]
     pub(super) fn need(&mut self, literal: &[u8]) -> Option<()> {
         self.take(literal).then_some(())
     }
@@ -58,6 +64,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Takes all blanks.
+    #[inline]
     pub(super) fn blanks(&mut self) {
         self.run(|byte| byte == b' ');
     }
@@ -112,32 +119,36 @@ impl<'a> Scan<'a> {
         Some(value)
     }
 
-    /// Takes exactly `N` digits, leading zeros and all.
+    /// Takes exactly `N` digits, leading zeros and all; at most 9.
     #[inline]
     pub(super) fn digits<const N: usize>(&mut self) -> Option<u16> {
-        let mut ahead = *self;
-        let mut value = 0_u16;
-        for digit in ahead.bytes::<N>()? {
+        let (digits, rest) = self.rest.split_first_chunk::<N>()?;
+        let mut value = 0_u32;
+        let mut are_digits = true;
+        for digit in digits {
             let digit = digit.wrapping_sub(b'0');
-            if digit > 9 {
-                return None;
-            }
-            value = value.checked_mul(10)?.checked_add(digit.into())?;
+            are_digits &= digit <= 9;
+            value = value.wrapping_mul(10).wrapping_add(digit.into());
         }
-        *self = ahead;
+        if !are_digits {
+            return None;
+        }
+        let value = value.try_into().ok()?;
+        self.rest = rest;
         Some(value)
     }
 
     /// Takes the digits behind a decimal point as nanoseconds; what is finer is dropped.
+    #[inline]
     pub(super) fn nanos(&mut self) -> Option<u32> {
         let digits = self.run(|byte| byte.is_ascii_digit());
-        if digits.is_empty() {
-            return None;
+        let mut value = 0;
+        let mut unit = 100_000_000;
+        for digit in digits {
+            value += u32::from(digit.wrapping_sub(b'0')) * unit;
+            unit /= 10;
         }
-        let padded = digits.iter().copied().chain(std::iter::repeat(b'0'));
-        Some(padded.take(9).fold(0, |value, digit| {
-            value * 10 + u32::from(digit.saturating_sub(b'0'))
-        }))
+        (!digits.is_empty()).then_some(value)
     }
 
     /// Takes what stands before the next blank; everything where there is none.

@@ -11,8 +11,8 @@ use memchr::memrchr;
 
 use super::lines::MAX_LINE;
 
-/// How much is read at a time.
-pub(super) const PIECE: usize = 1024 * 1024;
+/// How much is read at a time: some are under way at once, and each with its findings fits into a core's cache.
+pub(super) const PIECE: usize = 256 * 1024;
 
 /// Whole lines.
 #[derive(Debug, Default)]

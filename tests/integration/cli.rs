@@ -387,3 +387,31 @@ fn the_published_example_is_never_run_by_mistake() {
         Logknock::new().config(&text).run("check").succeeds();
     }
 }
+
+#[test]
+fn a_packed_log_is_read_as_the_text_in_it_and_a_cut_one_says_so() {
+    use flate2::write::GzEncoder;
+    use std::io::Write as _;
+    let lab = Logknock::new().door("");
+    lab.knock("203.0.113.7");
+    let text = lab.read("kern.log");
+    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(text.as_bytes()).unwrap();
+    let packed = encoder.finish().unwrap();
+    let cut = packed.get(..packed.len() - 9).unwrap();
+    let lab = lab.file("kern.log.2.gz", &packed).file("cut.gz", cut);
+    for command in ["replay", "parse"] {
+        let plain = lab.run(&format!("{command} kern.log")).succeeds().stdout;
+        let plain = plain.replace("kern.log", "kern.log.2.gz");
+        let read = lab.run(&format!("{command} kern.log.2.gz")).succeeds();
+        let columns = |text: &str| {
+            text.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(columns(&read.stdout), columns(&plain));
+        lab.run(&format!("{command} cut.gz"))
+            .fails_with(69)
+            .says("cut.gz: the archive is cut short");
+    }
+}

@@ -73,7 +73,7 @@ const WALK: [&str; 22] = [
 ];
 
 /// Crates, and parts of the standard library, that only some rooms may use.
-const KEPT: [(&str, &[&str]); 24] = [
+const KEPT: [(&str, &[&str]); 26] = [
     (
         "std::fs",
         &[
@@ -103,6 +103,7 @@ const KEPT: [(&str, &[&str]); 24] = [
     ("anstyle", &["render", "cli"]),
     ("clap", &["cli"]),
     ("data_encoding", &["config"]),
+    ("flate2", &["cli"]),
     ("hmac", &["engine"]),
     ("indicatif", &["cli"]),
     ("notify", &["source"]),
@@ -113,6 +114,7 @@ const KEPT: [(&str, &[&str]); 24] = [
             "clock", "config", "knock", "runner", "source", "trust", "daemon", "cli",
         ],
     ),
+    ("ruzstd", &["cli"]),
     ("sd_notify", &["daemon"]),
     (
         "serde_json",

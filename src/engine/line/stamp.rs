@@ -153,18 +153,28 @@ fn year_before_time(scan: &mut Scan<'_>) -> Option<u16> {
 
 /// `yyyy-mm-ddThh:mm:ss[.frac][zone]`, a blank allowed for the `T`.
 fn iso(scan: &mut Scan<'_>) -> Option<Stamp> {
-    let year = scan.digits::<4>()?;
-    scan.need(b"-")?;
-    let month = scan.digits::<2>()?;
-    scan.need(b"-")?;
-    let day = scan.digits::<2>()?;
-    if !scan.take(b"T") && !scan.take(b" ") {
-        scan.need(b"t")?;
-    }
+    let &[
+        y1,
+        y2,
+        y3,
+        y4,
+        b'-',
+        m1,
+        m2,
+        b'-',
+        d1,
+        d2,
+        b'T' | b' ' | b't',
+        ..,
+    ] = scan.rest()
+    else {
+        return None;
+    };
+    let year = u16::from(pair(y1, y2)?) * 100 + u16::from(pair(y3, y4)?);
+    let (month, day) = (pair(m1, m2)?, pair(d1, d2)?);
+    scan.bytes::<11>()?;
     let mut date = time_of_day(scan)?;
-    date.year = Some(year);
-    date.month = month.try_into().ok()?;
-    date.day = day.try_into().ok()?;
+    (date.year, date.month, date.day) = (Some(year), month, day);
     if !exists(date) {
         return None;
     }
@@ -176,14 +186,14 @@ fn iso(scan: &mut Scan<'_>) -> Option<Stamp> {
 
 /// The time of day, in a date that is still to be filled in.
 fn time_of_day(scan: &mut Scan<'_>) -> Option<Civil> {
-    let hour = scan.digits::<2>()?;
-    scan.need(b":")?;
-    let minute = scan.digits::<2>()?;
-    scan.need(b":")?;
-    let second = scan.digits::<2>()?;
+    let &[h1, h2, b':', m1, m2, b':', s1, s2, ..] = scan.rest() else {
+        return None;
+    };
+    let (hour, minute, second) = (pair(h1, h2)?, pair(m1, m2)?, pair(s1, s2)?);
     if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
+    scan.bytes::<8>()?;
     let nanos = if scan.take(b".") || scan.take(b",") {
         scan.nanos()?
     } else {
@@ -193,11 +203,18 @@ fn time_of_day(scan: &mut Scan<'_>) -> Option<Civil> {
         year: None,
         month: 0,
         day: 0,
-        hour: hour.try_into().ok()?,
-        minute: minute.try_into().ok()?,
-        second: second.min(59).try_into().ok()?,
+        hour,
+        minute,
+        second: second.min(59),
         nanos,
     })
+}
+
+/// Two digits as a number.
+#[inline]
+fn pair(tens: u8, units: u8) -> Option<u8> {
+    let (tens, units) = (tens.wrapping_sub(b'0'), units.wrapping_sub(b'0'));
+    (tens <= 9 && units <= 9).then_some(tens.wrapping_mul(10).wrapping_add(units))
 }
 
 /// Takes a zone: its seconds east of Greenwich.

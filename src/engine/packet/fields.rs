@@ -4,6 +4,11 @@
 //! kernel cuts a line that is too long without a word, so an end of text is never the end of a number
 //! that matters; only [`Fields::last`] fields may end a line.
 
+#![expect(
+    clippy::inline_always,
+    reason = "a key that is known where it is taken is compared as a number, and not by a call"
+)]
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::super::reason::Reason;
@@ -23,13 +28,13 @@ impl<'a> Fields<'a> {
     }
 
     /// Takes `literal` if it stands next.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&mut self, literal: &[u8]) -> bool {
         self.scan.take(literal)
     }
 
     /// Takes `literal`, which must stand next.
-    #[inline]
+    #[inline(always)]
     pub(super) fn want(&mut self, literal: &[u8]) -> Result<(), Reason> {
         if self.scan.take(literal) {
             return Ok(());
@@ -38,13 +43,13 @@ impl<'a> Fields<'a> {
     }
 
     /// The byte that stands next.
-    #[inline]
+    #[inline(always)]
     pub(super) fn first(&self) -> Option<&'a u8> {
         self.scan.rest().first()
     }
 
     /// `KEY=value `, if it stands next.
-    #[inline]
+    #[inline(always)]
     pub(super) fn field<T>(
         &mut self,
         key: &[u8],
@@ -59,7 +64,7 @@ impl<'a> Fields<'a> {
     }
 
     /// `KEY=value `, which must stand next.
-    #[inline]
+    #[inline(always)]
     pub(super) fn must<T>(
         &mut self,
         key: &[u8],
@@ -72,7 +77,7 @@ impl<'a> Fields<'a> {
     }
 
     /// `KEY=value`, if it stands next; the line may end with it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn last<T>(
         &mut self,
         key: &[u8],
@@ -87,7 +92,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The end of a field that may end the line.
-    #[inline]
+    #[inline(always)]
     pub(super) fn close(&mut self) -> Result<(), Reason> {
         if self.scan.take(b" ") || self.at_end() {
             return Ok(());
@@ -96,12 +101,15 @@ impl<'a> Fields<'a> {
     }
 
     /// Whether nothing is left but what may stand behind the last field.
+    #[inline]
     pub(super) fn at_end(&self) -> bool {
         let white = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
         self.scan.rest().iter().all(white)
     }
 
     /// Why what stands next is wrong: a word without an end was cut, any other is foreign.
+    #[cold]
+    #[inline(never)]
     pub(super) fn blame(&self) -> Reason {
         match memchr::memchr(b' ', self.scan.rest()) {
             Some(_) => Reason::Grammar,
@@ -110,7 +118,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A decimal number, canonical and within `T`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn number<T: TryFrom<u64>>(&mut self) -> Result<T, Reason> {
         self.scan.number().ok_or_else(|| self.blame())
     }
@@ -125,6 +133,7 @@ impl<'a> Fields<'a> {
     }
 
     /// `least` to `most` hexadecimal digits.
+    #[inline]
     pub(super) fn hex(&mut self, least: usize, most: usize) -> Result<(), Reason> {
         let digits = self.scan.run(|byte| byte.is_ascii_hexdigit());
         if (least..=most).contains(&digits.len()) {
@@ -134,6 +143,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Hexadecimal digits behind a `0x` that userspace writers leave out.
+    #[inline]
     pub(super) fn loose_hex(&mut self, least: usize, most: usize) -> Result<(), Reason> {
         self.take(b"0x");
         self.hex(least, most)
@@ -145,7 +155,7 @@ impl<'a> Fields<'a> {
     }
 
     /// An interface name, perhaps empty. At most 15 bytes: `IFNAMSIZ` less its NUL.
-    #[inline]
+    #[inline(always)]
     pub(super) fn interface(&mut self) -> Result<&'a [u8], Reason> {
         let legal = |byte| byte > b' ' && byte != b'/' && byte != 0x7f;
         let name = self.scan.run(legal);
@@ -188,7 +198,7 @@ impl<'a> Fields<'a> {
         Ok(address.into())
     }
 
-    #[inline]
+    #[inline(always)]
     fn octet(&mut self) -> Result<u8, Reason> {
         self.scan.octet().ok_or_else(|| self.blame())
     }

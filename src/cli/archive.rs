@@ -1,0 +1,266 @@
+//! A log as it stands in its file → its text, unpacked where it is a gzip or zstd archive.
+//!
+//! In: the bytes of a file or a pipe. Out: the text, as it is unpacked; nothing is held. What it is is told
+//! by its first bytes and not by its name. Archives that were put one behind the other, as `cat` does, are
+//! one text. One that is cut short or damaged is an error where that shows, never a shorter log.
+
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+
+use flate2::bufread::MultiGzDecoder;
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+
+/// How much of an archive is read at a time.
+const PIECE: usize = 128 * 1024;
+
+/// What is behind `raw`, unpacked.
+pub(super) fn unpack(mut raw: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
+    let mut head = Vec::new();
+    raw.by_ref().take(4).read_to_end(&mut head)?;
+    let kind = Kind::of(&head);
+    let whole = Cursor::new(head).chain(raw);
+    let archive = Source {
+        input: BufReader::with_capacity(PIECE, whole),
+        has_ended: false,
+    };
+    Ok(match kind {
+        Kind::Text => {
+            let (head, raw) = archive.input.into_inner().into_inner();
+            Box::new(head.chain(raw))
+        }
+        Kind::Gzip => Box::new(Gzip(MultiGzDecoder::new(archive))),
+        Kind::Zstd => Box::new(Zstd {
+            source: archive,
+            decoder: FrameDecoder::new(),
+            is_within: false,
+        }),
+        Kind::Foreign(name, tool) => {
+            let what = format!(
+                "is packed by {name}, which is not unpacked here; try '{tool} FILE | logknock … -'"
+            );
+            return Err(io::Error::other(what));
+        }
+    })
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Gzip,
+    Zstd,
+    /// Its name, and what writes it unpacked to standard output.
+    Foreign(&'static str, &'static str),
+}
+
+impl Kind {
+    fn of(head: &[u8]) -> Self {
+        match head {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            [0xfd, b'7', b'z', b'X', ..] => Self::Foreign("xz", "xzcat"),
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Self::Foreign("bzip2", "bzcat"),
+            _ => Self::Text,
+        }
+    }
+}
+
+/// A packed log; remembers whether its end was seen.
+struct Source<R> {
+    input: BufReader<R>,
+    has_ended: bool,
+}
+
+impl<R: Read> Read for Source<R> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(room)?;
+        self.has_ended |= count == 0 && !room.is_empty();
+        Ok(count)
+    }
+}
+
+impl<R: Read> BufRead for Source<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let rest = self.input.fill_buf()?;
+        self.has_ended |= rest.is_empty();
+        Ok(rest)
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.input.consume(count);
+    }
+}
+
+impl<R: Read> Source<R> {
+    /// What `error` says of the archive.
+    fn wrong(&self, error: &dyn std::fmt::Display) -> io::Error {
+        if self.has_ended {
+            let cut = "the archive is cut short: its end is missing";
+            return io::Error::new(io::ErrorKind::UnexpectedEof, cut);
+        }
+        let damaged = format!("the archive is damaged: {error}");
+        io::Error::new(io::ErrorKind::InvalidData, damaged)
+    }
+}
+
+struct Gzip<R>(MultiGzDecoder<Source<R>>);
+
+impl<R: Read> Read for Gzip<R> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.0.read(room).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => error,
+            _ => self.0.get_ref().wrong(&error),
+        })
+    }
+}
+
+/// zstd's frames, one after the other.
+struct Zstd<R> {
+    source: Source<R>,
+    decoder: FrameDecoder,
+    /// A frame has begun and has not been given to its end.
+    is_within: bool,
+}
+
+impl<R: Read> Read for Zstd<R> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if !self.is_within {
+                if self.source.fill_buf()?.is_empty() {
+                    return Ok(0);
+                }
+                self.begin_frame()?;
+                continue;
+            }
+            while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
+                let one = BlockDecodingStrategy::UptoBlocks(1);
+                let decoded = self.decoder.decode_blocks(&mut self.source, one);
+                decoded.map_err(|error| self.source.wrong(&error))?;
+            }
+            let count = self.decoder.read(room)?;
+            if count > 0 || room.is_empty() {
+                return Ok(count);
+            }
+            self.end_frame()?;
+        }
+    }
+}
+
+impl<R: Read> Zstd<R> {
+    /// Begins the next frame, or skips one that holds no text.
+    fn begin_frame(&mut self) -> io::Result<()> {
+        use FrameDecoderError::ReadFrameHeaderError as Header;
+        match self.decoder.reset(&mut self.source) {
+            Ok(()) => self.is_within = true,
+            Err(Header(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                let frame = &mut self.source.by_ref().take(length.into());
+                if io::copy(frame, &mut io::sink())? < length.into() {
+                    return Err(self.source.wrong(&"a frame ends early"));
+                }
+            }
+            Err(error) => return Err(self.source.wrong(&error)),
+        }
+        Ok(())
+    }
+
+    fn end_frame(&mut self) -> io::Result<()> {
+        self.is_within = false;
+        let said = self.decoder.get_checksum_from_data();
+        if said.is_some() && said != self.decoder.get_calculated_checksum() {
+            let damaged = "the archive is damaged: its checksum is another";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, damaged));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::write::GzEncoder;
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+
+    use super::*;
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zstd(text: &[u8]) -> Vec<u8> {
+        compress_to_vec(text, CompressionLevel::Fastest)
+    }
+
+    fn unpacked(bytes: &[u8]) -> Result<Vec<u8>, String> {
+        let raw = Box::new(Cursor::new(bytes.to_vec()));
+        let mut text = Vec::new();
+        let read = unpack(raw).and_then(|mut log| log.read_to_end(&mut text));
+        read.map(|_| text).map_err(|error| error.to_string())
+    }
+
+    fn text() -> Vec<u8> {
+        let lines = (0..300).flat_map(|line| format!("line {line}\n").into_bytes());
+        lines.collect()
+    }
+
+    #[test]
+    fn an_archive_is_told_by_its_first_bytes() {
+        let text = text();
+        for packed in [text.clone(), gzip(&text), zstd(&text)] {
+            assert!(unpacked(&packed).unwrap() == text);
+        }
+        for short in [&b""[..], b"a", b"\x1f\n", b"(\xb5"] {
+            assert_eq!(unpacked(short).unwrap(), short);
+        }
+    }
+
+    #[test]
+    fn archives_behind_each_other_are_one_text() {
+        let text = text();
+        let twice = text.repeat(2);
+        assert!(unpacked(&gzip(&text).repeat(2)).unwrap() == twice);
+        assert!(unpacked(&zstd(&text).repeat(2)).unwrap() == twice);
+        let skipped = [
+            &[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3][..],
+            &zstd(&text),
+        ]
+        .concat();
+        assert!(unpacked(&skipped).unwrap() == text);
+    }
+
+    #[test]
+    fn an_archive_that_is_cut_short_says_so_wherever_it_is_cut() {
+        for packed in [gzip(&text()), zstd(&text())] {
+            for length in (4..packed.len()).step_by(7).chain([packed.len() - 1]) {
+                let error = unpacked(&packed[..length]).unwrap_err();
+                assert_eq!(
+                    error, "the archive is cut short: its end is missing",
+                    "{length}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_archive_is_never_another_log() {
+        let text = text();
+        for packed in [gzip(&text), zstd(&text)] {
+            for place in (10..packed.len()).step_by(11) {
+                let mut packed = packed.clone();
+                packed[place] ^= 0x10;
+                // A bit of a header may mean nothing: then the text is as it was.
+                if let Ok(read) = unpacked(&packed) {
+                    assert!(read == text, "{place}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_unpacked_here_says_what_unpacks_it() {
+        let error = unpacked(b"\xfd7zXZ\0").unwrap_err();
+        assert!(error.contains("xzcat"), "{error}");
+        assert!(unpacked(b"BZh91AY").unwrap_err().contains("bzcat"));
+    }
+}
