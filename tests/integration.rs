@@ -19,6 +19,8 @@ mod attacks_packet; // packets that are no knock
 mod cli; // every command: what it prints where, and how it ends
 #[path = "integration/cli_daemon.rs"]
 mod cli_daemon; // the daemon on a log file: signals, crashes, reloads
+#[path = "integration/cli_knockd.rs"]
+mod cli_knockd; // a knockd.conf on the command line, as it is and converted
 #[path = "integration/config.rs"]
 mod config; // fixtures/config: what is accepted, and exactly what is said of what is not
 #[path = "integration/config_secrecy.rs"]

@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -49,12 +49,31 @@ impl Daemon {
         Self::restart_beside(lab, &[])
     }
 
+    /// Starts it on a knockd.conf as it is, with the kernel's log as source.
+    pub(crate) fn on_knockd_conf(lab: &Lab, conf: &Path) -> Self {
+        let conf = conf.to_str().expect("a plain path");
+        let line = [
+            "--config",
+            conf,
+            "--follow",
+            "kmsg",
+            "--prefix",
+            &lab.prefix,
+        ];
+        Self::launch(lab, &[], &line)
+    }
+
     fn restart_beside(lab: &Lab, words: &[String]) -> Self {
+        let configuration = lab.path("logknock.toml");
+        let configuration = configuration.to_str().expect("a plain path");
+        Self::launch(lab, words, &["--config", configuration])
+    }
+
+    fn launch(lab: &Lab, words: &[String], line: &[&str]) -> Self {
         let path = lab.path("notify");
         let _ = fs::remove_file(&path);
         let notify = UnixDatagram::bind(&path).expect("a notification socket");
         let said = lab.path("logknock.stderr");
-        let configuration = lab.path("logknock.toml");
         let state = lab.path("state");
         fs::create_dir_all(&state).expect("a state directory");
         let argv = [
@@ -63,12 +82,11 @@ impl Daemon {
             "exec",
             lab.server.namespace(),
             env!("CARGO_BIN_EXE_logknock"),
-            "--config",
-            configuration.to_str().expect("a plain path"),
             "--state-dir",
             state.to_str().expect("a plain path"),
         ];
         let argv = words.iter().map(String::as_str).chain(argv);
+        let argv = argv.chain(line.iter().copied());
         let running = Running::start("logknock", argv, |command| {
             let stderr = fs::File::create(&said).expect("a file");
             command.env("NOTIFY_SOCKET", &path).stderr(stderr);

@@ -3,10 +3,12 @@
 //! In: a sequence in knockd's words. Out: how often knockd has opened.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Signal, kill_process};
 
 use crate::lab::{Lab, PATIENCE};
-use crate::process::{Running, eventually};
+use crate::process::{Running, children, eventually};
 
 /// A running knockd with one door.
 #[derive(Debug)]
@@ -16,10 +18,9 @@ pub(crate) struct Knockd {
 }
 
 impl Knockd {
-    /// Starts it on the near client's link, and returns when it listens.
+    /// Starts it with one door, and returns when it listens.
     pub(crate) fn start(lab: &Lab, sequence: &str) -> Self {
         let opened = lab.path("opened-by-knockd");
-        let said = lab.path("knockd.stdout");
         let text = format!(
             "[options]\n\tlogfile = {log}\n\tpidfile = {pid}\n\
              [ssh]\n\tsequence = {sequence}\n\tseq_timeout = 15\n\ttcpflags = syn\n\
@@ -28,7 +29,14 @@ impl Knockd {
             pid = lab.path("knockd.pid").display(),
             opened = opened.display(),
         );
-        let configuration = lab.write("knockd.conf", &text);
+        let mut knockd = Self::on(lab, &lab.write("knockd.conf", &text));
+        knockd.opened = opened;
+        knockd
+    }
+
+    /// Starts it on the near client's link with this configuration, and returns when it listens.
+    pub(crate) fn on(lab: &Lab, configuration: &Path) -> Self {
+        let said = lab.path("knockd.stdout");
         let configuration = configuration.to_str().expect("a plain path");
         let running = Running::start(
             "knockd",
@@ -48,12 +56,25 @@ impl Knockd {
                 command.stdout(fs::File::create(&said).expect("a file"));
             },
         );
-        let mut knockd = Self { running, opened };
+        let mut knockd = Self {
+            running,
+            opened: PathBuf::new(),
+        };
         eventually("knockd captures", PATIENCE, || {
             knockd.running.must_run();
             fs::read_to_string(&said).is_ok_and(|text| text.contains("listening on"))
         });
         knockd
+    }
+
+    /// `kill -9` of it and of all that it has started, as systemd does when its main process is gone.
+    pub(crate) fn kill(self) {
+        let children = children(self.running.pid());
+        self.running.signal(Signal::KILL);
+        for child in children {
+            // It may have ended by itself.
+            let _ = kill_process(child, Signal::KILL);
+        }
     }
 
     /// How often it has run its command.

@@ -14,7 +14,11 @@
 )]
 
 #[cfg(test)]
+mod agree;
+#[cfg(test)]
 mod attack;
+#[cfg(test)]
+mod beside;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
@@ -44,6 +48,8 @@ mod kmsg_faults;
 #[cfg(test)]
 mod knockd;
 #[cfg(test)]
+mod knockd_conf;
+#[cfg(test)]
 mod lab;
 #[cfg(test)]
 mod latency;
@@ -63,7 +69,6 @@ mod parts;
 mod process;
 #[cfg(test)]
 #[path = "../integration/random.rs"]
-#[expect(dead_code, reason = "the other tests need more of it")]
 mod random;
 #[cfg(test)]
 mod relays;
@@ -77,3 +82,5 @@ mod scan;
 mod sources;
 #[cfg(test)]
 mod turn;
+#[cfg(test)]
+mod wire;

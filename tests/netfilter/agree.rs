@@ -1,0 +1,353 @@
+//! logknock and the real knockd on the same knockd.conf and the same packets: where both must open,
+//! and each documented difference by itself.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::beside::{Beside, KNOCKERS, note};
+use crate::lab::{Lab, PATIENCE};
+use crate::need::long;
+use crate::process::eventually;
+use crate::random::Random;
+use crate::turn::Ring;
+use crate::wire::{ACK, FIN, Kind, PSH, RST, SYN, URG};
+
+const X: Ipv4Addr = KNOCKERS[0];
+const Y: Ipv4Addr = KNOCKERS[1];
+const TCP: Kind = Kind::Tcp(SYN);
+
+// ── where both agree ──
+
+/// The timeout of every random door, in knockd's whole seconds …
+const TIMEOUT: u64 = 3;
+/// … an attempt that is younger is alive for both, whatever part of its second it began in …
+const YOUNG: Duration = Duration::from_millis(1400);
+/// … and one that is older is dead for both.
+const OLD: Duration = Duration::from_millis(3600);
+
+/// A door of which both think the same.
+#[derive(Debug)]
+struct RandomDoor {
+    name: String,
+    steps: Vec<(u16, bool)>,
+    /// As knockd writes them, and flags of packets that pass or do not.
+    flags: &'static (&'static str, &'static [u8], &'static [u8]),
+}
+
+const FLAGS: [(&str, &[u8], &[u8]); 4] = [
+    ("syn", &[SYN, SYN | ACK, SYN | URG], &[ACK, FIN, RST, 0]),
+    ("syn,!ack", &[SYN, SYN | PSH], &[SYN | ACK, ACK, RST | ACK]),
+    ("fin,!ack", &[FIN, FIN | PSH | URG], &[SYN, FIN | ACK, 0]),
+    ("", &[SYN, ACK, FIN, RST, 0, FIN | PSH | URG], &[]),
+];
+
+impl RandomDoor {
+    /// A door whose steps are all different, and in no other door.
+    fn new(number: u16, random: &mut Random) -> Self {
+        let count = 1 + random.below(4);
+        let mut ports: Vec<u16> = (0..8).map(|place| 10_000 + 100 * number + place).collect();
+        random.shuffle(&mut ports);
+        Self {
+            name: format!("door{number}"),
+            steps: ports
+                .into_iter()
+                .take(count)
+                .map(|port| (port, random.below(3) > 0))
+                .collect(),
+            flags: random.pick(&FLAGS),
+        }
+    }
+
+    fn text(&self, lab: &Lab) -> String {
+        let steps: Vec<_> = self
+            .steps
+            .iter()
+            .map(|(port, is_tcp)| format!("{port}:{}", if *is_tcp { "tcp" } else { "udp" }))
+            .collect();
+        let flags = match self.flags.0 {
+            "" => String::new(),
+            flags => format!("tcpflags = {flags}\n"),
+        };
+        format!(
+            "[{name}]\nsequence = {}\nseq_timeout = {TIMEOUT}\n{flags}command = {}\n",
+            steps.join(" , "),
+            note(lab, &self.name),
+            name = self.name,
+        )
+    }
+
+    fn hit(&self, step: usize, random: &mut Random) -> (u16, Kind) {
+        let (port, is_tcp) = self.steps[step];
+        let kind = if is_tcp {
+            Kind::Tcp(*random.pick(self.flags.1))
+        } else {
+            Kind::Udp
+        };
+        (port, kind)
+    }
+}
+
+/// Who knocks at which door, and how far the attempt is.
+struct Knocker {
+    address: Ipv4Addr,
+    door: usize,
+    stage: usize,
+    begun: Instant,
+}
+
+impl Knocker {
+    /// Sends one packet of which both must think the same, and keeps count of what that is. Left out
+    /// is what documented differences are about: a first knock while an attempt is alive, and any
+    /// step of an attempt of an age that knockd may round either way.
+    fn act(&mut self, doors: &[RandomDoor], beside: &mut Beside<'_>, random: &mut Random) -> usize {
+        let door = &doors[self.door];
+        let age = self.begun.elapsed();
+        let alive = self.stage > 0 && age < OLD;
+        let unsure = alive && age > YOUNG;
+        let last = door.steps.len() - 1;
+        match random.byte() % 10 {
+            // A port of no door.
+            0 => beside.send(self.address, 20_000, TCP),
+            // The right port by the other protocol.
+            1 => {
+                let (port, is_tcp) = door.steps[random.below(last + 1)];
+                beside.send(self.address, port, if is_tcp { Kind::Udp } else { TCP });
+            }
+            // The right port with flags that do not pass.
+            2 if !door.flags.2.is_empty() => {
+                let (port, is_tcp) = door.steps[random.below(last + 1)];
+                if is_tcp {
+                    beside.send(self.address, port, Kind::Tcp(*random.pick(door.flags.2)));
+                }
+            }
+            // A step that is not its turn.
+            3 if last > 0 && !unsure => {
+                let step = 1 + random.below(last);
+                let (port, kind) = door.hit(step, random);
+                if alive && step == self.stage {
+                    return 0;
+                }
+                beside.send(self.address, port, kind);
+                self.stage = 0;
+            }
+            _ if !unsure => {
+                let step = if alive { self.stage } else { 0 };
+                let (port, kind) = door.hit(step, random);
+                if step == 0 {
+                    self.begun = Instant::now();
+                }
+                beside.send(self.address, port, kind);
+                self.stage = (step + 1) % door.steps.len();
+                return usize::from(self.stage == 0);
+            }
+            _ => {}
+        }
+        0
+    }
+}
+
+#[test]
+fn logknock_opens_when_knockd_opens_and_not_else() {
+    let Some(lab) = Lab::new(Ring::Shared, &["knockd"]) else {
+        return;
+    };
+    let seed = std::env::var("LOGKNOCK_SEED");
+    let seed = seed.ok().and_then(|text| text.parse().ok());
+    let mut random = Random(seed.unwrap_or(20_261_121));
+    let (files, rounds) = if long() { (20, 10) } else { (2, 5) };
+    let [mut packets, mut opens] = [0, 0];
+    for _ in 0..files {
+        let doors: Vec<_> = (0..5)
+            .map(|number| RandomDoor::new(number, &mut random))
+            .collect();
+        let text: String = doors.iter().map(|door| door.text(&lab)).collect();
+        let mut beside = Beside::start(&lab, &text, true);
+        let mut knockers: Vec<_> = KNOCKERS
+            .into_iter()
+            .map(|address| Knocker {
+                address,
+                door: random.below(doors.len()),
+                stage: 0,
+                begun: Instant::now(),
+            })
+            .collect();
+        let mut expected = 0;
+        for round in 0..rounds {
+            for _ in 0..100 {
+                let who = random.below(knockers.len());
+                expected += knockers[who].act(&doors, &mut beside, &mut random);
+                packets += 1;
+            }
+            let mut both = beside.opened();
+            // A command may end after the one behind it.
+            eventually("both have opened the same", PATIENCE, || {
+                if both[0] != both[1] || both[0].len() != expected {
+                    both = beside.opened();
+                }
+                let same = both[0] == both[1] && both[0].len() == expected;
+                if !same {
+                    eprintln!(
+                        "knockd {:?}\nlogknock {:?}\nexpected {expected}\n{text}",
+                        both[0], both[1]
+                    );
+                }
+                same
+            });
+            if round % 3 == 1 {
+                // The time itself is what is tested: every attempt is dead afterwards.
+                thread::sleep(OLD);
+            }
+        }
+        opens += expected;
+    }
+    eprintln!(
+        "{} schedules, {packets} turns, {opens} opens, the same",
+        files * rounds
+    );
+    assert!(opens > 10, "{opens}");
+}
+
+// ── the differences ──
+
+/// Runs `knocks` on both; what each has opened, and how often.
+fn differ(doors: &str, knocks: impl FnOnce(&mut Beside<'_>), knockd: &[&str], logknock: &[&str]) {
+    let Some(lab) = Lab::new(Ring::Shared, &["knockd"]) else {
+        return;
+    };
+    let mut text = String::new();
+    for line in doors.replace("NOTE", &note(&lab, "closed")).lines() {
+        text += line;
+        text += "\n";
+        if let Some(name) = line
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
+            text += &format!("tcpflags = syn\ncommand = {}\n", note(&lab, name));
+        }
+    }
+    let mut beside = Beside::start(&lab, &text, false);
+    knocks(&mut beside);
+    let expected = [knockd, logknock];
+    let mut opened = beside.opened();
+    eventually(&format!("both do as they do: {opened:?}"), PATIENCE, || {
+        let same = opened == expected;
+        if !same {
+            opened = beside.opened();
+        }
+        same
+    });
+}
+
+const A: &str = "[A]\nsequence = 7000,8000,9000\nseq_timeout = 10\n";
+
+fn tcp(beside: &mut Beside<'_>, from: Ipv4Addr, ports: &[u16]) {
+    for port in ports {
+        beside.send(from, *port, TCP);
+    }
+}
+
+fn opened(door: &str, address: Ipv4Addr) -> String {
+    format!("{door} {address}")
+}
+
+#[test]
+fn a_retransmission_kills_the_attempt_in_knockd_alone() {
+    let repeated = |beside: &mut Beside<'_>| {
+        for port in [7000, 8000, 9000] {
+            let from = SocketAddrV4::new(X, 40_000 + port);
+            beside.send_from(from, port, TCP);
+            beside.send_from(from, port, TCP);
+        }
+    };
+    differ(A, repeated, &[], &[&opened("A", X)]);
+}
+
+#[test]
+fn the_knock_that_breaks_an_attempt_is_lost_in_knockd_alone() {
+    let broken = |beside: &mut Beside<'_>| tcp(beside, X, &[7000, 8000, 7000, 8000, 9000]);
+    differ(A, broken, &[], &[&opened("A", X)]);
+}
+
+#[test]
+fn the_end_of_the_oldest_attempt_ends_all_others_in_knockd_alone() {
+    let two = |beside: &mut Beside<'_>| {
+        tcp(beside, X, &[7000]);
+        tcp(beside, Y, &[7000]);
+        tcp(beside, X, &[9000]);
+        tcp(beside, Y, &[8000, 9000]);
+    };
+    differ(A, two, &[], &[&opened("A", Y)]);
+}
+
+#[test]
+fn the_order_of_doors_matters_in_knockd_alone() {
+    let doors = "[short]\nsequence = 7000,8000\n[long]\nsequence = 7000,8000,9000\n";
+    let knock = |beside: &mut Beside<'_>| tcp(beside, X, &[7000, 8000, 9000]);
+    let short = opened("short", X);
+    differ(doors, knock, &[&short], &[&opened("long", X), &short]);
+}
+
+#[test]
+fn an_attempt_keeps_an_address_from_other_doors_in_knockd_alone() {
+    let doors = "[long]\nsequence = 7000,8000,9000\n[inner]\nsequence = 8000,9000\n";
+    let knock = |beside: &mut Beside<'_>| tcp(beside, X, &[7000, 8000, 9000]);
+    let long = opened("long", X);
+    differ(doors, knock, &[&long], &[&opened("inner", X), &long]);
+}
+
+#[test]
+fn a_port_of_another_door_kills_the_attempt_in_knockd_alone() {
+    let doors = "[A]\nsequence = 7000,8000\n[B]\nsequence = 1111,2222\n";
+    let knock = |beside: &mut Beside<'_>| tcp(beside, X, &[7000, 2222, 8000]);
+    differ(doors, knock, &[], &[&opened("A", X)]);
+}
+
+#[test]
+fn seq_timeout_is_shorter_than_it_says_in_knockd_alone() {
+    let doors = "[A]\nsequence = 7000,8000\nseq_timeout = 1\n";
+    let knock = |beside: &mut Beside<'_>| {
+        // The next second begins in between.
+        let part = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let part = part.expect("it is after 1970").subsec_millis();
+        thread::sleep(Duration::from_millis(u64::from(1_700 - part)));
+        tcp(beside, X, &[7000]);
+        thread::sleep(Duration::from_millis(550));
+        tcp(beside, X, &[8000]);
+    };
+    differ(doors, knock, &[], &[&opened("A", X)]);
+}
+
+#[test]
+fn a_knock_at_an_open_door_opens_it_again_in_knockd_alone() {
+    let doors = "[A]\nsequence = 7000,8000\nstop_command = :\ncmd_timeout = 60\n";
+    let knock = |beside: &mut Beside<'_>| tcp(beside, X, &[7000, 8000, 7000, 8000]);
+    let once = opened("A", X);
+    differ(doors, knock, &[&once, &once], &[&once]);
+}
+
+#[test]
+fn a_pending_stop_command_dies_with_knockd_alone() {
+    let doors = "[A]\nsequence = 7000,8000\nstop_command = NOTE\ncmd_timeout = 3\n";
+    let knock = |beside: &mut Beside<'_>| {
+        tcp(beside, X, &[7000, 8000]);
+        // Both have run their start command.
+        let both = opened("A", X);
+        eventually("both open", PATIENCE, || {
+            beside.opened() == [[both.clone()], [both.clone()]]
+        });
+        beside.crash();
+        // The time itself is what is tested: both stop commands were due by now.
+        thread::sleep(Duration::from_secs(4));
+    };
+    let (once, closed) = (opened("A", X), opened("closed", X));
+    differ(doors, knock, &[&once], &[&once, &closed]);
+}
+
+/// No difference, for a knockd.conf: its doors are not strict.
+#[test]
+fn a_port_of_no_door_matters_to_neither() {
+    let knock = |beside: &mut Beside<'_>| tcp(beside, X, &[7000, 1234, 8000, 4444, 9000]);
+    let once = opened("A", X);
+    differ(A, knock, &[&once], &[&once]);
+}
