@@ -154,6 +154,32 @@ fn what_toml_cannot_say_is_not_converted() {
     assert!(errors.to_string().contains("TOML already"), "{errors}");
 }
 
+#[test]
+fn one_time_sequences_are_taken_with_the_next_one_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = dir.path().join("list");
+    fs::write(&list, "#000,8000\n\n 7001,8002:udp\n 7003,8004\n").unwrap();
+    let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(&list, owner_only).unwrap();
+    let text = format!(
+        "[A]\nsequence = 1,2\none_time_sequences = {}\ncommand = /bin/x\ntcpflags = syn\n",
+        list.display()
+    );
+    let as_it_is = read_as_it_is(&text);
+    let (toml, warnings) = convert("knockd.conf", text.as_bytes(), None).unwrap();
+    assert!(
+        lines(&warnings).contains("2:1: warning: has no effect"),
+        "{}",
+        lines(&warnings)
+    );
+    assert!(toml.contains("\nlook_ahead = 1\n"), "{toml}");
+    assert_eq!(as_it_is.doors, parse("x.toml", &toml).unwrap().doors);
+    let Rule::OneTime(rule) = &as_it_is.doors[0].rule else {
+        panic!("one-time sequences");
+    };
+    assert_eq!(rule.origin.knocks(), 2);
+}
+
 // ── the real knockd ──
 
 /// What the real knockd says of a file: its sequences as it understood them, or `None` when it

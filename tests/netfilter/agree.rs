@@ -210,8 +210,8 @@ fn logknock_opens_when_knockd_opens_and_not_else() {
 
 // ── the differences ──
 
-/// Runs `knocks` on both; what each has opened, and how often.
-fn differ(doors: &str, knocks: impl FnOnce(&mut Beside<'_>), knockd: &[&str], logknock: &[&str]) {
+/// Runs `act` on both; what each has opened, and how often.
+fn differ(doors: &str, act: impl FnOnce(&mut Beside<'_>), knockd: &[&str], logknock: &[&str]) {
     let Some(lab) = Lab::new(Ring::Shared, &["knockd"]) else {
         return;
     };
@@ -223,11 +223,13 @@ fn differ(doors: &str, knocks: impl FnOnce(&mut Beside<'_>), knockd: &[&str], lo
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'))
         {
-            text += &format!("tcpflags = syn\ncommand = {}\n", note(&lab, name));
+            text += "tcpflags = syn\ncommand = ";
+            text += &note(&lab, name);
+            text += "\n";
         }
     }
     let mut beside = Beside::start(&lab, &text, false);
-    knocks(&mut beside);
+    act(&mut beside);
     let expected = [knockd, logknock];
     let mut opened = beside.opened();
     eventually(&format!("both do as they do: {opened:?}"), PATIENCE, || {
@@ -342,6 +344,42 @@ fn a_pending_stop_command_dies_with_knockd_alone() {
     };
     let (once, closed) = (opened("A", X), opened("closed", X));
     differ(doors, knock, &[&once], &[&once, &closed]);
+}
+
+/// The list's last line is used while knockd frees what it still uses.
+#[test]
+fn the_last_one_time_sequence_is_knockds_end_and_not_logknocks() {
+    let Some(lab) = Lab::new(Ring::Shared, &["knockd"]) else {
+        return;
+    };
+    let lists =
+        ["theirs.list", "ours.list"].map(|name| lab.write(name, " 7001,8001\n 7002,8002\n"));
+    let door = |list: &std::path::Path| {
+        let list = list.display();
+        format!(
+            "[A]\none_time_sequences = {list}\ntcpflags = syn\ncommand = {}\n",
+            note(&lab, "A")
+        )
+    };
+    let [theirs, ours] = lists.each_ref().map(|list| door(list));
+    let mut beside = Beside::start_each(&lab, [&theirs, &ours], false);
+    tcp(&mut beside, X, &[7001, 8001]);
+    let once = opened("A", X);
+    eventually("both open", PATIENCE, || {
+        beside.opened() == [[once.clone()], [once.clone()]]
+    });
+    tcp(&mut beside, X, &[7001, 8001, 7002, 8002]);
+    eventually("knockd aborts", PATIENCE, || beside.knockd_has_ended());
+    let twice = vec![opened("A", X), opened("A", X)];
+    eventually(
+        "logknock opens for each line once and goes on",
+        PATIENCE,
+        || beside.opened_by_logknock() == twice,
+    );
+    for list in lists {
+        let left = std::fs::read_to_string(&list).expect("the list is there");
+        assert!(left.lines().all(|line| line.starts_with('#')), "{left}");
+    }
 }
 
 /// No difference, for a knockd.conf: its doors are not strict.

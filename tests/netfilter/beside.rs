@@ -55,7 +55,7 @@ pub(crate) fn note(lab: &Lab, name: &str) -> String {
 #[derive(Debug)]
 pub(crate) struct Beside<'l> {
     lab: &'l Lab,
-    conf: PathBuf,
+    conf: [PathBuf; 2],
     /// knockd and logknock; none only while they are started again.
     both: Option<(Knockd, Daemon)>,
     sender: Sender,
@@ -69,19 +69,31 @@ pub(crate) type Opened = Vec<String>;
 impl<'l> Beside<'l> {
     /// Starts both on `doors`. With `anchored`, knockd never forgets anybody.
     pub(crate) fn start(lab: &'l Lab, doors: &str, anchored: bool) -> Self {
+        Self::start_each(lab, [doors, doors], anchored)
+    }
+
+    /// The same with doors of its own for each, knockd's first: they cannot share what they write.
+    pub(crate) fn start_each(lab: &'l Lab, doors: [&str; 2], anchored: bool) -> Self {
         log_everything(lab);
         for end in ["", "ours"] {
             let _ = fs::remove_file(opened_by(lab, end));
         }
-        let text = format!(
-            "[options]\n{doors}\n\
+        let conf = |name: &str, doors: &str| {
+            let text = format!(
+                "[options]\n{doors}\n\
              [anchor]\nsequence = {ANCHOR_PORT},{}\nseq_timeout = 86400\ntcpflags = syn\ncommand = :\n\
              [fence]\nsequence = {FENCE_PORT}\ntcpflags = syn\ncommand = {}\n",
-            ANCHOR_PORT + 1,
-            note(lab, "fence"),
+                ANCHOR_PORT + 1,
+                note(lab, "fence"),
+            );
+            lab.write(name, &text)
+        };
+        let [theirs, ours] = doors;
+        let conf = [conf("knockd.conf", theirs), conf("knockd-ours.conf", ours)];
+        let both = (
+            Knockd::on(lab, &conf[0]),
+            Daemon::on_knockd_conf(lab, &conf[1]),
         );
-        let conf = lab.write("knockd.conf", &text);
-        let both = (Knockd::on(lab, &conf), Daemon::on_knockd_conf(lab, &conf));
         let mut from = vec![ANCHOR, FENCE];
         from.extend(KNOCKERS);
         for address in &from {
@@ -107,8 +119,15 @@ impl<'l> Beside<'l> {
         let (knockd, daemon) = self.both.take().expect("both run");
         knockd.kill();
         daemon.kill();
-        let daemon = Daemon::on_knockd_conf(self.lab, &self.conf);
-        self.both = Some((Knockd::on(self.lab, &self.conf), daemon));
+        let daemon = Daemon::on_knockd_conf(self.lab, &self.conf[1]);
+        self.both = Some((Knockd::on(self.lab, &self.conf[0]), daemon));
+    }
+
+    /// Whether knockd has ended by itself.
+    pub(crate) fn knockd_has_ended(&mut self) -> bool {
+        self.both
+            .as_mut()
+            .is_some_and(|(knockd, _)| knockd.has_ended())
     }
 
     /// Sends a packet from a port that was not used before.
@@ -139,16 +158,20 @@ impl<'l> Beside<'l> {
                 count(end) == fences
             });
         }
-        ["", "ours"].map(|end| {
-            let text = fs::read_to_string(opened_by(self.lab, end)).unwrap_or_default();
-            let mut lines: Vec<_> = text
-                .lines()
-                .filter(|line| !line.starts_with("fence "))
-                .map(str::to_owned)
-                .collect();
-            lines.sort();
-            lines
-        })
+        ["", "ours"].map(|end| self.noted(end))
+    }
+
+    /// What logknock has opened so far.
+    pub(crate) fn opened_by_logknock(&self) -> Opened {
+        self.noted("ours")
+    }
+
+    fn noted(&self, end: &str) -> Opened {
+        let text = fs::read_to_string(opened_by(self.lab, end)).unwrap_or_default();
+        let lines = text.lines().filter(|line| !line.starts_with("fence "));
+        let mut lines: Vec<_> = lines.map(str::to_owned).collect();
+        lines.sort();
+        lines
     }
 }
 

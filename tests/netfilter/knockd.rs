@@ -77,6 +77,11 @@ impl Knockd {
         }
     }
 
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.running.ended().is_some()
+    }
+
     /// How often it has run its command.
     pub(crate) fn opened(&self) -> usize {
         fs::read_to_string(&self.opened).map_or(0, |text| text.lines().count())

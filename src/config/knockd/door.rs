@@ -14,6 +14,7 @@ use crate::config::problem::{Problem, StepFlaw};
 use crate::config::report::{Report, Span};
 use crate::config::schema::{DoorTable, Given, NamedDoor};
 use crate::config::scope::{Flags, Target};
+use crate::config::value::absolute;
 use crate::engine::command::Template;
 use crate::engine::packet::TcpFlags;
 use crate::engine::sequence::{MAX_STEPS, Sequence, Step, Transport};
@@ -170,6 +171,12 @@ impl<'s, 'a> Reader<'s, 'a> {
             steps = read.sequence.as_ref().map_or(0, Sequence::len);
             table.sequence = Some(self.entry(given, read.sequence));
         }
+        self.one_time_sequences(&mut table, &mut is_dead);
+        if table.sequence.is_none() && table.one_time_sequences.is_none() {
+            let at = self.section.at;
+            self.report.add(at, Problem::Knockd(Trap::NoSequence));
+            is_dead = true;
+        }
         if let Some(given) = self.given(Key::SeqTimeout) {
             let seconds = self.seconds(given.1);
             if seconds > 0 {
@@ -193,6 +200,24 @@ impl<'s, 'a> Reader<'s, 'a> {
             table.cmd_timeout = Some(self.hold(given));
         }
         (!is_dead).then_some(table)
+    }
+
+    /// They stand in place of the sequence; as in knockd, only the next one can be knocked.
+    fn one_time_sequences(&mut self, table: &mut DoorTable, is_dead: &mut bool) {
+        let Some(given) = self.given(Key::OneTimeSequences) else {
+            return;
+        };
+        let path = absolute(given.1.text);
+        if path.is_none() {
+            self.problem(given.1, Problem::Path);
+        }
+        table.one_time_sequences = Some(self.entry(given, path));
+        table.look_ahead = Some(self.entry(given, Some(1)));
+        if let Some(sequence) = table.sequence.take() {
+            let trap = Problem::Knockd(Trap::SequenceBesideList);
+            self.report.add(sequence.key, trap);
+            *is_dead = false;
+        }
     }
 
     fn steps(&mut self, value: &Word<'_>) -> Steps {

@@ -92,6 +92,8 @@ fn write_door(text: &mut String, door: &NamedDoor) {
     text.push_str("]\n");
     let DoorTable {
         sequence,
+        one_time_sequences,
+        look_ahead,
         seq_timeout,
         tcpflags,
         target,
@@ -104,6 +106,12 @@ fn write_door(text: &mut String, door: &NamedDoor) {
     } = &door.table;
     if let Some(sequence) = set(sequence.as_ref()) {
         line(text, "sequence", &steps(sequence));
+    }
+    if let Some(path) = set(one_time_sequences.as_ref()).and_then(|path| path.to_str()) {
+        line(text, "one_time_sequences", &quoted(path));
+    }
+    if let Some(ahead) = set(look_ahead.as_ref()) {
+        line(text, "look_ahead", &ahead.to_string());
     }
     if let Some(span) = set(seq_timeout.as_ref()) {
         line(text, "seq_timeout", &duration(*span));

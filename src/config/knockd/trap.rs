@@ -25,6 +25,8 @@ pub(in crate::config) enum Trap {
     UseSyslogValue,
     /// `tcpflags = syn, ack`.
     FlagBlank,
+    /// A door that cannot be knocked at.
+    NoSequence,
 
     // ── logknock refuses ──
     /// Bytes that are no text where a text is needed.
@@ -71,6 +73,8 @@ pub(in crate::config) enum Trap {
     StopAlone,
     /// A name that a door cannot have here.
     Renamed { name: String },
+    /// `Sequence` beside `One_Time_Sequences`.
+    SequenceBesideList,
     /// `PidFile`.
     PidFile,
 }
@@ -86,6 +90,7 @@ impl Trap {
             | Self::NoValue
             | Self::UseSyslogValue
             | Self::FlagBlank
+            | Self::NoSequence
             | Self::NotText
             | Self::NeverCloses
             | Self::IsToml
@@ -106,11 +111,12 @@ impl Trap {
             Self::Syntax | Self::NoValue => "write key = value",
             Self::UseSyslogValue => "write UseSyslog alone",
             Self::FlagBlank => "take the blanks out: tcpflags = syn,!ack",
+            Self::NoSequence => "add sequence = PORT,PORT:udp,PORT",
             Self::NotText => "write it in UTF-8",
             Self::NeverCloses => "write the seconds that it stays open",
             Self::IsToml => "use it as it is",
             Self::PlaceholderInToml => "put the command into a script of its own",
-            Self::Twice | Self::FlagTwice => "take one of them out",
+            Self::Twice | Self::FlagTwice | Self::SequenceBesideList => "take one of them out",
             Self::FlagsAddUp => "write all flags in one line: tcpflags = syn,!ack",
             Self::StepTail { .. } => "write PORT or PORT:udp; a comment needs a line of its own",
             Self::StepRange { .. } => "write each port",
@@ -146,6 +152,7 @@ impl fmt::Display for Trap {
             Self::NoValue => "this key needs a value",
             Self::UseSyslogValue => "UseSyslog has no value: knockd does not start with one",
             Self::FlagBlank => "knockd does not know a flag with a blank",
+            Self::NoSequence => "this door has no sequence",
             Self::NotText => "not UTF-8",
             Self::NeverCloses => "less than nothing: knockd would never close the door",
             Self::IsToml => "this is TOML already, and no knockd.conf",
@@ -193,6 +200,9 @@ impl fmt::Display for Trap {
             Self::NoCommand => "has no command: a knock is logged and does nothing",
             Self::StopAlone => "knockd runs no stop command where it has run no start command",
             Self::Renamed { name } => return write!(f, "this door is called '{name}' here"),
+            Self::SequenceBesideList => {
+                "has no effect: the one-time sequences stand in place of it"
+            }
             Self::PidFile => "has no effect: logknock writes no pidfile",
         })
     }
