@@ -4,7 +4,7 @@ use super::logknock::Logknock;
 
 const PREFIX: &str = "lk-4f9a1c7e: ";
 
-/// A knockd.conf with a door for 7000, 8000 and 9000 that notes in `acts` what was done, and a LogFile.
+/// A knockd.conf with a door for 7000, 8000 and 9000 that notes in `acts` what was done, and a `LogFile`.
 fn knockd() -> Logknock {
     let logknock = Logknock::new();
     let [log, acts] = ["knockd.log", "acts"].map(|name| logknock.path(name).display().to_string());
