@@ -385,3 +385,7 @@ impl Dispatcher {
         });
     }
 }
+
+#[cfg(test)]
+#[path = "model_test.rs"]
+mod tests;
