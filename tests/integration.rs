@@ -37,6 +37,8 @@ mod differential; // the packet reader against regular expressions
 mod docs; // documents that cannot go stale
 #[path = "integration/engine.rs"]
 mod engine; // properties of the detection, on random knocks
+#[path = "integration/faults.rs"]
+mod faults; // disks, clocks, limits and signals that fail the daemon
 #[path = "integration/follow.rs"]
 mod follow; // a followed file through rotation, step by step
 #[path = "integration/follow_damage.rs"]

@@ -211,7 +211,10 @@ impl Dispatcher {
                 }
             }
             Action::Close { grant } => match self.ledger.close_of(grant) {
-                Some((src, _)) => self.admit(src, Task::Close(grant), None),
+                Some((src, _)) => {
+                    self.ledger.closing(grant);
+                    self.admit(src, Task::Close(grant), None);
+                }
                 None => self.refuse(Task::Close(grant), NotStarted::NoGrant),
             },
             Action::Extend { grant, deadline } => self.ledger.extend(grant, deadline),

@@ -126,7 +126,7 @@ fn on_a_disk_that_refuses_nothing_is_opened_and_what_is_open_is_closed() {
     runner.submit(open(3, &harmless, "192.0.2.8"));
     assert_eq!(next(&carried), Carried::Recovered);
     assert_eq!(finished(&carried), (3, Command::Open, How::Exited(0)));
-    disk.schedule(&[14]); // the closed line cannot be written
+    disk.schedule(&[0, 14]); // that it is being closed can be written, that it is closed cannot
     runner.submit(Action::Close { grant: GrantId(3) });
     assert_eq!(finished(&carried), (3, Command::Close, How::Exited(0)));
     assert_eq!(runner.stop(Duration::from_secs(10)), 0);

@@ -38,6 +38,8 @@ pub(crate) struct Daemon {
     watchdog: Option<Duration>,
     /// What it follows beside its log.
     also: Vec<PathBuf>,
+    /// What starts it, if not we.
+    starter: Vec<String>,
     /// The packets so far: each has an ID of its own.
     packets: std::cell::Cell<u16>,
 }
@@ -91,6 +93,7 @@ impl Daemon {
             notify: None,
             watchdog: None,
             also: Vec::new(),
+            starter: Vec::new(),
             packets: std::cell::Cell::new(1),
         };
         private(&daemon.dir().join("logknock.toml"));
@@ -102,7 +105,7 @@ impl Daemon {
     /// Starts it on what is there.
     pub(crate) fn spawn(&mut self) {
         drop(self.child.wait());
-        let mut command = self.command(&[]);
+        let mut command = self.command_by(&self.starter, &[]);
         if self.notify.is_some() {
             command.env("NOTIFY_SOCKET", self.dir().join("notify"));
         }
@@ -140,9 +143,20 @@ impl Daemon {
         self.spawn();
     }
 
+    /// Has it started by `words` from now on.
+    pub(crate) fn start_by(&mut self, words: &[&str]) {
+        self.starter = words.iter().map(ToString::to_string).collect();
+    }
+
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_logknock"));
-        command.env_clear().args(args);
+        self.command_by(&[], args)
+    }
+
+    fn command_by(&self, starter: &[String], args: &[&str]) -> Command {
+        let program = env!("CARGO_BIN_EXE_logknock").to_owned();
+        let mut words = starter.iter().chain([&program]);
+        let mut command = Command::new(words.next().unwrap());
+        command.env_clear().args(words).args(args);
         command
             .arg("--config")
             .arg(self.dir().join("logknock.toml"));

@@ -224,6 +224,15 @@ impl Ledger {
         }
     }
 
+    /// A grant is being closed: after a crash it is due at once, whatever its deadline was.
+    pub(super) fn closing(&mut self, id: GrantId) {
+        let now = clock::boot_now();
+        let early = |entry: &Entry| entry.due.deadline > now.as_nanos();
+        if self.open.get(&id.0).is_some_and(early) {
+            self.extend(id, now);
+        }
+    }
+
     /// A grant is over.
     pub(super) fn closed(&mut self, id: GrantId) {
         if self.open.remove(&id.0).is_some() {
