@@ -179,9 +179,11 @@ impl Life {
     fn kill(&mut self) {
         let first = self.daemon.pid();
         let daemons = daemons(first);
+        let mut members = self.members.clone();
+        members.retain(|pid| daemons.contains(pid));
         let victims = match self.chance.below(4) {
             0 => descendants(first),
-            1 => vec![*self.chance.pick(&self.members)],
+            1 => vec![*self.chance.pick(&members)],
             _ => daemons.clone(),
         };
         for &victim in &victims {
