@@ -82,6 +82,9 @@ fn labelled(text: &mut Text, status: &Status) {
     };
     let lines = sources().map(|(label, source)| (label, source.lines));
     text.family("source_lines_total", "Lines that came.", lines);
+    let overflows = sources().map(|(label, source)| (label, source.overflows));
+    let help = "How often inotify had more events than room for them.";
+    text.family("source_overflows_total", help, overflows);
     let health = sources().map(|(label, it)| (label, u64::from(it.health == "following")));
     text.family("source_following", "Whether it is followed.", health);
     let ages = sources().filter_map(|(label, source)| Some((label, source.last_line_seconds?)));
@@ -145,6 +148,7 @@ mod tests {
                 trust: "claimed".to_owned(),
                 health: "following".to_owned(),
                 trouble: None,
+                overflows: 1,
                 lines: 7,
                 last_line_seconds: Some(5),
                 lag_ms: Some(449),
@@ -178,6 +182,7 @@ mod tests {
             "logknock_source_gaps_total{source=\"/var/log/a\\\"b\\\\c\"} 2",
             "logknock_source_lost_lines_total{source=\"/var/log/a\\\"b\\\\c\"} 12",
             "logknock_source_lag_milliseconds{source=\"/var/log/a\\\"b\\\\c\"} 449",
+            "logknock_source_overflows_total{source=\"/var/log/a\\\"b\\\\c\"} 1",
             "logknock_disk_trouble 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");

@@ -146,6 +146,9 @@ pub struct SourceStatus {
     pub trouble: Option<String>,
     /// Lines that came.
     pub lines: u64,
+    /// How often inotify had more events than room for them; everything was looked at anew.
+    #[serde(default)]
+    pub overflows: u64,
     /// Since the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_line_seconds: Option<u64>,

@@ -1,19 +1,25 @@
 //! Where lines come from, as `sources` in the config and `--follow` write it.
 //!
-//! In: `/var/log/kern.log`, `journald`, `kmsg`, `-`, `unix:PATH`, `udp:ADDR:PORT`. Out: a
+//! In: `/var/log/kern.log`, `/var/log/fw/*.log`, `journald`, `kmsg`, `-`, `unix:PATH`, `udp:ADDR:PORT`. Out: a
 //! [`SourceSpec`]. Opens nothing. A path that looks like a keyword is written with its directory
 //! (`./journald`), and `/dev/kmsg` is `kmsg`: as a file it would be read without its records' facility.
+
+mod pattern;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+pub use pattern::Pattern;
+
 /// Where lines come from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SourceSpec {
     /// A log file, followed over rotation.
     File(PathBuf),
+    /// Log files with such names in one directory, followed likewise.
+    Files(Pattern),
     /// The journal of systemd.
     Journald,
     /// The kernel's own ring buffer.
@@ -31,6 +37,7 @@ impl SourceSpec {
     pub fn relative_path(&self) -> Option<&Path> {
         match self {
             Self::File(path) | Self::Unix(path) if path.is_relative() => Some(path),
+            Self::Files(pattern) => Some(pattern.directory()).filter(|path| path.is_relative()),
             _ => None,
         }
     }
@@ -48,6 +55,10 @@ pub enum SourceSpecError {
     NoPath,
     /// A NUL byte, which no path can hold.
     Nul,
+    /// A wildcard in the name of a directory.
+    Wildcard,
+    /// A pattern that cannot be understood.
+    Pattern,
     /// What follows `udp:` is no address with a port.
     Address,
     /// UDP port 0.
@@ -61,6 +72,10 @@ impl fmt::Display for SourceSpecError {
                 "not a source; write /PATH, journald, kmsg, -, unix:/PATH or udp:ADDR:PORT"
             }
             Self::Nul => "a path cannot hold a NUL byte",
+            Self::Wildcard => {
+                "wildcards may stand in the name of the file only, as in /var/log/fw/*.log"
+            }
+            Self::Pattern => "not a pattern: write *, ? and [a-z]; a bracket itself is [[]",
             Self::Address => {
                 "udp: needs an address and a port, as in udp:127.0.0.1:514 or udp:[::1]:514"
             }
@@ -90,6 +105,10 @@ impl FromStr for SourceSpec {
         }
         match text.strip_prefix("unix:") {
             Some(rest) => path(rest).map(Self::Unix),
+            None if Pattern::is_one(text) => {
+                path(text)?;
+                Pattern::parse(text).map(Self::Files)
+            }
             None => path(text).map(Self::File),
         }
     }
@@ -110,6 +129,7 @@ impl fmt::Display for SourceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
+            Self::Files(pattern) => write!(f, "{pattern}"),
             Self::Journald => f.write_str("journald"),
             Self::Kmsg => f.write_str("kmsg"),
             Self::Stdin => f.write_str("-"),
@@ -128,6 +148,8 @@ mod tests {
         for text in [
             "/var/log/kern.log",
             "./journald",
+            "/var/log/fw/*.log",
+            "fw-[0-9]?.log",
             "journald",
             "kmsg",
             "-",
@@ -150,6 +172,9 @@ mod tests {
             ("", SourceSpecError::NoPath),
             ("unix:", SourceSpecError::NoPath),
             ("/var/log/\0", SourceSpecError::Nul),
+            ("/var/*/fw.log", SourceSpecError::Wildcard),
+            ("/var/*/fw*.log", SourceSpecError::Wildcard),
+            ("/var/log/[.log", SourceSpecError::Pattern),
             ("udp:514", SourceSpecError::Address),
             ("udp:localhost:514", SourceSpecError::Address),
             ("udp:127.0.0.1:0", SourceSpecError::Port),
@@ -164,7 +189,7 @@ mod tests {
             let spec: SourceSpec = text.parse().unwrap();
             spec.relative_path().is_some()
         };
-        assert!(relative("kern.log") && relative("unix:socket"));
+        assert!(relative("kern.log") && relative("unix:socket") && relative("*.log"));
         assert!(!relative("/kern.log") && !relative("-") && !relative("kmsg"));
     }
 }

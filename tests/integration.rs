@@ -41,8 +41,12 @@ mod engine; // properties of the detection, on random knocks
 mod faults; // disks, clocks, limits and signals that fail the daemon
 #[path = "integration/follow.rs"]
 mod follow; // a followed file through rotation, step by step
+#[path = "integration/follow_busy.rs"]
+mod follow_busy; // … by one that cannot look
 #[path = "integration/follow_damage.rs"]
 mod follow_damage; // … through truncation, holes, and other things in its place
+#[path = "integration/follow_files.rs"]
+mod follow_files; // … the files of a pattern
 #[path = "integration/follow_history.rs"]
 mod follow_history; // random histories of a file against a model
 #[path = "integration/follow_live.rs"]

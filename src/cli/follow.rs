@@ -22,8 +22,8 @@ use crate::trust;
 /// Arguments of the daemon.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where lines come from, instead of the configured sources: a log file, kmsg, journald, -,
-    /// unix:PATH or udp:ADDR:PORT (repeatable)
+    /// Where lines come from, instead of the configured sources: a log file or a pattern of
+    /// names ('/var/log/fw/*.log'), kmsg, journald, -, unix:PATH or udp:ADDR:PORT (repeatable)
     #[arg(long, value_name = "SOURCE")]
     follow: Vec<SourceSpec>,
     /// Print commands instead of running them; open grants are not kept

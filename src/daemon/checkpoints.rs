@@ -34,6 +34,8 @@ const FRESH: &str = "checkpoints.json.new";
 const VERSION: u32 = 1;
 /// More than this of the file is not read.
 const MAX_SIZE: u64 = 1 << 20;
+/// More files than this are not kept: a directory may get new ones every day.
+const MOST: usize = 1000;
 /// Between two writings.
 const EVERY: Duration = Duration::from_secs(1);
 /// How long the end waits for the disk.
@@ -123,6 +125,9 @@ impl Checkpoints {
     pub(super) fn note(&mut self, read: Read, now: Time) {
         // A path that JSON cannot hold is followed from its end after a restart.
         if read.path.to_str().is_some() {
+            if self.files.len() >= MOST && !self.files.contains_key(&read.path) {
+                self.files.pop_first();
+            }
             self.files.insert(read.path, read.checkpoint);
             self.due = self
                 .due

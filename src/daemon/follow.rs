@@ -3,6 +3,8 @@
 //! In: what the operator named. Out: running sources that report to the inbox under their number,
 //! with its health and its gaps. Why a source cannot be started is the source's to say.
 
+use std::ffi::OsStr;
+
 use ipnet::IpNet;
 
 use super::StartError;
@@ -18,6 +20,8 @@ pub(super) struct Followed {
     pub(super) health: Option<Health>,
     /// What it has lost.
     pub(super) gaps: Gaps,
+    /// How often inotify had more events than room for them.
+    pub(super) overflows: u64,
     /// Whether nothing more comes from it.
     pub(super) ended: bool,
     _handle: Handle,
@@ -67,6 +71,7 @@ pub(super) fn follow(
             spec,
             health: None,
             gaps: Gaps::default(),
+            overflows: 0,
             ended: false,
             _handle: handle,
         }),
@@ -88,6 +93,12 @@ fn spawn(
             files.clone(),
             sink,
         )?),
+        SourceSpec::Files(pattern) => {
+            let (directory, pattern) = (pattern.directory().to_path_buf(), pattern.clone());
+            let meant = move |name: &OsStr| pattern.means(name);
+            let files = files.clone();
+            Ok(source::files::spawn(number, directory, meant, files, sink)?)
+        }
         SourceSpec::Kmsg => source::kmsg::spawn(number, sink),
         SourceSpec::Journald => {
             source::journal::spawn(number, source::journal::Options::default(), sink)

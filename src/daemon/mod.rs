@@ -384,6 +384,11 @@ impl Daemon {
             }
             Report::Read { read, .. } => self.read(Some(read)),
             Report::Unproven { path, .. } => report::unproven(&path),
+            Report::Overflowed { source, times } => {
+                if let Some(followed) = self.sources.get_mut(usize::from(source)) {
+                    followed.overflows += times;
+                }
+            }
             Report::Health { source, health } => {
                 let Some(followed) = self.sources.get_mut(usize::from(source)) else {
                     return;

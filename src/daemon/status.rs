@@ -207,6 +207,7 @@ fn source(followed: &Followed, traffic: &Traffic, now: Time) -> SourceStatus {
         health: health.to_owned(),
         trouble,
         lines: traffic.lines,
+        overflows: followed.overflows,
         last_line_seconds: traffic.last.map(|last| now.since(last).as_secs()),
         lag_ms: traffic
             .lag

@@ -193,6 +193,7 @@ mod tests {
                 Report::Health { .. }
                 | Report::Ended { .. }
                 | Report::Read { .. }
+                | Report::Overflowed { .. }
                 | Report::Unproven { .. } => return Ok(()),
             });
             Ok(())

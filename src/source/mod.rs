@@ -9,8 +9,10 @@ pub mod assembler;
 pub mod checkpoint;
 mod datagram;
 pub mod file;
+pub mod files;
 pub mod journal;
 pub mod kmsg;
+mod lookout;
 mod outbox;
 mod refusal;
 pub mod stdin;
@@ -92,6 +94,13 @@ pub enum Report {
         /// The file.
         path: PathBuf,
     },
+    /// The kernel had more to tell of directories than room for it. Everything was looked at anew.
+    Overflowed {
+        /// Which source.
+        source: u16,
+        /// How often.
+        times: u64,
+    },
     /// The source has come to its end, and nothing more comes from it.
     Ended {
         /// Which source.
@@ -138,6 +147,12 @@ pub enum Trouble {
     NoKernelMessages,
     /// The kernel has logged something that the journal does not show.
     Stuck,
+    /// No file matches the pattern.
+    NoMatch,
+    /// More files match the pattern than the so many that are followed.
+    TooMany(usize),
+    /// One of several files has this trouble.
+    Of(PathBuf, Box<Self>),
     /// Another host may write the file without this kernel noticing, so it is polled.
     Remote(&'static str),
 }
@@ -193,6 +208,13 @@ impl fmt::Display for Trouble {
             Self::Stuck => f.write_str(
                 "the kernel logs and the journal does not show it; is journald running, or a file of it corrupt? ('journalctl --verify')",
             ),
+            Self::NoMatch => f.write_str(
+                "no file matches; each is read from its first line when it appears",
+            ),
+            Self::TooMany(most) => {
+                write!(f, "more than {most} files match: the others are not followed")
+            }
+            Self::Of(path, trouble) => write!(f, "{}: {trouble}", path.display()),
             Self::Remote(kind) => write!(
                 f,
                 "polled every {poll} ms: it is on {kind}, where another host may write it"

@@ -82,6 +82,14 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Outbox<S> {
         self.send(Report::Lost { source, count });
     }
 
+    /// Tells that the kernel has told of less than happened, so often.
+    pub(super) fn overflowed(&mut self, times: u64) {
+        if times > 0 {
+            let source = self.source;
+            self.send(Report::Overflowed { source, times });
+        }
+    }
+
     /// Tells that nothing more comes.
     pub(super) fn end(&mut self) {
         let source = self.source;

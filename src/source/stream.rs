@@ -75,6 +75,8 @@ pub(super) struct Stream {
     marker: Vec<u8>,
     lines: Assembler,
     active: Duration,
+    /// The last read failed.
+    is_failing: bool,
 }
 
 impl Stream {
@@ -87,6 +89,7 @@ impl Stream {
             marker: Vec::new(),
             lines: Assembler::default(),
             active: now,
+            is_failing: false,
         };
         if let Begin::At(position) = begin {
             stream.skip_to(position)?;
@@ -131,6 +134,12 @@ impl Stream {
         self.lines.lines() > 0
     }
 
+    /// Whether it holds something that was not read, or may: its reads fail.
+    pub(super) fn has_unread(&self) -> bool {
+        let size = self.file.metadata().map(|metadata| metadata.len());
+        self.is_failing || !matches!(size, Ok(size) if size <= self.position)
+    }
+
     /// Whether it has given nothing for as long as `span`.
     pub(super) fn is_quiet(&self, now: Duration, span: Duration) -> bool {
         now.saturating_sub(self.active) >= span
@@ -153,6 +162,17 @@ impl Stream {
 
     /// Reads what is new, at most a turn's worth.
     pub(super) fn read(
+        &mut self,
+        now: Duration,
+        buffer: &mut Buffer,
+        out: &mut impl FnMut(Yield<'_>),
+    ) -> io::Result<Pace> {
+        let read = self.read_turn(now, buffer, out);
+        self.is_failing = read.is_err();
+        read
+    }
+
+    fn read_turn(
         &mut self,
         now: Duration,
         buffer: &mut Buffer,

@@ -73,6 +73,7 @@ pub struct Tail {
     /// Whether what is read next may have been written while nobody read.
     is_late: bool,
     is_unproven: bool,
+    has_lost: bool,
     trouble: Option<Trouble>,
     reopen_at: Duration,
 }
@@ -96,6 +97,7 @@ impl Tail {
             checkpoint,
             is_late: checkpoint.is_some(),
             is_unproven: false,
+            has_lost: false,
             path,
             options,
             buffer: Buffer::new(),
@@ -111,19 +113,70 @@ impl Tail {
     /// in its own. `now` counts from any fixed point.
     pub fn poll(&mut self, now: Duration, out: &mut impl FnMut(Yield<'_>)) -> Pace {
         self.look(now, out);
-        let mut pace = Pace::CaughtUp;
-        for stream in &mut self.retired {
-            // One that cannot be read any more has no path to be opened again by. It stays until
-            // it has been quiet for long enough, like any other.
-            let read = stream.read(now, &mut self.buffer, out);
-            pace = pace.max(read.unwrap_or(Pace::CaughtUp));
+        let mut pace = self.read_retired(now, out);
+        if pace == Pace::CaughtUp {
+            pace = self.read_current(now, out);
         }
-        pace = pace.max(self.read_current(now, out));
         self.let_go(now, out);
         if pace == Pace::CaughtUp && matches!(self.origin, Origin::Settled) {
             self.is_late = false;
         }
         pace
+    }
+
+    /// Follows a file that had the name since the last look, and may have lost it again.
+    pub fn succeed(&mut self, file: File, now: Duration, out: &mut impl FnMut(Yield<'_>)) {
+        let Ok(id) = file.metadata().map(|metadata| FileId::of(&metadata)) else {
+            return;
+        };
+        let mut known = self.retired.iter().chain(&self.current).map(Stream::id);
+        if known.any(|known| known == id) {
+            return;
+        }
+        self.retire(now, out);
+        self.origin = Origin::Settled;
+        self.current = Stream::new(file, id, Begin::Start, now).ok();
+    }
+
+    /// Takes whatever file is there for a new one, to be read from its first line.
+    pub(super) fn take_as_new(&mut self) {
+        self.origin = Origin::Settled;
+        (self.checkpoint, self.is_late) = (None, false);
+    }
+
+    /// Goes on with a file that had another name.
+    pub(super) fn take_over(&mut self, renamed: Stream) {
+        self.take_as_new();
+        self.current = Some(renamed);
+    }
+
+    /// Lets go of a file that has another name now.
+    pub(super) fn give_up(&mut self, id: FileId) -> Option<Stream> {
+        let at = self.retired.iter().position(|old| old.id() == id)?;
+        Some(self.retired.remove(at))
+    }
+
+    /// Whether the file with this number has the name.
+    pub(super) fn is_at(&self, id: FileId) -> bool {
+        self.current.as_ref().map(Stream::id) == Some(id)
+    }
+
+    /// Whether nothing has the name, and what had it has been quiet for `span`.
+    pub(super) fn is_gone(&self, now: Duration, span: Duration) -> bool {
+        self.current.is_none()
+            && matches!(self.origin, Origin::Settled)
+            && matches!(self.trouble, None | Some(Trouble::Missing))
+            && self.retired.iter().all(|old| old.is_quiet(now, span))
+    }
+
+    /// Whether one more file can be followed without letting go of another; the next look may find one too.
+    pub fn has_room(&self) -> bool {
+        self.retired.len() + 1 < MAX_RETIRED
+    }
+
+    /// Whether something was not read that is out of reach now; told once.
+    pub fn take_lost(&mut self) -> bool {
+        std::mem::take(&mut self.has_lost)
     }
 
     /// Whether the next poll may read what was written while nobody read.
@@ -172,7 +225,7 @@ impl Tail {
             return;
         }
         self.retire(now, out);
-        self.trouble = self.take_up(&found, now).err();
+        self.trouble = self.take_up(now).err();
     }
 
     fn look_failed(&mut self, errno: Errno, now: Duration, out: &mut impl FnMut(Yield<'_>)) {
@@ -195,9 +248,9 @@ impl Tail {
         };
     }
 
-    /// Follows the file that was `found` at the path.
-    fn take_up(&mut self, found: &Metadata, now: Duration) -> Result<(), Trouble> {
-        let file = open_regular(found.file_type(), &self.path)?;
+    /// Follows the file that was found at the path.
+    fn take_up(&mut self, now: Duration) -> Result<(), Trouble> {
+        let file = open_regular(&self.path)?;
         let opened = file.metadata().map_err(|error| stream::errno(&error))?;
         let id = FileId::of(&opened);
         if let Some(known) = self.retired.iter().position(|old| old.id() == id) {
@@ -228,8 +281,26 @@ impl Tail {
         old.touch(now);
         self.retired.push(old);
         if self.retired.len() > MAX_RETIRED {
-            self.retired.remove(0).discard(out);
+            let oldest = self.retired.remove(0);
+            self.close(oldest, out);
         }
+    }
+
+    fn close(&mut self, mut old: Stream, out: &mut impl FnMut(Yield<'_>)) {
+        self.has_lost |= old.has_unread();
+        old.discard(out);
+    }
+
+    /// Reads what is left in the older files, each to its end before anything in a newer one.
+    fn read_retired(&mut self, now: Duration, out: &mut impl FnMut(Yield<'_>)) -> Pace {
+        for stream in &mut self.retired {
+            // One that cannot be read any more has no path to be opened again by. It stays until
+            // it has been quiet for long enough, like any other.
+            if let Ok(Pace::More) = stream.read(now, &mut self.buffer, out) {
+                return Pace::More;
+            }
+        }
+        Pace::CaughtUp
     }
 
     fn read_current(&mut self, now: Duration, out: &mut impl FnMut(Yield<'_>)) -> Pace {
@@ -258,7 +329,7 @@ impl Tail {
         // Another file is the next look's business.
         let same = |it: &Metadata| FileId::of(it) == current.id();
         let again = std::fs::metadata(&self.path).ok().filter(same);
-        let again = again.and_then(|it| open_regular(it.file_type(), &self.path).ok());
+        let again = again.and_then(|_| open_regular(&self.path).ok());
         match again.filter(|file| file.metadata().is_ok_and(|it| same(&it))) {
             Some(file) => {
                 current.replace(file);
@@ -272,14 +343,14 @@ impl Tail {
     fn let_go(&mut self, now: Duration, out: &mut impl FnMut(Yield<'_>)) {
         let mut succeeded = self.current.as_ref().is_some_and(Stream::has_lines);
         for at in (0..self.retired.len()).rev() {
-            let Some(old) = self.retired.get_mut(at) else {
+            let Some(old) = self.retired.get(at) else {
                 continue;
             };
             let done = succeeded && old.is_quiet(now, self.options.rotate_wait);
             succeeded |= old.has_lines();
             if done {
-                old.discard(out);
-                self.retired.remove(at);
+                let old = self.retired.remove(at);
+                self.close(old, out);
             }
         }
     }
@@ -287,9 +358,10 @@ impl Tail {
 
 /// Opens a regular file. Anything else is not even opened, for opening a device can do things; and
 /// never waits, for the path may have become a FIFO since it was looked at.
-fn open_regular(kind: FileType, path: &Path) -> Result<File, Trouble> {
+pub(super) fn open_regular(path: &Path) -> Result<File, Trouble> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    refuse(kind)?;
+    let found = std::fs::metadata(path).map_err(|error| stream::errno(&error))?;
+    refuse(found.file_type())?;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
     let opened = file.metadata().map_err(|error| stream::errno(&error))?;
     refuse(opened.file_type())?;

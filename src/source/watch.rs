@@ -20,6 +20,7 @@ use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Wat
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::lookout::Lookout;
 use super::stream::FileId;
 use super::{POLL, Trouble};
 
@@ -44,6 +45,7 @@ const REMOTE: [(u32, &str); 10] = [
 pub(super) struct Watch {
     path: PathBuf,
     wake: SyncSender<()>,
+    lookout: Lookout,
     watcher: Option<RecommendedWatcher>,
     armed: Vec<Directory>,
     trouble: Option<Trouble>,
@@ -60,12 +62,18 @@ impl Watch {
     /// Will send to `wake` for the file at `path`, once armed.
     pub(super) fn new(path: PathBuf, wake: SyncSender<()>) -> Self {
         Self {
+            lookout: Lookout::new(path.clone()),
             path,
             wake,
             watcher: None,
             armed: Vec::new(),
             trouble: None,
         }
+    }
+
+    /// The files that have got the name meanwhile.
+    pub(super) fn lookout(&self) -> &Lookout {
+        &self.lookout
     }
 
     /// Why the file is polled, if it is.
@@ -81,7 +89,11 @@ impl Watch {
     /// Watches the directories that the path leads through now, and no others. One that is not
     /// there is the file's trouble, not the watch's.
     pub(super) fn arm(&mut self) {
-        let wanted = directories(&self.path);
+        let target = fs::canonicalize(&self.path).ok();
+        let paths = [Some(self.path.as_path()), target.as_deref()];
+        let names = paths.iter().flatten().filter_map(|path| path.file_name());
+        self.lookout.set_names(names.map(Into::into).collect());
+        let wanted = directories(&paths);
         let remote = wanted.iter().find_map(|directory| remote(&directory.pin));
         let watching = self.watcher().and_then(|()| self.watch(wanted));
         self.trouble = watching.err().or(remote.map(Trouble::Remote));
@@ -90,8 +102,11 @@ impl Watch {
     /// Makes the watcher, unless it is there.
     fn watcher(&mut self) -> Result<(), Trouble> {
         if self.watcher.is_none() {
-            let wake = self.wake.clone();
+            let (wake, lookout) = (self.wake.clone(), self.lookout.clone());
             let handler = move |event: notify::Result<Event>| {
+                if let Ok(event) = &event {
+                    lookout.see(event);
+                }
                 if is_change(&event) {
                     // Full means that a wake-up waits already.
                     let _ = wake.try_send(());
@@ -130,11 +145,10 @@ impl Watch {
     }
 }
 
-/// The directory of `path`, and that of the file it leads to when it is a symbolic link.
-fn directories(path: &Path) -> Vec<Directory> {
+/// The directories of a path and of the file it leads to, if it is a symbolic link.
+fn directories(paths: &[Option<&Path>]) -> Vec<Directory> {
     let mut found: Vec<Directory> = Vec::with_capacity(2);
-    let target = fs::canonicalize(path).ok();
-    for file in [Some(path), target.as_deref()].into_iter().flatten() {
+    for file in paths.iter().flatten() {
         if let Some(directory) = file.parent().and_then(hold)
             && !found.iter().any(|other| other.id == directory.id)
         {
@@ -229,6 +243,11 @@ mod tests {
         assert_eq!(refused(&missing), Trouble::Unwatchable);
     }
 
+    fn directories_of(path: &Path) -> usize {
+        let target = fs::canonicalize(path).ok();
+        directories(&[Some(path), target.as_deref()]).len()
+    }
+
     #[test]
     fn the_directory_of_a_link_and_of_its_target_are_both_watched_once() {
         let dir = tempfile::tempdir().unwrap();
@@ -237,18 +256,18 @@ mod tests {
         fs::create_dir(&far).unwrap();
         let link = near.join("kern.log");
         std::os::unix::fs::symlink("../far/target", &link).unwrap();
-        assert_eq!(directories(&link).len(), 1, "the target is missing");
+        assert_eq!(directories_of(&link), 1, "the target is missing");
         std::os::unix::fs::symlink("far", far.join("target")).unwrap();
         std::os::unix::fs::symlink("target", near.join("plain")).unwrap();
         fs::create_dir(near.join("target")).unwrap();
         assert_eq!(
-            directories(&near.join("plain")).len(),
+            directories_of(&near.join("plain")),
             1,
             "one directory for both"
         );
         fs::remove_file(far.join("target")).unwrap();
         fs::create_dir(far.join("target")).unwrap();
-        assert_eq!(directories(&link).len(), 2);
+        assert_eq!(directories_of(&link), 2);
     }
 
     #[test]

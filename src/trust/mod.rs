@@ -111,11 +111,13 @@ fn grade_one(log: &Log, source: &SourceSpec, machine: &Machine) -> Trust {
     if grade == Grade::Forgeable && !log.accept_forgeable {
         findings.push(forgeable(log, source));
     }
-    if let SourceSpec::File(path) = source {
-        let flaws = rights::of_log(path, machine);
-        let about = |flaw| log_flaw(flaw, grade, log.accept_forgeable);
-        findings.extend(flaws.iter().filter_map(about));
-    }
+    let flaws = match source {
+        SourceSpec::File(path) => rights::of_log(path, machine),
+        SourceSpec::Files(pattern) => rights::of_logs(pattern, machine),
+        _ => Vec::new(),
+    };
+    let about = |flaw| log_flaw(flaw, grade, log.accept_forgeable);
+    findings.extend(flaws.iter().filter_map(about));
     let is_slower = *source == SourceSpec::Journald && machine.can_read_kmsg;
     Trust {
         source: source.clone(),
@@ -157,7 +159,7 @@ fn forgeable(log: &Log, source: &SourceSpec) -> Finding {
     };
     let why = why_no_secret(log).unwrap_or("nothing vouches for them");
     let for_file = match source {
-        SourceSpec::File(_) => RSYSLOG_FIX,
+        SourceSpec::File(_) | SourceSpec::Files(_) => RSYSLOG_FIX,
         _ => "",
     };
     Finding::new(

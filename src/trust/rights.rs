@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::machine::Machine;
+use crate::source_spec::Pattern;
 
 const OTHERS_WRITE: u32 = 0o002;
 const GROUP_WRITES: u32 = 0o020;
@@ -76,6 +77,25 @@ impl fmt::Display for Flaw {
             }
         })
     }
+}
+
+/// The flaws of the log files that are there, and of their directory.
+pub(super) fn of_logs(pattern: &Pattern, machine: &Machine) -> Vec<Flaw> {
+    let directory = pattern.directory();
+    let entries = directory.read_dir().into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name());
+    let mut logs: Vec<_> = names.filter(|name| pattern.means(name)).collect();
+    logs.sort();
+    let mut flaws: Vec<_> = of_directory(directory, machine).into_iter().collect();
+    for flaw in logs
+        .iter()
+        .flat_map(|name| of_log(&directory.join(name), machine))
+    {
+        if !flaws.contains(&flaw) {
+            flaws.push(flaw);
+        }
+    }
+    flaws
 }
 
 /// The flaws of a log file, whether or not it is there yet.

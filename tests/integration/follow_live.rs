@@ -4,7 +4,9 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, TrySendError};
 use std::time::{Duration, Instant};
 
 use logknock::engine::reason::Reason;
@@ -20,11 +22,15 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// A running follower and all it has reported so far.
 pub(crate) struct Follower {
     reports: Receiver<Report>,
+    /// How often it has waited because its reports were not taken.
+    waits: Arc<AtomicU64>,
     handle: Handle,
-    health: Option<Health>,
+    pub(crate) health: Option<Health>,
     text: String,
     lines: u64,
     rejected: Vec<Reason>,
+    /// How often lines were lost.
+    pub(crate) lost: u32,
 }
 
 impl Follower {
@@ -34,17 +40,40 @@ impl Follower {
     }
 
     /// The same; the follower waits when so many reports are not taken.
-    fn with_inbox(path: &Path, size: usize) -> Self {
+    pub(crate) fn with_inbox(path: &Path, size: usize) -> Self {
+        Self::spawned(size, |sink| {
+            file::spawn(3, path.into(), Options::default(), sink)
+        })
+    }
+
+    /// One that `spawn` starts, as source 3.
+    pub(crate) fn spawned(
+        size: usize,
+        spawn: impl FnOnce(
+            Box<dyn FnMut(Report) -> Result<(), Closed> + Send>,
+        ) -> std::io::Result<Handle>,
+    ) -> Self {
         let (inbox, reports) = mpsc::sync_channel(size);
-        let sink = move |report| inbox.send(report).map_err(|_| Closed);
-        let handle = file::spawn(3, path.into(), Options::default(), sink).unwrap();
+        let waits = Arc::new(AtomicU64::new(0));
+        let waiting = Arc::clone(&waits);
+        let sink = move |report| match inbox.try_send(report) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Disconnected(_)) => Err(Closed),
+            Err(TrySendError::Full(report)) => {
+                waiting.fetch_add(1, Ordering::AcqRel);
+                inbox.send(report).map_err(|_| Closed)
+            }
+        };
+        let handle = spawn(Box::new(sink)).unwrap();
         let mut follower = Self {
+            waits,
             reports,
             handle,
             health: None,
             text: String::new(),
             lines: 0,
             rejected: Vec::new(),
+            lost: 0,
         };
         follower.wait("health", |it| it.health.is_some());
         follower
@@ -62,8 +91,16 @@ impl Follower {
         }
     }
 
+    /// Waits until the follower waits in its sink.
+    pub(crate) fn wait_until_full(&self) {
+        super::logknock::eventually(
+            || self.waits.load(Ordering::Acquire) > 0,
+            || "the inbox is not full".to_owned(),
+        );
+    }
+
     /// Waits for exactly these lines, since the last call.
-    fn expect(&mut self, text: &str) {
+    pub(crate) fn expect(&mut self, text: &str) {
         self.wait(text, |it| it.text.len() >= text.len());
         assert_eq!(std::mem::take(&mut self.text), text);
     }
@@ -94,15 +131,16 @@ impl Follower {
             Report::Rejected { reason, count, .. } => {
                 self.rejected.extend((0..count).map(|_| reason));
             }
-            other @ (Report::Lost { .. }
-            | Report::Ended { .. }
-            | Report::Read { .. }
-            | Report::Unproven { .. }) => panic!("{other:?}"),
+            Report::Lost { .. } => self.lost += 1,
+            Report::Overflowed { .. } => {}
+            other @ (Report::Ended { .. } | Report::Read { .. } | Report::Unproven { .. }) => {
+                panic!("{other:?}")
+            }
             Report::Health { health, .. } => self.health = Some(health),
         }
     }
 
-    fn is_following(&self) -> bool {
+    pub(crate) fn is_following(&self) -> bool {
         self.health == Some(Health::Following)
     }
 
@@ -113,13 +151,13 @@ impl Follower {
     }
 }
 
-fn log() -> (TempDir, PathBuf) {
+pub(crate) fn log() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("kern.log");
     (dir, path)
 }
 
-fn append(path: &Path) -> File {
+pub(crate) fn append(path: &Path) -> File {
     File::options()
         .create(true)
         .append(true)
@@ -127,12 +165,12 @@ fn append(path: &Path) -> File {
         .unwrap()
 }
 
-fn write(mut file: &File, text: &str) {
+pub(crate) fn write(mut file: &File, text: &str) {
     file.write_all(text.as_bytes()).unwrap();
 }
 
 /// Asserts that events bring the lines: the shortest tick, 100 ms, would take five seconds.
-fn assert_is_woken(follower: &mut Follower, writer: &File) {
+pub(crate) fn assert_is_woken(follower: &mut Follower, writer: &File) {
     let start = Instant::now();
     for _ in 0..50 {
         write(writer, "x\n");

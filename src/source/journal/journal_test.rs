@@ -60,7 +60,10 @@ fn told_until(reports: &Receiver<Report>, last: &str) -> Vec<String> {
             }
             Report::Rejected { reason, .. } => told.push(reason.as_str().to_owned()),
             Report::Lost { .. } => told.push("lost".to_owned()),
-            Report::Ended { .. } | Report::Read { .. } | Report::Unproven { .. } => {
+            Report::Ended { .. }
+            | Report::Read { .. }
+            | Report::Overflowed { .. }
+            | Report::Unproven { .. } => {
                 panic!("the journal has no end and is no file")
             }
             Report::Health { health, .. } => told.push(match health {
