@@ -53,6 +53,8 @@ mod follow_history; // random histories of a file against a model
 mod follow_live; // the real thread and inotify
 #[path = "integration/follow_model.rs"]
 mod follow_model; // the model
+#[path = "integration/follow_mounts.rs"]
+mod follow_mounts; // … whose file system goes, over thousands of rotations, and idle
 #[path = "integration/follow_restart.rs"]
 mod follow_restart; // a follower that ends and begins again
 #[path = "integration/followed.rs"]
@@ -83,6 +85,8 @@ mod lines; // fixtures/lines: log lines with their reading
 mod logknock; // the real binary in a directory of its own
 #[path = "integration/logrotate.rs"]
 mod logrotate; // the real logrotate
+#[path = "integration/logrotate_rsyslogd.rs"]
+mod logrotate_rsyslogd; // … with real syslog daemons
 #[path = "integration/logs.rs"]
 mod logs; // fixtures/logs: whole logs through the real replay
 #[path = "integration/many.rs"]
@@ -99,6 +103,8 @@ mod one_time; // sequences that open once: replayed, after a crash, from a list
 mod random; // chance that a seed repeats
 #[path = "integration/restart.rs"]
 mod restart; // the daemon that ends and begins again on the same log
+#[path = "integration/rsyslogd.rs"]
+mod rsyslogd; // a real one, for the tests above
 #[path = "integration/runner.rs"]
 mod runner; // commands as real processes, and what is open on disk
 #[path = "integration/samples.rs"]

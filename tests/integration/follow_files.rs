@@ -18,7 +18,7 @@ fn start(dir: &Path, pattern: &str) -> Follower {
     };
     let directory = pattern.directory().to_path_buf();
     let meant = move |name: &OsStr| pattern.means(name);
-    Follower::spawned(100_000, |sink| {
+    Follower::spawned(3, 100_000, |sink| {
         files::spawn(3, directory, meant, files::Options::default(), sink)
     })
 }

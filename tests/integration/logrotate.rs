@@ -79,7 +79,7 @@ fn append(path: &Path) -> File {
 }
 
 /// Line `number`: as long as a packet line, and with the same end as each other one.
-fn line(number: u64) -> String {
+pub(crate) fn line(number: u64) -> String {
     format!(
         "{number:>8} {:200} SYN URGP=0 \n",
         "SRC=192.0.2.7 DST=192.0.2.1"
@@ -88,7 +88,7 @@ fn line(number: u64) -> String {
 
 /// The number of the line that came last. Only the last line is looked at: a follower that is ahead
 /// of its reader must not make the reader slower still.
-fn number_of_last(follower: &Follower) -> Option<u64> {
+pub(crate) fn number_of_last(follower: &Follower) -> Option<u64> {
     number(follower.text().lines().next_back()?)
 }
 
@@ -97,25 +97,31 @@ fn number(line: &str) -> Option<u64> {
 }
 
 /// How often each number was seen.
-fn numbers(text: &str) -> BTreeMap<u64, u64> {
+pub(crate) fn numbers(text: &str) -> BTreeMap<u64, u64> {
     let mut seen = BTreeMap::new();
     for text in text.lines() {
         let number = number(text).unwrap();
-        assert_eq!(format!("{text}\n"), line(number), "a whole line");
+        assert_eq!(text.trim_end(), line(number).trim_end(), "a whole line");
         *seen.entry(number).or_default() += 1;
     }
     seen
 }
 
 /// One directory with a log, a logrotate configuration and its state.
-struct Rotated {
+pub(crate) struct Rotated {
     dir: TempDir,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 impl Rotated {
     fn new(directives: &str) -> Self {
+        Self::with(|_| directives.to_owned())
+    }
+
+    /// With directives that name the directory.
+    pub(crate) fn with(directives: impl FnOnce(&Path) -> String) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let directives = directives(dir.path());
         let path = dir.path().join("kern.log");
         fs::create_dir(dir.path().join("old")).unwrap();
         let config = format!(
@@ -126,7 +132,11 @@ impl Rotated {
         Self { dir, path }
     }
 
-    fn rotate(&self) {
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn rotate(&self) {
         let output = Command::new("logrotate")
             .arg("--force")
             .arg("--state")
