@@ -121,5 +121,7 @@ mod sockets; // syslog datagrams over UNIX and UDP
 mod stdin; // the daemon on standard input, to its end
 #[path = "integration/time.rs"]
 mod time; // what clocks, zones and calendars can do to a knock
+#[path = "integration/totp.rs"]
+mod totp; // the secret of a door, and its ports of the moment
 #[path = "integration/trust.rs"]
 mod trust; // sources that are refused, by check and by the daemon in the same words

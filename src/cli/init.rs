@@ -65,7 +65,7 @@ cmd_timeout = "30s"
 }
 
 /// Writes a file that was not there before, whole or not at all.
-fn write(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
     if let Some(parent) = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())

@@ -18,7 +18,9 @@ use std::time::Duration;
 use super::Format;
 use super::exit::{Code, Failure};
 use super::knocked::Shown;
+use super::totp::{self, FormArgs};
 use crate::config::duration;
+use crate::engine::one_time::Totp;
 use crate::engine::sequence::{Step, Transport};
 use crate::knock::counts::{self, Counts};
 use crate::knock::hosts::{self, Host, HostsError};
@@ -31,6 +33,7 @@ pub(super) const EXAMPLES: &str = "Examples:
   logknock knock gw.example 7000 8000:udp 9000
   logknock knock gw.example 7000 8000 9000 -d 500 --wait 22 && ssh gw.example
   logknock knock gw.example --counts 1234 --port 443 --window 4s
+  logknock knock gw.example --totp ssh.key --wait 22   the ports of this moment (logknock totp)
   logknock knock home                        a host in ~/.config/logknock/hosts.toml:
       [host.home]
       address = \"gw.example\"
@@ -93,6 +96,11 @@ pub(super) struct Args {
     /// Read host, port (UDP unless said), counts and window from a knocksettings.txt
     #[arg(long, value_name = "FILE", conflicts_with_all = ["host", "ports"])]
     settings: Option<PathBuf>,
+    /// Knock the ports that this secret gives for this moment, at the host's first address
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["ports", "settings", "counts"])]
+    totp: Option<PathBuf>,
+    #[command(flatten)]
+    form: FormArgs,
     /// After knocking, wait until this TCP port is open; a sequence is knocked once more at half time
     #[arg(long, value_name = "PORT[:tcp]")]
     wait: Option<Word>,
@@ -130,16 +138,42 @@ fn timeout(text: &str) -> Result<Duration, String> {
 #[derive(Debug)]
 struct Errand {
     host: String,
-    schedule: Schedule,
+    knocks: Knocks,
     addresses: Addresses,
     wait: Option<u16>,
+}
+
+/// What is to be knocked.
+#[derive(Debug)]
+enum Knocks {
+    Same(Schedule),
+    /// Other ports at another time, with this delay.
+    ByTheTime(Totp, Duration),
+}
+
+impl Knocks {
+    /// What is to be knocked now.
+    fn now(self) -> Schedule {
+        match self {
+            Self::Same(schedule) => schedule,
+            Self::ByTheTime(totp, delay) => {
+                let number = totp.number_at(totp::now()).unwrap_or(0);
+                let sequence = totp.sequence(number);
+                let steps = sequence
+                    .as_ref()
+                    .map_or(&[][..], |sequence| sequence.steps());
+                Schedule::sequence(steps, delay)
+            }
+        }
+    }
 }
 
 /// Which of a host's addresses are knocked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Addresses {
     All,
-    /// Counts at a second address of the same host would be hits too many.
+    /// Counts at a second address of the same host would be hits too many, and a sequence of `totp` opens
+    /// once.
     First,
 }
 
@@ -155,7 +189,7 @@ pub(super) fn run(args: &Args, format: Format) -> Result<(), Failure> {
     }
     let knocking = Knocking {
         addresses: args.addresses(&errand)?,
-        schedule: errand.schedule,
+        schedule: errand.knocks.now(),
         source: args.source,
     };
     let shown = Shown {
@@ -198,6 +232,19 @@ impl Args {
             let window = self.window.unwrap_or(counts::DEFAULT_WINDOW);
             return self.counted(host, counts, self.step(port, services)?, window, wait);
         }
+        if let Some(path) = &self.totp {
+            let transport = self.as_udp(Step {
+                port: 1,
+                transport: Transport::Tcp,
+            });
+            let totp = self.form.totp(path, transport.transport)?;
+            return Ok(Errand {
+                host,
+                knocks: Knocks::ByTheTime(totp, self.delay.unwrap_or(delay::DEFAULT)),
+                addresses: Addresses::First,
+                wait,
+            });
+        }
         if self.ports.is_empty() {
             return self.named(&host, services, wait);
         }
@@ -205,7 +252,10 @@ impl Args {
         let steps = steps.collect::<Result<Vec<_>, _>>()?;
         Ok(Errand {
             host,
-            schedule: Schedule::sequence(&steps, self.delay.unwrap_or(delay::DEFAULT)),
+            knocks: Knocks::Same(Schedule::sequence(
+                &steps,
+                self.delay.unwrap_or(delay::DEFAULT),
+            )),
             addresses: Addresses::All,
             wait,
         })
@@ -221,7 +271,9 @@ impl Args {
     ) -> Result<Errand, Failure> {
         Ok(Errand {
             host,
-            schedule: Schedule::counts(counts, step, window, self.delay).map_err(usage)?,
+            knocks: Knocks::Same(
+                Schedule::counts(counts, step, window, self.delay).map_err(usage)?,
+            ),
             addresses: Addresses::First,
             wait,
         })
@@ -239,7 +291,7 @@ impl Args {
         let delay = self.delay.or(delay).unwrap_or(delay::DEFAULT);
         Ok(Errand {
             host: address,
-            schedule: Schedule::sequence(&steps, delay),
+            knocks: Knocks::Same(Schedule::sequence(&steps, delay)),
             addresses: Addresses::All,
             wait: wait.or(usual),
         })

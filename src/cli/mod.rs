@@ -19,6 +19,7 @@ mod rules;
 mod secret;
 mod settings;
 mod table;
+mod totp;
 mod trust;
 
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -155,6 +156,9 @@ for each. What rules cannot keep of a door is an error that names its key.")]
   logknock explain 203.0.113.7
   logknock explain 203.0.113.7 --log /var/log/kern.log")]
     Explain(explain::Args),
+    /// Show the ports of a totp door now, or make a secret for one
+    #[command(after_help = totp::EXAMPLES)]
+    Totp(totp::Args),
     /// Show a knock opening and closing a door, on this machine, without root and without a firewall
     #[command(after_help = "Examples:
   logknock demo
@@ -221,6 +225,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Close(args)) => ask::close(args, &cli.global, format),
         Some(Command::Reload) => ask::reload(&cli.global, format),
         Some(Command::Explain(args)) => explain::run(args, &cli.global, format),
+        Some(Command::Totp(args)) => totp::run(args, &cli.global, format),
         Some(Command::Demo) => demo::run(),
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::config::Prefix;
+use crate::config::one_time::base32;
 use crate::engine::sequence::{Step, Transport};
 
 /// Ports that strangers try all day, or that something here may listen on.
@@ -48,6 +49,11 @@ fn is_mixed(steps: &[Step]) -> bool {
     ports.sort_unstable();
     ports.dedup();
     ports.len() == steps.len() && has(Transport::Tcp) && has(Transport::Udp)
+}
+
+/// A key for a `totp` door in base32: 256 bits, as many as the hash has (RFC 4226 §4, R6).
+pub(super) fn totp() -> io::Result<String> {
+    Ok(base32(&random::<32>()?))
 }
 
 fn step() -> io::Result<Step> {

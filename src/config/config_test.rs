@@ -169,7 +169,7 @@ fn an_empty_command_for_ipv6_is_none() {
 #[test]
 fn a_door_may_be_for_ipv6_alone() {
     let config = read(
-        "[door.x]\nsequence = [1, 2]\nstart_command_6 = \"/bin/open\"\nstop_command_6 = \"/bin/close\"\n",
+        "[door.x]\nsequence = [1, 3]\nstart_command_6 = \"/bin/open\"\nstop_command_6 = \"/bin/close\"\n",
     );
     let grant = &config.doors[0].grant;
     assert_eq!((&grant.open.v4, &grant.close.v4), (&None, &None));
@@ -179,13 +179,13 @@ fn a_door_may_be_for_ipv6_alone() {
 
 #[test]
 fn a_command_string_is_split_unless_a_shell_is_asked_for() {
-    let split = read("[door.x]\nsequence = [1, 2]\nstart_command = \"/bin/a 'b c' %IP%\"\n");
+    let split = read("[door.x]\nsequence = [1, 3]\nstart_command = \"/bin/a 'b c' %IP%\"\n");
     assert_eq!(
         argv(split.doors[0].grant.open.v4.as_ref()),
         ["/bin/a", "b c", "192.0.2.7"]
     );
     let shell =
-        read("[door.x]\nsequence = [1, 2]\nshell = true\nstart_command = \"a 'b c' %IP% | d\"\n");
+        read("[door.x]\nsequence = [1, 3]\nshell = true\nstart_command = \"a 'b c' %IP% | d\"\n");
     assert_eq!(
         argv(shell.doors[0].grant.open.v4.as_ref()),
         ["/bin/sh", "-c", "a 'b c' 192.0.2.7 | d"]
@@ -209,7 +209,7 @@ fn defaults_hold_where_the_door_says_nothing() {
 fn lines_are_fresh_for_the_longest_window_but_not_for_ever() {
     let two = |first: u32, second: u32| {
         let text = format!(
-            "{DOOR}seq_timeout = {first}\n[door.b]\nsequence = [1, 2]\nstart_command = \"/b\"\n\
+            "{DOOR}seq_timeout = {first}\n[door.b]\nsequence = [1, 3]\nstart_command = \"/b\"\n\
              seq_timeout = {second}\n"
         );
         read(&text).log.max_line_age
@@ -265,7 +265,7 @@ fn arrays_are_bounded() {
         let others = if key == "sequence" {
             ""
         } else {
-            "sequence = [1, 2]\n"
+            "sequence = [1, 3]\n"
         };
         let text = |count| format!("[door.a]\n{others}start_command = \"/b\"\n{}", array(count));
         assert!(parse("x.toml", &text(most)).is_ok(), "{key}");
@@ -276,7 +276,7 @@ fn arrays_are_bounded() {
 
 #[test]
 fn a_mistake_in_the_defaults_is_reported_once() {
-    let door = |name: &str| format!("[door.{name}]\nsequence = [{}, 1]\n", name.len());
+    let door = |name: &str| format!("[door.{name}]\nsequence = [{}, 9]\n", name.len());
     let text = format!(
         "[defaults]\nstart_command = [\"%WHO%\"]\n{}{}",
         door("a"),

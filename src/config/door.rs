@@ -254,6 +254,9 @@ impl Draft<'_> {
         if sequence.len() == 1 {
             report.add(given.key, self.flawed(DoorFlaw::OneStep));
         }
+        if is_in_order(sequence.steps()) {
+            report.add(given.key, self.flawed(DoorFlaw::InOrder));
+        }
         let rule = SequenceRule {
             window: value(table.seq_timeout.as_ref()).unwrap_or(SEQ_TIMEOUT),
             knock_timeout: value(table.knock_timeout.as_ref()),
@@ -410,6 +413,17 @@ fn written<T>(given: Option<&Given<T>>) -> Option<Span> {
     given
         .filter(|given| given.value.is_some())
         .map(|given| given.key)
+}
+
+/// Whether each step is the next port of the same transport, up or down: what a scan knocks.
+fn is_in_order(steps: &[Step]) -> bool {
+    let follows = |by: i32| {
+        steps.len() > 1
+            && steps.iter().zip(steps.iter().skip(1)).all(|(one, next)| {
+                one.transport == next.transport && i32::from(one.port) + by == i32::from(next.port)
+            })
+    };
+    follows(1) || follows(-1)
 }
 
 /// How many times a knocker waits between two steps.

@@ -213,6 +213,31 @@ pub fn ports(text: &str) -> Option<(u16, u16)> {
     (0 < low && low <= high).then_some((low, high))
 }
 
+/// What goes with a secret that is not in a config; what is not said is as in a door's `totp`.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    /// Knocks in a sequence.
+    pub knocks: Option<u8>,
+    /// The ports, both ends included.
+    pub ports: Option<(u16, u16)>,
+    /// How long a sequence lasts, in seconds.
+    pub step: Option<u32>,
+    /// What they are knocked with.
+    pub transport: Transport,
+}
+
+/// The sequences of `secret`; `None` when the form is none.
+pub fn totp_of(secret: Secret, form: Form) -> Option<Totp> {
+    Totp::new(TotpKeys {
+        secret,
+        knocks: form.knocks.unwrap_or(KNOCKS),
+        ports: form.ports.unwrap_or(PORTS),
+        transport: form.transport,
+        step: form.step.unwrap_or(STEP),
+        skew: SKEW,
+    })
+}
+
 /// What a door's `totp` is, with its key.
 pub(super) fn totp(text: &TotpText, report: &mut Report) -> Option<Totp> {
     let secret = match &text.key {

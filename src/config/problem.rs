@@ -210,6 +210,8 @@ pub(super) enum DoorFlaw {
     NoEffect { key: &'static str },
     /// A sequence of one.
     OneStep,
+    /// A sequence that a scan in the order of the ports walks through.
+    InOrder,
     /// Another door has the same sequence.
     SameSequence { other: String },
 }
@@ -266,6 +268,7 @@ impl DoorFlaw {
             | Self::NoEffect { .. }
             | Self::OtherRule { .. }
             | Self::OneStep
+            | Self::InOrder
             | Self::SamePort { .. }
             | Self::SameSequence { .. } => Severity::Warning,
             _ => Severity::Error,

@@ -195,6 +195,7 @@ impl fmt::Display for DoorFlaw {
                 );
             }
             Self::OneStep => "has one step: every port scan that comes by opens it",
+            Self::InOrder => "has neighbouring ports in order: a scan that goes through them opens it",
             Self::SameSequence { other } => {
                 return write!(f, "has the sequence of door '{other}': both open");
             }
@@ -323,6 +324,7 @@ impl DoorFlaw {
                 return Some(format!("add a stop command for {family}").into());
             }
             Self::OneStep => "add more steps",
+            Self::InOrder => "take ports in no order, as 'logknock init' does",
             Self::SameSequence { .. } => "give each door a sequence of its own",
             Self::NobodyAllowed | Self::NoEffect { .. } | Self::OtherRule { .. } => return None,
         }))

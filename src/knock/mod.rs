@@ -16,6 +16,7 @@ pub mod proxy;
 mod schedule;
 mod services;
 pub mod step;
+pub mod totp;
 mod wire;
 
 use std::io;
