@@ -1,8 +1,8 @@
 //! `logknock`: a port-knock detector that reads the firewall's own log. This page is the map.
 //!
 //! ```text
-//! source ──lines▶ engine ──actions▶ runner
-//!                   │ events
+//! source ──lines▶ engine ──actions▶ privsep ──asks▶ supervisor ──actions▶ runner
+//!                   │ events      └─ of one process, to the other ─┘
 //!                   ▼
 //!            daemon::report, render
 //! ```
@@ -10,7 +10,9 @@
 //! * [`engine`] — pure: bytes and times in, actions and events out. The detection is all here.
 //! * [`source`] — edge in: follows what a syslog writes, and hands over whole lines.
 //! * [`runner`] — edge out: runs commands, keeps what is open on disk.
-//! * [`daemon`] — the loop between them. [`replay`] — the same engine on a finished log.
+//! * [`daemon`] — the loop of the process that reads and decides. [`confine`] — what it gives up.
+//! * [`supervisor`] — the process that may act. [`privsep`] — what the two say to each other.
+//! * [`signals`], [`systemd`] — who tells us to stop, and whom we tell that we run. [`replay`] — the same engine on a finished log.
 //! * [`config`] — the file, and all its mistakes at once. [`source_spec`] — where lines come from.
 //! * [`firewall`] — `opens` as commands, and the base rules as text.
 //! * [`trust`] — what a source may be believed, and why not.
@@ -27,6 +29,7 @@ pub mod calendar;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod confine;
 pub mod daemon;
 pub mod dialect;
 pub mod engine;
@@ -34,10 +37,14 @@ pub mod firewall;
 pub mod knock;
 pub mod memory;
 pub mod metrics;
+pub mod privsep;
 pub mod protocol;
 pub mod render;
 pub mod replay;
 pub mod runner;
+pub mod signals;
 pub mod source;
 pub mod source_spec;
+pub mod supervisor;
+pub mod systemd;
 pub mod trust;

@@ -116,9 +116,28 @@ pub struct Status {
     pub resets: BTreeMap<String, u64>,
     /// Commands that failed, by kind: `open`, `close`, `run`.
     pub failed_commands: BTreeMap<String, u64>,
+    /// What the process that reads the log has given up.
+    #[serde(default)]
+    pub confined: Option<ConfinedStatus>,
+    /// How often it has ended by itself and been started again.
+    #[serde(default)]
+    pub restarts: u32,
     /// What keeps grants from being put on disk, and doors from opening.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_trouble: Option<String>,
+}
+
+/// What the process that reads the log has given up: each `full`, `partial` or `none`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfinedStatus {
+    /// Files, by Landlock.
+    pub files: String,
+    /// System calls, by seccomp.
+    pub calls: String,
+    /// The capabilities that are left.
+    pub capabilities: Vec<String>,
+    /// The user that it runs as.
+    pub uid: u32,
 }
 
 /// A door of the configuration.

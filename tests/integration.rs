@@ -99,6 +99,8 @@ mod need; // what a test needs from its surroundings
 mod netfilter_line; // packet lines made by the grammar
 #[path = "integration/one_time.rs"]
 mod one_time; // sequences that open once: replayed, after a crash, from a list
+#[path = "integration/privileges.rs"]
+mod privileges; // what each of the daemon's two processes can do
 #[path = "integration/random.rs"]
 mod random; // chance that a seed repeats
 #[path = "integration/restart.rs"]

@@ -43,6 +43,23 @@ pub(super) enum Code {
     Config = 78,
 }
 
+impl Code {
+    /// The code that another process of this program ended with.
+    pub(super) fn of(status: Option<i32>) -> Self {
+        let codes = [
+            Self::Done,
+            Self::Failed,
+            Self::Usage,
+            Self::Unavailable,
+            Self::Busy,
+            Self::Permission,
+            Self::Config,
+        ];
+        let code = codes.into_iter().find(|code| Some(*code as i32) == status);
+        code.unwrap_or(Self::Internal)
+    }
+}
+
 impl Failure {
     /// A failure with something to say.
     pub(super) fn new(code: Code, message: impl fmt::Display) -> Self {

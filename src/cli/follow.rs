@@ -11,13 +11,15 @@ use super::Format;
 use super::exit::{Code, Failure};
 use super::settings::{Global, Settings};
 use crate::config;
-use crate::daemon::{self, Files, Mode, OnExit, Plan, Rules, Socket, StartError, Told};
+use crate::daemon::{self, Files, Office, OnExit, Plan, Reload, Rules, Socket, StartError, Told};
 use crate::render::Row;
-use crate::runner;
-use crate::runner::ledger::OpenError;
 use crate::source::RefusalKind;
 use crate::source_spec::SourceSpec;
 use crate::trust;
+
+/// Where in the state directory is kept how far files are read: whoever reads them may write there, and
+/// only there.
+const FOLLOWED: &str = "followed";
 
 /// Arguments of the daemon.
 #[derive(Debug, clap::Args)]
@@ -35,6 +37,15 @@ pub(super) struct Args {
 }
 
 impl Args {
+    /// The sources: those of the command line, or else those of the config.
+    pub(super) fn sources(&self, settings: &Settings) -> Vec<SourceSpec> {
+        if self.follow.is_empty() {
+            settings.config.log.sources.clone()
+        } else {
+            self.follow.clone()
+        }
+    }
+
     /// Refuses options of the daemon in front of a command, where they would mean nothing. (clap could
     /// do so itself, but only together with the options that every command takes.)
     pub(super) fn refuse_beside_a_command(&self) -> Result<(), Failure> {
@@ -56,11 +67,7 @@ impl Args {
 /// Runs the daemon until it is told to stop.
 pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Failure> {
     let settings = global.load()?;
-    let sources = if args.follow.is_empty() {
-        settings.config.log.sources.clone()
-    } else {
-        args.follow.clone()
-    };
+    let sources = args.sources(&settings);
     if sources.is_empty() {
         let message = "nothing to follow: give --follow PATH, or 'sources' in [log]";
         return Err(Failure::new(Code::Config, message));
@@ -70,22 +77,25 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
     for warning in super::trust::require(&settings, &sources, state_dir)? {
         writeln!(anstream::stderr(), "logknock: {}", warning.diagnostic)?;
     }
-    let relay = relay(settings.config.log.relay_user.as_deref())?;
-    log_to_stderr(args.verbose);
-    let left = daemon::run(plan(args, global, settings, sources, relay, format))
-        .map_err(|error| failure(&error))?;
-    if left > 0 {
-        return Err(Failure {
-            code: Code::Busy,
-            message: String::new(),
-        });
+    relay(&settings)?;
+    log_to_stderr(args);
+    if !args.dry_run {
+        return super::supervise::run(global, &settings, &sources);
     }
-    Ok(())
+    let (again, followed) = (global.clone(), sources.clone());
+    let reload = Box::new(move |_: &str| {
+        let settings = again.load().map_err(|failure| failure.message)?;
+        super::trust::require(&settings, &followed, None).map_err(|failure| failure.message)?;
+        Ok(rules(settings))
+    });
+    work(args, global, settings, sources, format, Office::Dry, reload)
 }
 
 /// The number of the user who may send to our socket.
-fn relay(name: Option<&str>) -> Result<Option<u32>, Failure> {
-    let Some(name) = name else { return Ok(None) };
+fn relay(settings: &Settings) -> Result<Option<u32>, Failure> {
+    let Some(name) = &settings.config.log.relay_user else {
+        return Ok(None);
+    };
     let number = trust::user_number(name).ok_or_else(|| {
         let message = format!("relay_user: there is no user '{name}' in /etc/passwd");
         Failure::new(Code::Config, message)
@@ -93,30 +103,21 @@ fn relay(name: Option<&str>) -> Result<Option<u32>, Failure> {
     Ok(Some(number))
 }
 
-fn plan(
+/// Runs the daemon's loop in this process.
+pub(super) fn work(
     args: &Args,
     global: &Global,
     settings: Settings,
     sources: Vec<SourceSpec>,
-    relay: Option<u32>,
     format: Format,
-) -> Plan {
+    office: Office,
+    reload: Reload,
+) -> Result<(), Failure> {
     let daemon = &settings.config.daemon;
-    let mode = match (args.dry_run, daemon.ephemeral) {
-        (true, _) => Mode::Dry,
-        (false, true) => Mode::Ephemeral,
-        (false, false) => Mode::Run(global.state_dir.clone()),
-    };
-    let (again, followed) = (global.clone(), sources.clone());
-    Plan {
-        sources,
+    let plan = Plan {
         udp_peers: settings.config.log.udp_peers.clone(),
-        relay,
-        mode,
-        commands: runner::Options {
-            max_commands: daemon.max_commands,
-            timeout: daemon.command_timeout,
-        },
+        relay: relay(&settings)?,
+        office,
         on_exit: match daemon.on_exit {
             config::OnExit::Close => OnExit::Close,
             config::OnExit::Keep => OnExit::Keep,
@@ -127,26 +128,47 @@ fn plan(
             path: global.control_path(daemon.control.as_deref()),
             group: daemon.group.clone(),
         }),
+        checkpoints: (!args.dry_run && !daemon.ephemeral).then(|| global.state_dir.join(FOLLOWED)),
         records: Files {
             event_log: daemon.event_log.clone(),
             // A dry run runs no command, so nobody is to read that it does.
             knockd_log: daemon.knockd_log.clone().filter(|_| !args.dry_run),
             metrics: daemon.metrics_file.clone(),
         },
+        confined: confined(global, &sources),
+        sources,
         rules: rules(settings),
-        reload: Box::new(move || {
-            let settings = again.load().map_err(|failure| failure.message)?;
-            super::trust::require(&settings, &followed, None).map_err(|failure| failure.message)?;
-            Ok(rules(settings))
-        }),
+        reload,
         tell: Box::new(move |told| {
             // Whoever reads our results may have gone; doors must still be closed.
             drop(tell(&told, format));
         }),
+    };
+    match daemon::run(plan).map_err(|error| failure(&error))? {
+        0 => Ok(()),
+        _ => Err(Failure::new(Code::Busy, "")),
     }
 }
 
-fn rules(settings: Settings) -> Rules {
+/// What is done when all rights have been given up: nothing.
+#[cfg(not(debug_assertions))]
+fn confined(_: &Global, _: &[SourceSpec]) -> Box<dyn FnOnce()> {
+    Box::new(|| ())
+}
+
+/// What is done when all rights have been given up: a test may try what is left.
+#[cfg(debug_assertions)]
+fn confined(global: &Global, sources: &[SourceSpec]) -> Box<dyn FnOnce()> {
+    let (state, config) = (global.state_dir.clone(), global.config.clone());
+    let log = sources.iter().find_map(|source| match source {
+        SourceSpec::File(path) => Some(path.clone()),
+        _ => None,
+    });
+    Box::new(move || super::attack::rehearse(&state, &config, &log.unwrap_or_default()))
+}
+
+/// What the daemon's loop needs of the config.
+pub(super) fn rules(settings: Settings) -> Rules {
     Rules {
         doors: settings.doors,
         reader: settings.reader,
@@ -187,8 +209,9 @@ fn tell(told: &Told<'_>, format: Format) -> io::Result<()> {
     out.flush()
 }
 
-fn log_to_stderr(verbose: u8) {
-    let level = match verbose {
+/// Says what is to be said on standard error, as much as was asked for.
+pub(super) fn log_to_stderr(args: &Args) {
+    let level = match args.verbose {
         0 => Level::INFO,
         1 => Level::DEBUG,
         _ => Level::TRACE,
@@ -213,14 +236,7 @@ fn log_to_stderr(verbose: u8) {
 
 fn failure(error: &StartError) -> Failure {
     let code = match error {
-        StartError::State(OpenError::Locked(_)) => Code::Busy,
-        StartError::State(OpenError::Insecure(_)) => Code::Permission,
-        StartError::State(OpenError::Failed { error, .. })
-            if error.kind() == io::ErrorKind::PermissionDenied =>
-        {
-            Code::Permission
-        }
-        StartError::State(_) | StartError::System(_) => Code::Internal,
+        StartError::System(_) => Code::Internal,
         StartError::Source(_, refusal) => match refusal.kind() {
             RefusalKind::Permission => Code::Permission,
             RefusalKind::Source => Code::Unavailable,

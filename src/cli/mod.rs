@@ -2,6 +2,8 @@
 
 mod archive;
 mod ask;
+#[cfg(debug_assertions)]
+mod attack;
 mod check;
 mod convert;
 mod demo;
@@ -18,6 +20,7 @@ mod replay;
 mod rules;
 mod secret;
 mod settings;
+mod supervise;
 mod table;
 mod totp;
 mod trust;
@@ -193,7 +196,9 @@ pub fn run() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    match dispatch(&cli) {
+    let name = std::env::args_os().next();
+    let is_follower = name.is_some_and(|name| name == supervise::FOLLOWER);
+    match dispatch(&cli, is_follower) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.tell();
@@ -202,7 +207,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn dispatch(cli: &Cli) -> Result<(), Failure> {
+fn dispatch(cli: &Cli, is_follower: bool) -> Result<(), Failure> {
     if cli.command.is_some() {
         cli.follow.refuse_beside_a_command()?;
     }
@@ -212,6 +217,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Format::Text
     };
     match &cli.command {
+        None if is_follower => supervise::follow(&cli.follow, &cli.global, format),
         None => follow::run(&cli.follow, &cli.global, format),
         Some(Command::Replay(args)) => replay::run(args, &cli.global.load()?, format),
         Some(Command::Parse(args)) => parse::run(args, format),

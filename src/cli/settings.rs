@@ -77,17 +77,21 @@ impl Global {
 
     /// Loads the config and overrides it.
     pub(super) fn load(&self) -> Result<Settings, Failure> {
-        let mut config = load(&self.config)?;
+        Ok(self.settings(load(&self.config)?))
+    }
+
+    /// A config, overridden.
+    pub(super) fn settings(&self, mut config: Config) -> Settings {
         self.override_log(&mut config.log);
         let prefix = config.log.prefix.as_ref();
         let expected = prefix.map_or(Expected::AnyPrefix, |prefix| {
             Expected::Prefix(prefix.as_bytes().into())
         });
-        Ok(Settings {
+        Settings {
             doors: config.doors.clone(),
             reader: Reader::new(config.log.dialect.clone(), expected),
             config,
-        })
+        }
     }
 
     /// Sets what the command line says of `[log]`.

@@ -27,11 +27,13 @@ mod steps;
 mod value;
 mod wording;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use crate::dialect::Dialect;
 use crate::engine::door::Door;
@@ -63,6 +65,21 @@ pub struct Config {
     pub doors: Vec<Arc<Door>>,
     /// What the operator should change all the same.
     pub warnings: Vec<Diagnostic>,
+    /// The files as they are written, for [`reread`].
+    pub written: Written,
+}
+
+/// The text of each file of a config, and of those that it names, with its name. It holds what is secret.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    texts: Vec<(String, String)>,
+    named: Vec<(String, Vec<u8>)>,
+}
+
+impl fmt::Debug for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Written({} files)", self.texts.len())
+    }
 }
 
 /// `[log]`: which lines count.
@@ -147,6 +164,20 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
     build(&files, report)
 }
 
+/// Reads a config out of what another process has read. Touches no file.
+pub fn reread(written: &Written) -> Result<Config, Errors> {
+    let texts = written.texts.iter();
+    let texts = texts.map(|(name, content)| Text::new(name, content.as_bytes()));
+    let files = Files {
+        texts: texts.collect(),
+        complete: true,
+    };
+    let mut report = Report::default();
+    report.named.clone_from(&written.named);
+    report.is_handed_over = true;
+    build(&files, report)
+}
+
 /// Reads the config `text`, which diagnostics call `name`. Touches no file but those of its doors' secrets and
 /// one-time sequences.
 pub fn parse(name: &str, text: &str) -> Result<Config, Errors> {
@@ -206,8 +237,19 @@ fn build(files: &Files, mut report: Report) -> Result<Config, Errors> {
     if report.has_errors() {
         return Err(report.into_errors(&documents));
     }
+    let texts = files.texts.iter();
+    let written = Written {
+        texts: texts
+            .map(|text| (text.name.clone(), text.content.clone()))
+            .collect(),
+        named: std::mem::take(&mut report.named),
+    };
     let warnings = report.into_errors(&documents).diagnostics;
-    Ok(Config { warnings, ..config })
+    Ok(Config {
+        warnings,
+        written,
+        ..config
+    })
 }
 
 fn documents<'a>(files: &'a Files, report: &mut Report) -> Vec<Document<'a>> {

@@ -27,6 +27,10 @@ pub(super) struct Span {
 #[derive(Default)]
 pub(super) struct Report {
     found: Vec<(Where, Problem)>,
+    /// The files that the config names, as they were read.
+    pub(super) named: Vec<(String, Vec<u8>)>,
+    /// Whether these are all that there is: another process has read them.
+    pub(super) is_handed_over: bool,
 }
 
 /// Files come before what is in them.

@@ -19,7 +19,7 @@ use super::problem::{DoorFlaw, Problem};
 use super::report::Report;
 use super::schema::{DaemonTable, Given, LogTable, NamedDoor, Schema};
 use super::value::{Group, User};
-use super::{Config, Daemon, Firewall, Log, door};
+use super::{Config, Daemon, Firewall, Log, Written, door};
 
 /// Longest default of `max_line_age`.
 const MAX_LINE_AGE: Duration = Duration::from_secs(30);
@@ -51,6 +51,7 @@ pub(super) fn resolve(schema: &Schema, documents: &[Document<'_>], report: &mut 
         firewall,
         doors,
         warnings: Vec::new(),
+        written: Written::default(),
     }
 }
 

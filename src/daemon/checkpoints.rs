@@ -1,10 +1,11 @@
-//! How far each file is read, kept over a restart: `checkpoints.json` in the state directory.
+//! How far each file is read, kept over a restart: `checkpoints.json` in a directory of its own, the only
+//! one of the state directory that whoever reads logs may write to.
 //!
 //! In: what the sources say they have read, once all of it has been decided. Out: at the next start, what
 //! they go on from. It is written by a thread of its own, at most once a second and at the end, so a
 //! disk that is full or hangs holds up nobody; nothing is synced, because a checkpoint is worth nothing
 //! after the reboot that could lose it. [`Keeper`] is the end with the disk, [`Checkpoints`] the other:
-//! they need not be in one process.
+//! the first has a thread of its own.
 #![expect(
     clippy::disallowed_types,
     reason = "a file in the state directory, which is ours"
@@ -12,9 +13,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
@@ -95,18 +97,12 @@ pub(super) struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Kept in the state directory `dir`, and what is there from an earlier process of this boot.
-    pub(super) fn open(dir: &Path, boot: Box<str>) -> io::Result<(Self, Files)> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let keeper = Keeper::new(rustix::fs::open(dir, flags, Mode::empty())?);
-        let files = keeper.read(&boot);
-        if let Err(why) = &files {
-            report::from_the_ends(*why);
-        }
+    /// Kept by `keeper`, for the boot with the number `boot`.
+    pub(super) fn kept(keeper: Keeper, boot: Box<str>) -> io::Result<Self> {
         let keeping = keeper.start()?;
         let mut checkpoints = Self::new(boot, keeping.sink());
         checkpoints.keeping = Some(keeping);
-        Ok((checkpoints, files.unwrap_or_default()))
+        Ok(checkpoints)
     }
 
     /// None yet; `put` gets them.
@@ -169,12 +165,22 @@ impl Checkpoints {
     }
 }
 
-/// The state directory's end.
+/// The directory's end.
 pub(super) struct Keeper {
     dir: OwnedFd,
 }
 
 impl Keeper {
+    /// Keeps them in the directory at `dir`, which is made if the one that it is in exists.
+    pub(super) fn open(dir: &Path) -> io::Result<Self> {
+        match DirBuilder::new().mode(0o700).create(dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Self::new(rustix::fs::open(dir, flags, Mode::empty())?))
+    }
+
     /// Keeps them in this directory.
     pub(super) fn new(dir: OwnedFd) -> Self {
         Self { dir }

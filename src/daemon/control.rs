@@ -38,6 +38,7 @@ use rustix::net::{
 use rustix::process::geteuid;
 
 use super::inbox::{Message, Outlet};
+use crate::clock;
 use crate::protocol::{
     FrameError, MAX_REPLY, MAX_REQUEST, Reply, Request, Timed, read_frame, write_frame,
 };
@@ -46,6 +47,8 @@ use crate::protocol::{
 const MAX_CLIENTS: usize = 16;
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a daemon that was killed may still answer.
+const LAST_MOMENT: Duration = Duration::from_millis(250);
 /// What `accept` says of a socket that has been shut down.
 const SHUT_DOWN: i32 = Errno::INVAL.raw_os_error();
 /// Connections that wait to be taken.
@@ -112,17 +115,50 @@ pub(super) struct Control {
     listener: Arc<UnixListener>,
 }
 
+/// The socket, on which nobody answers yet.
+pub(super) struct Bound {
+    listener: UnixListener,
+    path: PathBuf,
+    file: (u64, u64),
+    anybody: bool,
+}
+
+/// Makes the socket. It is the last thing that needs a right.
+pub(super) fn bound(socket: &Socket) -> Result<Bound, ControlError> {
+    let group = socket.group.as_deref().map(group_id).transpose()?;
+    check_directory(&socket.path)?;
+    let until = clock::monotonic_now().after(LAST_MOMENT);
+    loop {
+        match make_room(&socket.path) {
+            Err(ControlError::InUse) if clock::monotonic_now() < until => {
+                thread::park_timeout(LAST_MOMENT / 50);
+            }
+            room => break room?,
+        }
+    }
+    let listener = UnixListener::from(bind_to(&socket.path, group)?);
+    let file = fs::symlink_metadata(&socket.path)?;
+    Ok(Bound {
+        listener,
+        path: socket.path.clone(),
+        file: (file.dev(), file.ino()),
+        anybody: group.is_some(),
+    })
+}
+
 impl Control {
-    /// Answers at `socket` from now on, by way of `inbox`.
-    pub(super) fn start(socket: &Socket, inbox: Outlet) -> Result<Self, ControlError> {
-        let group = socket.group.as_deref().map(group_id).transpose()?;
-        check_directory(&socket.path)?;
-        make_room(&socket.path)?;
-        let listener = Arc::new(UnixListener::from(bound(&socket.path, group)?));
-        let file = fs::symlink_metadata(&socket.path)?;
+    /// Answers at the socket from now on, by way of `inbox`.
+    pub(super) fn start(bound: Bound, inbox: Outlet) -> Result<Self, ControlError> {
+        let Bound {
+            listener,
+            path,
+            file,
+            anybody,
+        } = bound;
+        let listener = Arc::new(listener);
         let desk = Desk {
             inbox,
-            anybody: group.is_some(),
+            anybody,
             clients: Arc::new(()),
         };
         let accepting = Arc::clone(&listener);
@@ -130,8 +166,8 @@ impl Control {
             .name("control".to_owned())
             .spawn(move || desk.serve(&accepting))?;
         Ok(Self {
-            path: socket.path.clone(),
-            file: (file.dev(), file.ino()),
+            path,
+            file,
             listener,
         })
     }
@@ -181,7 +217,7 @@ fn make_room(path: &Path) -> Result<(), ControlError> {
     }
 }
 
-fn bound(path: &Path, group: Option<u32>) -> Result<OwnedFd, ControlError> {
+fn bind_to(path: &Path, group: Option<u32>) -> Result<OwnedFd, ControlError> {
     let socket = socket_with(
         AddressFamily::UNIX,
         SocketType::STREAM,

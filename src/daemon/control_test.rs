@@ -13,7 +13,10 @@ fn socket(dir: &Path) -> Socket {
 
 fn start(socket: &Socket) -> (Result<Control, ControlError>, Inbox) {
     let (sender, inbox) = Inbox::new();
-    (Control::start(socket, sender), inbox)
+    (
+        bound(socket).and_then(|bound| Control::start(bound, sender)),
+        inbox,
+    )
 }
 
 #[test]

@@ -1,16 +1,23 @@
-//! The sources that the daemon follows: each is started once, and says how it is.
+//! The sources that the daemon follows: each is opened, and started, once, and says how it is.
 //!
-//! In: what the operator named. Out: running sources that report to the inbox under their number,
+//! In: what the operator named. Out: open sources, then running ones that report to the inbox under their number,
 //! with its health and its gaps. Why a source cannot be started is the source's to say.
 
 use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::ExitStatus;
 
 use ipnet::IpNet;
 
 use super::StartError;
 use super::inbox::{Message, Outlet};
+use crate::privsep::{Journals, Read};
+use crate::source::journal::{Journalctl, Running, Start, Wanted};
 use crate::source::{self, Closed, Handle, Health, Refusal, Report};
-use crate::source_spec::SourceSpec;
+use crate::source_spec::{Pattern, SourceSpec};
 
 /// A source that is followed.
 pub(super) struct Followed {
@@ -56,55 +63,125 @@ pub(super) struct Peers<'a> {
     pub(super) relay: Option<u32>,
 }
 
-/// Starts the source, as number `number`.
-pub(super) fn follow(
+/// A source that is open, and not read yet: nothing is left to be done that needs a right.
+pub(super) struct Opened {
     spec: SourceSpec,
-    number: u16,
+    way: Way,
+}
+
+/// What it is read from.
+enum Way {
+    File(PathBuf),
+    Files(Pattern),
+    Kmsg(source::kmsg::Kmsg),
+    Journald(source::journal::Options),
+    Stdin(Option<OwnedFd>),
+    Unix(source::unix::Bound),
+    Udp(source::udp::Bound),
+}
+
+/// Opens the sources; `stdin` is what to read as standard input, if it is not our own.
+pub(super) fn open(
+    specs: Vec<SourceSpec>,
     peers: Peers<'_>,
-    files: &source::file::Options,
-    inbox: &Outlet,
-) -> Result<Followed, StartError> {
-    let inbox = inbox.clone();
-    let sink = move |report| inbox.send(Message::Source(report)).map_err(|_| Closed);
-    match spawn(&spec, number, peers, files, sink) {
-        Ok(handle) => Ok(Followed {
-            spec,
-            health: None,
-            gaps: Gaps::default(),
-            overflows: 0,
-            ended: false,
-            _handle: handle,
-        }),
-        Err(refusal) => Err(StartError::Source(spec, refusal)),
+    mut stdin: Option<OwnedFd>,
+) -> Result<Vec<Opened>, StartError> {
+    let mut opened = Vec::with_capacity(specs.len());
+    for spec in specs {
+        let way = match &spec {
+            SourceSpec::File(path) => Ok(Way::File(path.clone())),
+            SourceSpec::Files(pattern) => Ok(Way::Files(pattern.clone())),
+            SourceSpec::Kmsg => source::kmsg::open().map(Way::Kmsg),
+            SourceSpec::Journald => Ok(Way::Journald(source::journal::Options::default())),
+            SourceSpec::Stdin => Ok(Way::Stdin(stdin.take())),
+            SourceSpec::Unix(path) => source::unix::bound(path.clone(), peers.relay).map(Way::Unix),
+            SourceSpec::Udp(address) => source::udp::bound(*address, peers.udp).map(Way::Udp),
+        };
+        match way {
+            Ok(way) => opened.push(Opened { spec, way }),
+            Err(refusal) => return Err(StartError::Source(spec, refusal)),
+        }
+    }
+    Ok(opened)
+}
+
+impl Opened {
+    /// What it is.
+    pub(super) fn spec(&self) -> &SourceSpec {
+        &self.spec
+    }
+
+    /// Follows it as number `number`. Where this process may start none, `journals` starts journalctls.
+    pub(super) fn follow(
+        self,
+        number: u16,
+        files: &source::file::Options,
+        journals: Option<Journals>,
+        inbox: &Outlet,
+    ) -> Result<Followed, StartError> {
+        let inbox = inbox.clone();
+        let sink = move |report| inbox.send(Message::Source(report)).map_err(|_| Closed);
+        let Self { spec, way } = self;
+        match start(way, number, files, journals, sink) {
+            Ok(handle) => Ok(Followed {
+                spec,
+                health: None,
+                gaps: Gaps::default(),
+                overflows: 0,
+                ended: false,
+                _handle: handle,
+            }),
+            Err(refusal) => Err(StartError::Source(spec, refusal)),
+        }
     }
 }
 
-fn spawn(
-    spec: &SourceSpec,
+fn start(
+    way: Way,
     number: u16,
-    peers: Peers<'_>,
     files: &source::file::Options,
+    journals: Option<Journals>,
     sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
 ) -> Result<Handle, Refusal> {
-    match spec {
-        SourceSpec::File(path) => Ok(source::file::spawn(
-            number,
-            path.clone(),
-            files.clone(),
-            sink,
-        )?),
-        SourceSpec::Files(pattern) => {
-            let (directory, pattern) = (pattern.directory().to_path_buf(), pattern.clone());
+    match way {
+        Way::File(path) => Ok(source::file::spawn(number, path, files.clone(), sink)?),
+        Way::Files(pattern) => {
+            let directory = pattern.directory().to_path_buf();
             let meant = move |name: &OsStr| pattern.means(name);
             let files = files.clone();
             Ok(source::files::spawn(number, directory, meant, files, sink)?)
         }
-        SourceSpec::Kmsg => source::kmsg::spawn(number, sink),
-        SourceSpec::Journald => {
-            source::journal::spawn(number, source::journal::Options::default(), sink)
+        Way::Kmsg(device) => source::kmsg::spawn(number, device, sink),
+        Way::Journald(options) => {
+            let journalctl: Box<dyn Start> = match journals {
+                Some(journals) => Box::new(Elsewhere { journals, number }),
+                None => Box::new(Journalctl::of_this_system()?),
+            };
+            source::journal::spawn(number, journalctl, options, sink)
         }
-        SourceSpec::Stdin => source::stdin::spawn(number, sink),
-        SourceSpec::Unix(path) => source::unix::spawn(number, path.clone(), peers.relay, sink),
-        SourceSpec::Udp(address) => source::udp::spawn(number, *address, peers.udp, sink),
+        Way::Stdin(input) => source::stdin::spawn(number, input, sink),
+        Way::Unix(bound) => source::unix::spawn(number, bound, sink),
+        Way::Udp(bound) => source::udp::spawn(number, bound, sink),
+    }
+}
+
+/// journalctls that the runner starts.
+struct Elsewhere {
+    journals: Journals,
+    number: u16,
+}
+
+impl Start for Elsewhere {
+    fn start(&mut self, wanted: &Wanted) -> io::Result<Running> {
+        let read = match wanted {
+            Wanted::Latest => Read::Latest,
+            Wanted::From(cursor) => Read::From(cursor.clone()),
+        };
+        let output = self.journals.start(self.number, read)?;
+        let (journals, number) = (self.journals.clone(), self.number);
+        let is_latest = *wanted == Wanted::Latest;
+        Ok(Running::new(output, move || {
+            journals.end(number, is_latest).map(ExitStatus::from_raw)
+        }))
     }
 }

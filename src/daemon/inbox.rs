@@ -9,11 +9,12 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-use super::signal::Signal;
 use crate::clock;
 use crate::engine::time::Time;
+use crate::privsep::Heard;
 use crate::protocol::{Reply, Request};
 use crate::runner::Carried;
+use crate::signals::Signal;
 use crate::source;
 
 /// Messages in each lane; a batch of lines is one.
@@ -26,7 +27,9 @@ const PIECE: Duration = Duration::from_secs(1);
 pub(super) enum Message {
     /// A source has something to say.
     Source(source::Report),
-    /// A command ended, or the disk refused.
+    /// The runner says something.
+    Heard(Heard),
+    /// In a dry run: a command would have been run.
     Carried(Carried),
     /// A signal came.
     Signal(Signal),

@@ -12,7 +12,6 @@ use crate::calendar::{self, Zone};
 use crate::engine::door::{Door, PerFamily};
 use crate::engine::event::{Event, EventKind, ResetReason};
 use crate::engine::time::Time;
-use crate::runner::{Ended, How};
 
 /// What knockd would write about `event`.
 pub(super) fn lines(event: &Event, doors: &[Arc<Door>]) -> Vec<String> {
@@ -47,14 +46,12 @@ fn running(door: &Door, commands: &PerFamily, src: IpAddr) -> Option<String> {
     Some(format!("{}: running command: {command}", door.name))
 }
 
-/// What knockd would write about the end of a command.
-pub(super) fn finished(door: &str, ended: &Ended) -> Option<String> {
-    match ended.how {
-        How::Exited(status) if status != 0 => Some(format!(
-            "{door}: command returned non-zero status code ({status})"
-        )),
-        _ => None,
-    }
+/// What knockd would write about the end of a command that exited with this status.
+pub(super) fn finished(door: &str, status: Option<i32>) -> Option<String> {
+    let status = status.filter(|&status| status != 0)?;
+    Some(format!(
+        "{door}: command returned non-zero status code ({status})"
+    ))
 }
 
 /// What knockd would write at its start.

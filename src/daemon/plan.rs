@@ -15,7 +15,7 @@ use crate::dialect::Reader;
 use crate::engine::door::Door;
 use crate::engine::event::Event;
 use crate::engine::time::Time;
-use crate::runner;
+use crate::privsep::{Link, Welcome};
 use crate::source_spec::SourceSpec;
 
 /// What counts as a knock, and what it opens.
@@ -29,15 +29,12 @@ pub struct Rules {
     pub max_line_age: Duration,
 }
 
-/// Whether commands are run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// They are, with the open grants in this directory.
-    Run(PathBuf),
-    /// They are, with the open grants in memory only: a crash leaves doors open.
-    Ephemeral,
-    /// They are only told.
+/// Who carries out what is decided.
+pub enum Office {
+    /// Nobody: commands are only told.
     Dry,
+    /// The runner, with what it said first; that a grant is open is in it.
+    Runner(Link, Welcome),
 }
 
 /// Whether doors are closed at the end.
@@ -58,8 +55,9 @@ pub enum Told<'a> {
     Would(&'a [String]),
 }
 
-/// Reads the rules again, or says what is wrong with them.
-pub type Reload = Box<dyn FnMut() -> Result<Rules, String>>;
+/// Makes rules of a text that the runner has read, or says what is wrong with them. In a dry run, where
+/// nobody has, it reads the files itself.
+pub type Reload = Box<dyn FnMut(&str) -> Result<Rules, String>>;
 
 /// Everything the daemon is to do.
 pub struct Plan {
@@ -71,20 +69,22 @@ pub struct Plan {
     pub udp_peers: Vec<IpNet>,
     /// The number of the user who may send to a `unix:` source, beside root and ourselves.
     pub relay: Option<u32>,
-    /// Whether commands are run.
-    pub mode: Mode,
-    /// How they are run.
-    pub commands: runner::Options,
+    /// Who carries out what is decided.
+    pub office: Office,
     /// What happens to open doors at the end.
     pub on_exit: OnExit,
     /// How long the end may take.
     pub stop_timeout: Duration,
     /// Where it is asked, if it is to be.
     pub control: Option<Socket>,
+    /// A directory of the daemon's own, for how far files are read; none where nothing is kept.
+    pub checkpoints: Option<PathBuf>,
     /// What is written beside the commands.
     pub records: Files,
-    /// Called at SIGHUP.
+    /// Called when the configuration is to be taken again.
     pub reload: Reload,
+    /// Called once, when this process has given up all rights that it does not need.
+    pub confined: Box<dyn FnOnce()>,
     /// Called for every event.
     pub tell: Box<dyn FnMut(Told<'_>)>,
 }

@@ -14,13 +14,11 @@ use tracing::{debug, error, info, warn};
 
 use super::checkpoints::Unusable;
 use super::control::ControlError;
+use crate::confine::Confined;
 use crate::engine::Engine;
-use crate::engine::action::{Command, Outcome};
 use crate::engine::event::{Event, EventKind, RefusedReason};
 use crate::engine::reason::Reason;
 use crate::engine::time::Time;
-use crate::runner::ledger::{Notice, Trouble};
-use crate::runner::{Ended, How, NotStarted};
 use crate::source::Health;
 use crate::source_spec::SourceSpec;
 
@@ -50,25 +48,6 @@ pub(super) fn event(event: &Event) {
     }
 }
 
-/// The end of a command.
-pub(super) fn finished(door: &str, what: Option<Command>, ended: &Ended) {
-    let output = String::from_utf8_lossy(&ended.output);
-    let output = output.trim();
-    let took = ended.took.as_millis();
-    match (ended.outcome(), what) {
-        (Outcome::Done, _) => debug!(door, took_ms = took, "{ended}"),
-        (Outcome::Failed, Some(Command::Close)) => {
-            error!(
-                door,
-                output, "closing failed and will be tried again: {ended}"
-            );
-        }
-        (Outcome::Failed, Some(Command::Open)) => error!(door, output, "opening failed: {ended}"),
-        (Outcome::Failed, None) if ended.how == How::Stopped => warn!(door, "{ended}"),
-        (Outcome::Failed, None) => error!(door, output, "the command failed: {ended}"),
-    }
-}
-
 /// What a source says of itself.
 pub(super) fn health(source: &SourceSpec, health: &Health) {
     match health {
@@ -82,43 +61,10 @@ pub(super) fn ended(source: &SourceSpec) {
     info!(%source, "nothing more comes from it");
 }
 
-/// A sequence that opened nothing is not marked as used on the disk.
-pub(super) fn not_spent(door: &str, why: NotStarted) {
-    error!(
-        door,
-        "a one-time sequence was knocked while its door was open, and after a restart it could open: {why}"
-    );
-}
-
 /// Doors whose list of sequences is used up.
 pub(super) fn sequences_left(engine: &Engine) {
     for (door, _) in engine.left().filter(|&(_, left)| left == 0) {
         warn!(%door, "no one-time sequence is left in its list: it never opens");
-    }
-}
-
-/// The disk refuses.
-pub(super) fn disk(trouble: Trouble) {
-    error!("no door opens until the state directory can be written again: {trouble}");
-}
-
-/// The disk takes grants again.
-pub(super) fn recovered() {
-    info!("the state directory can be written again");
-}
-
-/// What was found in the state directory.
-pub(super) fn notice(notice: &Notice) {
-    warn!("{notice}");
-}
-
-/// Grants of an earlier run.
-pub(super) fn restored(count: usize) {
-    if count > 0 {
-        info!(
-            count,
-            "doors were left open by an earlier run; they will be closed when due"
-        );
     }
 }
 
@@ -132,9 +78,18 @@ pub(super) fn not_reloaded(why: &str) {
     error!("not reloaded, nothing has changed: {why}");
 }
 
+/// What this process has given up.
+pub(super) fn confined(confined: &Confined) {
+    if confined.is_full() {
+        debug!("confined: {confined}");
+    } else {
+        warn!("the process that reads the log is not confined as it could be: {confined}");
+    }
+}
+
 /// The control socket could not be made.
-pub(super) fn no_control(path: &Path, error: &ControlError) {
-    warn!(path = %path.display(), "no control socket, so 'logknock status' and the like find nobody: {error}");
+pub(super) fn no_control(error: &ControlError) {
+    warn!("no control socket, so 'logknock status' and the like find nobody: {error}");
 }
 
 /// Somebody asked for something to be done.
@@ -182,16 +137,9 @@ pub(super) fn stopping(open: usize) {
     info!(open, "stopping");
 }
 
-/// The daemon has stopped.
-pub(super) fn stopped(left: usize) {
-    if left > 0 {
-        error!(
-            left,
-            "stopped with doors left open; they are on disk and closed at the next start"
-        );
-    } else {
-        info!("stopped");
-    }
+/// The daemon has stopped, and there was nothing but it.
+pub(super) fn stopped() {
+    info!("stopped");
 }
 
 /// Holds a warning back while the last one is young, and counts what it would have said.

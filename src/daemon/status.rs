@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Followed;
+use crate::confine::Confined;
 use crate::engine::Engine;
 use crate::engine::action::Command;
 use crate::engine::event::{Event, EventKind};
 use crate::engine::grant::{Phase, Standing};
 use crate::engine::time::Time;
-use crate::protocol::{DoorStatus, GrantStatus, MAX_GRANTS, PhaseWord, SourceStatus, Status};
+use crate::protocol::{
+    ConfinedStatus, DoorStatus, GrantStatus, MAX_GRANTS, PhaseWord, SourceStatus, Status,
+};
 use crate::source::Health;
 use crate::source_spec::SourceSpec;
 
@@ -132,7 +135,20 @@ impl Counts {
             resets: owned(&self.resets),
             failed_commands: owned(&self.failed_commands),
             disk_trouble: self.disk_trouble.clone(),
+            confined: None,
+            restarts: 0,
         }
+    }
+}
+
+/// What has been given up, as the protocol tells it.
+pub(super) fn confined(confined: &Confined) -> ConfinedStatus {
+    let capabilities = confined.capabilities.iter();
+    ConfinedStatus {
+        files: confined.files.as_str().to_owned(),
+        calls: confined.calls.as_str().to_owned(),
+        capabilities: capabilities.map(|&name| name.to_owned()).collect(),
+        uid: confined.user,
     }
 }
 

@@ -24,7 +24,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// … up to this.
 const LAST_RETRY: Duration = Duration::from_secs(60);
 /// Failed closes after which a grant of an earlier boot is forgotten: the reboot has taken its rule away.
-const TRIES_AFTER_REBOOT: u32 = 3;
+pub const TRIES_AFTER_REBOOT: u32 = 3;
 
 /// A grant that an earlier run left on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,6 +142,22 @@ impl Grants {
             again: None,
         };
         self.by_id.insert(id, grant);
+    }
+
+    /// Moves the deadline of an open grant.
+    pub fn extend(&mut self, id: GrantId, deadline: Time) {
+        let grant = self.by_id.get(&id);
+        if grant.is_some_and(|grant| grant.phase == Phase::Open) {
+            self.set_timer(id, deadline);
+        }
+    }
+
+    /// Drops a grant of which nothing is left to be done.
+    pub fn drop_grant(&mut self, id: GrantId) {
+        if let Some(grant) = self.by_id.remove(&id) {
+            self.timers.remove(&(grant.timer, id));
+            self.by_name.remove(&(grant.door, grant.src));
+        }
     }
 
     /// Takes a completed knock.

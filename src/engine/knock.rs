@@ -6,6 +6,8 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::door::Scope;
 use super::packet::{Fingerprint, Packet, Ports, TcpFlags};
 use super::reason::Reason;
@@ -72,7 +74,7 @@ impl<'a> Hit<'a> {
 }
 
 /// Whether no single host can have `address`.
-pub(super) fn is_nobody(address: IpAddr) -> bool {
+pub fn is_nobody(address: IpAddr) -> bool {
     address.is_unspecified()
         || address.is_multicast()
         || matches!(address, IpAddr::V4(v4) if v4.is_broadcast())
@@ -89,7 +91,12 @@ impl Scope {
                 .as_deref()
                 .is_none_or(|name| name.as_bytes() == hit.interface)
             && self.target.is_none_or(|target| target == hit.dst)
-            && (self.allow.is_empty() || self.allow.iter().any(|net| net.contains(&hit.src)))
-            && !self.deny.iter().any(|net| net.contains(&hit.src))
+            && self.lets_in(hit.src)
+    }
+
+    /// Whether `src` may open this door at all.
+    pub fn lets_in(&self, src: IpAddr) -> bool {
+        let is_in = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&src));
+        (self.allow.is_empty() || is_in(&self.allow)) && !is_in(&self.deny)
     }
 }

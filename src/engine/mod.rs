@@ -72,6 +72,8 @@ pub enum NotOpened {
     NoSuchDoor,
     /// The door has no open command for the family of this address.
     NoCommand,
+    /// The door does not let this address in.
+    NotAllowed,
     /// No single host can have this address.
     Nobody,
 }
@@ -191,6 +193,9 @@ impl Engine {
         }
         if knock::is_nobody(src) {
             return Err(NotOpened::Nobody);
+        }
+        if !door.scope.lets_in(src) {
+            return Err(NotOpened::NotAllowed);
         }
         let Self {
             grants,

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use memchr::memchr;
-use rustix::fs::{Mode, OFlags, SeekFrom, open, seek};
+use rustix::fs::{Mode, OFlags, SeekFrom, seek};
 use rustix::io::{Errno, read};
 
 use super::assembler::Yield;
@@ -30,17 +30,27 @@ const AT_ONCE: usize = 1000;
 /// How long a device that fails is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Follows the kernel's log in a thread of its own, from now on. `sink` may wait, and ends the thread
-/// with [`Closed`].
-pub fn spawn(
-    source: u16,
-    sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
-) -> Result<Handle, Refusal> {
+/// The open device: nothing that its reader needs a right for is left to be done.
+#[derive(Debug)]
+pub struct Kmsg(OwnedFd);
+
+/// Opens the kernel's log, to be followed from now on.
+pub fn open() -> Result<Kmsg, Refusal> {
     let device = device(Path::new(DEVICE)).map_err(|errno| match errno {
         Errno::PERM | Errno::ACCESS => Refusal::KmsgDenied,
         Errno::NOENT | Errno::NODEV | Errno::NXIO => Refusal::KmsgMissing,
         other => Refusal::Unreadable(other),
     })?;
+    Ok(Kmsg(device))
+}
+
+/// Follows the kernel's log in a thread of its own. `sink` may wait, and ends the thread with
+/// [`Closed`].
+pub fn spawn(
+    source: u16,
+    Kmsg(device): Kmsg,
+    sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
+) -> Result<Handle, Refusal> {
     let stop = Stop::new()?;
     let follower = Follower {
         device,
@@ -56,17 +66,18 @@ pub fn spawn(
 /// The device, behind its last record.
 fn device(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let device = open(path, flags, Mode::empty())?;
+    let device = rustix::fs::open(path, flags, Mode::empty())?;
     seek(&device, SeekFrom::End(0))?;
     Ok(device)
 }
 
 /// Knows whether the kernel has logged anything.
-pub(super) struct Witness(OwnedFd);
+#[derive(Debug)]
+pub struct Witness(OwnedFd);
 
 impl Witness {
     /// From now on; `None` where the kernel's log may not be read.
-    pub(super) fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         device(Path::new(DEVICE)).ok().map(Self)
     }
 

@@ -4,7 +4,7 @@
 //! last line without newline is dropped and counted: it may have been cut.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
 
 use rustix::io::{Errno, read};
@@ -16,13 +16,17 @@ use super::{Closed, Handle, Health, Refusal, Report};
 
 const PIECE: usize = 64 << 10;
 
-/// Reads standard input in a thread of its own, to its end. `sink` may wait, and ends the thread with
-/// [`Closed`].
+/// Reads standard input, which is `input` if somebody has handed it over, in a thread of its own, to
+/// its end. `sink` may wait, and ends the thread with [`Closed`].
 pub fn spawn(
     source: u16,
+    input: Option<OwnedFd>,
     sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
 ) -> Result<Handle, Refusal> {
-    Ok(read_from(io::stdin(), source, sink)?)
+    Ok(match input {
+        Some(input) => read_from(input, source, sink)?,
+        None => read_from(io::stdin(), source, sink)?,
+    })
 }
 
 fn read_from<F: AsFd + Send + 'static>(

@@ -19,14 +19,12 @@ use rustix::io::Errno;
 use super::datagram::{self, Receive, Sender};
 use super::{Closed, Handle, Refusal, Report};
 
-/// Receives at `address` in a thread of its own. Without `peers` it must be of this machine alone.
-/// `sink` may wait, and ends the thread with [`Closed`].
-pub fn spawn(
-    source: u16,
-    address: SocketAddr,
-    peers: &[IpNet],
-    sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
-) -> Result<Handle, Refusal> {
+/// A socket that is bound.
+#[derive(Debug)]
+pub struct Bound(Udp);
+
+/// Binds a socket to `address`. Without `peers` it must be of this machine alone.
+pub fn bound(address: SocketAddr, peers: &[IpNet]) -> Result<Bound, Refusal> {
     if peers.is_empty() && !address.ip().to_canonical().is_loopback() {
         return Err(Refusal::NoPeers);
     }
@@ -40,10 +38,20 @@ pub fn spawn(
         ],
         peers => peers.to_vec(),
     };
-    let (thread, stop) = datagram::spawn(source, Udp { socket, peers }, sink)?;
+    Ok(Bound(Udp { socket, peers }))
+}
+
+/// Receives in a thread of its own. `sink` may wait, and ends the thread with [`Closed`].
+pub fn spawn(
+    source: u16,
+    Bound(socket): Bound,
+    sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
+) -> Result<Handle, Refusal> {
+    let (thread, stop) = datagram::spawn(source, socket, sink)?;
     Ok(Handle::new(thread, move || stop.ask()))
 }
 
+#[derive(Debug)]
 struct Udp {
     socket: UdpSocket,
     peers: Vec<IpNet>,

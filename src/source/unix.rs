@@ -26,18 +26,31 @@ use super::datagram::{self, Receive, Sender};
 use super::stream::FileId;
 use super::{Closed, Handle, Refusal, Report};
 
-/// Receives at a socket that is made at `path`, in a thread of its own. `sink` may wait, and ends the
-/// thread with [`Closed`].
-pub fn spawn(
-    source: u16,
+/// A socket that is there.
+#[derive(Debug)]
+pub struct Bound {
+    socket: Unix,
     path: PathBuf,
-    relay: Option<u32>,
-    sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
-) -> Result<Handle, Refusal> {
+    id: Option<FileId>,
+}
+
+/// Makes the socket at `path`; the user `relay` may send to it too.
+pub fn bound(path: PathBuf, relay: Option<u32>) -> Result<Bound, Refusal> {
     let relay = relay.map(Uid::from_raw);
     let socket = listen(&path, relay)?;
     let id = found(&path).map(|found| FileId::of(&found));
-    let (thread, stop) = datagram::spawn(source, Unix { socket, relay }, sink)?;
+    let socket = Unix { socket, relay };
+    Ok(Bound { socket, path, id })
+}
+
+/// Receives at the socket, in a thread of its own. `sink` may wait, and ends the thread with [`Closed`].
+pub fn spawn(
+    source: u16,
+    bound: Bound,
+    sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
+) -> Result<Handle, Refusal> {
+    let Bound { socket, path, id } = bound;
+    let (thread, stop) = datagram::spawn(source, socket, sink)?;
     Ok(Handle::new(thread, move || {
         stop.ask();
         if found(&path).map(|found| FileId::of(&found)) == id {
@@ -104,6 +117,7 @@ fn found(path: &Path) -> Option<fs::Metadata> {
     fs::symlink_metadata(path).ok()
 }
 
+#[derive(Debug)]
 struct Unix {
     socket: OwnedFd,
     relay: Option<Uid>,

@@ -40,6 +40,8 @@ pub(crate) struct Daemon {
     also: Vec<PathBuf>,
     /// What starts it, if not we.
     starter: Vec<String>,
+    /// Whether its follower tries what somebody would who has taken it over.
+    is_attacked: bool,
     /// The packets so far: each has an ID of its own.
     packets: std::cell::Cell<u16>,
 }
@@ -71,6 +73,14 @@ impl Daemon {
         daemon
     }
 
+    /// One whose follower tries what somebody would who has taken it over.
+    pub(crate) fn start_attacked() -> Self {
+        let mut daemon = Self::prepared("");
+        daemon.is_attacked = true;
+        daemon.restart();
+        daemon
+    }
+
     fn prepared(keys: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let said = dir.path().join("commands");
@@ -94,10 +104,12 @@ impl Daemon {
             watchdog: None,
             also: Vec::new(),
             starter: Vec::new(),
+            is_attacked: false,
             packets: std::cell::Cell::new(1),
         };
         private(&daemon.dir().join("logknock.toml"));
         daemon.set_config(&config);
+        fs::create_dir(daemon.dir().join("log")).unwrap();
         private(&daemon.log());
         daemon
     }
@@ -111,6 +123,9 @@ impl Daemon {
         }
         if let Some(watchdog) = self.watchdog {
             command.env("WATCHDOG_USEC", watchdog.as_micros().to_string());
+        }
+        if self.is_attacked {
+            command.env("LOGKNOCK_ATTACK", "1");
         }
         let stderr = File::create(self.dir().join("stderr")).unwrap();
         self.child = command
@@ -169,7 +184,7 @@ impl Daemon {
     }
 
     pub(crate) fn log(&self) -> PathBuf {
-        self.dir().join("kern.log")
+        self.dir().join("log/kern.log")
     }
 
     pub(crate) fn socket(&self) -> PathBuf {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::logknock::{Logknock, PREFIX, Running, eventually};
 
-const CHECKPOINTS: &str = "state/checkpoints.json";
+const CHECKPOINTS: &str = "state/followed/checkpoints.json";
 const A: &str = "203.0.113.1";
 const B: &str = "203.0.113.2";
 
@@ -197,7 +197,7 @@ fn a_disk_that_takes_no_record_holds_up_no_knock_and_is_told_once() {
     let logknock = Logknock::new().door("");
     fs::create_dir(logknock.path("state")).unwrap();
     // A directory in the place of the new record: it can be neither removed nor written.
-    fs::create_dir_all(logknock.path("state/checkpoints.json.new/x")).unwrap();
+    fs::create_dir_all(logknock.path("state/followed/checkpoints.json.new/x")).unwrap();
     let running = logknock.follow("");
     for number in 1..=3 {
         let src = format!("203.0.113.{number}");

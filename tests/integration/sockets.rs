@@ -25,7 +25,7 @@ fn start(
 }
 
 fn start_unix(path: &Path) -> Result<Started, Refusal> {
-    start(|sink| unix::spawn(0, path.into(), None, sink))
+    start(|sink| unix::spawn(0, unix::bound(path.into(), None)?, sink))
 }
 
 /// A UDP source on a port that was free, and where it is.
@@ -34,7 +34,7 @@ fn start_udp(peers: &[&str]) -> (Started, SocketAddr) {
     let free = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
-    let started = start(|sink| udp::spawn(0, address, &peers, sink)).unwrap();
+    let started = start(|sink| udp::spawn(0, udp::bound(address, &peers)?, sink)).unwrap();
     (started, address)
 }
 
@@ -147,7 +147,7 @@ fn an_address_of_the_network_needs_peers() {
         "[::ffff:192.0.2.1]:5514",
     ] {
         let address = address.parse().unwrap();
-        let refusal = start(|sink| udp::spawn(0, address, &[], sink))
+        let refusal = start(|sink| udp::spawn(0, udp::bound(address, &[])?, sink))
             .err()
             .unwrap();
         assert_eq!(refusal.kind(), RefusalKind::Configuration, "{refusal}");
@@ -158,7 +158,7 @@ fn an_address_of_the_network_needs_peers() {
 fn an_address_in_use_is_refused() {
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let refusal = start(|sink| udp::spawn(0, address, &[], sink))
+    let refusal = start(|sink| udp::spawn(0, udp::bound(address, &[])?, sink))
         .err()
         .unwrap();
     assert_eq!(refusal.kind(), RefusalKind::Source, "{refusal}");

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use logknock::source::journal::{self, Options};
+use logknock::source::journal::{self, Journalctl, Options};
 use logknock::source::{Closed, Handle, Health, Report, Trouble};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -42,14 +42,15 @@ impl Followed {
         );
         let journalctl = lab.write("journalctl", &script);
         fs::set_permissions(&journalctl, PermissionsExt::from_mode(0o700)).expect("it is ours");
+        let journalctl = Journalctl::at(journalctl).expect("this boot has a number");
         let options = Options {
-            journalctl,
             silence,
             ..Options::default()
         };
         let (sender, reports) = channel();
         let sink = move |report| sender.send(report).map_err(|_| Closed);
-        let handle = journal::spawn(0, options, sink).expect("the journal can be read");
+        let handle = journal::spawn(0, Box::new(journalctl), options, sink)
+            .expect("the journal can be read");
         let mut followed = Self {
             _handle: handle,
             reports,

@@ -30,7 +30,9 @@ impl Followed {
         let (sender, reports) = channel();
         let sink = move |report| sender.send(report).map_err(|_| Closed);
         let mut followed = Self {
-            _handle: kmsg::spawn(0, sink).expect("root may read it"),
+            _handle: kmsg::open()
+                .and_then(|device| kmsg::spawn(0, device, sink))
+                .expect("root may read it"),
             reports,
             lines: Vec::new(),
             rejected: 0,
@@ -86,7 +88,9 @@ fn a_reader_that_the_ring_overtakes_counts_exactly_what_it_has_lost() {
         sender.send(report).map_err(|_| Closed)
     };
     let mut followed = Followed {
-        _handle: kmsg::spawn(0, sink).expect("root may read it"),
+        _handle: kmsg::open()
+            .and_then(|device| kmsg::spawn(0, device, sink))
+            .expect("root may read it"),
         reports,
         lines: Vec::new(),
         rejected: 0,

@@ -6,6 +6,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use logknock::source::journal::Journalctl;
 use logknock::source::{Closed, Handle, Refusal, Report, journal, kmsg};
 
 use crate::firewall;
@@ -22,7 +23,7 @@ fn kmsg_hands_every_line_over_and_this_is_how_soon() {
     let Some(lab) = Lab::new(Ring::Shared, &[]) else {
         return;
     };
-    measure(&lab, "kmsg", |sink| kmsg::spawn(0, sink));
+    measure(&lab, "kmsg", |sink| kmsg::spawn(0, kmsg::open()?, sink));
 }
 
 #[test]
@@ -37,11 +38,11 @@ fn journald_hands_every_line_over_and_this_is_how_soon() {
     let journalctl = lab.write("journalctl", &script);
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
     std::fs::set_permissions(&journalctl, executable).expect("the owner sets the mode");
-    let options = journal::Options {
-        journalctl,
-        ..journal::Options::default()
-    };
-    measure(&lab, "journald", |sink| journal::spawn(0, options, sink));
+    let journalctl = Box::new(Journalctl::at(journalctl).expect("this boot has a number"));
+    let options = journal::Options::default();
+    measure(&lab, "journald", |sink| {
+        journal::spawn(0, journalctl, options, sink)
+    });
 }
 
 type Sink = Box<dyn FnMut(Report) -> Result<(), Closed> + Send>;

@@ -198,7 +198,8 @@ fn the_kernel_tells_who_sends_to_the_socket_and_only_root_is_heard() {
     open_to_all(dir.path(), 0o755);
     let path = dir.path().join("syslog");
     let (sender, reports) = channel();
-    let handle = unix::spawn(0, path.clone(), None, move |report| {
+    let bound = unix::bound(path.clone(), None).expect("a socket");
+    let handle = unix::spawn(0, bound, move |report| {
         sender.send(report).map_err(|_| Closed)
     })
     .expect("a socket");

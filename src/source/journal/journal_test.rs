@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What `script` does when asked for the latest entry (`$1` is `latest`) or to follow from the entry
 /// in `$2` on (`$1` is the number of the start). `e CURSOR MESSAGE` shows an entry.
-fn journal(dir: &Path, script: &str) -> Options {
+fn journal(dir: &Path, script: &str) -> (Journalctl, Options) {
     let boot = clock::boot_id().unwrap().replace('-', "");
     let text = format!(
         r#"#!/bin/sh
@@ -33,16 +33,18 @@ esac
     let path = dir.join("journalctl");
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    Options {
-        journalctl: path,
-        witness: Witness::Journalctl,
+    let options = Options {
+        witness: None,
         ..Options::default()
-    }
+    };
+    (Journalctl::at(path).unwrap(), options)
 }
 
-fn follow(options: Options) -> Result<(Handle, Receiver<Report>), Refusal> {
+fn follow(
+    (journalctl, options): (Journalctl, Options),
+) -> Result<(Handle, Receiver<Report>), Refusal> {
     let (sender, reports) = channel();
-    let handle = spawn(0, options, move |report| {
+    let handle = spawn(0, Box::new(journalctl), options, move |report| {
         sender.send(report).map_err(|_| Closed)
     })?;
     Ok((handle, reports))
@@ -166,7 +168,7 @@ latest/*) [ -e stuck ] && e c9 nine || e c1 one ;;
 2/c9) e c9 nine; until [ -e go ]; do sleep 0.01; done; e c10 ten; exec sleep 60 ;;
 esac"#,
     );
-    options.silence = Duration::from_millis(50);
+    options.1.silence = Duration::from_millis(50);
     let (handle, reports) = follow(options).unwrap();
     assert_eq!(told_until(&reports, "Stuck"), ["two", "lost", "Stuck"]);
     fs::write(dir.path().join("go"), "").unwrap();
@@ -182,7 +184,7 @@ fn a_quiet_journal_is_left_alone() {
         r#"if [ "$1" = latest ]; then echo x >>looks; e c1 one; exit; fi
 e c1 one; until [ -e go ]; do sleep 0.01; done; e c2 two; exec sleep 60"#,
     );
-    options.silence = Duration::from_millis(20);
+    options.1.silence = Duration::from_millis(20);
     let (handle, reports) = follow(options).unwrap();
     let looks = || fs::read_to_string(dir.path().join("looks")).unwrap().len();
     assert_eq!(told_until(&reports, "following"), ["following"]);
@@ -251,10 +253,8 @@ fn a_journal_that_cannot_be_read_is_refused() {
     );
     let broken = refusal("echo unrecognized option >&2; exit 1");
     assert!(matches!(broken, Refusal::Journalctl(said) if said == "unrecognized option"));
-    let missing = Options {
-        journalctl: dir.path().join("none"),
-        ..Options::default()
-    };
+    let missing = Journalctl::at(dir.path().join("none")).unwrap();
+    let missing = (missing, Options::default());
     assert!(matches!(follow(missing), Err(Refusal::JournalctlMissing)));
 }
 

@@ -1,19 +1,26 @@
 //! The program `journalctl`: asked once for the latest entry, and started to follow.
 //!
-//! In: where to begin. Out: its standard output. It never outlives us: it is killed when it is
-//! dropped, and when we are killed instead, it sees that its output has no reader and ends. Nothing
-//! that it prints on standard error is kept, but for the one question, where it is the answer.
+//! In: what it is to show. Out: its output. Who has no right to start a program has another process do
+//! it ([`Start`]). It never outlives us: it is killed when it is dropped, and when we are killed
+//! instead, it sees that its output has no reader and ends. Nothing that it prints on standard error
+//! is kept, but for the one question, where it is the answer.
 #![expect(
     clippy::disallowed_types,
     reason = "the one source that is a process of its own"
 )]
 
-use std::io::{self, ErrorKind, PipeReader, Read};
-use std::os::fd::AsFd;
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::read;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::boot;
 use super::entry::{Entry, MISSED};
 use crate::clock;
 use crate::source::Refusal;
@@ -23,11 +30,61 @@ use crate::source::stop::{Stop, Woken};
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How long the answer to the one question may take, and how long it may be.
 const PATIENCE: Duration = Duration::from_secs(5);
-const MAX_ANSWER: u64 = 1 << 20;
+const MAX_ANSWER: usize = 1 << 20;
+/// How long one that has closed its output may take to end.
+const LAST_MOMENT: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 200_000_000,
+};
 
-/// How journalctl is called.
-#[derive(Debug)]
-pub(super) struct Journalctl {
+/// What a journalctl is to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The latest entry; what it prints on standard error is among its output.
+    Latest,
+    /// What is written from now on, and all from the entry at this place on, that one included; all
+    /// there is without one.
+    From(Option<String>),
+}
+
+/// Starts journalctls, one at a time.
+pub trait Start: Send {
+    /// Starts one.
+    fn start(&mut self, wanted: &Wanted) -> io::Result<Running>;
+}
+
+/// A journalctl that runs.
+pub struct Running {
+    /// What it prints.
+    pub output: OwnedFd,
+    /// Ends it, if it has not ended, and says how it did; dropping this ends it too.
+    pub end: Box<dyn FnMut() -> Option<ExitStatus> + Send>,
+}
+
+impl Running {
+    /// One that prints to `output`; `end` ends it, if it has not ended, and says how it did.
+    pub fn new(output: OwnedFd, end: impl FnMut() -> Option<ExitStatus> + Send + 'static) -> Self {
+        Self {
+            output,
+            end: Box::new(end),
+        }
+    }
+
+    /// How it ended, once its output has.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        (self.end)()
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Running({:?})", self.output)
+    }
+}
+
+/// Starts them as children of this process.
+#[derive(Clone, Debug)]
+pub struct Journalctl {
     program: PathBuf,
     /// Which entries it is to show: those of the kernel, of this boot, and journald's own word that it
     /// missed some. `-b` would say the same of the boot, but some versions end at once when the journal
@@ -35,18 +92,17 @@ pub(super) struct Journalctl {
     matches: [String; 7],
 }
 
-/// A journalctl that follows.
-#[derive(Debug)]
-pub(super) struct Running {
-    child: Child,
-    /// What it shows.
-    pub(super) stdout: ChildStdout,
-}
-
 impl Journalctl {
-    pub(super) fn new(program: PathBuf, boot: &str) -> Self {
-        Self {
-            program,
+    /// The system's.
+    pub fn of_this_system() -> io::Result<Self> {
+        Self::at("journalctl")
+    }
+
+    /// Another one; without a slash, looked for in the system's directories.
+    pub fn at(program: impl Into<PathBuf>) -> io::Result<Self> {
+        let boot = boot()?;
+        Ok(Self {
+            program: program.into(),
             matches: [
                 format!("_BOOT_ID={boot}"),
                 "_TRANSPORT=kernel".to_owned(),
@@ -56,53 +112,7 @@ impl Journalctl {
                 "_TRANSPORT=driver".to_owned(),
                 format!("MESSAGE_ID={MISSED}"),
             ],
-        }
-    }
-
-    /// Where the latest entry stands; `None` when there is none, though the journal may be read.
-    pub(super) fn latest(&self) -> Result<Option<String>, Refusal> {
-        let (reader, writer) = io::pipe()?;
-        let mut command = self.command();
-        command
-            .args(["--lines=1"])
-            .stdout(writer.try_clone()?)
-            .stderr(writer);
-        let child = command.spawn().map_err(|error| match error.kind() {
-            ErrorKind::NotFound => Refusal::JournalctlMissing,
-            _ => Refusal::Journalctl(error.to_string()),
-        })?;
-        // It holds the writing end, and we would wait for ourselves.
-        drop(command);
-        let mut child = Reaped(child);
-        let answer = read_to_end(reader)?;
-        let lines = || answer.split(|&byte| byte == b'\n');
-        if let Some(entry) = lines().find_map(Entry::read) {
-            return Ok(Some(entry.cursor));
-        }
-        if child.0.wait()?.success() {
-            return Ok(None);
-        }
-        let said = String::from_utf8_lossy(lines().next().unwrap_or_default());
-        Err(if said.contains("permission") {
-            Refusal::JournalDenied
-        } else {
-            Refusal::Journalctl(said.escape_debug().to_string())
         })
-    }
-
-    /// Starts it at the entry at `cursor`, that one included; without one, at the oldest.
-    pub(super) fn follow(&self, cursor: Option<&str>) -> io::Result<Running> {
-        let mut command = self.command();
-        command.args(["--follow", "--lines=all"]);
-        if let Some(cursor) = cursor {
-            command.arg(format!("--cursor={cursor}"));
-        }
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let stdout = child.stdout.take().ok_or(ErrorKind::BrokenPipe)?;
-        Ok(Running { child, stdout })
     }
 
     fn command(&self) -> Command {
@@ -117,51 +127,86 @@ impl Journalctl {
     }
 }
 
-impl Running {
-    /// How it ended, once its output has.
-    pub(super) fn status(&mut self) -> Option<ExitStatus> {
-        // It may have closed its output and gone on.
-        let _ = self.child.kill();
-        self.child.wait().ok()
+impl Start for Journalctl {
+    fn start(&mut self, wanted: &Wanted) -> io::Result<Running> {
+        let (output, writer) = io::pipe()?;
+        let mut command = self.command();
+        match wanted {
+            Wanted::Latest => command.arg("--lines=1").stderr(writer.try_clone()?),
+            Wanted::From(cursor) => {
+                command.args(["--follow", "--lines=all"]);
+                command.args(cursor.as_ref().map(|cursor| format!("--cursor={cursor}")));
+                command.stderr(Stdio::null())
+            }
+        };
+        let mut child = Killed(command.stdout(writer).spawn()?);
+        Ok(Running::new(output.into(), move || child.end()))
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended, and been waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+/// Where the latest entry stands; `None` when there is none, though the journal may be read.
+pub(super) fn latest(journalctl: &mut dyn Start) -> Result<Option<String>, Refusal> {
+    let started = journalctl.start(&Wanted::Latest);
+    let mut running = started.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Refusal::JournalctlMissing,
+        _ => Refusal::Journalctl(error.to_string()),
+    })?;
+    let answer = read_to_end(&running.output)?;
+    let lines = || answer.split(|&byte| byte == b'\n');
+    if let Some(entry) = lines().find_map(Entry::read) {
+        return Ok(Some(entry.cursor));
     }
+    if running.status().is_some_and(|status| status.success()) {
+        return Ok(None);
+    }
+    let said = String::from_utf8_lossy(lines().next().unwrap_or_default());
+    Err(if said.contains("permission") {
+        Refusal::JournalDenied
+    } else {
+        Refusal::Journalctl(said.escape_debug().to_string())
+    })
+}
+
+/// Everything up to the end, which must come soon.
+fn read_to_end(output: &OwnedFd) -> Result<Vec<u8>, Refusal> {
+    let end = clock::monotonic_now().after(PATIENCE);
+    let never = Stop::new()?;
+    let mut answer = Vec::new();
+    let mut piece = [0; 4096];
+    while answer.len() < MAX_ANSWER {
+        let left = end.since(clock::monotonic_now());
+        if never.wait(Some(output.as_fd()), Some(left)) == Woken::Timeout {
+            let said = format!("no answer within {} s", PATIENCE.as_secs());
+            return Err(Refusal::Journalctl(said));
+        }
+        match read(output, &mut piece).map_err(io::Error::from)? {
+            0 => break,
+            length => answer.extend_from_slice(piece.get(..length).unwrap_or_default()),
+        }
+    }
+    Ok(answer)
 }
 
 /// A child that is killed and waited for.
-struct Reaped(Child);
+struct Killed(Child);
 
-impl Drop for Reaped {
+impl Killed {
+    /// How it ended. It may have closed its output and gone on.
+    fn end(&mut self) -> Option<ExitStatus> {
+        if let Ok(ended) = pidfd_open(Pid::from_child(&self.0), PidfdFlags::empty()) {
+            let mut ended = [PollFd::new(&ended, PollFlags::IN)];
+            // Met or not, it is over.
+            let _ = poll(&mut ended, Some(&LAST_MOMENT));
+        }
+        let _ = self.0.kill();
+        self.0.wait().ok()
+    }
+}
+
+impl Drop for Killed {
     fn drop(&mut self) {
         // It may have ended, and been waited for.
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-/// Everything up to the end, which must come soon.
-fn read_to_end(reader: PipeReader) -> Result<Vec<u8>, Refusal> {
-    let end = clock::monotonic_now().after(PATIENCE);
-    let never = Stop::new()?;
-    let mut answer = Vec::new();
-    let mut reader = reader.take(MAX_ANSWER);
-    let mut piece = [0; 4096];
-    loop {
-        let left = end.since(clock::monotonic_now());
-        let input = reader.get_ref().as_fd();
-        if never.wait(Some(input), Some(left)) == Woken::Timeout {
-            let said = format!("no answer within {} s", PATIENCE.as_secs());
-            return Err(Refusal::Journalctl(said));
-        }
-        match reader.read(&mut piece)? {
-            0 => return Ok(answer),
-            length => answer.extend_from_slice(piece.get(..length).unwrap_or_default()),
-        }
     }
 }

@@ -8,14 +8,16 @@
 mod entry;
 mod journalctl;
 
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use self::entry::Entry;
-use self::journalctl::{Journalctl, Running};
+use self::journalctl::latest;
+pub use self::journalctl::{Journalctl, Running, Start, Wanted};
 use super::assembler::{Assembler, Yield};
 use super::outbox::Outbox;
 use super::stop::{Stop, Woken};
@@ -36,49 +38,39 @@ const SETTLED: Duration = Duration::from_secs(1);
 const HELD_BACK: Duration = Duration::from_secs(2);
 
 /// How the journal is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Options {
-    /// The program; without a slash, looked for in the system's directories.
-    pub journalctl: PathBuf,
     /// After so long without an entry it is looked elsewhere whether there should have been one.
     pub silence: Duration,
-    /// Where that is looked.
-    pub witness: Witness,
-}
-
-/// Who knows whether the kernel has logged anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Witness {
-    /// The kernel's own log; another journalctl where that may not be read.
-    Kmsg,
-    /// Another journalctl.
-    Journalctl,
+    /// Who knows whether the kernel has logged anything: its own log. Without one, another journalctl.
+    pub witness: Option<kmsg::Witness>,
 }
 
 impl Default for Options {
+    /// With the kernel's own log, if it may be read: it is opened here.
     fn default() -> Self {
         Self {
-            journalctl: "journalctl".into(),
             silence: Duration::from_secs(60),
-            witness: Witness::Kmsg,
+            witness: kmsg::Witness::new(),
         }
     }
+}
+
+/// This boot, as the journal writes it.
+fn boot() -> io::Result<String> {
+    Ok(clock::boot_id()?.replace('-', ""))
 }
 
 /// Follows the journal in a thread of its own, from now on. `sink` may wait, and ends the thread with
 /// [`Closed`]. A journal that may not be read is refused; one that is empty is waited for.
 pub fn spawn(
     source: u16,
+    mut journalctl: Box<dyn Start>,
     options: Options,
     sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
 ) -> Result<Handle, Refusal> {
-    let boot = clock::boot_id()?.replace('-', "");
-    let journalctl = Journalctl::new(options.journalctl, &boot);
-    let cursor = journalctl.latest()?;
-    let kmsg = match options.witness {
-        Witness::Kmsg => kmsg::Witness::new(),
-        Witness::Journalctl => None,
-    };
+    let boot = boot()?;
+    let cursor = latest(&mut *journalctl)?;
     let stop = Stop::new()?;
     let follower = Follower {
         journalctl,
@@ -92,7 +84,7 @@ pub fn spawn(
         },
         watchdog: Watchdog {
             silence: options.silence,
-            kmsg,
+            kmsg: options.witness,
             is_suspicious: false,
         },
         stop: stop.clone(),
@@ -104,7 +96,7 @@ pub fn spawn(
 }
 
 struct Follower<S> {
-    journalctl: Journalctl,
+    journalctl: Box<dyn Start>,
     entries: Entries<S>,
     watchdog: Watchdog,
     stop: Stop,
@@ -138,13 +130,13 @@ impl Watchdog {
     }
 
     /// Nothing came in time. Whether that is wrong, with `cursor` at the last entry.
-    fn is_wrong(&mut self, journalctl: &Journalctl, cursor: Option<&str>) -> bool {
+    fn is_wrong(&mut self, journalctl: &mut dyn Start, cursor: Option<&str>) -> bool {
         if std::mem::replace(&mut self.is_suspicious, false) {
             return true;
         }
         self.is_suspicious = match &mut self.kmsg {
             Some(kmsg) => kmsg.has_seen_something(),
-            None => matches!(journalctl.latest(), Ok(Some(latest)) if Some(&*latest) != cursor),
+            None => matches!(latest(journalctl), Ok(Some(latest)) if Some(&*latest) != cursor),
         };
         false
     }
@@ -179,7 +171,7 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Follower<S> {
                 return;
             };
             if trouble == Trouble::Stuck {
-                self.entries.skip_to(self.journalctl.latest());
+                self.entries.skip_to(latest(&mut *self.journalctl));
             }
             let health = Health::Degraded(trouble);
             if clock::monotonic_now().since(started) > MAX_PAUSE {
@@ -196,7 +188,9 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Follower<S> {
 
     /// Reads one journalctl to its end.
     fn follow(&mut self) -> Result<(), End> {
-        let mut running = self.journalctl.follow(self.entries.cursor.as_deref())?;
+        let mut running = self
+            .journalctl
+            .start(&Wanted::From(self.entries.cursor.clone()))?;
         self.entries.begin();
         let mut lines = Assembler::for_lines_up_to(MAX_ENTRY);
         let mut piece = vec![0; PIECE];
@@ -207,11 +201,11 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Follower<S> {
             } else {
                 SETTLED
             };
-            match self.stop.wait(Some(running.stdout.as_fd()), Some(timeout)) {
+            match self.stop.wait(Some(running.output.as_fd()), Some(timeout)) {
                 Woken::Stop => return Err(End::Asked),
                 Woken::Timeout if settled => {
                     let cursor = self.entries.cursor.as_deref();
-                    if self.watchdog.is_wrong(&self.journalctl, cursor) {
+                    if self.watchdog.is_wrong(&mut *self.journalctl, cursor) {
                         return Err(End::Trouble(Trouble::Stuck));
                     }
                 }
@@ -230,11 +224,11 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Follower<S> {
 }
 
 fn read(running: &mut Running, piece: &mut [u8]) -> Result<usize, End> {
-    match running.stdout.read(piece) {
+    match rustix::io::read(&running.output, piece) {
         Ok(0) => Err(End::Trouble(Trouble::Ended(running.status()))),
         Ok(length) => Ok(length),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
-        Err(error) => Err(error.into()),
+        Err(Errno::INTR) => Ok(0),
+        Err(errno) => Err(io::Error::from(errno).into()),
     }
 }
 

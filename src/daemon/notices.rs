@@ -1,18 +1,17 @@
-//! What systemd is told: that we are ready, reload, stop, how we are, and that we are not stuck.
+//! What the service manager is told of the loop: that it is ready, how it is, and that it turns.
 //!
-//! Nothing comes back. Without `NOTIFY_SOCKET` every call does nothing, and without `WatchdogSec=` in
-//! the unit nothing is ever due. The watchdog is fed by the loop and by nobody else, so it proves that
-//! the loop turns.
+//! In: what the loop knows. Out: [`Notice`]s, by way of whoever the service manager listens to. Without
+//! a watchdog nothing is ever due. The watchdog is fed by the loop and by nobody else, so it proves
+//! that the loop turns.
 
 use std::time::Duration;
 
-use sd_notify::NotifyState;
-
 use crate::engine::time::Time;
+use crate::privsep::Notice;
 
-/// Tells systemd, if it listens.
-#[derive(Debug)]
+/// Tells the service manager, if it listens.
 pub(super) struct Notify {
+    tell: Box<dyn Fn(Notice)>,
     /// How often the watchdog must be fed, and when it is due.
     watchdog: Option<(Duration, Time)>,
     is_ready: bool,
@@ -21,10 +20,10 @@ pub(super) struct Notify {
 }
 
 impl Notify {
-    /// As the unit wants it.
-    pub(super) fn new(now: Time) -> Self {
-        let half = sd_notify::watchdog_enabled().map(|whole| whole / 2);
+    /// One that tells by `tell`, and wants to be asked so often whether the loop turns.
+    pub(super) fn new(now: Time, half: Option<Duration>, tell: Box<dyn Fn(Notice)>) -> Self {
         Self {
+            tell,
             watchdog: half.map(|half| (half, now.after(half))),
             is_ready: false,
             said: String::new(),
@@ -34,7 +33,7 @@ impl Notify {
     /// The work has begun. Said once.
     pub(super) fn ready(&mut self) {
         if !std::mem::replace(&mut self.is_ready, true) {
-            tell(&[NotifyState::Ready]);
+            (self.tell)(Notice::Ready);
         }
     }
 
@@ -42,14 +41,14 @@ impl Notify {
     pub(super) fn reloaded(&self) {
         // Who is not ready yet must not say so because of a reload.
         if self.is_ready {
-            tell(&[NotifyState::Ready]);
+            (self.tell)(Notice::Reloaded);
         }
     }
 
     /// How we are, in one line. Said when it has changed.
     pub(super) fn status(&mut self, status: String) {
         if self.said != status {
-            tell(&[NotifyState::Status(&status)]);
+            (self.tell)(Notice::status(&status));
             self.said = status;
         }
     }
@@ -65,26 +64,7 @@ impl Notify {
             && now >= *due
         {
             *due = now.after(*half);
-            tell(&[NotifyState::Watchdog]);
+            (self.tell)(Notice::Alive);
         }
     }
-}
-
-/// The configuration is read again, until [`Notify::reloaded`].
-pub(super) fn reloading() {
-    // With Type=notify-reload systemd drops a RELOADING=1 that does not say when.
-    match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(_) => tell(&[NotifyState::Reloading]),
-    }
-}
-
-/// The end has begun.
-pub(super) fn stopping() {
-    tell(&[NotifyState::Stopping]);
-}
-
-fn tell(state: &[NotifyState<'_>]) {
-    // A service manager that does not listen any more is no reason to stop guarding doors.
-    drop(sd_notify::notify(state));
 }

@@ -1,0 +1,84 @@
+//! What somebody who has taken over the follower would do; only in test builds, and only when told to.
+//!
+//! In: `LOGKNOCK_ATTACK`, in the environment. Out: a line on standard error for each try, with what the
+//! kernel said. A release build has none of it.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "it tries what is not allowed"
+)]
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::process::{Signal, getppid, kill_process};
+
+/// Tries everything, in vain, if it is to.
+pub(super) fn rehearse(state: &Path, config: &Path, log: &Path) {
+    if std::env::var_os("LOGKNOCK_ATTACK").is_none() {
+        return;
+    }
+    let write = |path: &Path| {
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).open(path).map(drop)
+    };
+    let parent = getppid();
+    let memory = parent.map_or(0, |pid| pid.as_raw_nonzero().get());
+    let memory = format!("/proc/{memory}/mem");
+    let beside = log.with_file_name("planted");
+    let kill = |signal| {
+        let parent = parent.ok_or(io::ErrorKind::NotFound)?;
+        kill_process(parent, signal).map_err(io::Error::from)
+    };
+    let tries: [(&str, io::Result<()>); 19] = [
+        ("read the log", fs::read(log).map(drop)),
+        ("read /etc/shadow", fs::read("/etc/shadow").map(drop)),
+        ("read the configuration", fs::read(config).map(drop)),
+        (
+            "read the grants",
+            fs::read(state.join("grants.jsonl")).map(drop),
+        ),
+        ("read the runner's memory", fs::read(memory).map(drop)),
+        ("list the root", fs::read_dir("/").map(drop)),
+        ("write the grants", write(&state.join("grants.jsonl"))),
+        ("write the log", write(log)),
+        ("write beside the log", write(&beside)),
+        ("write to /tmp", write(Path::new("/tmp/logknock-attack"))),
+        ("remove the log", fs::remove_file(log)),
+        (
+            "change the mode of the log",
+            fs::set_permissions(log, fs::Permissions::from_mode(0o666)),
+        ),
+        ("spawn", Command::new("/bin/true").spawn().map(drop)),
+        (
+            "connect by TCP",
+            TcpStream::connect("127.0.0.1:9").map(drop),
+        ),
+        ("listen", TcpListener::bind("127.0.0.1:0").map(drop)),
+        ("send by UDP", UdpSocket::bind("127.0.0.1:0").map(drop)),
+        (
+            "connect to a socket of systemd",
+            UnixStream::connect("/run/systemd/private").map(drop),
+        ),
+        ("kill the runner", kill(Signal::KILL)),
+        (
+            "become root again",
+            rustix::thread::set_thread_uid(rustix::process::Uid::ROOT).map_err(io::Error::from),
+        ),
+    ];
+    for (what, result) in tries {
+        let said = match result {
+            Ok(()) => "done".to_owned(),
+            Err(error) => error
+                .raw_os_error()
+                .map_or_else(|| error.to_string(), |errno| format!("errno {errno}")),
+        };
+        // Nobody may be there to read it.
+        drop(writeln!(io::stderr(), "attack: {what}: {said}"));
+    }
+}

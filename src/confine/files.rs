@@ -1,0 +1,71 @@
+//! Files: Landlock. What is not named cannot be opened, made, renamed or removed; nothing can be
+//! executed; no abstract socket and no process outside can be reached.
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+};
+
+use super::{Needs, Strength};
+
+/// What is asked of the kernel; an older one does what it knows of it.
+const ASKED: ABI = ABI::V6;
+
+/// Confines the calling thread and those that it makes.
+pub(super) fn confine(needs: &Needs) -> Strength {
+    let status = restricted(needs);
+    match status.unwrap_or(RulesetStatus::NotEnforced) {
+        RulesetStatus::FullyEnforced => Strength::Full,
+        RulesetStatus::PartiallyEnforced => Strength::Partial,
+        RulesetStatus::NotEnforced => Strength::None,
+    }
+}
+
+/// Whether this kernel has it at all.
+pub(super) fn is_possible() -> bool {
+    use landlock::{CompatLevel, Compatible};
+    let ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(ABI::V1));
+    ruleset.and_then(Ruleset::create).is_ok()
+}
+
+fn restricted(needs: &Needs) -> Result<RulesetStatus, RulesetError> {
+    let mut ruleset = Ruleset::default()
+        .handle_access(AccessFs::from_all(ASKED))?
+        .handle_access(AccessNet::from_all(ASKED))?
+        .scope(Scope::from_all(ASKED))?
+        .create()?;
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let write =
+        read | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
+    let remove = BitFlags::from(AccessFs::RemoveFile);
+    let kinds = [
+        (&needs.read, read),
+        (&needs.write, write),
+        (&needs.remove, remove),
+    ];
+    for (paths, access) in kinds {
+        for path in paths {
+            ruleset = beneath(ruleset, path, access)?;
+        }
+    }
+    Ok(ruleset.restrict_self()?.ruleset)
+}
+
+/// Allows `access` to `path` and all beneath it, if it is there.
+fn beneath(
+    ruleset: RulesetCreated,
+    path: &std::path::Path,
+    access: BitFlags<AccessFs>,
+) -> Result<RulesetCreated, RulesetError> {
+    let Ok(place) = PathFd::new(path) else {
+        return Ok(ruleset);
+    };
+    let access = if path.is_dir() {
+        access
+    } else {
+        access & AccessFs::from_file(ASKED)
+    };
+    ruleset.add_rule(PathBeneath::new(place, access))
+}

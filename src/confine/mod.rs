@@ -1,0 +1,157 @@
+//! What a process gives up for good before it reads what anybody may have written.
+//!
+//! In: the paths that it still needs. Out: what the kernel has taken away, in words. Capabilities, the
+//! rights of set-uid programs, files (Landlock), and system calls (seccomp); each is done as far as
+//! this kernel can, because a machine that lacks one must still be guarded. The surprise: all but the
+//! filter of system calls count for the calling thread and its children only, so it is called while
+//! there is no other.
+
+mod calls;
+mod files;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use rustix::process::geteuid;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+};
+
+/// What is still needed.
+#[derive(Clone, Debug, Default)]
+pub struct Needs {
+    /// Files and directories to be read, with all beneath them.
+    pub read: Vec<PathBuf>,
+    /// Directories in which files are made, written, replaced and read.
+    pub write: Vec<PathBuf>,
+    /// Directories of which files are removed.
+    pub remove: Vec<PathBuf>,
+    /// Whether files are to be read whatever their mode, for as long as no other right is.
+    pub read_any_mode: bool,
+}
+
+/// What has been given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confined {
+    /// Whether files are confined (Landlock).
+    pub files: Strength,
+    /// Whether system calls are (seccomp).
+    pub calls: Strength,
+    /// The capabilities that are left.
+    pub capabilities: Vec<&'static str>,
+    /// The user that it runs as.
+    pub user: u32,
+}
+
+/// How much of it this kernel does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strength {
+    /// All.
+    Full,
+    /// What an older kernel knows of it.
+    Partial,
+    /// Nothing: the kernel has it not, or has it switched off.
+    None,
+}
+
+impl Strength {
+    /// The word used in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Partial => "partial",
+            Self::None => "none",
+        }
+    }
+}
+
+impl Confined {
+    /// Whether the kernel did all of it.
+    pub fn is_full(&self) -> bool {
+        self.files == Strength::Full && self.calls == Strength::Full
+    }
+}
+
+impl fmt::Display for Confined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = |strength| match strength {
+            Strength::Full => "yes",
+            Strength::Partial => "as far as this kernel can",
+            Strength::None => "no, this kernel has it not",
+        };
+        write!(
+            f,
+            "files: {} (Landlock); system calls: {} (seccomp); uid {}, ",
+            words(self.files),
+            words(self.calls),
+            self.user
+        )?;
+        match self.capabilities.as_slice() {
+            [] => f.write_str("no capability"),
+            left => write!(f, "only {}", left.join(" ")),
+        }
+    }
+}
+
+/// Gives up everything but `needs`.
+pub fn confine(needs: &Needs) -> Confined {
+    let held = capabilities(None).map_or(CapabilitySet::empty(), |held| held.permitted);
+    let kept = if needs.read_any_mode {
+        held & CapabilitySet::DAC_READ_SEARCH
+    } else {
+        CapabilitySet::empty()
+    };
+    for capability in CapabilitySet::all().iter() {
+        // Who has no right to has none to lose.
+        let _ = remove_capability_from_bounding_set(capability);
+    }
+    let _ = clear_ambient_capability_set();
+    let _ = set_no_new_privs(true);
+    let files = files::confine(needs);
+    let left = CapabilitySets {
+        effective: kept,
+        permitted: kept,
+        inheritable: CapabilitySet::empty(),
+    };
+    let _ = set_capabilities(None, left);
+    let left = capabilities(None).map_or(held, |left| left.permitted);
+    // The last: nothing of the above is possible after it.
+    let calls = calls::confine();
+    Confined {
+        files,
+        calls,
+        capabilities: names(left),
+        user: geteuid().as_raw(),
+    }
+}
+
+/// Whether this kernel could do all of it.
+pub fn is_possible() -> (bool, bool) {
+    (files::is_possible(), calls::is_possible())
+}
+
+fn names(set: CapabilitySet) -> Vec<&'static str> {
+    let names = set.iter_names().map(|(name, _)| name);
+    names.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let none = Confined {
+            files: Strength::None,
+            calls: Strength::Full,
+            capabilities: vec!["DAC_READ_SEARCH"],
+            user: 0,
+        };
+        assert_eq!(
+            none.to_string(),
+            "files: no, this kernel has it not (Landlock); system calls: yes (seccomp); uid 0, only DAC_READ_SEARCH"
+        );
+        assert!(!none.is_full());
+    }
+}

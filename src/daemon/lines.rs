@@ -1,0 +1,164 @@
+//! What the sources say: lines, and how they are.
+//!
+//! In: reports of sources. Out: each line that may be a packet, with its place on the engine's clock,
+//! to the engine; what is no packet, is counted. Nothing here decides what a knock is.
+
+use super::report::Cause;
+use super::{Daemon, Feed, report};
+use crate::calendar::Calendar;
+use crate::clock;
+use crate::engine::Sighting;
+use crate::engine::event::Whence;
+use crate::engine::line::Record;
+use crate::engine::loss;
+use crate::engine::reason::Reason;
+use crate::engine::timeline::{Received, Stamps};
+use crate::source::{self, Batch, Report};
+
+/// Among so many of the last lines that came together, the newest packet line is looked for.
+const LOOKED_BACK: usize = 64;
+
+impl Daemon {
+    /// Takes what a source says.
+    pub(super) fn source(&mut self, report: Report) {
+        match report {
+            Report::Lines(batch) => {
+                self.lines(&batch);
+                self.read(batch.read);
+            }
+            Report::Rejected { reason, count, .. } => {
+                self.engine.handle_rejected_many(reason, count);
+                self.rejections.tell(reason, clock::boot_now());
+            }
+            Report::Lost { source, count } => {
+                self.engine.handle_gap();
+                self.lost(source, Cause::Overrun, count);
+            }
+            Report::Ended { source } => {
+                if let Some(followed) = self.sources.get_mut(usize::from(source)) {
+                    report::ended(&followed.spec);
+                    followed.ended = true;
+                }
+            }
+            Report::Overflowed { source, times } => {
+                if let Some(followed) = self.sources.get_mut(usize::from(source)) {
+                    followed.overflows += times;
+                }
+            }
+            Report::Read { read, .. } => self.read(Some(read)),
+            Report::Unproven { path, .. } => report::unproven(&path),
+            Report::Health { source, health } => {
+                let Some(followed) = self.sources.get_mut(usize::from(source)) else {
+                    return;
+                };
+                report::health(&followed.spec, &health);
+                followed.health = Some(health);
+            }
+        }
+    }
+
+    /// Notes how far a file is read, now that all of it has been decided.
+    fn read(&mut self, read: Option<source::Read>) {
+        if let (Some(checkpoints), Some(read)) = (&mut self.checkpoints, read) {
+            checkpoints.note(read, clock::boot_now());
+        }
+    }
+
+    /// Counts what a source has lost, and tells of it once in a while.
+    fn lost(&mut self, source: u16, cause: Cause, count: Option<u64>) {
+        let Some(followed) = self.sources.get_mut(usize::from(source)) else {
+            return;
+        };
+        followed.gaps.add(count);
+        self.losses
+            .tell(&followed.spec, cause, count, clock::boot_now());
+    }
+
+    fn lines(&mut self, batch: &Batch) {
+        let received = Received {
+            now: clock::boot_now(),
+            awake: clock::monotonic_now(),
+            wall: clock::wall_now(),
+            late: batch.late,
+        };
+        self.calendar.set_not_after(received.wall);
+        self.engine.handle_unix(received.now, received.wall);
+        self.calibrate(batch, received);
+        let lines = batch.bytes.split_inclusive(|&byte| byte == b'\n');
+        let count = memchr::memchr_iter(b'\n', &batch.bytes).count() as u64;
+        self.counts.lines(batch.source, count, received.now);
+        for (line, number) in lines.zip(batch.first_line..) {
+            let whence = Whence {
+                source: batch.source,
+                line: number,
+            };
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            if let Err(reason) = self.line(line, whence, received) {
+                self.rejections.tell(reason, received.now);
+            }
+        }
+    }
+
+    /// Lets a timeline that knows nothing yet look at the newest line first.
+    fn calibrate(&mut self, batch: &Batch, received: Received) {
+        let Some(Feed { reader, timeline }) = self.feeds.get_mut(usize::from(batch.source)) else {
+            return;
+        };
+        let lines = batch.bytes.split(|&byte| byte == b'\n');
+        for line in lines.rev().take(LOOKED_BACK) {
+            let opened = reader.open(line);
+            if let Ok(Some((record, _))) = reader.read(&opened) {
+                timeline.calibrate(stamps(&record, &mut self.calendar), received);
+                return;
+            }
+        }
+    }
+
+    fn line(&mut self, line: &[u8], whence: Whence, received: Received) -> Result<(), Reason> {
+        let Some(Feed { reader, timeline }) = self.feeds.get_mut(usize::from(whence.source)) else {
+            return Ok(()); // of a source that is not followed any more
+        };
+        let opened = reader.open(line);
+        let read = reader.read(&opened);
+        let read = read.inspect_err(|&reason| self.engine.handle_rejected(reason))?;
+        let Some((record, packet)) = read else {
+            if let Some(loss) = loss::read(line) {
+                self.lost(whence.source, Cause::Said, loss.count);
+            }
+            return Ok(());
+        };
+        let stamps = stamps(&record, &mut self.calendar);
+        let placed = timeline.place_live(stamps, received);
+        let placed = placed.inspect_err(|&reason| {
+            self.engine.handle_rejected(reason);
+            let wall = Some(received.wall);
+            self.memory.packet(packet.src, wall, whence, Err(reason));
+        })?;
+        self.counts
+            .lag(whence.source, received.now.since(placed.at));
+        if placed.rebooted {
+            self.engine.handle_gap();
+            self.reboots.tell(received.now);
+        }
+        let sighting = Sighting {
+            packet,
+            at: placed.at,
+            uptime: record.uptime,
+            whence,
+        };
+        let verdict = self.engine.handle_packet(received.now, &sighting);
+        self.carry_out();
+        let wall = Some(received.wall);
+        self.memory.packet(packet.src, wall, whence, verdict);
+        verdict.inspect(|()| self.counts.hit())
+    }
+}
+
+/// What a line says of its time, its header in UTC.
+fn stamps<'a>(record: &Record<'a>, calendar: &mut Calendar) -> Stamps<'a> {
+    Stamps {
+        host: record.host,
+        wall: record.stamp.and_then(|stamp| calendar.resolve(stamp)),
+        uptime: record.uptime,
+    }
+}

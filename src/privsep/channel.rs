@@ -1,0 +1,145 @@
+//! A socket with two ends, for whole messages, one of which may bring a descriptor along.
+//!
+//! In and out: bytes, as datagrams that come in order and are never cut (`SOCK_SEQPACKET`): one that
+//! is longer than its reader has room for is an error and not its beginning. The end of the other
+//! process is the end of the messages.
+
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, send,
+    sendmsg, socketpair,
+};
+
+use super::message::Tell;
+
+/// Why nothing more can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// The other process has ended, or has closed its end.
+    Ended,
+    /// It has sent what is no message.
+    Garbage,
+    /// The kernel's number.
+    Failed(Errno),
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended => f.write_str("it has ended"),
+            Self::Garbage => f.write_str("it said what is no message"),
+            Self::Failed(errno) => errno.fmt(f),
+        }
+    }
+}
+
+/// One end.
+#[derive(Debug)]
+pub struct Channel(OwnedFd);
+
+impl Channel {
+    /// Both ends; neither outlives the start of another program unless it is handed to it.
+    pub fn pair() -> io::Result<(Self, OwnedFd)> {
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        Ok((Self(ours), theirs))
+    }
+
+    /// The end that is `descriptor`.
+    pub fn new(descriptor: OwnedFd) -> Self {
+        Self(descriptor)
+    }
+
+    /// The same end once more.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
+    /// Sends what the runner says, with a descriptor if one goes along.
+    pub fn tell(&self, tell: &Tell, along: Option<BorrowedFd<'_>>) -> Result<(), Broken> {
+        let bytes = tell.encode().ok_or(Broken::Garbage)?;
+        match along {
+            Some(descriptor) => self.send_with(&bytes, descriptor),
+            None => self.send(&bytes),
+        }
+    }
+
+    /// Sends a message; waits while the other end has too many.
+    pub(super) fn send(&self, bytes: &[u8]) -> Result<(), Broken> {
+        retry(|| send(&self.0, bytes, SendFlags::NOSIGNAL)).map(drop)
+    }
+
+    /// Sends a message with a descriptor.
+    fn send_with(&self, bytes: &[u8], fd: BorrowedFd<'_>) -> Result<(), Broken> {
+        retry(|| {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut along = SendAncillaryBuffer::new(&mut space);
+            let descriptors = [fd];
+            along.push(SendAncillaryMessage::ScmRights(&descriptors));
+            sendmsg(
+                &self.0,
+                &[IoSlice::new(bytes)],
+                &mut along,
+                SendFlags::NOSIGNAL,
+            )
+        })
+        .map(drop)
+    }
+
+    /// The next message, in `room`. A descriptor that comes along is not taken: the kernel closes it.
+    pub fn receive<'a>(&self, room: &'a mut [u8]) -> Result<&'a [u8], Broken> {
+        let length = self.read(room, &mut RecvAncillaryBuffer::new(&mut []))?;
+        room.get(..length).ok_or(Broken::Garbage)
+    }
+
+    /// The next message, in `room`, and the descriptor that comes along.
+    pub(super) fn receive_with<'a>(
+        &self,
+        room: &'a mut [u8],
+    ) -> Result<(&'a [u8], Option<OwnedFd>), Broken> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut along = RecvAncillaryBuffer::new(&mut space);
+        let length = self.read(room, &mut along)?;
+        let descriptor = along.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+            _ => None,
+        });
+        let bytes = room.get(..length).ok_or(Broken::Garbage)?;
+        Ok((bytes, descriptor))
+    }
+
+    fn read(&self, room: &mut [u8], along: &mut RecvAncillaryBuffer<'_>) -> Result<usize, Broken> {
+        let received = retry(|| {
+            let mut slices = [IoSliceMut::new(room)];
+            recvmsg(&self.0, &mut slices, along, RecvFlags::CMSG_CLOEXEC)
+        })?;
+        match received.bytes {
+            _ if received.flags.contains(ReturnFlags::TRUNC) => Err(Broken::Garbage),
+            // An empty datagram is no message either.
+            0 => Err(Broken::Ended),
+            length => Ok(length),
+        }
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> Result<T, Broken> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            Err(Errno::PIPE | Errno::CONNRESET) => return Err(Broken::Ended),
+            result => return result.map_err(Broken::Failed),
+        }
+    }
+}

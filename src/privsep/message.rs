@@ -1,0 +1,438 @@
+//! The messages, and their bytes.
+//!
+//! In: bytes of the other process. Out: a message, or nothing: one that is too long, has a field that
+//! it should not have, or says anything else than these types is none. Of the follower's messages
+//! every field is a number, an address, a word of the protocol or a text with a bound.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::action::{Action, Command, GrantId, Outcome};
+use crate::engine::command::Facts;
+use crate::engine::one_time::{Token, Used};
+use crate::engine::sequence::{Step, Transport};
+use crate::engine::time::Time;
+
+/// The version spoken here. Both ends are the same program; it is looked at all the same.
+pub const VERSION: u32 = 1;
+/// Longest message of the follower, in bytes.
+pub const MAX_ASK: usize = 4 * 1024;
+/// Longest message of the runner, in bytes.
+pub const MAX_TELL: usize = 64 * 1024;
+/// Longest place in a journal, in bytes.
+pub const MAX_CURSOR: usize = 512;
+/// Longest line about our state, in bytes.
+const MAX_STATUS: usize = 1024;
+/// Longest name of a door, in bytes.
+const MAX_NAME: usize = 64;
+/// Longest name of an interface (the kernel's `IFNAMSIZ`, without its end), in characters.
+const MAX_INTERFACE: usize = 15;
+/// How much of the configuration goes into one message: JSON may make six bytes of one.
+const PIECE: usize = 8 * 1024;
+
+/// What the follower asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Ask {
+    /// [`Action::Open`].
+    Open {
+        /// The number of the new grant.
+        grant: u64,
+        /// The knock.
+        knock: Knock,
+        /// When it is to be closed, on the boot clock, in nanoseconds.
+        deadline: i64,
+        /// What is used for it, of sequences that open once.
+        spend: Option<Spend>,
+    },
+    /// [`Action::Run`].
+    Run {
+        /// The knock.
+        knock: Knock,
+        /// What is used for it.
+        spend: Option<Spend>,
+    },
+    /// [`Action::Spend`].
+    Spend {
+        /// The door.
+        door: String,
+        /// What is used.
+        spend: Spend,
+    },
+    /// [`Action::Refresh`].
+    Refresh(Knock),
+    /// [`Action::Extend`].
+    Extend {
+        /// The grant.
+        grant: u64,
+        /// Its new deadline.
+        deadline: i64,
+    },
+    /// [`Action::Close`].
+    Close(u64),
+    /// [`Action::Forget`].
+    Forget(u64),
+    /// It is confined and follows its sources.
+    Started,
+    /// Read the configuration again: somebody has asked for it over the control socket.
+    Reload,
+    /// To be passed on to the service manager.
+    Notice(Notice),
+    /// Start a journalctl for a source of this number.
+    Journal {
+        /// The source, as the configuration counts them.
+        source: u16,
+        /// What it is to show.
+        read: Read,
+    },
+    /// End the journalctl of this source, if it has not ended, and say how.
+    JournalEnd {
+        /// The source.
+        source: u16,
+        /// Whether it is the one that shows the latest entry.
+        latest: bool,
+    },
+    /// Nothing more comes: it ends now.
+    Done,
+}
+
+/// A completed knock: a configured door, and what its commands may know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Knock {
+    /// The door's name.
+    pub door: String,
+    /// Who knocked.
+    pub src: IpAddr,
+    /// Where.
+    pub dst: IpAddr,
+    /// The last port; 0 when the door was opened by hand and has none.
+    pub port: u16,
+    /// Whether it was UDP.
+    pub udp: bool,
+    /// The interface.
+    pub interface: String,
+}
+
+/// A sequence that opens once. Where it is marked as used, the runner knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Spend {
+    /// Every step of time that begins before this Unix time, in seconds.
+    Until(i64),
+    /// The line of this number in the door's list.
+    Line(u32),
+}
+
+/// What the service manager is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Notice {
+    /// The work has begun.
+    Ready,
+    /// The configuration has been taken, or left as it was.
+    Reloaded,
+    /// How we are, in one line.
+    Status(String),
+    /// The loop turns.
+    Alive,
+}
+
+/// What of the journal is to be shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Read {
+    /// The latest entry, or why there is none.
+    Latest,
+    /// Everything from this place on; from the oldest entry without one.
+    From(Option<String>),
+}
+
+/// What the runner says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Tell {
+    /// First of all.
+    Hello {
+        /// The version spoken.
+        version: u32,
+        /// The highest number that a grant ever had.
+        last_id: u64,
+        /// How often the service manager wants to hear that the loop turns, in milliseconds.
+        alive_every: Option<u64>,
+        /// How often a follower has been started before this one.
+        restarts: u32,
+        /// Whether standard input comes with this message.
+        stdin: bool,
+    },
+    /// A grant that is open already.
+    Grant(Restored),
+    /// At a door, every step of time that begins before this Unix time is used.
+    Used {
+        /// The door.
+        door: String,
+        /// In seconds.
+        until: i64,
+    },
+    /// A piece of the configuration; it is whole when no more comes.
+    Rules {
+        /// Whether more comes.
+        more: bool,
+        /// The piece.
+        piece: String,
+    },
+    /// The configuration was read again and is wrong: nothing has changed.
+    NotReloaded(String),
+    /// A command of a grant ended.
+    Finished {
+        /// The grant.
+        grant: u64,
+        /// Whether it was the command that closes.
+        close: bool,
+        /// Whether it did what it was for.
+        done: bool,
+        /// Its exit status, if it had one.
+        status: Option<i32>,
+    },
+    /// The command of a door that holds nothing open ended.
+    Ran {
+        /// The door.
+        door: String,
+        /// Whether it did what it was for.
+        done: bool,
+        /// Its exit status, if it had one.
+        status: Option<i32>,
+    },
+    /// Grants cannot be put on disk, and why.
+    Degraded(String),
+    /// They can again.
+    Recovered,
+    /// End within so many milliseconds.
+    Stop(u64),
+    /// A journalctl has been started; its output comes with this message.
+    Journal(u16),
+    /// It has not; the kernel's number.
+    NoJournal(u16, i32),
+    /// It has ended, with this status where that is known.
+    JournalEnded(u16, Option<i32>),
+}
+
+/// A grant that is open when the follower starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restored {
+    /// Its number.
+    pub id: u64,
+    /// Its door.
+    pub door: String,
+    /// Its address.
+    pub src: IpAddr,
+    /// When it is to be closed.
+    pub deadline: i64,
+    /// Whether its open command is known to have succeeded.
+    pub proven: bool,
+    /// Whether it was opened in an earlier boot.
+    pub rebooted: bool,
+}
+
+impl Ask {
+    /// What is asked for by an action. Its door stays here: the name crosses, never a command.
+    pub fn of(action: Action) -> Self {
+        match action {
+            Action::Open {
+                grant,
+                facts,
+                deadline,
+                spend,
+                ..
+            } => Self::Open {
+                spend: spend.as_ref().map(Spend::of),
+                grant: grant.0,
+                knock: Knock::of(&facts),
+                deadline: deadline.as_nanos(),
+            },
+            Action::Run { facts, spend, .. } => Self::Run {
+                knock: Knock::of(&facts),
+                spend: spend.as_ref().map(Spend::of),
+            },
+            Action::Spend(token) => Self::Spend {
+                door: token.door.to_string(),
+                spend: Spend::of(&token),
+            },
+            Action::Refresh { facts, .. } => Self::Refresh(Knock::of(&facts)),
+            Action::Extend { grant, deadline } => Self::Extend {
+                grant: grant.0,
+                deadline: deadline.as_nanos(),
+            },
+            Action::Close { grant } => Self::Close(grant.0),
+            Action::Forget { grant } => Self::Forget(grant.0),
+        }
+    }
+
+    /// Its bytes; `None` when they are too many, which the runner would not read.
+    pub(super) fn encode(&self) -> Option<Vec<u8>> {
+        encode(self, MAX_ASK)
+    }
+
+    /// Whether its texts are within their bounds and of the characters that they may have.
+    fn is_sound(&self) -> bool {
+        match self {
+            Self::Open { knock, .. } | Self::Run { knock, .. } | Self::Refresh(knock) => {
+                knock.is_sound()
+            }
+            Self::Spend { door, .. } => door.len() <= MAX_NAME,
+            Self::Notice(Notice::Status(text)) => {
+                // A second line would be an assignment of its own to systemd.
+                text.len() <= MAX_STATUS && !text.chars().any(char::is_control)
+            }
+            Self::Journal {
+                read: Read::From(Some(cursor)),
+                ..
+            } => {
+                let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"=;-".contains(&byte);
+                cursor.len() <= MAX_CURSOR && cursor.bytes().all(fits)
+            }
+            _ => true,
+        }
+    }
+}
+
+impl Spend {
+    fn of(token: &Token) -> Self {
+        match &token.used {
+            Used::Until(unix) => Self::Until(*unix),
+            Used::Line { number, .. } => Self::Line(*number),
+        }
+    }
+}
+
+impl Knock {
+    fn of(facts: &Facts) -> Self {
+        Self {
+            door: facts.door.to_string(),
+            src: facts.src,
+            dst: facts.dst,
+            port: facts.step.port,
+            udp: facts.step.transport == Transport::Udp,
+            interface: facts.interface.to_string(),
+        }
+    }
+
+    /// The facts that the commands of `door` may know, which stays open for `hold`.
+    pub fn facts(&self, door: &Arc<str>, hold: Option<Duration>) -> Facts {
+        let transport = if self.udp {
+            Transport::Udp
+        } else {
+            Transport::Tcp
+        };
+        Facts {
+            src: self.src,
+            dst: self.dst,
+            step: Step {
+                port: self.port,
+                transport,
+            },
+            interface: self.interface.as_str().into(),
+            door: Arc::clone(door),
+            hold,
+        }
+    }
+
+    fn is_sound(&self) -> bool {
+        // The kernel takes names that begin with '-'; a command would take one for an option.
+        let unfit = |character: char| {
+            character.is_whitespace() || character.is_control() || "/:".contains(character)
+        };
+        self.door.len() <= MAX_NAME
+            && self.interface.chars().count() <= MAX_INTERFACE
+            && !self.interface.starts_with('-')
+            && !self.interface.chars().any(unfit)
+    }
+}
+
+impl Notice {
+    /// How we are, cut to what may be said.
+    pub fn status(text: &str) -> Self {
+        let mut text = text.replace(char::is_control, " ");
+        text.truncate(boundary(&text, MAX_STATUS));
+        Self::Status(text)
+    }
+}
+
+impl Tell {
+    /// The end of a command of a grant.
+    pub fn finished(grant: GrantId, command: Command, outcome: Outcome) -> Self {
+        Self::Finished {
+            grant: grant.0,
+            close: command == Command::Close,
+            done: outcome == Outcome::Done,
+            status: None,
+        }
+    }
+
+    /// Its bytes; `None` when they are too many.
+    pub(super) fn encode(&self) -> Option<Vec<u8>> {
+        encode(self, MAX_TELL)
+    }
+
+    /// What these bytes say.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        decode(bytes, MAX_TELL)
+    }
+}
+
+impl Restored {
+    /// The deadline as a time.
+    pub fn deadline(&self) -> Time {
+        Time::from_nanos(self.deadline)
+    }
+}
+
+/// What the follower says with these bytes: `None` for everything that it could not have said if it
+/// were in order.
+pub fn decode_ask(bytes: &[u8]) -> Option<Ask> {
+    decode(bytes, MAX_ASK).filter(Ask::is_sound)
+}
+
+/// A text in messages of [`Tell::Rules`].
+pub fn pieces(text: &str) -> Vec<Tell> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    loop {
+        let (piece, after) = rest.split_at(boundary(rest, PIECE));
+        rest = after;
+        pieces.push(Tell::Rules {
+            more: !rest.is_empty(),
+            piece: piece.to_owned(),
+        });
+        if rest.is_empty() {
+            return pieces;
+        }
+    }
+}
+
+/// The last place in `text` that is not beyond `most` bytes and not within a character.
+fn boundary(text: &str, most: usize) -> usize {
+    let mut places = (0..=most.min(text.len())).rev();
+    places.find(|&at| text.is_char_boundary(at)).unwrap_or(0)
+}
+
+fn encode(message: &impl Serialize, most: usize) -> Option<Vec<u8>> {
+    let bytes = serde_json::to_vec(message).ok()?;
+    (bytes.len() <= most).then_some(bytes)
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8], most: usize) -> Option<T> {
+    if bytes.len() > most {
+        return None;
+    }
+    serde_json::from_slice(bytes).ok()
+}
+
+#[cfg(test)]
+#[path = "message_test.rs"]
+mod tests;

@@ -1,0 +1,424 @@
+//! The runner: the process that may act, and that reads nothing but what the follower asks.
+//!
+//! In: a [`Plan`]. Out: commands run, grants on disk, until a signal says stop. It starts the follower
+//! (`follower`), holds every ask of it against the configuration and what is open (`book`), and has the
+//! rest carried out by [`Runner`]. It is the process that systemd and signals know. The loop never
+//! waits for the follower: what is open is closed when due, with one or without.
+
+mod asks;
+mod book;
+mod follower;
+mod plan;
+mod report;
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitStatus;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use self::book::Book;
+use self::follower::Follower;
+pub use self::follower::Start;
+pub use self::plan::{End, EndOfJournal, Journal, Kept, Plan, Rules, StartError, StartOfJournal};
+use crate::clock;
+use crate::engine::action::{Command, Outcome};
+use crate::engine::time::Time;
+use crate::privsep::{Ask, Broken, Notice, Tell, VERSION, pieces};
+use crate::runner::ledger::{Boot, Ledger, Opened};
+use crate::runner::{Carried, Ended, How, Runner};
+use crate::signals::{self, Signal};
+use crate::systemd;
+
+/// Messages in the queue. Whoever finds it full waits: a follower that asks too much, and reports.
+const ROOM: usize = 1024;
+/// The wait is cut into pieces: a timer that must count suspend cannot wait on a clock that does not.
+const PIECE: Duration = Duration::from_secs(1);
+/// How long to wait before the follower is started again: at first, and at most.
+const PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(10);
+/// A follower that has lived for so long was well.
+const SETTLED: Duration = Duration::from_secs(60);
+/// How much longer than the daemon may take to stop the follower may.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// What can happen to the runner.
+#[derive(Debug)]
+enum Event {
+    /// The follower of this number asks.
+    Asked(u32, Ask),
+    /// It is gone.
+    Gone(u32, Broken),
+    /// A command ended, or the disk refused.
+    Carried(Carried),
+    /// A signal came.
+    Signal(Signal),
+}
+
+/// Runs `plan` until a signal says stop.
+pub fn run(plan: Plan) -> Result<End, StartError> {
+    let (inbox, events) = sync_channel(ROOM);
+    let mut supervisor = Supervisor::start(plan, inbox, events)?;
+    let over = supervisor.work();
+    let left = supervisor.stop();
+    Ok(match over {
+        Over::NotStarted(status) => End::NotStarted(status.and_then(|status| status.code())),
+        Over::Done => End::Stopped { left },
+    })
+}
+
+/// Why the work is over.
+enum Over {
+    /// There is nothing left of it.
+    Done,
+    /// The first follower has ended before it followed.
+    NotStarted(Option<ExitStatus>),
+}
+
+struct Supervisor {
+    book: Book,
+    runner: Runner,
+    inbox: SyncSender<Event>,
+    events: Receiver<Event>,
+    follower: Option<Follower>,
+    /// The number of the follower, and when it was started.
+    number: u32,
+    since: Time,
+    /// Whether it, or one before it, has followed.
+    has_started: bool,
+    pause: Duration,
+    /// When it is started again.
+    again: Option<Time>,
+    /// What it is told first.
+    text: String,
+    start: Start,
+    stdin: Option<OwnedFd>,
+    journals: Vec<u16>,
+    journal: StartOfJournal,
+    /// By source, and whether it shows only the latest entry.
+    running: Vec<((u16, bool), EndOfJournal)>,
+    reload: Box<dyn FnMut() -> Result<Rules, String>>,
+    alive_every: Option<Duration>,
+    close_at_end: bool,
+    stop_timeout: Duration,
+    /// When the end has begun: the latest that it may take.
+    end: Option<Time>,
+    signals: signals::Handle,
+}
+
+impl Supervisor {
+    fn start(
+        plan: Plan,
+        inbox: SyncSender<Event>,
+        events: Receiver<Event>,
+    ) -> Result<Self, StartError> {
+        let signalled = inbox.clone();
+        let signals = signals::listen(move |signal| signalled.send(Event::Signal(signal)).is_ok())?;
+        let (ledger, saved, used, last_id) = match &plan.kept {
+            Kept::Nowhere => (Ledger::in_memory(), Vec::new(), Vec::new(), 0),
+            Kept::In(dir) => {
+                let Opened {
+                    ledger,
+                    grants,
+                    used,
+                    next,
+                    notice,
+                } = Ledger::open(dir, &Boot::read()?).map_err(StartError::State)?;
+                notice.iter().for_each(report::notice);
+                (ledger, grants, used, next.0.saturating_sub(1))
+            }
+        };
+        let carried = inbox.clone();
+        let runner = Runner::start(plan.commands, ledger, move |done| {
+            // Nobody listens only once we have stopped.
+            drop(carried.send(Event::Carried(done)));
+        })?;
+        report::restored(saved.len());
+        let mut book = Book::new(plan.rules.doors, last_id);
+        for grant in saved {
+            book.restore(grant);
+        }
+        for (door, until) in used {
+            book.restore_used(door, until);
+        }
+        let mut supervisor = Self {
+            book,
+            runner,
+            inbox,
+            events,
+            follower: None,
+            number: 0,
+            since: clock::boot_now(),
+            has_started: false,
+            pause: PAUSE,
+            again: None,
+            text: plan.rules.text,
+            start: plan.follower,
+            stdin: plan.stdin,
+            journals: plan.journals,
+            journal: plan.journal,
+            running: Vec::new(),
+            reload: plan.reload,
+            alive_every: systemd::alive_every(),
+            close_at_end: plan.close_at_end,
+            stop_timeout: plan.stop_timeout,
+            end: None,
+            signals,
+        };
+        supervisor.start_follower()?;
+        Ok(supervisor)
+    }
+
+    /// Until all is over, but for what still runs.
+    fn work(&mut self) -> Over {
+        while !self.is_over() {
+            self.do_what_is_due();
+            match self.next() {
+                Some(Event::Signal(Signal::Stop)) => self.begin_end(),
+                Some(Event::Signal(Signal::Reload)) => self.reload(),
+                Some(Event::Carried(carried)) => self.carried(&carried),
+                Some(Event::Asked(number, Ask::Done)) if number == self.number => self.done(),
+                Some(Event::Asked(number, ask)) if number == self.number => self.asked(ask),
+                Some(Event::Gone(number, why)) if number == self.number => {
+                    let gone = self.follower.take().map(Follower::end);
+                    self.running.clear();
+                    match gone {
+                        // It said before that it was done.
+                        None => {}
+                        Some(how) if !self.has_started && self.end.is_none() => {
+                            return Over::NotStarted(how);
+                        }
+                        Some(how) => self.lost(why, how),
+                    }
+                }
+                // Nothing, or of a follower that is no more.
+                None | Some(Event::Asked(..) | Event::Gone(..)) => {}
+            }
+        }
+        Over::Done
+    }
+
+    /// Whether nothing is left to be done, or no time to do it in.
+    fn is_over(&self) -> bool {
+        let Some(end) = self.end else { return false };
+        let is_closed = !self.close_at_end || self.book.len() == 0;
+        (self.follower.is_none() && is_closed) || clock::boot_now() >= end.after(MARGIN)
+    }
+
+    /// The next event, or none when it is time for something else.
+    fn next(&self) -> Option<Event> {
+        let alive = self.alive_every.filter(|_| self.follower.is_none());
+        let dues = [
+            self.book.poll_timeout(),
+            self.again,
+            self.end.map(|end| end.after(MARGIN)),
+            alive.map(|every| clock::boot_now().after(every)),
+        ];
+        let Some(due) = dues.into_iter().flatten().min() else {
+            return self.events.recv().ok();
+        };
+        let left = due.since(clock::boot_now());
+        self.events.recv_timeout(left.min(PIECE)).ok()
+    }
+
+    fn do_what_is_due(&mut self) {
+        let now = clock::boot_now();
+        while let Some(action) = self.book.poll_action(now) {
+            self.runner.submit(action);
+        }
+        if self.follower.is_none() {
+            // Whose loop proves that we are not stuck; now it is ours.
+            systemd::tell(&Notice::Alive);
+        }
+        if self.again.is_some_and(|again| now >= again) && self.end.is_none() {
+            self.again = None;
+            if let Err(error) = self.start_follower() {
+                report::not_started(&error);
+                self.try_again();
+            }
+        }
+    }
+
+    fn start_follower(&mut self) -> io::Result<()> {
+        self.number = self.number.wrapping_add(1);
+        self.since = clock::boot_now();
+        let follower = Follower::start(&self.start, self.number, &self.inbox)?;
+        let stdin = self
+            .stdin
+            .as_ref()
+            .map(|stdin| stdin.as_fd().try_clone_to_owned());
+        let stdin = stdin.transpose()?;
+        let hello = Tell::Hello {
+            version: VERSION,
+            last_id: self.book.last_id(),
+            alive_every: self.alive_every.map(millis),
+            restarts: self.number.saturating_sub(1),
+            stdin: stdin.is_some(),
+        };
+        follower.tell(hello, stdin);
+        for grant in self.book.restored() {
+            follower.tell(Tell::Grant(grant), None);
+        }
+        for (door, until) in self.book.used() {
+            let door = door.to_string();
+            follower.tell(Tell::Used { door, until }, None);
+        }
+        for piece in pieces(&self.text) {
+            follower.tell(piece, None);
+        }
+        self.book.attended(true);
+        self.follower = Some(follower);
+        Ok(())
+    }
+
+    /// The follower is gone, and was not to go.
+    fn lost(&mut self, why: Broken, how: Option<ExitStatus>) {
+        self.book.attended(false);
+        if self.end.is_some() {
+            return self.close_all();
+        }
+        if clock::boot_now().since(self.since) > SETTLED {
+            self.pause = PAUSE;
+        }
+        report::lost(why, how, self.book.len(), self.pause);
+        self.try_again();
+    }
+
+    fn try_again(&mut self) {
+        self.again = Some(clock::boot_now().after(self.pause));
+        self.pause = (self.pause * 2).min(MAX_PAUSE);
+    }
+
+    /// The follower has nothing more to ask.
+    fn done(&mut self) {
+        self.begin_end();
+        if let Some(follower) = self.follower.take() {
+            follower.let_end();
+        }
+        self.book.attended(false);
+        self.close_all();
+    }
+
+    fn begin_end(&mut self) {
+        if self.end.is_some() {
+            return;
+        }
+        systemd::stopping();
+        self.end = Some(clock::boot_now().after(self.stop_timeout));
+        match &self.follower {
+            Some(_) => self.tell(Tell::Stop(millis(self.stop_timeout)), None),
+            None => self.close_all(),
+        }
+    }
+
+    fn close_all(&mut self) {
+        if self.close_at_end {
+            self.book.close_all(clock::boot_now());
+        }
+    }
+
+    fn tell(&mut self, tell: Tell, along: Option<OwnedFd>) {
+        let had_room = self
+            .follower
+            .as_ref()
+            .is_none_or(|follower| follower.tell(tell, along));
+        if !had_room {
+            // It does not listen: as good as gone. Its reader will say so when it is.
+            self.follower.take().map(Follower::end);
+            self.lost(Broken::Garbage, None);
+        }
+    }
+
+    fn carried(&mut self, carried: &Carried) {
+        match carried {
+            Carried::Finished {
+                grant,
+                command,
+                outcome,
+                ended,
+            } => {
+                let door = self.book.door_of(*grant).unwrap_or_default();
+                report::finished(&door, Some(*command), ended);
+                let now = clock::boot_now();
+                self.book.finished(*grant, *command, *outcome, now);
+                let tell = Tell::Finished {
+                    grant: grant.0,
+                    close: *command == Command::Close,
+                    done: *outcome == Outcome::Done,
+                    status: status(ended),
+                };
+                self.tell(tell, None);
+            }
+            Carried::Ran { door, ended, .. } => {
+                report::finished(door, None, ended);
+                let tell = Tell::Ran {
+                    door: door.to_string(),
+                    done: ended.outcome() == Outcome::Done,
+                    status: status(ended),
+                };
+                self.tell(tell, None);
+            }
+            Carried::NotSpent { door, why } => report::not_spent(door, *why),
+            Carried::Degraded(trouble) => {
+                report::disk(*trouble);
+                self.tell(Tell::Degraded(trouble.to_string()), None);
+            }
+            Carried::Recovered => {
+                report::recovered();
+                self.tell(Tell::Recovered, None);
+            }
+            // Of a dry run, which has no runner.
+            Carried::Would(_) => {}
+        }
+    }
+
+    /// Reads the configuration again. The doors are taken at once, and the follower says when it has.
+    fn reload(&mut self) {
+        systemd::reloading();
+        match (self.reload)() {
+            Ok(Rules { doors, text }) => {
+                self.book.replace_doors(doors);
+                for piece in pieces(&text) {
+                    self.tell(piece, None);
+                }
+                self.text = text;
+            }
+            Err(why) => self.tell(Tell::NotReloaded(why), None),
+        }
+        if self.follower.is_none() {
+            systemd::tell(&Notice::Reloaded);
+        }
+    }
+
+    /// Lets commands end, for as long as there is time.
+    fn stop(self) -> usize {
+        let now = clock::boot_now();
+        let left = if self.close_at_end && self.has_started {
+            self.book.len()
+        } else {
+            0
+        };
+        drop(self.follower);
+        // Reports that still come have no reader: let go of the queue, so that nobody waits in it.
+        drop(self.events);
+        self.runner
+            .stop(self.end.map_or(Duration::ZERO, |end| end.since(now)));
+        self.signals.close();
+        if self.has_started {
+            report::stopped(left);
+        }
+        left
+    }
+}
+
+/// What a command exited with, if it did.
+fn status(ended: &Ended) -> Option<i32> {
+    match ended.how {
+        How::Exited(status) => Some(status),
+        _ => None,
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

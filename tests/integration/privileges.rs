@@ -1,0 +1,135 @@
+//! The two processes of the daemon: what the one that reads logs can do, and what becomes of the doors
+//! when one of them is gone, or hangs.
+
+use std::fs;
+use std::path::Path;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::daemon::{Daemon, eventually};
+use super::need;
+
+const KNOCKER: &str = "203.0.113.7";
+
+/// The process that reads the log.
+fn follower(daemon: &Daemon) -> i32 {
+    let mut found = None;
+    eventually("there is a follower", || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
+        let children = tasks.flat_map(|task| {
+            let children = task.unwrap().path().join("children");
+            let children = fs::read_to_string(children).unwrap_or_default();
+            let pids = children.split_whitespace().map(|pid| pid.parse().unwrap());
+            pids.collect::<Vec<i32>>()
+        });
+        found = children.into_iter().find(|pid| {
+            let name = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            name.starts_with(b"logknock-follower\0")
+        });
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+fn send(pid: i32, signal: Signal) {
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+fn set_hold(daemon: &Daemon, hold: &str) {
+    let config = daemon.config();
+    let (before, after) = config.split_once("cmd_timeout = ").unwrap();
+    let (_, after) = after.split_once('\n').unwrap();
+    daemon.set_config(&format!("{before}cmd_timeout = \"{hold}\"\n{after}"));
+    daemon.says(&["reload"]);
+}
+
+#[test]
+fn what_somebody_who_has_taken_over_the_follower_tries_the_kernel_refuses() {
+    if !need::met(cfg!(debug_assertions), "a build that tries it") {
+        return;
+    }
+    let daemon = Daemon::start_attacked();
+    let confined = daemon.status().confined.unwrap();
+    if !need::met(confined.files == "full", "a kernel with Landlock")
+        || !need::met(confined.calls == "full", "a kernel with seccomp")
+    {
+        return;
+    }
+    let said = daemon.said();
+    let tries: Vec<_> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("attack: "))
+        .collect();
+    assert!(tries.len() > 15, "{said}");
+    for line in tries {
+        let (what, result) = line.split_once(": ").unwrap();
+        let expected = match what {
+            "read the log" => ["done", ""],
+            // EPERM of seccomp, EACCES of Landlock.
+            _ => ["errno 1", "errno 13"],
+        };
+        assert!(expected.contains(&result), "{line}");
+    }
+    assert!(!Path::new("/tmp/logknock-attack").exists());
+    assert!(
+        confined
+            .capabilities
+            .iter()
+            .all(|left| left == "DAC_READ_SEARCH")
+    );
+    daemon.knock(KNOCKER, &[7101, 8202, 9303]);
+    daemon.await_command("open", KNOCKER);
+}
+
+#[test]
+fn a_follower_that_is_killed_is_started_again_and_closes_what_was_open() {
+    let mut daemon = Daemon::start("");
+    set_hold(&daemon, "2s");
+    daemon.knock(KNOCKER, &[7101, 8202, 9303]);
+    daemon.await_command("open", KNOCKER);
+    for restarts in 1..=2 {
+        send(follower(&daemon), Signal::KILL);
+        daemon.wait_until("another one follows", |status| {
+            status.restarts == restarts && status.sources[0].health == "following"
+        });
+    }
+    daemon.await_command("close", KNOCKER);
+    assert_eq!(daemon.commands().lines().count(), 2);
+    daemon.knock("203.0.113.8", &[7101, 8202, 9303]);
+    daemon.await_command("open", "203.0.113.8");
+    assert_eq!(daemon.stop().code(), Some(0));
+    daemon.await_command("close", "203.0.113.8");
+}
+
+#[test]
+fn a_follower_that_hangs_holds_no_door_open_and_no_stop_up() {
+    let mut daemon = Daemon::start("stop_timeout = \"1s\"\n");
+    set_hold(&daemon, "1s");
+    daemon.knock(KNOCKER, &[7101, 8202, 9303]);
+    daemon.await_command("open", KNOCKER);
+    send(follower(&daemon), Signal::STOP);
+    daemon.await_command("close", KNOCKER);
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
+#[test]
+fn the_follower_does_not_outlive_the_runner() {
+    let mut daemon = Daemon::start("");
+    let follower = follower(&daemon);
+    daemon.kill();
+    let stat = format!("/proc/{follower}/stat");
+    eventually("it ends", || {
+        let stat = fs::read_to_string(&stat).unwrap_or_default();
+        stat.is_empty() || stat.contains(") Z ")
+    });
+}
+
+#[test]
+fn a_source_that_the_follower_cannot_open_ends_the_daemon_with_its_own_exit_status() {
+    let mut daemon = Daemon::start("");
+    daemon.stop();
+    let refused = daemon.asks(&["--accept-forgeable", "--follow", "unix:/nonexistent/socket"]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(69), "{said}");
+    assert_eq!(said.matches("cannot follow").count(), 1, "{said}");
+}
