@@ -101,6 +101,8 @@ mod netfilter_line; // packet lines made by the grammar
 mod one_time; // sequences that open once: replayed, after a crash, from a list
 #[path = "integration/privileges.rs"]
 mod privileges; // what each of the daemon's two processes can do
+#[path = "integration/processes.rs"]
+mod processes; // the processes of a daemon
 #[path = "integration/random.rs"]
 mod random; // chance that a seed repeats
 #[path = "integration/restart.rs"]

@@ -92,7 +92,9 @@ pub(super) fn open(
             SourceSpec::File(path) => Ok(Way::File(path.clone())),
             SourceSpec::Files(pattern) => Ok(Way::Files(pattern.clone())),
             SourceSpec::Kmsg => source::kmsg::open().map(Way::Kmsg),
-            SourceSpec::Journald => Ok(Way::Journald(source::journal::Options::default())),
+            SourceSpec::Journald => source::journal::Options::new()
+                .map(Way::Journald)
+                .map_err(Refusal::from),
             SourceSpec::Stdin => Ok(Way::Stdin(stdin.take())),
             SourceSpec::Unix(path) => source::unix::bound(path.clone(), peers.relay).map(Way::Unix),
             SourceSpec::Udp(address) => source::udp::bound(*address, peers.udp).map(Way::Udp),
@@ -178,10 +180,36 @@ impl Start for Elsewhere {
             Wanted::From(cursor) => Read::From(cursor.clone()),
         };
         let output = self.journals.start(self.number, read)?;
-        let (journals, number) = (self.journals.clone(), self.number);
-        let is_latest = *wanted == Wanted::Latest;
-        Ok(Running::new(output, move || {
-            journals.end(number, is_latest).map(ExitStatus::from_raw)
-        }))
+        let mut started = Started {
+            journals: self.journals.clone(),
+            number: self.number,
+            is_latest: *wanted == Wanted::Latest,
+            is_over: false,
+        };
+        Ok(Running::new(output, move || started.end()))
+    }
+}
+
+/// One that the runner has started, and ends when this is dropped.
+struct Started {
+    journals: Journals,
+    number: u16,
+    is_latest: bool,
+    is_over: bool,
+}
+
+impl Started {
+    fn end(&mut self) -> Option<ExitStatus> {
+        self.is_over = true;
+        let how = self.journals.end(self.number, self.is_latest);
+        how.map(ExitStatus::from_raw)
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.end();
+        }
     }
 }

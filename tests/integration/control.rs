@@ -73,6 +73,7 @@ fn a_status_has_its_keys_and_no_secret() {
         "last_line_seconds",
         "lines",
         "lost_lines",
+        "overflows",
         "source",
         "trust",
     ];

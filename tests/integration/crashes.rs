@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use logknock::clock;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::daemon::{Daemon, PATIENCE, eventually};
+use super::processes::{daemons, descendants, is_daemon};
 use super::random::Random;
 
 /// How long a door stays open.
@@ -304,38 +304,4 @@ fn seconds() -> f64 {
     clock::boot_now()
         .since(logknock::engine::time::Time::default())
         .as_secs_f64()
-}
-
-/// A process and all that descend from it.
-fn descendants(root: i32) -> Vec<i32> {
-    let mut found = vec![root];
-    let mut next = 0;
-    while let Some(parent) = found.get(next) {
-        let tasks = fs::read_dir(format!("/proc/{parent}/task"))
-            .into_iter()
-            .flatten();
-        for task in tasks.flatten() {
-            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-            found.extend(
-                children
-                    .split_whitespace()
-                    .filter_map(|pid| pid.parse::<i32>().ok()),
-            );
-        }
-        next += 1;
-    }
-    found
-}
-
-/// A process and those of its descendants that are the daemon too, not its commands. The first may just
-/// be about to become one.
-fn daemons(first: i32) -> Vec<i32> {
-    let mut found = descendants(first);
-    found.retain(|&pid| pid == first || is_daemon(pid));
-    found
-}
-
-fn is_daemon(pid: i32) -> bool {
-    let program = Path::new(env!("CARGO_BIN_EXE_logknock"));
-    fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program)
 }

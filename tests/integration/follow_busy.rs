@@ -1,4 +1,4 @@
-//! A follower that cannot look: its sink is full, its process is stopped, or the kernel has no room for
+//! A follower that cannot look: its sink is full, its processes are stopped, or the kernel has no room for
 //! events. What it could not see at once it finds later, or says that lines are missing.
 
 use std::fs;
@@ -8,6 +8,7 @@ use rustix::process::Signal;
 
 use super::follow_live::{Follower, append, log, write};
 use super::logknock::{Logknock, eventually};
+use super::processes;
 
 /// Whether this process has the file at `path` open for itself, beside the writer's own descriptor.
 fn is_held(path: &Path) -> bool {
@@ -72,12 +73,14 @@ fn more_files_than_can_be_held_while_the_sink_is_full_are_told_as_lost() {
     follower.stop();
 }
 
-/// A daemon whose process is stopped while something is done to its log, and runs again.
+/// A daemon whose processes are stopped while something is done to its log, and runs again.
 fn while_stopped(logknock: &Logknock, done: impl FnOnce()) -> super::logknock::Running {
     let running = logknock.follow("");
-    running.signal(Signal::STOP);
+    let both = processes::daemons(running.pid());
+    let signal = |signal| both.iter().for_each(|&pid| processes::send(pid, signal));
+    signal(Signal::STOP);
     done();
-    running.signal(Signal::CONT);
+    signal(Signal::CONT);
     running
 }
 

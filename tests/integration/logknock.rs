@@ -16,8 +16,10 @@ use std::time::{Duration, Instant};
 
 use logknock::calendar::rfc3339;
 use logknock::clock;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
+
+use super::processes;
 
 /// How long anything may take before it has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -218,20 +220,23 @@ impl Logknock {
             None => PathBuf::from(env!("CARGO_BIN_EXE_logknock")),
             Some(_) => self.path("logknock"),
         };
-        let mut command = match self.user {
-            None => Command::new(program),
-            Some(user) => {
-                let mut command = Command::new("setpriv");
-                let user = user.to_string();
-                command.args(["--reuid", &user, "--regid", &user, "--clear-groups"]);
-                command.arg(program);
-                command
-            }
-        };
+        let mut command = self.as_its_user(&program);
         let command = self.prepare(&mut command);
         command.args(arguments.split_whitespace()).stdin(stdin);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap()
+    }
+
+    /// `program`, to be run by the user who runs the daemon.
+    pub(crate) fn as_its_user(&self, program: impl AsRef<OsStr>) -> Command {
+        let Some(user) = self.user else {
+            return Command::new(program);
+        };
+        let user = user.to_string();
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", &user, "--regid", &user, "--clear-groups"]);
+        command.arg(program);
+        command
     }
 
     fn prepare<'a>(&self, command: &'a mut Command) -> &'a mut Command {
@@ -339,8 +344,12 @@ impl Running {
         std::mem::take(&mut self.said)
     }
 
+    pub(crate) fn pid(&self) -> i32 {
+        Pid::from_child(&self.child).as_raw_nonzero().get()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        processes::send(self.pid(), signal);
     }
 
     /// Waits until it ends. Its exit status, or the number of the signal that ended it below zero.

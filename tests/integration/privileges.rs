@@ -4,10 +4,11 @@
 use std::fs;
 use std::path::Path;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use super::daemon::{Daemon, eventually};
 use super::need;
+use super::processes::{self, send};
 
 const KNOCKER: &str = "203.0.113.7";
 
@@ -15,24 +16,10 @@ const KNOCKER: &str = "203.0.113.7";
 fn follower(daemon: &Daemon) -> i32 {
     let mut found = None;
     eventually("there is a follower", || {
-        let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
-        let children = tasks.flat_map(|task| {
-            let children = task.unwrap().path().join("children");
-            let children = fs::read_to_string(children).unwrap_or_default();
-            let pids = children.split_whitespace().map(|pid| pid.parse().unwrap());
-            pids.collect::<Vec<i32>>()
-        });
-        found = children.into_iter().find(|pid| {
-            let name = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            name.starts_with(b"logknock-follower\0")
-        });
+        found = processes::follower(daemon.pid());
         found.is_some()
     });
     found.unwrap()
-}
-
-fn send(pid: i32, signal: Signal) {
-    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
 }
 
 fn set_hold(daemon: &Daemon, hold: &str) {

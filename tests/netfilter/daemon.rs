@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::host::Host;
 use crate::lab::{Family, Hit, Lab, PATIENCE};
@@ -130,9 +130,11 @@ impl Daemon {
         });
     }
 
-    /// The processes that it has started and that run.
-    pub(crate) fn children(&self) -> Vec<Pid> {
-        process::children(self.running.pid())
+    /// The journalctls that it reads.
+    pub(crate) fn journalctls(&self) -> Vec<Pid> {
+        let mut children = process::children(self.running.pid());
+        children.retain(|&child| process::name(child) == "journalctl");
+        children
     }
 
     /// What `logknock status` prints.
@@ -160,12 +162,19 @@ impl Daemon {
 
     /// Holds it still.
     pub(crate) fn pause(&self) {
-        self.running.signal(Signal::STOP);
+        self.signal_both(Signal::STOP);
     }
 
     /// Lets it go on.
     pub(crate) fn go_on(&self) {
-        self.running.signal(Signal::CONT);
+        self.signal_both(Signal::CONT);
+    }
+
+    fn signal_both(&self, signal: Signal) {
+        self.running.signal(signal);
+        for child in process::children(self.running.pid()) {
+            kill_process(child, signal).expect("it runs");
+        }
     }
 
     /// `kill -9`.

@@ -45,7 +45,7 @@ impl Followed {
         let journalctl = Journalctl::at(journalctl).expect("this boot has a number");
         let options = Options {
             silence,
-            ..Options::default()
+            ..Options::new().expect("this boot has a number")
         };
         let (sender, reports) = channel();
         let sink = move |report| sender.send(report).map_err(|_| Closed);

@@ -39,7 +39,7 @@ fn journald_hands_every_line_over_and_this_is_how_soon() {
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
     std::fs::set_permissions(&journalctl, executable).expect("the owner sets the mode");
     let journalctl = Box::new(Journalctl::at(journalctl).expect("this boot has a number"));
-    let options = journal::Options::default();
+    let options = journal::Options::new().expect("this boot has a number");
     measure(&lab, "journald", |sink| {
         journal::spawn(0, journalctl, options, sink)
     });

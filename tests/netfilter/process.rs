@@ -72,6 +72,12 @@ pub(crate) fn children(parent: u32) -> Vec<Pid> {
     names.filter(is_child).filter_map(Pid::from_raw).collect()
 }
 
+/// What the kernel calls the process.
+pub(crate) fn name(pid: Pid) -> String {
+    let name = fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero()));
+    name.unwrap_or_default().trim().to_owned()
+}
+
 /// Is the process there, and not just waited for?
 pub(crate) fn runs(pid: Pid) -> bool {
     let pid = pid.as_raw_nonzero();

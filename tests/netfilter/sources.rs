@@ -83,7 +83,7 @@ fn knocks_count_though_journalctl_is_killed_and_the_journal_rotated_between_them
     let doors = nft_door(DOOR, "20s", "3s");
     let daemon = Daemon::start_beside(&lab, &journal.beside(), "journald", &doors);
     lab.hit(&lab.near, Family::V4, &[Hit::Tcp(7000)]);
-    for child in daemon.children() {
+    for child in daemon.journalctls() {
         kill_process(child, Signal::KILL).expect("it runs");
     }
     lab.hit(&lab.near, Family::V4, &[Hit::Tcp(8000)]);
@@ -102,11 +102,11 @@ fn no_journalctl_outlives_a_daemon_that_is_killed_while_nothing_is_logged() {
     let journal = Journald::start(&lab);
     let doors = nft_door(DOOR, "3s", "3s");
     let daemon = Daemon::start_beside(&lab, &journal.beside(), "journald", &doors);
-    let children = daemon.children();
-    assert_eq!(children.len(), 1, "{children:?}");
+    let journalctls = daemon.journalctls();
+    assert_eq!(journalctls.len(), 1, "{journalctls:?}");
     daemon.kill();
     eventually("journalctl ends", Duration::from_secs(1), || {
-        !children.iter().any(|child| process::runs(*child))
+        !journalctls.iter().any(|it| process::runs(*it))
     });
 }
 

@@ -35,7 +35,7 @@ esac
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     let options = Options {
         witness: None,
-        ..Options::default()
+        ..Options::new().unwrap()
     };
     (Journalctl::at(path).unwrap(), options)
 }
@@ -254,7 +254,7 @@ fn a_journal_that_cannot_be_read_is_refused() {
     let broken = refusal("echo unrecognized option >&2; exit 1");
     assert!(matches!(broken, Refusal::Journalctl(said) if said == "unrecognized option"));
     let missing = Journalctl::at(dir.path().join("none")).unwrap();
-    let missing = (missing, Options::default());
+    let missing = (missing, Options::new().unwrap());
     assert!(matches!(follow(missing), Err(Refusal::JournalctlMissing)));
 }
 

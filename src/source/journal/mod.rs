@@ -44,15 +44,19 @@ pub struct Options {
     pub silence: Duration,
     /// Who knows whether the kernel has logged anything: its own log. Without one, another journalctl.
     pub witness: Option<kmsg::Witness>,
+    /// The only boot whose entries count, as the journal writes it.
+    pub boot: String,
 }
 
-impl Default for Options {
-    /// With the kernel's own log, if it may be read: it is opened here.
-    fn default() -> Self {
-        Self {
+impl Options {
+    /// With the kernel's own log, if it may be read. What has to be opened for it is opened here: who
+    /// follows may have no right to do so any more.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
             silence: Duration::from_secs(60),
             witness: kmsg::Witness::new(),
-        }
+            boot: boot()?,
+        })
     }
 }
 
@@ -69,14 +73,13 @@ pub fn spawn(
     options: Options,
     sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
 ) -> Result<Handle, Refusal> {
-    let boot = boot()?;
     let cursor = latest(&mut *journalctl)?;
     let stop = Stop::new()?;
     let follower = Follower {
         journalctl,
         entries: Entries {
             outbox: Outbox::new(source, sink),
-            boot,
+            boot: options.boot,
             cursor,
             expected: None,
             came: false,
