@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::exit::{self, Code, Failure};
 use super::settings::Global;
-use crate::config::{Config, Firewall, Prefix};
+use crate::config::{self, Config, Firewall, Prefix};
 use crate::engine::door::Scope;
 use crate::engine::sequence::Step;
 use crate::firewall::kernel::{Form, Knocker};
@@ -78,7 +78,8 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
 
 fn base(tool: Tool, config: &Config) -> Result<String, Failure> {
     let guarded = config.firewall.as_ref().map(Firewall::guarded);
-    let rules = fitting(config, guarded.as_deref().unwrap_or_default())?;
+    let once = config::entered_once(&config.doors);
+    let rules = fitting(config, guarded.as_deref().unwrap_or_default(), &once)?;
     rules
         .load(tool)
         .map_err(|error| Failure::new(Code::Config, format!("logknock: {error}")))
@@ -107,7 +108,11 @@ fn whole(form: Form, config: &Config) -> Result<String, Failure> {
     Ok(knocker.load())
 }
 
-fn fitting<'a>(config: &'a Config, guarded: &'a [Step]) -> Result<Rules<'a>, Failure> {
+fn fitting<'a>(
+    config: &'a Config,
+    guarded: &'a [Step],
+    once: &'a [Step],
+) -> Result<Rules<'a>, Failure> {
     let no_prefix = || {
         let message = "logknock: no log prefix is configured, so no rule could log one\n\
                        add [log] prefix, or let 'logknock init' write a fresh configuration";
@@ -126,6 +131,7 @@ fn fitting<'a>(config: &'a Config, guarded: &'a [Step]) -> Result<Rules<'a>, Fai
             .filter(|_| !guarded.is_empty())
             .map(|firewall| firewall.backend),
         guarded,
+        once,
         prefix: prefix.ok_or_else(no_prefix)?,
         tcp: if starts { Tcp::Starts } else { Tcp::Every },
     })

@@ -48,9 +48,11 @@ pub(super) fn resolve(
     let scope = door.scope(report);
     let rule = door.rule(report);
     let hold = rule.as_ref().map_or(CMD_TIMEOUT, hold);
-    let grant = match opens(own, defaults) {
-        Some(given) => door.opening_grant(given, backend, hold, report),
-        None => door.grant(hold, report),
+    let grant = if let Some(given) = opens(own, defaults) {
+        door.opening_grant(given, backend, hold, report)
+    } else {
+        door.refuse_once(report);
+        door.grant(hold, report)
     };
     Some(Door {
         name: own.name.clone(),
@@ -327,6 +329,10 @@ impl Draft<'_> {
             open: commands.open,
             refresh: commands.refresh,
             close: commands.close,
+            once: match value(self.table.once.as_ref()) {
+                Some(true) => ports.clone(),
+                _ => Box::default(),
+            },
         })
     }
 
@@ -355,7 +361,17 @@ impl Draft<'_> {
                 ..close
             },
             open,
+            once: Box::default(),
         })
+    }
+
+    /// Only the door's own: as a default it is meant for doors that can use it.
+    fn refuse_once(&self, report: &mut Report) {
+        if let Some(given) = &self.own.table.once
+            && given.value == Some(true)
+        {
+            report.add(given.key, self.flawed(DoorFlaw::OnceWithoutOpens));
+        }
     }
 
     /// Whether something is opened, and whether it is closed again.

@@ -138,12 +138,20 @@ pub struct Firewall {
 impl Firewall {
     /// Every port that some door opens, once, in order.
     pub fn guarded(&self) -> Vec<Step> {
-        let ports = self.opens.iter().flat_map(|(_, ports)| ports);
-        let mut ports: Vec<_> = ports.copied().collect();
-        ports.sort_unstable_by_key(|port| (port.transport, port.port));
-        ports.dedup();
-        ports
+        sorted(self.opens.iter().flat_map(|(_, ports)| ports))
     }
+}
+
+/// Every port of which some door lets in one connection, once, in order.
+pub fn entered_once(doors: &[Arc<Door>]) -> Vec<Step> {
+    sorted(doors.iter().flat_map(|door| &door.grant.once))
+}
+
+fn sorted<'a>(ports: impl Iterator<Item = &'a Step>) -> Vec<Step> {
+    let mut ports: Vec<_> = ports.copied().collect();
+    ports.sort_unstable_by_key(|port| (port.transport, port.port));
+    ports.dedup();
+    ports
 }
 
 /// `on_exit`: what stopping does to open doors.

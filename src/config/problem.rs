@@ -198,6 +198,8 @@ pub(super) enum DoorFlaw {
     OpensAndCommand,
     /// It has `opens`, and nothing says where.
     NoBackend,
+    /// It is to let in one connection, and nothing says to which port.
+    OnceWithoutOpens,
     /// It is to stay open for longer than the backend can have it.
     HoldBeyondBackend { most: u64 },
     /// Another door opens one of its ports, and what they open is one thing.

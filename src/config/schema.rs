@@ -159,6 +159,7 @@ table! {
         shell: bool,
         cmd_timeout: Duration,
         on_repeat: OnRepeat,
+        once: bool,
     }
 }
 

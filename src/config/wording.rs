@@ -167,6 +167,7 @@ impl fmt::Display for DoorFlaw {
             Self::NoStartCommand => "has no 'opens' and no 'start_command': it would do nothing",
             Self::OpensAndCommand => "has 'opens' and commands of its own: a door opens in one way",
             Self::NoBackend => "has 'opens', but no [firewall] says where",
+            Self::OnceWithoutOpens => "has 'once', but no 'opens' that says which connection is meant",
             Self::HoldBeyondBackend { most } => {
                 return write!(
                     f,
@@ -315,6 +316,9 @@ impl DoorFlaw {
             }
             Self::OpensAndCommand => "take one of them out",
             Self::NoBackend => "add [firewall] with backend = \"nft\", \"ipset\" or \"iptables\"",
+            Self::OnceWithoutOpens => {
+                "add opens = [\"22:tcp\"] in place of commands, or take 'once' out"
+            }
             Self::HoldBeyondBackend { .. } => "lower 'cmd_timeout'",
             Self::SamePort { .. } => "give the port to one of them",
             Self::StopWithoutStart { family } => {

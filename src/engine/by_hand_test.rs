@@ -40,6 +40,7 @@ fn door(on_repeat: OnRepeat) -> Door {
             open: command.clone(),
             refresh: PerFamily::default(),
             close: command,
+            once: Box::default(),
         },
     }
 }

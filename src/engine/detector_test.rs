@@ -223,6 +223,7 @@ fn door() -> impl Strategy<Value = Door> {
             open: PerFamily::default(),
             refresh: PerFamily::default(),
             close: PerFamily::default(),
+            once: Box::default(),
         },
     })
 }

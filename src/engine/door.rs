@@ -240,6 +240,8 @@ pub struct GrantRule {
     pub refresh: PerFamily,
     /// Run to close. With none for a family, nothing is held open for it.
     pub close: PerFamily,
+    /// Ports of which the first connection closes it; empty when it stays open until its time is up.
+    pub once: Box<[Step]>,
 }
 
 /// A command for each address family.

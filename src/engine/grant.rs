@@ -89,6 +89,8 @@ struct Grant {
     phase: Phase,
     /// The deadline, or the next try.
     timer: Time,
+    /// Since when its open command is known to have succeeded.
+    opened: Option<Time>,
     /// Closes that failed.
     failed: u32,
     /// Failed closes after which it is forgotten; `None` for never.
@@ -136,6 +138,7 @@ impl Grants {
             src,
             phase: Phase::Open,
             timer: deadline,
+            opened: Some(Time::from_nanos(i64::MIN)),
             failed: 0,
             tries: rebooted.then_some(TRIES_AFTER_REBOOT),
             in_doubt: !proven,
@@ -245,7 +248,7 @@ impl Grants {
             return;
         };
         match (command, outcome) {
-            (Command::Open, Outcome::Done) => {}
+            (Command::Open, Outcome::Done) => grant.opened = Some(now),
             (Command::Open, Outcome::Failed) => {
                 // Half of it may stand, so the close is run; but it may well have nothing to close.
                 grant.tries = Some(1);
@@ -296,6 +299,16 @@ impl Grants {
         {
             self.close(id, now, tell);
         }
+    }
+
+    /// Since when what `door` has opened for `src` stands; `None` when nothing does.
+    pub fn open_since(&self, door: &Arc<str>, src: IpAddr) -> Option<Time> {
+        if self.by_id.is_empty() {
+            return None; // which most hits find
+        }
+        let id = self.by_name.get(&(Arc::clone(door), src))?;
+        let grant = self.by_id.get(id)?;
+        grant.opened.filter(|_| grant.phase == Phase::Open)
     }
 
     /// Closes what is open for `src`, or for everybody, whatever its deadline, and returns how many
@@ -377,6 +390,7 @@ impl Grants {
             src,
             phase: Phase::Open,
             timer: deadline,
+            opened: None,
             failed: 0,
             tries: None,
             in_doubt: false,

@@ -43,7 +43,7 @@ use action::{Action, Command, GrantId, Outcome};
 use attempt::Progress;
 use command::Facts;
 use detector::{Detected, Detector, Limits};
-use door::{Door, Rule};
+use door::{Door, Rule, Scope};
 use event::{Event, EventKind, RefusedReason, ResetReason, Whence};
 use grant::{Grants, SavedGrant, Standing, Told};
 use knock::Hit;
@@ -301,6 +301,12 @@ impl Engine {
             now,
             ..
         } = self;
+        for door in detector.doors() {
+            if is_entered(door, hit) && let_in(grants, door, hit) {
+                let tell = &mut |told| events.push_back(grant_event(told, Some(whence)));
+                grants.handle_close(&door.name, hit.src, *now, tell);
+            }
+        }
         detector.handle_hit(hit, &mut |detected| {
             events.extend(attempt_event(&detected, Some((whence, hit.at))));
             let Detected {
@@ -324,6 +330,19 @@ impl Engine {
             }
         })
     }
+}
+
+/// Whether `hit` begins a connection of which one is all that `door` lets in.
+fn is_entered(door: &Door, hit: &Hit<'_>) -> bool {
+    door.grant.once.contains(&hit.step) && Scope::default().admits(hit)
+}
+
+/// Whether `hit` came when `door` stood open for who sent it. A packet that was sent again counts as well: the
+/// first one may have come too early to be let in. One that came while the open command ran may have been
+/// dropped, so it does not count. Without the kernel's stamp the order of the lines decides.
+fn let_in(grants: &Grants, door: &Door, hit: &Hit<'_>) -> bool {
+    let since = grants.open_since(&door.name, hit.src);
+    since.is_some_and(|since| hit.uptime.is_none() || hit.at >= since)
 }
 
 fn facts(hit: &Hit<'_>, door: &Door) -> Facts {

@@ -77,6 +77,7 @@ fn door(on_repeat: OnRepeat) -> Arc<Door> {
             open: command("open"),
             refresh: PerFamily::default(),
             close: command("close"),
+            once: Box::default(),
         },
     })
 }

@@ -39,6 +39,7 @@ fn door(open: &[&str], close: &[&str]) -> Arc<Door> {
             open: command(open),
             refresh: PerFamily::default(),
             close: command(close),
+            once: Box::default(),
         },
     })
 }

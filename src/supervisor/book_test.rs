@@ -50,6 +50,7 @@ fn doors() -> Vec<Arc<Door>> {
                 open: command(),
                 refresh: PerFamily::default(),
                 close,
+                once: Box::default(),
             },
         })
     };

@@ -1,6 +1,6 @@
 //! What must hold for every sequence of packets, whatever the doors are.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,8 +50,8 @@ fn door() -> impl Strategy<Value = Door> {
         Just(OnRepeat::Reopen)
     ];
     let other = prop_oneof![Just(OtherPorts::Reset), Just(OtherPorts::Ignore)];
-    (steps, 1..12_u64, other, repeat, 1..20_u64).prop_map(
-        |(steps, window, other_ports, on_repeat, hold)| Door {
+    (steps, 1..12_u64, other, repeat, 1..20_u64, any::<bool>()).prop_map(
+        |(steps, window, other_ports, on_repeat, hold, once)| Door {
             name: "door".into(),
             scope: Scope::default(),
             rule: Rule::Sequence(SequenceRule {
@@ -68,10 +68,21 @@ fn door() -> impl Strategy<Value = Door> {
                 open: command(),
                 refresh: PerFamily::default(),
                 close: command(),
+                once: if once {
+                    Box::new([ENTRANCE])
+                } else {
+                    Box::default()
+                },
             },
         },
     )
 }
+
+/// A port that is in no sequence, of which a door may let in one connection.
+const ENTRANCE: Step = Step {
+    port: 4,
+    transport: Transport::Tcp,
+};
 
 fn step((port, udp): (u16, bool)) -> Step {
     Step {
@@ -276,6 +287,43 @@ proptest! {
     }
 
     #[test]
+    fn a_door_for_one_closes_at_its_own_knockers_first_connection_and_at_nothing_else(
+        doors in prop::collection::vec(door(), 1..4), knocks in knocks(60),
+    ) {
+        let doors = named(doors);
+        let (mut open, mut last) = (HashMap::new(), 0);
+        let mut clock = Time::from_secs(0);
+        let times: Vec<_> = knocks.iter().map(|knock| {
+            clock = clock.after(Duration::from_secs(knock.after));
+            clock
+        }).collect();
+        for event in run(&doors, &knocks) {
+            let rule = &doors.iter().find(|door| door.name == event.door).unwrap().grant;
+            let enters = |line: usize| {
+                let knock = &knocks[line - 1];
+                IpAddr::V4(Ipv4Addr::new(192, 0, 2, knock.from)) == event.src && step((knock.port, knock.udp)) == ENTRANCE
+            };
+            let line = event.whence.map(|whence| usize::try_from(whence.line).unwrap());
+            let key = (event.door.clone(), event.src);
+            last = line.unwrap_or(last);
+            match event.kind {
+                // The one that follows a close has the line of that.
+                EventKind::Open => { open.insert(key, line.unwrap_or(last)); }
+                EventKind::Close => {
+                    let opened = open.remove(&key).unwrap();
+                    let end = line.unwrap_or_else(|| times.partition_point(|time| *time < event.at) + 1);
+                    let came = (opened + 1..end).find(|line| enters(*line));
+                    prop_assert!(rule.once.is_empty() || came.is_none(), "open after {came:?}");
+                    let by_line = line.is_none_or(|line| rule.on_repeat == OnRepeat::Reopen
+                        || !rule.once.is_empty() && enters(line));
+                    prop_assert!(by_line, "closed by {line:?}");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
     fn events_are_bounded_by_lines(doors in prop::collection::vec(door(), 1..4), knocks in knocks(60)) {
         // A packet makes at most a reset and a stage, and lets a window or a grant end once, at each door.
         let events = run(&named(doors.clone()), &knocks);
@@ -434,6 +482,7 @@ fn the_table_stays_bounded_and_keeps_the_one_who_is_further_on() {
             open: command(),
             refresh: PerFamily::default(),
             close: command(),
+            once: Box::default(),
         },
     };
     let limits = Limits {

@@ -61,6 +61,7 @@ fn door(name: &str, open: &str, close: &str) -> Arc<Door> {
             open: command(open),
             refresh: PerFamily::default(),
             close: command(close),
+            once: Box::default(),
         },
     })
 }

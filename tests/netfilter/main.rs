@@ -58,6 +58,8 @@ mod logrotate;
 #[cfg(test)]
 mod need;
 #[cfg(test)]
+mod once;
+#[cfg(test)]
 mod open_sesamy;
 #[cfg(test)]
 mod opens;

@@ -24,7 +24,7 @@ pub(crate) enum Backend {
 }
 
 impl Backend {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Nft => "nft",
             Self::Ipset => "ipset",
@@ -257,7 +257,7 @@ cmd_timeout = "{hold}"
 }
 
 /// Loads in the server what `logknock rules` prints.
-fn load(lab: &Lab, backend: Backend, options: &[&str]) {
+pub(crate) fn load(lab: &Lab, backend: Backend, options: &[&str]) {
     let (firewall, loader) = backend.tool();
     let configuration = lab.path("logknock.toml");
     let words = ["rules", "--for", firewall, "--config"].into_iter();

@@ -82,6 +82,16 @@ fn recent_has_whole_seconds_and_nft_has_no_counts() {
 }
 
 #[test]
+fn one_connection_is_what_rules_let_in_by_tcp_and_cannot_keep_by_udp() {
+    for form in [Form::Nft, Form::Recent] {
+        let tcp = format!("{SSH}once = true\n");
+        assert_eq!(load(&tcp, form), load(SSH, form));
+        let udp = tcp.replace("22:tcp", "22:udp");
+        assert!(refused(&udp, form)[0].starts_with("door 'ssh', once: "));
+    }
+}
+
+#[test]
 fn no_refusal_shows_a_port() {
     let text = format!("{SSH}min_gap = 1\n");
     for flaw in refused(&text, Form::Recent) {

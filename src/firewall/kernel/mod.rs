@@ -235,6 +235,14 @@ fn flaws_of(door: &Door, form: Form, opens: bool) -> Vec<Flaw> {
         "on_repeat",
         "a right knock while it is open always extends the time",
     );
+    let entrances = &door.grant.once;
+    flaw(
+        entrances
+            .iter()
+            .any(|port| port.transport == Transport::Udp),
+        "once",
+        "by UDP who has knocked may come in until cmd_timeout; by TCP it is always once",
+    );
     let whole = |time: Duration| match form {
         Form::Recent => time.subsec_nanos() == 0 && !time.is_zero(),
         Form::Nft => time.as_millis() > 0,

@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Rules, nft};
+use super::{Rules, nft, of};
 use crate::engine::sequence::Transport;
 
 const HEAD: &str = "\
@@ -26,7 +26,7 @@ pub(super) fn load(rules: &Rules<'_>, prefix: &str) -> String {
         nft::table(rules, prefix)
     );
     for transport in [Transport::Tcp, Transport::Udp] {
-        for port in rules.guarded(transport) {
+        for port in of(transport, rules.guarded) {
             let _ = writeln!(
                 text,
                 "firewall-cmd --quiet --add-port={port}/{}",

@@ -8,7 +8,7 @@
 use std::fmt::Write as _;
 
 use super::super::{Backend, Family, ipset, iptables};
-use super::{BURST, RATE, Rules, Tcp};
+use super::{BURST, RATE, Rules, Tcp, of};
 use crate::engine::sequence::Transport;
 
 /// Longest prefix of a LOG rule (the kernel's field is 30 bytes with its NUL).
@@ -85,6 +85,12 @@ pub(super) fn remove() -> String {
     text
 }
 
+const ENTER: &str = "Who has knocked may connect.";
+
+fn enter() -> String {
+    format!("-j {}", iptables::CHAIN)
+}
+
 /// The rules of the base chain.
 pub(super) fn input(rules: &Rules<'_>, family: Family, prefix: &str) -> String {
     let mut text = String::new();
@@ -100,20 +106,26 @@ pub(super) fn input(rules: &Rules<'_>, family: Family, prefix: &str) -> String {
     );
     rule("", "-i lo -j RETURN");
     match rules.backend {
-        Some(Backend::Ipset) => rule(
-            "Who has knocked may connect.",
-            &format!(
-                "-m set --match-set {} src,dst -j ACCEPT",
-                ipset::set(family)
-            ),
-        ),
-        Some(Backend::Iptables) => {
-            rule(
-                "Who has knocked may connect.",
-                &format!("-j {}", iptables::CHAIN),
-            );
+        Some(Backend::Ipset) => {
+            let open = format!("-m set --match-set {} src,dst", ipset::set(family));
+            let mut why = "One connection closes these again, so each is logged: no limit, as few may connect.";
+            for port in rules.once {
+                let begins = match port.transport {
+                    Transport::Tcp => "-p tcp --tcp-flags SYN,ACK SYN",
+                    Transport::Udp => "-p udp",
+                };
+                let port = port.port;
+                rule(
+                    why,
+                    &format!("{begins} --dport {port} {open} -j LOG --log-prefix \"{prefix}\""),
+                );
+                why = "";
+            }
+            rule(ENTER, &format!("{open} -j ACCEPT"));
         }
-        Some(Backend::Nft) | None => {}
+        // Only the chain knows who may connect, so all is logged before it where that matters.
+        Some(Backend::Iptables) if rules.once.is_empty() => rule(ENTER, &enter()),
+        Some(Backend::Iptables | Backend::Nft) | None => {}
     }
     let tcp = match rules.tcp {
         Tcp::Starts => "-p tcp --tcp-flags SYN,ACK SYN",
@@ -131,9 +143,15 @@ pub(super) fn input(rules: &Rules<'_>, family: Family, prefix: &str) -> String {
         );
         why = "";
     }
+    if rules.backend == Some(Backend::Iptables) && !rules.once.is_empty() {
+        rule(
+            "Who has knocked may connect, and is logged before: one connection closes the door again.",
+            &enter(),
+        );
+    }
     let mut why = "Only what a door opens is closed to all others.";
     for transport in [Transport::Tcp, Transport::Udp] {
-        for port in rules.guarded(transport) {
+        for port in of(transport, rules.guarded) {
             rule(
                 why,
                 &format!("-p {} --dport {port} -j DROP", transport.as_str()),

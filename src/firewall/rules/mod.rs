@@ -93,6 +93,8 @@ pub struct Rules<'a> {
     pub backend: Option<Backend>,
     /// The ports that some door opens, each once: closed to everybody else.
     pub guarded: &'a [Step],
+    /// Those of them to which a door lets in one connection, each once: logged before they are let in.
+    pub once: &'a [Step],
     /// The log prefix.
     pub prefix: &'a [u8],
     /// Which TCP packets a door may wait for.
@@ -179,13 +181,14 @@ impl Rules<'_> {
             .filter(|prefix| prefix.as_bytes().iter().all(plain))
             .ok_or(RulesError::Prefix)
     }
+}
 
-    fn guarded(&self, transport: Transport) -> impl Iterator<Item = u16> {
-        let ports = self.guarded.iter();
-        ports
-            .filter(move |port| port.transport == transport)
-            .map(|port| port.port)
-    }
+/// The ports of one transport.
+fn of(transport: Transport, ports: &[Step]) -> impl Iterator<Item = u16> {
+    ports
+        .iter()
+        .filter(move |port| port.transport == transport)
+        .map(|port| port.port)
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 use std::fmt::Write as _;
 
 use super::super::{Family, nft};
-use super::{BURST, RATE, Rules, Tcp};
-use crate::engine::sequence::Transport;
+use super::{BURST, RATE, Rules, Tcp, of};
+use crate::engine::sequence::{Step, Transport};
 
 pub(super) const TABLE: &str = nft::TABLE;
 
@@ -50,7 +50,7 @@ table {TABLE} {{
 {}    }}
 }}
 ",
-        input(rules)
+        input(rules, prefix)
     )
 }
 
@@ -73,7 +73,7 @@ fn open_set(family: Family) -> String {
     )
 }
 
-fn input(rules: &Rules<'_>) -> String {
+fn input(rules: &Rules<'_>, prefix: &str) -> String {
     let mut text = String::new();
     let mut rule = |why: &str, rule: &str| {
         if !why.is_empty() {
@@ -87,6 +87,25 @@ fn input(rules: &Rules<'_>) -> String {
     );
     rule("", "iif \"lo\" accept");
     if !rules.guarded.is_empty() {
+        let mut why =
+            "One connection closes these again, so each is logged: no limit, as few may connect.";
+        for transport in [Transport::Tcp, Transport::Udp] {
+            for (ip, family) in [("ip", Family::V4), ("ip6", Family::V6)] {
+                if let Some(ports) = list(transport, rules.once) {
+                    let begins = match transport {
+                        Transport::Tcp => "tcp flags & (syn | ack) == syn ",
+                        Transport::Udp => "",
+                    };
+                    let (proto, open) = (transport.as_str(), is_open(ip, nft::set(family)));
+                    let log = format!("log prefix \"{prefix}\"");
+                    rule(
+                        why,
+                        &format!("{proto} dport {{ {ports} }} {begins}{open} {log}"),
+                    );
+                    why = "";
+                }
+            }
+        }
         rule(
             "Who has knocked may connect.",
             &accept("ip", nft::set(Family::V4)),
@@ -105,12 +124,8 @@ fn input(rules: &Rules<'_>) -> String {
     rule("", "meta pkttype host meta l4proto udp jump knocks");
     let mut why = "Only what a door opens is closed to all others.";
     for transport in [Transport::Tcp, Transport::Udp] {
-        let ports: Vec<_> = rules
-            .guarded(transport)
-            .map(|port| port.to_string())
-            .collect();
-        if !ports.is_empty() {
-            let (proto, ports) = (transport.as_str(), ports.join(", "));
+        if let Some(ports) = list(transport, rules.guarded) {
+            let proto = transport.as_str();
             rule(why, &format!("{proto} dport {{ {ports} }} drop"));
             why = "";
         }
@@ -119,5 +134,15 @@ fn input(rules: &Rules<'_>) -> String {
 }
 
 fn accept(family: &str, set: &str) -> String {
-    format!("{family} saddr . meta l4proto . th dport @{set} accept")
+    format!("{} accept", is_open(family, set))
+}
+
+fn is_open(family: &str, set: &str) -> String {
+    format!("{family} saddr . meta l4proto . th dport @{set}")
+}
+
+/// The ports of one transport, if there are any.
+fn list(transport: Transport, ports: &[Step]) -> Option<String> {
+    let ports: Vec<_> = of(transport, ports).map(|port| port.to_string()).collect();
+    (!ports.is_empty()).then(|| ports.join(", "))
 }

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Rules, nft};
+use super::{Rules, nft, of};
 use crate::engine::sequence::Transport;
 
 /// Where fw4 looks.
@@ -32,8 +32,7 @@ pub(super) fn load(rules: &Rules<'_>, prefix: &str) -> String {
     for transport in [Transport::Tcp, Transport::Udp] {
         let proto = transport.as_str();
         let section = format!("firewall.logknock_{proto}");
-        let ports: Vec<_> = rules
-            .guarded(transport)
+        let ports: Vec<_> = of(transport, rules.guarded)
             .map(|port| port.to_string())
             .collect();
         if ports.is_empty() {

@@ -14,6 +14,7 @@ fn rules(backend: Backend) -> Rules<'static> {
     Rules {
         backend: Some(backend),
         guarded: &GUARDED,
+        once: &[],
         prefix: b"lk-4f9a1c7e: ",
         tcp: Tcp::Starts,
     }
@@ -86,6 +87,50 @@ fn only_guarded_ports_are_dropped_and_no_policy_is_set() {
         .count();
     assert_eq!(drops, 2 * GUARDED.len());
     assert!(!text.contains("-P ") && !text.contains(":INPUT"));
+}
+
+#[test]
+fn what_lets_in_one_connection_is_logged_before_it_is_let_in() {
+    let loads = [
+        (
+            Backend::Nft,
+            Tool::Nft,
+            [
+                "tcp dport { 22 } tcp flags & (syn | ack) == syn ip saddr . meta l4proto . th dport @open4 log prefix \"lk-",
+                "udp dport { 60001 } ip6 saddr . meta l4proto . th dport @open6 log prefix \"lk-",
+                "@open4 accept",
+            ],
+        ),
+        (
+            Backend::Ipset,
+            Tool::Iptables,
+            [
+                "-p tcp --tcp-flags SYN,ACK SYN --dport 22 -m set --match-set logknock4 src,dst -j LOG",
+                "-p udp --dport 60001 -m set --match-set logknock4 src,dst -j LOG",
+                "-m set --match-set logknock4 src,dst -j ACCEPT",
+            ],
+        ),
+        (
+            Backend::Iptables,
+            Tool::Iptables,
+            [
+                "-p tcp --tcp-flags SYN,ACK SYN -m pkttype --pkt-type unicast -m hashlimit",
+                "-p udp -m pkttype --pkt-type unicast -m hashlimit",
+                "-A LOGKNOCK_INPUT -j LOGKNOCK",
+            ],
+        ),
+    ];
+    for (backend, tool, order) in loads {
+        let once = Rules {
+            once: &[GUARDED[0], GUARDED[2]],
+            ..rules(backend)
+        };
+        let text = once.load(tool).unwrap();
+        assert!(in_order(&text, &order), "{text}");
+        assert!(!text.contains("dport { 22, 2022 } tcp flags"), "{text}");
+        let plain = rules(backend).load(tool).unwrap();
+        assert_ne!(text, plain);
+    }
 }
 
 #[test]
