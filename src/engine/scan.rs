@@ -8,7 +8,15 @@
     reason = "a literal that is known where it is taken is compared as a number, and not by a call"
 )]
 
+/// Each byte 1: times a byte it is that byte eight times.
+const EACH: u64 = 0x0101_0101_0101_0101;
+/// The bit of each byte that no digit has.
+const HIGH: u64 = EACH << 7;
+
 /// What is left of some bytes.
+///
+/// Words and numbers of a log line are short: up to eight bytes are looked at as one number, the first
+/// of them its lowest byte, without a loop.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scan<'a> {
     rest: &'a [u8],
@@ -69,9 +77,43 @@ impl<'a> Scan<'a> {
         self.run(|byte| byte == b' ');
     }
 
+    /// The values of the digits that stand next and how many bits they fill, where they are fewer than
+    /// eight and something is behind them. Above those bits is what is no digit.
+    #[inline(always)]
+    fn few_digits(&self) -> Option<(u64, u32)> {
+        let values = u64::from_le_bytes(*self.rest.first_chunk()?) ^ (EACH * 0x30);
+        // Up to the first byte above 9 no sum reaches the next byte.
+        let above = (values.wrapping_add(EACH * 0x76) | values) & HIGH;
+        (above != 0).then(|| (values, above.trailing_zeros() & !7))
+    }
+
+    /// Takes the first `bits / 8` bytes, less than eight.
+    #[inline(always)]
+    fn pass(&mut self, bits: u32) {
+        self.rest = self.rest.get((bits / 8) as usize..).unwrap_or_default();
+    }
+
     /// Takes a decimal number as a machine writes it: no sign, no leading zero, within `T`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn number<T: TryFrom<u64>>(&mut self) -> Option<T> {
+        let Some((values, bits)) = self.few_digits() else {
+            return self.long_number().and_then(|(value, rest)| {
+                let value = T::try_from(value).ok()?;
+                self.rest = rest;
+                Some(value)
+            });
+        };
+        if bits == 0 || (bits > 8 && values.trailing_zeros() >= 8) {
+            return None;
+        }
+        let value = T::try_from(joined(values << (64 - bits))).ok()?;
+        self.pass(bits);
+        Some(value)
+    }
+
+    /// The number of [`Scan::number`] and what is behind it, digit by digit.
+    #[inline(never)]
+    fn long_number(&self) -> Option<(u64, &'a [u8])> {
         let mut value = 0_u64;
         let mut rest = self.rest;
         while let [byte, after @ ..] = rest {
@@ -87,9 +129,7 @@ impl<'a> Scan<'a> {
         if length == 0 || length > 19 || (length > 1 && self.rest.first() == Some(&b'0')) {
             return None;
         }
-        let value = T::try_from(value).ok()?;
-        self.rest = rest;
-        Some(value)
+        Some((value, rest))
     }
 
     /// Takes an octet of a dotted address: [`Scan::number`] of a byte, without a loop.
@@ -119,6 +159,21 @@ impl<'a> Scan<'a> {
         Some(value)
     }
 
+    /// Takes eight bytes of the `form`, in which `0` is any digit and anything else is itself. What it
+    /// gives has at each place the number of the two digits that begin there.
+    #[inline(always)]
+    pub(super) fn pairs(&mut self, form: [u8; 8]) -> Option<[u8; 8]> {
+        let (&bytes, rest) = self.rest.split_first_chunk()?;
+        let values = u64::from_le_bytes(bytes) ^ u64::from_le_bytes(form);
+        // What a byte may have added before it reaches its high bit: 9 of a digit, nothing of another.
+        let room = form.map(|byte| if byte == b'0' { 0x76 } else { 0x7f });
+        if (values.wrapping_add(u64::from_le_bytes(room)) | values) & HIGH != 0 {
+            return None;
+        }
+        self.rest = rest;
+        Some(pairs(values).to_le_bytes())
+    }
+
     /// Takes exactly `N` digits, leading zeros and all; at most 9.
     #[inline]
     pub(super) fn digits<const N: usize>(&mut self) -> Option<u16> {
@@ -139,8 +194,18 @@ impl<'a> Scan<'a> {
     }
 
     /// Takes the digits behind a decimal point as nanoseconds; what is finer is dropped.
-    #[inline]
+    #[inline(always)]
     pub(super) fn nanos(&mut self) -> Option<u32> {
+        let Some((values, bits)) = self.few_digits() else {
+            return self.long_nanos();
+        };
+        let value = joined(values & ((1 << bits) - 1)) * 10;
+        self.pass(bits);
+        (bits > 0).then_some(value.try_into().ok()?)
+    }
+
+    #[inline(never)]
+    fn long_nanos(&mut self) -> Option<u32> {
         let digits = self.run(|byte| byte.is_ascii_digit());
         let mut value = 0;
         let mut unit = 100_000_000;
@@ -152,16 +217,24 @@ impl<'a> Scan<'a> {
     }
 
     /// Takes what stands before the next blank; everything where there is none.
-    #[inline]
+    #[inline(always)]
     pub(super) fn until_blank(&mut self) -> &'a [u8] {
-        let end = memchr::memchr(b' ', self.rest).unwrap_or(self.rest.len());
+        let near = self.rest.first_chunk().and_then(|&bytes| {
+            let blanks = u64::from_le_bytes(bytes) ^ (EACH * 0x20);
+            // The lowest bit is right: a borrow only goes on from a byte that is a blank.
+            let found = blanks.wrapping_sub(EACH) & !blanks & HIGH;
+            (found != 0).then(|| (found.trailing_zeros() / 8) as usize)
+        });
+        let end = near
+            .or_else(|| memchr::memchr(b' ', self.rest))
+            .unwrap_or(self.rest.len());
         let (token, rest) = self.rest.split_at_checked(end).unwrap_or((self.rest, &[]));
         self.rest = rest;
         token
     }
 
     /// Takes what stands before the next blank, and one blank.
-    #[inline]
+    #[inline(always)]
     pub(super) fn token(&mut self) -> &'a [u8] {
         let token = self.until_blank();
         self.take(b" ");
@@ -169,9 +242,74 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// At each byte the number of two digits that begins there.
+#[inline(always)]
+const fn pairs(values: u64) -> u64 {
+    values.wrapping_mul(10).wrapping_add(values >> 8)
+}
+
+/// The number that eight digits make: pairs, then the four pairs in two products each.
+#[inline(always)]
+const fn joined(values: u64) -> u64 {
+    const EVERY_FOURTH: u64 = 0x0000_00ff_0000_00ff;
+    let pairs = pairs(values);
+    let high = (pairs & EVERY_FOURTH).wrapping_mul(100 + (1_000_000 << 32));
+    let low = (pairs >> 16 & EVERY_FOURTH).wrapping_mul(1 + (10_000 << 32));
+    high.wrapping_add(low) >> 32
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn text() -> impl Strategy<Value = Vec<u8>> {
+        let byte = prop_oneof![
+            6 => prop::sample::select(b"0123456789 ".to_vec()),
+            1 => prop::sample::select(b"/:!-\x00\x1f\x21".to_vec()),
+            1 => any::<u8>()
+        ];
+        prop::collection::vec(byte, 0..24)
+    }
+
+    proptest! {
+        #[test]
+        fn eight_bytes_at_once_say_what_one_after_another_say(text in text()) {
+            let scan = Scan::new(&text);
+            let taken = |rest: &[u8]| text.len() - rest.len();
+
+            let mut number = scan;
+            let fast = number.number::<u64>().map(|value| (value, taken(number.rest())));
+            let slow = scan.long_number().map(|(value, rest)| (value, taken(rest)));
+            prop_assert_eq!(fast, slow);
+
+            let (mut fast, mut slow) = (scan, scan);
+            prop_assert_eq!(fast.nanos(), slow.long_nanos());
+            prop_assert_eq!(fast.rest(), slow.rest());
+
+            let (mut fast, mut slow) = (scan, scan);
+            prop_assert_eq!(fast.until_blank(), slow.run(|byte| byte != b' '));
+            prop_assert_eq!(fast.rest(), slow.rest());
+        }
+
+        #[test]
+        fn pairs_are_taken_where_every_byte_is_of_the_form(
+            bytes in prop::array::uniform8(0..=9_u8), place in 0..8_usize, other in any::<u8>(),
+        ) {
+            let form = *b"00:00-00";
+            let mut text = form;
+            for (byte, digit) in text.iter_mut().zip(bytes) {
+                *byte += if *byte == b'0' { digit } else { 0 };
+            }
+            let [a, b, _, c, d, _, e, f] = bytes;
+            let [first, _, _, second, _, _, third, _] = Scan::new(&text).pairs(form).unwrap();
+            prop_assert_eq!([first, second, third], [a * 10 + b, c * 10 + d, e * 10 + f]);
+            let fits = if form[place] == b'0' { other.is_ascii_digit() } else { other == form[place] };
+            text[place] = other;
+            prop_assert_eq!(Scan::new(&text).pairs(form).is_some(), fits);
+        }
+    }
 
     #[test]
     fn a_number_is_canonical_and_within_its_type() {

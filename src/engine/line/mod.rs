@@ -5,6 +5,12 @@
 //! the caller to weigh. The surprise: a log prefix like `lk-4f9a1c7e: ` looks like a program's tag, so a
 //! record keeps the message both without such a tag and with it.
 
+#![expect(
+    clippy::inline_always,
+    reason = "what each line has is read in one piece, and what few have is called"
+)]
+
+mod date;
 mod kmsg;
 mod rfc5424;
 mod stamp;

@@ -4,10 +4,9 @@
 //! zone or year stays without. A date that does not exist is no stamp at all, so its line is read as
 //! if it had no header.
 
-use std::time::Duration;
-
 use super::super::scan::Scan;
 use super::super::time::Time;
+use super::date::{at, exists, utc};
 use super::{Civil, Stamp};
 
 /// Takes a header's stamp of either form, which a blank or the end must follow.
@@ -26,6 +25,7 @@ pub(super) fn header(scan: &mut Scan<'_>) -> Option<Stamp> {
 }
 
 /// Takes `Www yyyy-mm-dd hh:mm:ss ZONE` (`journalctl -o short-full`). Only UTC can be told by its name.
+#[inline(never)]
 fn named_zone(scan: &mut Scan<'_>) -> Option<Stamp> {
     let mut ahead = *scan;
     weekday(&mut ahead)?;
@@ -94,17 +94,23 @@ pub(super) fn bracketed_date(scan: &mut Scan<'_>) -> Option<Stamp> {
 
 /// Takes `[secs.usecs]`, printk's stamp: padded to the left, and perhaps with a caller behind it
 /// (`CONFIG_PRINTK_CALLER`: `[   T17]` or `[    C0]`).
+#[inline(always)]
 pub(super) fn uptime(scan: &mut Scan<'_>) -> Option<Time> {
     let mut ahead = *scan;
     ahead.need(b"[")?;
+    let time = seconds(&mut ahead)?;
+    *scan = ahead;
+    Some(time)
+}
+
+fn seconds(ahead: &mut Scan<'_>) -> Option<Time> {
     ahead.blanks();
     let seconds: u32 = ahead.number()?;
     ahead.need(b".")?;
     let nanos = ahead.nanos()?;
     ahead.need(b"]")?;
-    caller(&mut ahead);
-    *scan = ahead;
-    Some(Time::from_secs(seconds.into()).after(Duration::from_nanos(nanos.into())))
+    caller(ahead);
+    Some(at(seconds.into(), nanos))
 }
 
 fn caller(scan: &mut Scan<'_>) -> Option<()> {
@@ -122,6 +128,7 @@ fn caller(scan: &mut Scan<'_>) -> Option<()> {
 }
 
 /// `[Www ]Mon dd [yyyy ]hh:mm:ss[.frac]`, with a weekday perhaps ` yyyy` behind it.
+#[inline(never)]
 fn calendar(scan: &mut Scan<'_>) -> Option<Civil> {
     let weekday = weekday(scan).is_some();
     let month = month(scan)?;
@@ -152,29 +159,17 @@ fn year_before_time(scan: &mut Scan<'_>) -> Option<u16> {
 }
 
 /// `yyyy-mm-ddThh:mm:ss[.frac][zone]`, a blank allowed for the `T`.
+#[inline(always)]
 fn iso(scan: &mut Scan<'_>) -> Option<Stamp> {
-    let &[
-        y1,
-        y2,
-        y3,
-        y4,
-        b'-',
-        m1,
-        m2,
-        b'-',
-        d1,
-        d2,
-        b'T' | b' ' | b't',
-        ..,
-    ] = scan.rest()
-    else {
+    let mut ahead = *scan;
+    let [century, _, of_century, _, _, month, ..] = ahead.pairs(*b"0000-00-")?;
+    let &[tens, units, b'T' | b' ' | b't'] = ahead.bytes()? else {
         return None;
     };
-    let year = u16::from(pair(y1, y2)?) * 100 + u16::from(pair(y3, y4)?);
-    let (month, day) = (pair(m1, m2)?, pair(d1, d2)?);
-    scan.bytes::<11>()?;
-    let mut date = time_of_day(scan)?;
-    (date.year, date.month, date.day) = (Some(year), month, day);
+    let mut date = time_of_day(&mut ahead)?;
+    date.year = Some(u16::from(century) * 100 + u16::from(of_century));
+    (date.month, date.day) = (month, pair(tens, units)?);
+    *scan = ahead;
     if !exists(date) {
         return None;
     }
@@ -185,15 +180,12 @@ fn iso(scan: &mut Scan<'_>) -> Option<Stamp> {
 }
 
 /// The time of day, in a date that is still to be filled in.
+#[inline(always)]
 fn time_of_day(scan: &mut Scan<'_>) -> Option<Civil> {
-    let &[h1, h2, b':', m1, m2, b':', s1, s2, ..] = scan.rest() else {
-        return None;
-    };
-    let (hour, minute, second) = (pair(h1, h2)?, pair(m1, m2)?, pair(s1, s2)?);
+    let [hour, _, _, minute, _, _, second, _] = scan.pairs(*b"00:00:00")?;
     if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    scan.bytes::<8>()?;
     let nanos = if scan.take(b".") || scan.take(b",") {
         scan.nanos()?
     } else {
@@ -218,58 +210,29 @@ fn pair(tens: u8, units: u8) -> Option<u8> {
 }
 
 /// Takes a zone: its seconds east of Greenwich.
+#[inline(always)]
 fn zone(scan: &mut Scan<'_>) -> Option<i64> {
     if scan.take(b"Z") || scan.take(b"z") {
         return Some(0);
     }
-    let mut ahead = *scan;
-    let sign = if ahead.take(b"+") {
-        1
-    } else {
-        ahead.need(b"-")?;
-        -1
+    let &[sign, h1, h2, ref rest @ ..] = scan.rest() else {
+        return None;
     };
-    let hours = ahead.digits::<2>()?;
-    ahead.take(b":");
-    let minutes = ahead.digits::<2>()?;
+    let sign = match sign {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    let (&[m1, m2], rest) = rest
+        .strip_prefix(b":")
+        .unwrap_or(rest)
+        .split_first_chunk()?;
+    let (hours, minutes) = (pair(h1, h2)?, pair(m1, m2)?);
     if hours > 23 || minutes > 59 {
         return None;
     }
-    *scan = ahead;
+    *scan = Scan::new(rest);
     Some(sign * (i64::from(hours) * 3600 + i64::from(minutes) * 60))
-}
-
-/// Whether the day is in the calendar; 29 February is when the year is unknown.
-fn exists(date: Civil) -> bool {
-    let leap = date
-        .year
-        .is_none_or(|year| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0));
-    let days = match date.month {
-        2 if leap => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        1..=12 => 31,
-        _ => return false,
-    };
-    (1..=days).contains(&date.day)
-}
-
-fn utc(date: Civil, offset: i64) -> Time {
-    let day_seconds =
-        i64::from(date.hour) * 3600 + i64::from(date.minute) * 60 + i64::from(date.second);
-    let seconds = days_since_epoch(date) * 86_400 + day_seconds - offset;
-    Time::from_secs(seconds).after(Duration::from_nanos(date.nanos.into()))
-}
-
-/// Days from 1970-01-01 in the Gregorian calendar. Counted in years that begin in March, so that the
-/// leap day is the last day of its year.
-fn days_since_epoch(date: Civil) -> i64 {
-    let month = i64::from(date.month);
-    let year = i64::from(date.year.unwrap_or(1970)) - i64::from(month <= 2);
-    let months_since_march = (month + 9) % 12;
-    let day_of_year = (153 * months_since_march + 2) / 5 + i64::from(date.day) - 1;
-    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    year * 365 + leap_days + day_of_year - 719_468
 }
 
 #[cfg(test)]

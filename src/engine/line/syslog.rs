@@ -12,12 +12,18 @@ pub(super) fn read(text: &[u8]) -> Record<'_> {
     let mut scan = Scan::new(text);
     scan.blanks();
     headed(scan)
-        .or_else(|| headed(behind_file_name(scan)?))
+        .or_else(|| headed_behind_file_name(scan))
         .or_else(|| tag::alone(scan, Record::bare(text)))
         .map_or_else(|| body(Record::bare(text)), body)
 }
 
+#[inline(never)]
+fn headed_behind_file_name(scan: Scan<'_>) -> Option<Record<'_>> {
+    headed(behind_file_name(scan)?)
+}
+
 /// A line that begins with a priority or a stamp.
+#[inline(always)]
 fn headed(mut scan: Scan<'_>) -> Option<Record<'_>> {
     let line = scan.rest();
     let priority = priority(&mut scan);
@@ -63,6 +69,7 @@ fn headed(mut scan: Scan<'_>) -> Option<Record<'_>> {
 }
 
 /// Takes `<PRI>`.
+#[inline]
 pub(super) fn priority(scan: &mut Scan<'_>) -> Option<u16> {
     let mut ahead = *scan;
     ahead.need(b"<")?;
@@ -92,6 +99,7 @@ fn behind_file_name(scan: Scan<'_>) -> Option<Scan<'_>> {
 }
 
 /// Host and tag behind the stamp of RFC 3164 and its many cousins.
+#[inline(always)]
 fn from(scan: Scan<'_>, stamp: Stamp) -> Record<'_> {
     let record = Record {
         stamp: Some(stamp),
@@ -106,13 +114,13 @@ fn from(scan: Scan<'_>, stamp: Stamp) -> Record<'_> {
     if tag::is_facility_and_level(first) {
         return tag::read(ahead, record);
     }
-    if !tag::is_host(first) && second != KERNEL {
+    if second != KERNEL && !tag::is_host(first) {
         return record;
     }
-    if second == first && second != KERNEL {
+    if second != KERNEL && second == first {
         ahead.token(); // a relay put its own name for the sender in front
     }
-    if tag::is_facility_and_level(Scan::new(ahead.rest()).token()) {
+    if second != KERNEL && tag::is_facility_and_level(Scan::new(ahead.rest()).token()) {
         ahead.token();
     }
     let record = Record {

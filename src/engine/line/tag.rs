@@ -9,6 +9,7 @@ use super::{Record, Writer};
 pub(super) const KERNEL: &[u8] = b"kernel:";
 
 /// The tag, where there is one, and the message behind it.
+#[inline(always)]
 pub(super) fn read<'a>(scan: Scan<'a>, record: Record<'a>) -> Record<'a> {
     let mut ahead = scan;
     let word = ahead.token();
@@ -32,12 +33,14 @@ pub(super) fn read<'a>(scan: Scan<'a>, record: Record<'a>) -> Record<'a> {
 }
 
 /// A tag where no host was: only `kernel:` and `name[pid]:`, since any other word may begin a prefix.
+#[inline(never)]
 pub(super) fn alone<'a>(scan: Scan<'a>, record: Record<'a>) -> Option<Record<'a>> {
     let first = Scan::new(scan.rest()).token();
     (first == KERNEL || names_a_process(first)).then(|| read(scan, record))
 }
 
 /// `host kernel:` behind printk's stamp (`journalctl -o short-monotonic`).
+#[inline(never)]
 pub(super) fn behind_host<'a>(scan: Scan<'a>, record: Record<'a>) -> Record<'a> {
     let mut ahead = scan;
     let host = ahead.token();
@@ -48,6 +51,7 @@ pub(super) fn behind_host<'a>(scan: Scan<'a>, record: Record<'a>) -> Record<'a> 
 }
 
 /// A word that ends with a colon.
+#[inline]
 pub(super) fn is_tag(word: &[u8]) -> bool {
     matches!(word, [_, .., b':'])
 }
@@ -73,7 +77,7 @@ pub(super) fn is_host(word: &[u8]) -> bool {
 
 /// `kern.warn`, as busybox writes it.
 pub(super) fn is_facility_and_level(word: &[u8]) -> bool {
-    let Some(dot) = memchr::memchr(b'.', word) else {
+    let Some(dot) = word.iter().position(|&byte| byte == b'.') else {
         return false;
     };
     let (facility, level) = word.split_at_checked(dot).unwrap_or_default();
