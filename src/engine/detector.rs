@@ -13,7 +13,7 @@ use super::attempt::{Ground, Progress};
 use super::door::{self, Door};
 use super::event::ResetReason;
 use super::knock::Hit;
-use super::knockers::{Knocker, Knockers, Slot};
+use super::knockers::{Knockers, Slot};
 use super::once::Identity;
 use super::one_time::Book;
 use super::reason::Reason;
@@ -118,7 +118,7 @@ impl Detector {
             return Ok(());
         };
         if knocker.is_over(*over) {
-            *knocker = Knocker::default();
+            knocker.begin_anew();
         }
         if !knocker.sightings.is_new(identity, hit) {
             self.settle(slot, false);
@@ -285,10 +285,10 @@ impl Detector {
                 .knockers
                 .least()
                 .and_then(|slot| self.knockers.remove(slot));
-            let Some((src, knocker)) = removed else {
+            let Some((src, attempts)) = removed else {
                 return;
             };
-            for (number, attempt) in knocker.attempts {
+            for (number, attempt) in attempts {
                 let Some(door) = self.doors.get(number) else {
                     continue;
                 };

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::super::door::{
     CountsRule, GrantRule, Lockout, OnRepeat, OtherPorts, PerFamily, Rule, Scope, SequenceRule,
 };
+use super::super::knockers::Knocker;
 use super::super::packet::{Fingerprint, Ports, TcpFlags};
 use super::super::sequence::{Sequence, Step, Transport};
 use super::*;

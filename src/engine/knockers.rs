@@ -4,7 +4,8 @@
 //! there is no room: the least advanced, and of these the one that has been so for longest. Hearing an
 //! address costs the same however many there are: one look-up and the links to two neighbours.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 
 use super::attempt::Attempt;
@@ -48,9 +49,17 @@ impl Knocker {
         self.attempts.is_empty() && self.sightings.end().is_none_or(|end| end < now)
     }
 
-    fn stage(&self) -> usize {
+    /// Forgets all of it.
+    pub(super) fn begin_anew(&mut self) {
+        self.sightings.forget_all();
+        self.attempts = Vec::new();
+        self.latest = Time::default();
+    }
+
+    fn stage(&self) -> u16 {
         let stages = self.attempts.iter().map(|(_, attempt)| attempt.stage());
-        stages.max().unwrap_or(0)
+        let stage = stages.max().unwrap_or(0);
+        u16::try_from(stage).unwrap_or(u16::MAX)
     }
 
     fn memories(&self) -> usize {
@@ -62,21 +71,18 @@ impl Knocker {
 /// A knocker's place in the table.
 pub(super) type Slot = u32;
 
-/// An address, IPv4 as the IPv6 address that it is mapped to: a single number is hashed fastest, and
-/// with a key of our own, as strangers choose their addresses.
-type Key = u128;
+/// No place: a number that none has.
+const NOWHERE: Slot = Slot::MAX;
 
-fn key(src: IpAddr) -> Key {
-    match src {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(v6) => v6.to_bits(),
-    }
-}
-
-/// The knockers.
+/// The knockers. What finds and orders them is apart from what is remembered of them: it is small enough to
+/// stay near the processor while they do not.
 #[derive(Debug, Default)]
 pub(super) struct Knockers {
-    slots: HashMap<Key, Slot>,
+    /// With a key of our own, as strangers choose their addresses.
+    hashing: RandomState,
+    /// For each remainder of a hash the first place that has it; as many as a power of two.
+    chains: Vec<Slot>,
+    links: Vec<Link>,
     places: Vec<Place>,
     free: Vec<Slot>,
     /// For each stage those who have reached it, the longest there first.
@@ -91,24 +97,32 @@ struct Place {
     src: IpAddr,
     knocker: Knocker,
     /// What the table has counted and noted of it.
-    memories: usize,
+    memories: u32,
     wake: Option<Time>,
-    /// Its queue, and its neighbours there.
-    stage: Option<usize>,
-    before: Option<Slot>,
-    behind: Option<Slot>,
 }
 
-#[derive(Clone, Debug, Default)]
+/// Where a place stands.
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    hash: u32,
+    /// The next in its chain.
+    next: Slot,
+    /// Its queue, and its neighbours there.
+    stage: Option<u16>,
+    before: Slot,
+    behind: Slot,
+}
+
+#[derive(Clone, Copy, Debug)]
 struct Queue {
-    first: Option<Slot>,
-    last: Option<Slot>,
+    first: Slot,
+    last: Slot,
 }
 
 impl Knockers {
     /// How many addresses there are.
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.places.len() - self.free.len()
     }
 
     /// Packets and knocks remembered of all of them.
@@ -118,31 +132,16 @@ impl Knockers {
 
     /// The place of `src`, which is made if it has none.
     pub(super) fn hear(&mut self, src: IpAddr) -> Slot {
-        let Self {
-            slots,
-            places,
-            free,
-            ..
-        } = self;
-        *slots.entry(key(src)).or_insert_with(|| {
-            let place = Place {
-                src,
-                knocker: Knocker::default(),
-                memories: 0,
-                wake: None,
-                stage: None,
-                before: None,
-                behind: None,
-            };
-            if let Some(slot) = free.pop()
-                && let Some(old) = places.get_mut(slot as usize)
-            {
-                *old = place;
+        let hash = self.hash(src);
+        let mut slot = self.chain(hash).map_or(NOWHERE, |chain| *chain);
+        while let Some(link) = self.links.get(slot as usize) {
+            let is_here = |place: &Place| place.src == src;
+            if link.hash == hash && self.places.get(slot as usize).is_some_and(is_here) {
                 return slot;
             }
-            places.push(place);
-            Slot::try_from(places.len() - 1).unwrap_or(Slot::MAX)
-        })
+            slot = link.next;
+        }
+        self.take_place(src, hash)
     }
 
     /// The knocker at `slot`, with its address. What is changed in it is to be settled.
@@ -157,9 +156,9 @@ impl Knockers {
         let Some(place) = self.places.get_mut(slot as usize) else {
             return;
         };
-        self.memories -= place.memories;
-        place.memories = place.knocker.memories();
-        self.memories += place.memories;
+        let memories = place.knocker.memories();
+        self.memories = self.memories + memories - place.memories as usize;
+        place.memories = u32::try_from(memories).unwrap_or(u32::MAX);
         if place.wake != wake {
             let src = place.src;
             if let Some(before) = place.wake {
@@ -169,24 +168,26 @@ impl Knockers {
             self.wakes.extend(wake.map(|wake| (wake, src, slot)));
         }
         let stage = place.knocker.stage();
-        if heard || place.stage != Some(stage) {
+        let known = self.links.get(slot as usize).and_then(|link| link.stage);
+        if heard || known != Some(stage) {
             self.leave_queue(slot);
             self.join_queue(slot, stage);
         }
     }
 
-    /// Takes a knocker out of the table.
-    pub(super) fn remove(&mut self, slot: Slot) -> Option<(IpAddr, Knocker)> {
+    /// Takes a knocker out of the table; what is left are its attempts.
+    pub(super) fn remove(&mut self, slot: Slot) -> Option<(IpAddr, Vec<(usize, Attempt)>)> {
         self.leave_queue(slot);
+        self.leave_chain(slot);
         let place = self.places.get_mut(slot as usize)?;
-        let (src, knocker) = (place.src, std::mem::take(&mut place.knocker));
-        self.memories -= std::mem::take(&mut place.memories);
+        let attempts = std::mem::take(&mut place.knocker.attempts);
+        place.knocker.begin_anew();
+        self.memories -= std::mem::take(&mut place.memories) as usize;
         if let Some(wake) = place.wake.take() {
-            self.wakes.remove(&(wake, src, slot));
+            self.wakes.remove(&(wake, place.src, slot));
         }
-        self.slots.remove(&key(src));
         self.free.push(slot);
-        Some((src, knocker))
+        Some((place.src, attempts))
     }
 
     /// Whose attempt ends next, and the last moment before that.
@@ -195,20 +196,23 @@ impl Knockers {
     }
 
     /// The one that has had no attempt for longest.
-    pub(super) fn idle(&mut self) -> Option<(Slot, &Knocker)> {
-        let slot = self.queues.first()?.first?;
+    pub(super) fn idle(&self) -> Option<(Slot, &Knocker)> {
+        let slot = self.queues.first()?.first;
         let place = self.places.get(slot as usize)?;
         Some((slot, &place.knocker))
     }
 
     /// The one that goes first when there is no room.
     pub(super) fn least(&self) -> Option<Slot> {
-        self.queues.iter().find_map(|queue| queue.first)
+        let mut firsts = self.queues.iter().map(|queue| queue.first);
+        firsts.find(|&slot| slot != NOWHERE)
     }
 
     /// Every place that is taken.
     pub(super) fn slots(&self) -> Vec<Slot> {
-        self.slots.values().copied().collect()
+        let taken = (0..).zip(&self.links);
+        let taken = taken.filter(|(_, link)| link.stage.is_some());
+        taken.map(|(slot, _)| slot).collect()
     }
 
     /// Every knocker.
@@ -216,39 +220,128 @@ impl Knockers {
         self.places.iter().map(|place| &place.knocker)
     }
 
-    fn join_queue(&mut self, slot: Slot, stage: usize) {
-        if self.queues.len() <= stage {
-            self.queues.resize(stage + 1, Queue::default());
+    fn hash(&self, src: IpAddr) -> u32 {
+        // The address alone: a hash costs by its length, and those of two families never are equal.
+        let hash = match src {
+            IpAddr::V4(v4) => self.hashing.hash_one(v4.to_bits()),
+            IpAddr::V6(v6) => self.hashing.hash_one(v6.to_bits()),
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "half of a hash is one")]
+        let half = hash as u32;
+        half
+    }
+
+    fn chain(&mut self, hash: u32) -> Option<&mut Slot> {
+        let last = self.chains.len().wrapping_sub(1);
+        self.chains.get_mut(hash as usize & last)
+    }
+
+    /// Makes a place, which is in no queue yet.
+    fn take_place(&mut self, src: IpAddr, hash: u32) -> Slot {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place {
+                src,
+                knocker: Knocker::default(),
+                memories: 0,
+                wake: None,
+            });
+            self.links.push(Link {
+                hash,
+                next: NOWHERE,
+                stage: None,
+                before: NOWHERE,
+                behind: NOWHERE,
+            });
+            Slot::try_from(self.links.len() - 1).unwrap_or(NOWHERE)
+        });
+        if let Some(place) = self.places.get_mut(slot as usize) {
+            place.src = src;
         }
-        let Some(queue) = self.queues.get_mut(stage) else {
+        if let Some(link) = self.links.get_mut(slot as usize) {
+            link.hash = hash;
+        }
+        if self.links.len() > self.chains.len() {
+            self.chain_anew(slot);
+        }
+        self.join_chain(slot, hash);
+        slot
+    }
+
+    /// Makes room for twice as many chains, and puts everybody but `without` into theirs.
+    fn chain_anew(&mut self, without: Slot) {
+        self.chains = vec![NOWHERE; self.links.len().next_power_of_two() * 2];
+        for slot in self.slots().into_iter().filter(|&slot| slot != without) {
+            if let Some(hash) = self.links.get(slot as usize).map(|link| link.hash) {
+                self.join_chain(slot, hash);
+            }
+        }
+    }
+
+    fn join_chain(&mut self, slot: Slot, hash: u32) {
+        let next = self.chain(hash).map(|first| std::mem::replace(first, slot));
+        if let Some(link) = self.links.get_mut(slot as usize) {
+            link.next = next.unwrap_or(NOWHERE);
+        }
+    }
+
+    fn leave_chain(&mut self, slot: Slot) {
+        let Some(&Link { hash, next, .. }) = self.links.get(slot as usize) else {
             return;
         };
-        let before = queue.last.replace(slot);
-        match before.and_then(|before| self.places.get_mut(before as usize)) {
-            Some(before) => before.behind = Some(slot),
-            None => queue.first = Some(slot),
+        let Some(first) = self.chain(hash) else {
+            return;
+        };
+        if *first == slot {
+            *first = next;
+            return;
         }
-        if let Some(place) = self.places.get_mut(slot as usize) {
-            (place.stage, place.before) = (Some(stage), before);
+        let mut at = *first;
+        while let Some(link) = self.links.get_mut(at as usize) {
+            if link.next == slot {
+                link.next = next;
+                return;
+            }
+            at = link.next;
+        }
+    }
+
+    fn join_queue(&mut self, slot: Slot, stage: u16) {
+        let empty = Queue {
+            first: NOWHERE,
+            last: NOWHERE,
+        };
+        if self.queues.len() <= stage.into() {
+            self.queues.resize(usize::from(stage) + 1, empty);
+        }
+        let Some(queue) = self.queues.get_mut(usize::from(stage)) else {
+            return;
+        };
+        let before = std::mem::replace(&mut queue.last, slot);
+        match self.links.get_mut(before as usize) {
+            Some(before) => before.behind = slot,
+            None => queue.first = slot,
+        }
+        if let Some(link) = self.links.get_mut(slot as usize) {
+            (link.stage, link.before, link.behind) = (Some(stage), before, NOWHERE);
         }
     }
 
     fn leave_queue(&mut self, slot: Slot) {
-        let Some(place) = self.places.get_mut(slot as usize) else {
+        let Some(link) = self.links.get_mut(slot as usize) else {
             return;
         };
-        let (before, behind) = (place.before.take(), place.behind.take());
-        let Some(stage) = place.stage.take() else {
+        let Link { before, behind, .. } = *link;
+        let Some(stage) = link.stage.take() else {
             return;
         };
-        let Some(queue) = self.queues.get_mut(stage) else {
+        let Some(queue) = self.queues.get_mut(usize::from(stage)) else {
             return;
         };
-        match before.and_then(|before| self.places.get_mut(before as usize)) {
+        match self.links.get_mut(before as usize) {
             Some(before) => before.behind = behind,
             None => queue.first = behind,
         }
-        match behind.and_then(|behind| self.places.get_mut(behind as usize)) {
+        match self.links.get_mut(behind as usize) {
             Some(behind) => behind.before = before,
             None => queue.last = before,
         }

@@ -8,6 +8,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::knock::Hit;
 use super::packet::{Fingerprint, TcpFlags};
 use super::sequence::Transport;
@@ -80,11 +82,27 @@ fn words(mark: &Fingerprint) -> [u64; 3] {
 struct Sighting {
     identity: u64,
     at: Time,
-    uptime: Option<Time>,
+    uptime: Uptime,
     seq: Option<u32>,
     again: Again,
     /// The sources that have shown it, a bit for each (the 65th shares the first one's).
     sources: u64,
+}
+
+/// The kernel's stamp, if there is one. There are many of these, and an `Option` would be twice as big.
+#[derive(Clone, Copy, Debug)]
+struct Uptime(Time);
+
+impl Uptime {
+    const NONE: Time = Time::from_nanos(i64::MIN);
+
+    fn new(uptime: Option<Time>) -> Self {
+        Self(uptime.unwrap_or(Self::NONE))
+    }
+
+    fn get(self) -> Option<Time> {
+        (self.0 != Self::NONE).then_some(self.0)
+    }
 }
 
 /// What can be the same packet again.
@@ -123,7 +141,11 @@ impl Sighting {
         }
         let span = self.again.span();
         let by_time = apart(self.at, other.at);
-        let by_kernel = self.uptime.zip(other.uptime).map(|(a, b)| apart(a, b));
+        let by_kernel = self
+            .uptime
+            .get()
+            .zip(other.uptime.get())
+            .map(|(a, b)| apart(a, b));
         let elapsed = match by_kernel {
             Some(elapsed) if span <= SAME_ID => elapsed,
             Some(elapsed) => elapsed.min(by_time),
@@ -143,9 +165,8 @@ fn apart(one: Time, other: Time) -> Duration {
 /// The packets that one address sent lately.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sightings {
-    seen: Vec<Sighting>,
-    /// When none of them matters any more; of no meaning while there are none.
-    end: Time,
+    /// Most addresses send one packet and no more.
+    seen: SmallVec<[Sighting; 1]>,
 }
 
 impl Sightings {
@@ -159,7 +180,7 @@ impl Sightings {
         let sighting = Sighting {
             identity: identity.of(hit),
             at: hit.at,
-            uptime: hit.uptime,
+            uptime: Uptime::new(hit.uptime),
             seq: hit.mark.seq,
             again,
             sources: 1 << (hit.source % 64),
@@ -167,7 +188,7 @@ impl Sightings {
         self.forget(hit.at.before(RETRANSMISSION));
         if let Some(seen) = self.seen.iter_mut().find(|seen| seen.is_again(&sighting)) {
             seen.sources |= sighting.sources;
-            seen.uptime = seen.uptime.or(sighting.uptime);
+            seen.uptime = Uptime::new(seen.uptime.get().or(hit.uptime));
             return false;
         }
         self.remember(sighting);
@@ -181,7 +202,12 @@ impl Sightings {
 
     /// When nothing remembered matters any more; `None` when nothing is.
     pub(super) fn end(&self) -> Option<Time> {
-        (!self.seen.is_empty()).then_some(self.end)
+        self.seen.iter().map(Sighting::end).max()
+    }
+
+    /// Forgets all of them, and gives their room back.
+    pub(super) fn forget_all(&mut self) {
+        self.seen = SmallVec::new();
     }
 
     /// Forgets what was seen before `time`. The room for many is given back, as only packets are counted.
@@ -190,28 +216,16 @@ impl Sightings {
             return;
         }
         self.seen.retain(|seen| seen.at >= time);
-        if self.seen.len() * 4 <= self.seen.capacity() {
+        if self.seen.spilled() && self.seen.len() * 4 <= self.seen.capacity() {
             self.seen.shrink_to_fit();
         }
-        self.note_end();
     }
 
     fn remember(&mut self, sighting: Sighting) {
-        if self.seen.is_empty() {
-            self.seen.reserve_exact(1); // most addresses send one packet and no more
-            self.end = sighting.end();
-        }
         if self.seen.len() == REMEMBERED {
             self.seen.remove(0);
-            self.note_end();
         }
         self.seen.push(sighting);
-        self.end = self.end.max(sighting.end());
-    }
-
-    fn note_end(&mut self) {
-        let end = self.seen.iter().map(Sighting::end).max();
-        self.end = end.unwrap_or_default();
     }
 }
 

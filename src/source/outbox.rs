@@ -9,7 +9,7 @@ use super::{Batch, Closed, Health, Read, Report};
 use crate::engine::reason::Tally;
 
 /// How many bytes of lines are enough to hand over.
-const BATCH: usize = 256 << 10;
+const BATCH: usize = 64 << 10;
 
 /// Turns what a source yields into reports.
 pub(super) struct Outbox<S> {

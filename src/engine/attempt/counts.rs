@@ -4,7 +4,7 @@
 //! that makes h(W) = sn, h(2W) = sn−1 + sn, …, h(nW) = all. One hit more within W after that closes it
 //! again. Hits are remembered only as far as they can matter, so a flood costs no memory.
 
-use super::Progress;
+use super::{Knocks, Progress};
 use crate::engine::door::CountsRule;
 use crate::engine::event::ResetReason;
 use crate::engine::sequence::Step;
@@ -16,7 +16,7 @@ pub(super) fn deadline(hits: &[Time], rule: &CountsRule) -> Option<Time> {
 }
 
 pub(super) fn expire(
-    hits: &mut Vec<Time>,
+    hits: &mut Knocks,
     rule: &CountsRule,
     now: Time,
     progress: &mut impl FnMut(Progress),
@@ -35,7 +35,7 @@ pub(super) fn expire(
 }
 
 pub(super) fn hit(
-    hits: &mut Vec<Time>,
+    hits: &mut Knocks,
     rule: &CountsRule,
     step: Step,
     at: Time,

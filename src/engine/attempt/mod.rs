@@ -9,6 +9,8 @@ mod sequence;
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::door::Rule;
 use super::event::ResetReason;
 use super::one_time::Book;
@@ -52,11 +54,14 @@ pub enum Progress {
     },
 }
 
+/// When knocks were made. Most attempts end at their first.
+type Knocks = SmallVec<[Time; 2]>;
+
 /// The knocks that may still belong to a match, first to last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Attempt {
     /// When each was made.
-    knocks: Vec<Time>,
+    knocks: Knocks,
     /// What each was, where that does not follow from the rule.
     steps: Vec<Step>,
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::Progress;
+use super::{Knocks, Progress};
 use crate::engine::door::{OtherPorts, SequenceRule};
 use crate::engine::event::ResetReason;
 use crate::engine::sequence::Step;
@@ -23,7 +23,7 @@ pub(super) fn deadline(
 }
 
 pub(super) fn expire(
-    knocks: &mut Vec<Time>,
+    knocks: &mut Knocks,
     rule: &SequenceRule,
     now: Time,
     progress: &mut impl FnMut(Progress),
@@ -44,7 +44,7 @@ pub(super) fn expire(
 }
 
 pub(super) fn hit(
-    knocks: &mut Vec<Time>,
+    knocks: &mut Knocks,
     rule: &SequenceRule,
     step: Step,
     at: Time,
@@ -84,6 +84,6 @@ pub(super) fn hit(
     }
 }
 
-fn keep_last(knocks: &mut Vec<Time>, count: usize) {
+fn keep_last(knocks: &mut Knocks, count: usize) {
     knocks.drain(..knocks.len().saturating_sub(count));
 }
