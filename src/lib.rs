@@ -20,11 +20,12 @@
 //! * [`knock`] — the client, apart from all that.
 //! * [`memory`] — the last things that happened to each address, to explain a knock that failed.
 //! * [`protocol`] — what the daemon is asked and answers. [`metrics`] — its counters as Prometheus text.
-//! * [`clock`] — the only reader of clocks. [`render`] — events as text and JSON.
+//! * [`accounts`] — who is who on this machine. [`clock`] — the only reader of clocks. [`render`] — events as text and JSON.
 //! * [`cli`] — the command line, and the only printing code.
 //!
 //! `ARCHITECTURE.md` says who may import whom.
 
+pub mod accounts;
 pub mod calendar;
 pub mod cli;
 pub mod clock;

@@ -109,6 +109,8 @@ mod random; // chance that a seed repeats
 mod restart; // the daemon that ends and begins again on the same log
 #[path = "integration/rsyslogd.rs"]
 mod rsyslogd; // a real one, for the tests above
+#[path = "integration/run_as.rs"]
+mod run_as; // commands as another user
 #[path = "integration/runner.rs"]
 mod runner; // commands as real processes, and what is open on disk
 #[path = "integration/samples.rs"]

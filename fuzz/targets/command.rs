@@ -18,7 +18,7 @@ pub(crate) fn run(data: &[u8]) {
     ] {
         let facts = facts(src);
         if let Ok(template) = Template::from_words(&words) {
-            let Invocation { argv, env } = template.expand(&facts);
+            let Invocation { argv, env, .. } = template.expand(&facts);
             let wanted: Vec<_> = words.iter().map(|word| expanded(word, &facts)).collect();
             assert_eq!(argv, wanted);
             assert_eq!(env.len(), Placeholder::ALL.len());

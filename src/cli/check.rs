@@ -41,7 +41,7 @@ struct TrustJson<'a> {
 
 /// Runs `check`.
 pub(super) fn run(global: &Global, format: Format) -> Result<(), Failure> {
-    let mut config = config::load(&global.config).map_err(|errors| {
+    let mut config = config::load_to_run(&global.config).map_err(|errors| {
         match format {
             // What is wrong counts more than that nobody reads it.
             Format::Json => drop(write_json(&errors.diagnostics)),
@@ -184,6 +184,13 @@ fn write_doors(doors: &[&Door]) -> io::Result<()> {
         let held = match (&door.grant.close.v4, &door.grant.close.v6) {
             (None, None) => "runs a command".to_owned(),
             _ => format!("open for {:?}", door.grant.hold),
+        };
+        let open = &door.grant.open;
+        let command = open.v4.as_ref().or(open.v6.as_ref());
+        let account = command.and_then(|command| command.account());
+        let held = match account {
+            Some(account) => format!("{held} as {}", account.name),
+            None => held,
         };
         writeln!(
             out,

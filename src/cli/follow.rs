@@ -10,12 +10,12 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::Format;
 use super::exit::{Code, Failure};
 use super::settings::{Global, Settings};
+use crate::accounts;
 use crate::config;
 use crate::daemon::{self, Files, Office, OnExit, Plan, Reload, Rules, Socket, StartError, Told};
 use crate::render::Row;
 use crate::source::RefusalKind;
 use crate::source_spec::SourceSpec;
-use crate::trust;
 
 /// Where in the state directory is kept how far files are read: whoever reads them may write there, and
 /// only there.
@@ -66,7 +66,11 @@ impl Args {
 
 /// Runs the daemon until it is told to stop.
 pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Failure> {
-    let settings = global.load()?;
+    let settings = if args.dry_run {
+        global.load()?
+    } else {
+        global.load_to_run()?
+    };
     let sources = args.sources(&settings);
     if sources.is_empty() {
         let message = "nothing to follow: give --follow PATH, or 'sources' in [log]";
@@ -96,7 +100,7 @@ fn relay(settings: &Settings) -> Result<Option<u32>, Failure> {
     let Some(name) = &settings.config.log.relay_user else {
         return Ok(None);
     };
-    let number = trust::user_number(name).ok_or_else(|| {
+    let number = accounts::user_number(name).ok_or_else(|| {
         let message = format!("relay_user: there is no user '{name}' in /etc/passwd");
         Failure::new(Code::Config, message)
     })?;

@@ -34,6 +34,7 @@ use exit::{Code, Failure};
 use settings::Global;
 
 use crate::engine::reason::Tally;
+use crate::runner::run_as;
 
 /// A port-knock detector that reads the firewall's own log
 #[derive(Debug, Parser)]
@@ -181,6 +182,13 @@ enum Format {
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
+    let mut words = std::env::args_os();
+    let name = words.next();
+    if name.as_deref().is_some_and(|name| name == run_as::NAME) {
+        let why = run_as::run(&words.collect::<Vec<_>>());
+        exit::tell(&format!("cannot run a command as another user: {why}"));
+        return run_as::REFUSED.into();
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
@@ -196,7 +204,6 @@ pub fn run() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let name = std::env::args_os().next();
     let is_follower = name.is_some_and(|name| name == supervise::FOLLOWER);
     match dispatch(&cli, is_follower) {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::exit::Failure;
-use crate::config::{self, Config, Prefix};
+use crate::config::{self, Config, Errors, Prefix};
 use crate::dialect::Reader;
 use crate::engine::door::Door;
 use crate::engine::reading::Expected;
@@ -77,7 +77,14 @@ impl Global {
 
     /// Loads the config and overrides it.
     pub(super) fn load(&self) -> Result<Settings, Failure> {
-        Ok(self.settings(load(&self.config)?))
+        let config = config::load(&self.config);
+        Ok(self.settings(config.map_err(refused)?))
+    }
+
+    /// The same for the process that runs the commands.
+    pub(super) fn load_to_run(&self) -> Result<Settings, Failure> {
+        let config = config::load_to_run(&self.config);
+        Ok(self.settings(config.map_err(refused)?))
     }
 
     /// A config, overridden.
@@ -103,6 +110,6 @@ impl Global {
     }
 }
 
-fn load(path: &Path) -> Result<Config, Failure> {
-    config::load(path).map_err(|errors| Failure::new(errors.kind.into(), errors))
+fn refused(errors: Errors) -> Failure {
+    Failure::new(errors.kind.into(), errors)
 }

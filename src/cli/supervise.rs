@@ -58,7 +58,7 @@ pub(super) fn run(
         journals: journals.map(|(_, number)| number).collect(),
         journal: Box::new(journal),
         reload: Box::new(move || {
-            let settings = again.load().map_err(|failure| failure.message)?;
+            let settings = again.load_to_run().map_err(|failure| failure.message)?;
             trust::require(&settings, &followed, None).map_err(|failure| failure.message)?;
             rules(&settings).map_err(|failure| failure.message)
         }),

@@ -1,18 +1,22 @@
 //! The commands of a door.
 //!
-//! In: `start_command`, `stop_command` and their `_6` as written, and `shell`. Out: a template for
+//! In: `start_command`, `stop_command` and their `_6` as written, `shell` and `user`. Out: a template for
 //! each address family. As in knockd, a missing `_6` is the other command and an empty one is
 //! nothing at all.
 
+use std::sync::Arc;
+
 use toml::de::DeValue;
 
+use crate::accounts;
+use crate::engine::account::Account;
 use crate::engine::command::{Template, TemplateError};
 use crate::engine::door::PerFamily;
 
-use super::problem::Problem;
+use super::problem::{Problem, UserFlaw};
 use super::report::Report;
 use super::schema::Given;
-use super::value::{Value, Written};
+use super::value::{User, Value, Written};
 
 /// A command as written.
 #[derive(Clone)]
@@ -56,6 +60,25 @@ impl CommandText {
 /// A command that is none: the door cannot be used, and why has been reported.
 #[derive(Clone, Copy)]
 struct Reported;
+
+/// Who runs the commands of a door, if somebody is named. That there is no such user, or none that we may
+/// become, is reported.
+pub(super) fn account(given: Option<&Given<User>>, report: &mut Report) -> Option<Arc<Account>> {
+    let given = given.filter(|_| !report.is_handed_over)?;
+    let User(name) = given.value.as_ref()?;
+    let account = accounts::user(name);
+    let flaw = match &account {
+        None => Some(UserFlaw::Missing(name.clone())),
+        Some(other) => {
+            let is_ours = !report.is_to_run || accounts::may_become(other);
+            (!is_ours).then(|| UserFlaw::Other(name.clone()))
+        }
+    };
+    if let Some(flaw) = flaw {
+        report.add(given.span, Problem::User(flaw));
+    }
+    account.map(Arc::new)
+}
 
 /// The commands for both families; `None` when one is none, which has been reported.
 pub(super) fn per_family(

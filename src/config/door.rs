@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::engine::command::Template;
 use crate::engine::door::{
     CountsRule, Door, GrantRule, Limits, OneTimeRule, OtherPorts, PerFamily, Rule, Scope,
     SequenceRule,
@@ -14,7 +15,7 @@ use crate::engine::one_time::Origin;
 use crate::engine::sequence::Step;
 use crate::firewall::{self, Backend};
 
-use super::command::{CommandText, per_family};
+use super::command::{CommandText, account, per_family};
 use super::counts::Counts;
 use super::one_time::{self, LOOK_AHEAD};
 use super::problem::{DoorFlaw, Problem};
@@ -304,6 +305,10 @@ impl Draft<'_> {
             report.add(given.key, self.flawed(DoorFlaw::OpensAndCommand));
             return None;
         }
+        if let Some(user) = &own.user {
+            report.add(user.key, self.flawed(DoorFlaw::OpensAndUser));
+            return None;
+        }
         let Some(backend) = backend else {
             report.add(given.key, self.flawed(DoorFlaw::NoBackend));
             return None;
@@ -349,18 +354,23 @@ impl Draft<'_> {
         };
         let open = commands(&table.start_command, &table.start_command_6);
         let close = commands(&table.stop_command, &table.stop_command_6);
+        let account = account(table.user.as_ref(), report);
         let (open, close) = (open?, close?);
         self.check_families(&open, &close, report);
+        let run_as = |command: Option<Template>| Some(command?.run_as(account.clone()));
         Some(GrantRule {
             hold: self.hold(hold),
             on_repeat: value(table.on_repeat.as_ref()).unwrap_or_default(),
             refresh: PerFamily::default(),
             // A stop command that IPv6 has only from IPv4 goes where nothing is opened.
             close: PerFamily {
-                v6: close.v6.filter(|_| open.v6.is_some()),
-                ..close
+                v4: run_as(close.v4),
+                v6: run_as(close.v6.filter(|_| open.v6.is_some())),
             },
-            open,
+            open: PerFamily {
+                v4: run_as(open.v4),
+                v6: run_as(open.v6),
+            },
             once: Box::default(),
         })
     }

@@ -172,7 +172,16 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
     build(&files, report)
 }
 
-/// Reads a config out of what another process has read. Touches no file.
+/// As [`load`], for the process that runs the commands of its doors: a `user` that it has no right to
+/// become is an error too.
+pub fn load_to_run(path: &Path) -> Result<Config, Errors> {
+    let mut report = Report::default();
+    report.is_to_run = true;
+    let files = files::read(path, &mut report);
+    build(&files, report)
+}
+
+/// Reads a config out of what another process has read. Touches no file, so no command of it has its `user`.
 pub fn reread(written: &Written) -> Result<Config, Errors> {
     let texts = written.texts.iter();
     let texts = texts.map(|(name, content)| Text::new(name, content.as_bytes()));

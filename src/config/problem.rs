@@ -79,8 +79,8 @@ pub(super) enum Problem {
     Path,
     /// No group's name.
     Group,
-    /// No user's name.
-    User,
+    /// Nobody to run a command or to take lines from.
+    User(UserFlaw),
     /// The same source again.
     RepeatedSource,
     /// A UDP source open to the network, and nobody who may send to it.
@@ -145,6 +145,17 @@ pub(super) enum Problem {
     Door { door: String, flaw: DoorFlaw },
 }
 
+/// What is wrong with a user.
+#[derive(Debug)]
+pub(super) enum UserFlaw {
+    /// No name that one can have.
+    Name,
+    /// Not on this machine.
+    Missing(Box<str>),
+    /// One whom we have no right to become.
+    Other(Box<str>),
+}
+
 /// Why a step is none.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum StepFlaw {
@@ -196,6 +207,8 @@ pub(super) enum DoorFlaw {
     NoStartCommand,
     /// It has `opens` and commands.
     OpensAndCommand,
+    /// It has `opens` and a `user`.
+    OpensAndUser,
     /// It has `opens`, and nothing says where.
     NoBackend,
     /// It is to let in one connection, and nothing says to which port.

@@ -31,6 +31,8 @@ pub(super) struct Report {
     pub(super) named: Vec<(String, Vec<u8>)>,
     /// Whether these are all that there is: another process has read them.
     pub(super) is_handed_over: bool,
+    /// Whether its commands are to be run by this process.
+    pub(super) is_to_run: bool,
 }
 
 /// Files come before what is in them.

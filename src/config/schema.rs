@@ -157,6 +157,7 @@ table! {
         stop_command: CommandText,
         stop_command_6: CommandText,
         shell: bool,
+        user: User,
         cmd_timeout: Duration,
         on_repeat: OnRepeat,
         once: bool,

@@ -18,7 +18,7 @@ use super::OnExit;
 use super::duration;
 use super::nearest::nearest;
 use super::prefix::Prefix;
-use super::problem::Problem;
+use super::problem::{Problem, UserFlaw};
 use super::report::{Report, Span};
 
 /// Most `sources`.
@@ -173,7 +173,7 @@ impl Value for Group {
     }
 }
 
-/// `relay_user`: a name as it stands in `/etc/passwd`, or a number.
+/// `user`, `relay_user`: a name as it stands in `/etc/passwd`, or a number.
 #[derive(Clone)]
 pub(super) struct User(pub(super) Box<str>);
 
@@ -181,7 +181,7 @@ impl Value for User {
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
         let name = written.string("a user's name in quotes", report)?;
         if !is_account(name) {
-            return written.refuse(Problem::User, report);
+            return written.refuse(Problem::User(UserFlaw::Name), report);
         }
         Some(Self(name.into()))
     }

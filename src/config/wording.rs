@@ -10,7 +10,7 @@ use std::fmt;
 use super::document::MAX_BYTES;
 use super::duration::{DurationError, MAX_DAYS};
 use super::prefix::PrefixError;
-use super::problem::{DoorFlaw, Problem, StepFlaw, TotpFlaw, UnknownKey};
+use super::problem::{DoorFlaw, Problem, StepFlaw, TotpFlaw, UnknownKey, UserFlaw};
 
 impl fmt::Display for Problem {
     /// What is wrong.
@@ -61,7 +61,7 @@ impl fmt::Display for Problem {
             Self::RelativeSource => "the path is not absolute",
             Self::Path => "not the absolute path of a file",
             Self::Group => "no group can have this name",
-            Self::User => "no user can have this name",
+            Self::User(flaw) => return flaw.fmt(f),
             Self::RepeatedSource => "this source is listed twice",
             Self::NoUdpPeers => {
                 "whoever reaches the UDP source over the network could send lines to it"
@@ -112,6 +112,18 @@ impl fmt::Display for Problem {
             Self::Knockd(trap) => return trap.fmt(f),
             Self::Door { door, flaw } => return write!(f, "door '{door}' {flaw}"),
         })
+    }
+}
+
+impl fmt::Display for UserFlaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name => f.write_str("no user can have this name"),
+            Self::Missing(name) => write!(f, "there is no user '{name}' in /etc/passwd"),
+            Self::Other(name) => {
+                write!(f, "logknock has no right to run a command as '{name}'")
+            }
+        }
     }
 }
 
@@ -166,6 +178,9 @@ impl fmt::Display for DoorFlaw {
             }
             Self::NoStartCommand => "has no 'opens' and no 'start_command': it would do nothing",
             Self::OpensAndCommand => "has 'opens' and commands of its own: a door opens in one way",
+            Self::OpensAndUser => {
+                "has 'opens' and a 'user', who could not change the firewall"
+            }
             Self::NoBackend => "has 'opens', but no [firewall] says where",
             Self::OnceWithoutOpens => "has 'once', but no 'opens' that says which connection is meant",
             Self::HoldBeyondBackend { most } => {
@@ -248,6 +263,12 @@ impl Problem {
                 return nearest.map(|word| format!("did you mean '{word}'?").into());
             }
             Self::RelativeSource | Self::Path => "write the whole path, from / on",
+            Self::User(UserFlaw::Missing(name)) => {
+                return Some(format!("useradd --system --shell /usr/sbin/nologin {name}").into());
+            }
+            Self::User(UserFlaw::Other(_)) => {
+                "run logknock as root; in a systemd unit with CAP_SETUID CAP_SETGID CAP_KILL in CapabilityBoundingSet"
+            }
             Self::NoUdpPeers => {
                 "add udp_peers = [\"192.0.2.1\"] with the hosts that may, or listen at 127.0.0.1"
             }
@@ -314,7 +335,7 @@ impl DoorFlaw {
             Self::NoStartCommand => {
                 "add opens = [\"22:tcp\"], or start_command = [\"/path/of/program\", \"%IP%\"]"
             }
-            Self::OpensAndCommand => "take one of them out",
+            Self::OpensAndCommand | Self::OpensAndUser => "take one of them out",
             Self::NoBackend => "add [firewall] with backend = \"nft\", \"ipset\" or \"iptables\"",
             Self::OnceWithoutOpens => {
                 "add opens = [\"22:tcp\"] in place of commands, or take 'once' out"

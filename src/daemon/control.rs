@@ -11,10 +11,6 @@
     clippy::disallowed_types,
     reason = "the daemon's half of the control socket"
 )]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the group's number is in /etc/group"
-)]
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -38,6 +34,7 @@ use rustix::net::{
 use rustix::process::geteuid;
 
 use super::inbox::{Message, Outlet};
+use crate::accounts::group_number;
 use crate::clock;
 use crate::protocol::{
     FrameError, MAX_REPLY, MAX_REQUEST, Reply, Request, Timed, read_frame, write_frame,
@@ -125,7 +122,8 @@ pub(super) struct Bound {
 
 /// Makes the socket. It is the last thing that needs a right.
 pub(super) fn bound(socket: &Socket) -> Result<Bound, ControlError> {
-    let group = socket.group.as_deref().map(group_id).transpose()?;
+    let number = |name: &str| group_number(name).ok_or(ControlError::NoGroup);
+    let group = socket.group.as_deref().map(number).transpose()?;
     check_directory(&socket.path)?;
     let until = clock::monotonic_now().after(LAST_MOMENT);
     loop {
@@ -233,23 +231,6 @@ fn bind_to(path: &Path, group: Option<u32>) -> Result<OwnedFd, ControlError> {
     }
     listen(&socket, BACKLOG)?;
     Ok(socket)
-}
-
-/// The number of a group that is named, or given as a number.
-fn group_id(name: &str) -> Result<u32, ControlError> {
-    if let Ok(number) = name.parse() {
-        return Ok(number);
-    }
-    let groups = fs::read("/etc/group")?;
-    find_group(&String::from_utf8_lossy(&groups), name).ok_or(ControlError::NoGroup)
-}
-
-fn find_group(groups: &str, name: &str) -> Option<u32> {
-    groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let found = fields.next() == Some(name);
-        found.then(|| fields.nth(1)?.parse().ok())?
-    })
 }
 
 /// Where clients are served.

@@ -6,8 +6,10 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::account::Account;
 use super::sequence::Step;
 
 /// What a command may know of the knock that caused it.
@@ -22,7 +24,7 @@ pub struct Facts {
     /// The interface it arrived at, as logged.
     pub interface: Box<str>,
     /// The door's name.
-    pub door: std::sync::Arc<str>,
+    pub door: Arc<str>,
     /// How long the door stays open; `None` when nothing is held open.
     pub hold: Option<Duration>,
 }
@@ -88,7 +90,10 @@ enum Piece {
 
 /// A command with placeholders.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Template(Box<[Box<[Piece]>]>);
+pub struct Template {
+    words: Box<[Box<[Piece]>]>,
+    account: Option<Arc<Account>>,
+}
 
 /// Why words are no command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,7 +137,7 @@ impl Template {
             .map(|word| parse_word(word.as_ref()))
             .collect::<Result<_, _>>()?;
         match words.first() {
-            Some(program) if !program.is_empty() => Ok(Self(words.into())),
+            Some(program) if !program.is_empty() => Ok(Self::of(words.into())),
             _ => Err(TemplateError::Empty),
         }
     }
@@ -180,7 +185,25 @@ impl Template {
 
     fn for_shell(script: Box<[Piece]>) -> Self {
         let text = |text: &str| Box::from([Piece::Text(text.into())]);
-        Self(Box::from([text("/bin/sh"), text("-c"), script]))
+        Self::of(Box::from([text("/bin/sh"), text("-c"), script]))
+    }
+
+    fn of(words: Box<[Box<[Piece]>]>) -> Self {
+        Self {
+            words,
+            account: None,
+        }
+    }
+
+    /// The same, run as `account`; as the daemon itself without one.
+    #[must_use]
+    pub fn run_as(self, account: Option<Arc<Account>>) -> Self {
+        Self { account, ..self }
+    }
+
+    /// Whom it is run as, if not as the daemon itself.
+    pub fn account(&self) -> Option<&Account> {
+        self.account.as_deref()
     }
 
     /// The command as a log may show it: words with blanks between them, a shell's script alone. No value
@@ -198,7 +221,7 @@ impl Template {
             };
             pieces.iter().map(piece).collect()
         };
-        let words: Vec<String> = self.0.iter().map(|pieces| word(pieces)).collect();
+        let words: Vec<String> = self.words.iter().map(|pieces| word(pieces)).collect();
         match words.as_slice() {
             [shell, option, script] if shell == "/bin/sh" && option == "-c" => script.clone(),
             _ => words.join(" "),
@@ -217,7 +240,8 @@ impl Template {
                 .collect()
         };
         Invocation {
-            argv: self.0.iter().map(|pieces| word(pieces)).collect(),
+            account: self.account.clone(),
+            argv: self.words.iter().map(|pieces| word(pieces)).collect(),
             env: Placeholder::ALL
                 .iter()
                 .map(|(word, placeholder)| (format!("LOGKNOCK_{word}"), placeholder.value(facts)))
@@ -229,7 +253,7 @@ impl Template {
 impl fmt::Debug for Template {
     /// The program only: arguments may hold a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.first().map(AsRef::as_ref) {
+        match self.words.first().map(AsRef::as_ref) {
             Some([Piece::Text(program)]) => write!(f, "Template({program} …)"),
             _ => f.write_str("Template(…)"),
         }
@@ -273,12 +297,14 @@ fn parse_word(word: &str) -> Result<Box<[Piece]>, TemplateError> {
 }
 
 /// A command ready to run.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Invocation {
     /// Program and arguments; at least one word.
     pub argv: Vec<String>,
     /// The `LOGKNOCK_…` variables, one per placeholder.
     pub env: Vec<(String, String)>,
+    /// Who runs it; the daemon itself when nobody is named.
+    pub account: Option<Arc<Account>>,
 }
 
 impl fmt::Debug for Invocation {

@@ -12,6 +12,7 @@
 //! [`Engine::handle_timeout`] too early or too often does nothing. The daemon and `replay` drive the
 //! same engine: the one with clocks and commands, the other with the log's own time.
 
+pub mod account;
 pub mod action;
 mod attempt;
 pub mod command;

@@ -84,10 +84,7 @@ impl Ended {
     }
 
     pub(super) fn not_started(invocation: Option<&Invocation>, why: NotStarted) -> Self {
-        let nothing = Invocation {
-            argv: Vec::new(),
-            env: Vec::new(),
-        };
+        let nothing = Invocation::default();
         let invocation = invocation.unwrap_or(&nothing);
         Self::new(invocation, How::NotStarted(why), Vec::new(), Duration::ZERO)
     }
@@ -173,6 +170,7 @@ mod tests {
         let invocation = Invocation {
             argv: vec!["/sbin/nft".to_owned(), "s3cret".to_owned()],
             env: vec![("LOGKNOCK_PORT".to_owned(), "s3cret".to_owned())],
+            account: None,
         };
         let took = Duration::from_millis(10_012);
         Ended::new(&invocation, how, b"s3cret".to_vec(), took)

@@ -27,12 +27,14 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Access, OFlags, access, fcntl_setfl};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, geteuid, kill_process_group, pidfd_open, waitid,
 };
 use signal_hook::flag;
 
 use super::ended::{Ended, HEAD, How, NotStarted};
+use super::run_as;
 use crate::clock;
+use crate::engine::account::Account;
 use crate::engine::command::Invocation;
 use crate::engine::time::Time;
 
@@ -99,6 +101,26 @@ fn check_format(path: &Path) -> Result<(), NotStarted> {
     }
 }
 
+/// What starts the program at `path`, which calls itself `name`: as `account`, if that is not us.
+fn command(account: Option<&Account>, path: &Path, name: &str) -> Command {
+    let ourselves = geteuid().as_raw();
+    let Some(account) = account.filter(|account| account.uid != ourselves) else {
+        let mut command = Command::new(path);
+        command.arg0(name);
+        return command;
+    };
+    let mut command = Command::new(run_as::OURSELVES);
+    command.arg0(run_as::NAME);
+    command.args(run_as::words(account, path)).arg(name);
+    command
+}
+
+/// The variables that say who somebody is.
+fn login(account: &Account) -> [(&str, &str); 3] {
+    let (home, name) = (&*account.home, &*account.name);
+    [("HOME", home), ("USER", name), ("LOGNAME", name)]
+}
+
 /// A child and what it has written so far.
 struct Running {
     child: Child,
@@ -136,12 +158,12 @@ impl Running {
             .iter()
             .filter(|(name, _)| name.starts_with("LOGKNOCK_"))
             .map(|(name, value)| (name, value));
-        let child = Command::new(path)
-            .arg0(program)
+        let child = command(invocation.account.as_deref(), &path, program)
             .args(arguments)
             .env_clear()
             .envs([("PATH", PATH), ("LANG", "C")])
             .envs(variables)
+            .envs(invocation.account.iter().flat_map(|account| login(account)))
             .current_dir("/")
             .process_group(0)
             .stdin(Stdio::null())

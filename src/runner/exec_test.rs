@@ -9,6 +9,7 @@ fn invocation(words: &[&str]) -> Invocation {
     Invocation {
         argv: words.iter().map(ToString::to_string).collect(),
         env: vec![("LOGKNOCK_IP".to_owned(), "192.0.2.7".to_owned())],
+        account: None,
     }
 }
 

@@ -4,7 +4,7 @@
 //! callback on a thread of its own. A grant is on disk before its open command runs, and off the disk
 //! before anybody hears that it is closed. No decision about doors is taken here.
 //!
-//! `exec` starts processes, `orphans` ends those of a run that was killed, [`ledger`] keeps the open
+//! `exec` starts processes, [`run_as`] makes one somebody else's, `orphans` ends those of a run that was killed, [`ledger`] keeps the open
 //! grants, `queue` says which command is next, and `dispatch` is the loop between them.
 
 mod dispatch;
@@ -14,6 +14,7 @@ pub mod ledger;
 mod list;
 mod orphans;
 mod queue;
+pub mod run_as;
 
 use std::io;
 use std::net::IpAddr;

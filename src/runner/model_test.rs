@@ -237,10 +237,7 @@ impl World {
             (_, Outcome::Done) => 0,
             (_, Outcome::Failed) => 1,
         };
-        let nothing = Invocation {
-            argv: Vec::new(),
-            env: Vec::new(),
-        };
+        let nothing = Invocation::default();
         let ended = Ended::new(&nothing, How::Exited(status), Vec::new(), Duration::ZERO);
         self.inbox.send(Message::Ended(src, task, ended)).unwrap();
     }

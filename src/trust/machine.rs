@@ -5,10 +5,12 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "user names, a sysctl and whether a device opens are in files"
+    reason = "a sysctl and whether a device opens are in files"
 )]
 
 use std::fs::{self, File};
+
+use crate::accounts::{group_number, user_number};
 
 /// The account that writes logs on Debian and its descendants.
 const SYSLOG: &str = "syslog";
@@ -33,9 +35,9 @@ impl Machine {
     pub fn look() -> Self {
         let user = rustix::process::geteuid().as_raw();
         let mut log_owners = vec![0, user];
-        log_owners.extend(number_of(SYSLOG, "/etc/passwd"));
+        log_owners.extend(user_number(SYSLOG));
         let mut log_groups = vec![0];
-        log_groups.extend(number_of(SYSLOG, "/etc/group"));
+        log_groups.extend(group_number(SYSLOG));
         let all_netns = fs::read_to_string("/proc/sys/net/netfilter/nf_log_all_netns");
         Self {
             user,
@@ -45,19 +47,4 @@ impl Machine {
             can_read_kmsg: File::open("/dev/kmsg").is_ok(),
         }
     }
-}
-
-/// The number of the user that is named, or given as a number.
-pub fn user_number(name: &str) -> Option<u32> {
-    name.parse().ok().or_else(|| number_of(name, "/etc/passwd"))
-}
-
-/// The number of the account called `name`, in a file of `name:password:number:…`.
-fn number_of(name: &str, path: &str) -> Option<u32> {
-    let accounts = fs::read_to_string(path).ok()?;
-    accounts.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next()? == name).then_some(())?;
-        fields.nth(1)?.parse().ok()
-    })
 }

@@ -14,7 +14,7 @@ use std::path::Path;
 use crate::config::{Diagnostic, ErrorKind, Log, Severity};
 use crate::source_spec::SourceSpec;
 
-pub use machine::{Machine, user_number};
+pub use machine::Machine;
 
 use rights::Flaw;
 

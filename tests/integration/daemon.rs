@@ -204,6 +204,12 @@ impl Daemon {
         self.command(args).output().unwrap()
     }
 
+    /// The same, started by the words of `starter`.
+    pub(crate) fn asks_by(&self, starter: &[&str], args: &[&str]) -> Output {
+        let starter: Vec<_> = starter.iter().map(ToString::to_string).collect();
+        self.command_by(&starter, args).output().unwrap()
+    }
+
     /// What it prints, when it succeeds.
     pub(crate) fn says(&self, args: &[&str]) -> String {
         let output = self.asks(args);

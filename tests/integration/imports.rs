@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 
 /// Each room of `src`, and the rooms that it may know.
-const ROOMS: [(&str, &[&str]); 24] = [
+const ROOMS: [(&str, &[&str]); 25] = [
     ("engine", &[]),
+    ("accounts", &["engine"]),
     ("source_spec", &[]),
     ("clock", &["engine"]),
     ("calendar", &["engine"]),
@@ -25,9 +26,12 @@ const ROOMS: [(&str, &[&str]); 24] = [
         "supervisor",
         &["engine", "clock", "runner", "privsep", "signals", "systemd"],
     ),
-    ("config", &["engine", "source_spec", "dialect", "firewall"]),
+    (
+        "config",
+        &["engine", "accounts", "source_spec", "dialect", "firewall"],
+    ),
     ("knock", &["engine", "clock", "config"]),
-    ("trust", &["source_spec", "config"]),
+    ("trust", &["accounts", "source_spec", "config"]),
     ("memory", &["engine", "calendar", "protocol"]),
     ("protocol", &["engine", "clock", "calendar"]),
     ("metrics", &["engine", "protocol"]),
@@ -36,6 +40,7 @@ const ROOMS: [(&str, &[&str]); 24] = [
         "daemon",
         &[
             "engine",
+            "accounts",
             "source_spec",
             "clock",
             "calendar",
@@ -56,6 +61,7 @@ const ROOMS: [(&str, &[&str]); 24] = [
         "cli",
         &[
             "engine",
+            "accounts",
             "source_spec",
             "clock",
             "calendar",
@@ -81,10 +87,10 @@ const ROOMS: [(&str, &[&str]); 24] = [
 ];
 
 /// The engine's modules in the order of the walk: each may know only those before it.
-const WALK: [&str; 22] = [
+const WALK: [&str; 23] = [
     "reason", "time", "scan", "line", "loss", "packet", "reading", "timeline", "sequence",
-    "one_time", "command", "door", "knock", "once", "event", "attempt", "silence", "knockers",
-    "detector", "action", "grant", "mod",
+    "one_time", "account", "command", "door", "knock", "once", "event", "attempt", "silence",
+    "knockers", "detector", "action", "grant", "mod",
 ];
 
 /// Crates, and parts of the standard library, that only some rooms may use.
@@ -92,7 +98,7 @@ const KEPT: [(&str, &[&str]); 29] = [
     (
         "std::fs",
         &[
-            "clock", "config", "knock", "runner", "source", "trust", "daemon", "cli",
+            "accounts", "clock", "config", "knock", "runner", "source", "trust", "daemon", "cli",
         ],
     ),
     (
@@ -159,6 +165,7 @@ const KEPT: [(&str, &[&str]); 29] = [
     (
         "rustix",
         &[
+            "accounts",
             "clock",
             "config",
             "knock",

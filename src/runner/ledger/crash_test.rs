@@ -195,6 +195,7 @@ fn close(id: u64) -> Invocation {
     Invocation {
         argv: vec!["nft".to_owned(), id.to_string()],
         env: Vec::new(),
+        account: None,
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::forgetful_disk::ForgetfulDisk;
 use super::*;
+use crate::engine::account::Account;
 
 fn this_boot() -> Boot {
     Boot {
@@ -28,10 +29,21 @@ fn address(id: u64) -> IpAddr {
     IpAddr::from(u32::try_from(id).unwrap().to_be_bytes())
 }
 
+fn knock() -> Account {
+    Account {
+        name: "knock".into(),
+        uid: 998,
+        gid: 997,
+        groups: vec![997, 4],
+        home: "/var/lib/knock".into(),
+    }
+}
+
 fn close(id: u64) -> Invocation {
     Invocation {
         argv: vec!["nft".to_owned(), format!("delete \"{id}\"\n")],
         env: vec![("LOGKNOCK_IP".to_owned(), address(id).to_string())],
+        account: id.is_multiple_of(2).then(|| Arc::new(knock())),
     }
 }
 

@@ -9,7 +9,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::record::{Begin, Due, Record, VERSION};
+use super::record::{Begin, Due, Record, User, VERSION};
+use crate::engine::account::Account;
 use crate::engine::command::Invocation;
 
 /// A grant that has begun and is not over.
@@ -128,8 +129,33 @@ impl From<Begin> for Entry {
             close: Invocation {
                 argv: begin.argv,
                 env: begin.env,
+                account: begin.user.map(|user| Arc::new(user.into())),
             },
             proven: false,
+        }
+    }
+}
+
+impl From<User> for Account {
+    fn from(user: User) -> Self {
+        Self {
+            name: user.name,
+            uid: user.uid,
+            gid: user.gid,
+            groups: user.groups,
+            home: user.home,
+        }
+    }
+}
+
+impl From<&Account> for User {
+    fn from(account: &Account) -> Self {
+        Self {
+            name: account.name.clone(),
+            uid: account.uid,
+            gid: account.gid,
+            groups: account.groups.clone(),
+            home: account.home.clone(),
         }
     }
 }
@@ -144,6 +170,7 @@ impl Entry {
             due: self.due.clone(),
             argv: self.close.argv.clone(),
             env: self.close.env.clone(),
+            user: self.close.account.as_deref().map(User::from),
         };
         Record::Begin(begin).write(lines);
         if self.proven {

@@ -45,6 +45,19 @@ pub(super) struct Begin {
     pub(super) due: Due,
     pub(super) argv: Vec<String>,
     pub(super) env: Vec<(String, String)>,
+    /// Who runs it, if not the daemon itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) user: Option<User>,
+}
+
+/// An account, with all that the kernel is told of it: its name may be another's by then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct User {
+    pub(super) name: Box<str>,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) groups: Vec<u32>,
+    pub(super) home: Box<str>,
 }
 
 /// When a grant is to be closed.
@@ -123,6 +136,13 @@ mod tests {
             },
             argv: vec!["nft".to_owned(), "\"\n\\ é\u{1f511}".to_owned()],
             env: vec![("LOGKNOCK_IP".to_owned(), "2001:db8::7".to_owned())],
+            user: Some(User {
+                name: "knock".into(),
+                uid: 998,
+                gid: 997,
+                groups: vec![997, 4],
+                home: "/".into(),
+            }),
         })
     }
 
@@ -176,6 +196,20 @@ mod tests {
         let sum = checksum(&body);
         body.extend(format!("{SUM}{sum:016x}{END}").bytes());
         assert_eq!(Record::parse(&body), Some(Record::Closed { id: 7 }));
+    }
+
+    #[test]
+    fn a_grant_of_an_earlier_program_names_no_user() {
+        let body = br#"{"record":"begin","id":7,"door":"ssh","src":"203.0.113.7","due":{"boot":"b","at":1,"deadline":2,"wall":3},"argv":["nft"],"env":[]"#;
+        let mut line = body.to_vec();
+        line.extend(format!("{SUM}{:016x}{END}", checksum(body)).bytes());
+        let Some(Record::Begin(begin)) = Record::parse(&line) else {
+            panic!("it is a grant");
+        };
+        assert_eq!(begin.user, None);
+        let mut written = Vec::new();
+        Record::Begin(begin).write(&mut written);
+        assert_eq!(written.trim_ascii_end(), line);
     }
 
     #[test]

@@ -1,0 +1,16 @@
+//! An account of the machine that a command is run as, as data.
+
+/// Who runs a command, with all that the kernel is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its name.
+    pub name: Box<str>,
+    /// The number of the user.
+    pub uid: u32,
+    /// The number of its own group.
+    pub gid: u32,
+    /// The numbers of all of its groups, that one included.
+    pub groups: Vec<u32>,
+    /// Its directory.
+    pub home: Box<str>,
+}
