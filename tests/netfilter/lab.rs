@@ -27,7 +27,7 @@ use crate::process::{eventually, run};
 use crate::turn::{LogAllNetns, Ring, Turn};
 
 /// How long anything that must happen may take on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 const SERVER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
