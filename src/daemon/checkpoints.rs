@@ -12,7 +12,6 @@
 )]
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,7 +25,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::report;
+use super::report::{self, Unusable};
 use crate::engine::time::Time;
 use crate::source::Read;
 use crate::source::checkpoint::Checkpoint;
@@ -45,27 +44,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// By the file's path.
 pub(super) type Files = BTreeMap<PathBuf, Checkpoint>;
-
-/// Why files are followed from their ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unusable {
-    /// Nothing was written before.
-    Missing,
-    /// What was written cannot be understood.
-    Damaged,
-    /// The machine has booted since: the numbers of devices and files may mean others.
-    Rebooted,
-}
-
-impl fmt::Display for Unusable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Missing => "nothing tells how far files were read before",
-            Self::Damaged => "the record of how far files were read is damaged",
-            Self::Rebooted => "the machine has booted since files were read",
-        })
-    }
-}
 
 /// As they are written.
 #[derive(Serialize, Deserialize)]

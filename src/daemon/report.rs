@@ -6,13 +6,13 @@
 //! where this log is in the file that is followed, a loop. No prefix and no port ever appears.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use super::checkpoints::Unusable;
 use super::control::ControlError;
 use crate::confine::Confined;
 use crate::engine::Engine;
@@ -105,6 +105,27 @@ pub(super) fn not_written(path: &Path, error: &io::Error) {
 /// Events came faster than the disk takes them.
 pub(super) fn events_dropped() {
     error!("the event log cannot keep up: events are missing from it");
+}
+
+/// Why files are followed from their ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// Nothing was written before.
+    Missing,
+    /// What was written cannot be understood.
+    Damaged,
+    /// The machine has booted since: the numbers of devices and files may mean others.
+    Rebooted,
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "nothing tells how far files were read before",
+            Self::Damaged => "the record of how far files were read is damaged",
+            Self::Rebooted => "the machine has booted since files were read",
+        })
+    }
 }
 
 /// Nothing tells how far files were read before.

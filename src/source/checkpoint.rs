@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::stream::FileId;
+use super::file_id::FileId;
 
 /// Where the reading of one file stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

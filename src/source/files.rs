@@ -12,8 +12,9 @@ use std::time::Duration;
 use std::{fs, io};
 
 use super::file::{One, Subject};
+use super::file_id::FileId;
 use super::outbox::Outbox;
-use super::stream::{self, FileId};
+use super::stream;
 pub use super::tail::Options;
 use super::tail::{Pace, Tail};
 use super::watch::Watch;

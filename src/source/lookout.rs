@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use notify::event::{CreateKind, ModifyKind, RenameMode};
 use notify::{Event, EventKind};
 
-use super::stream::FileId;
+use super::file_id::FileId;
 use super::tail;
 
 /// How many files are held open ahead.

@@ -9,6 +9,7 @@ pub mod assembler;
 pub mod checkpoint;
 mod datagram;
 pub mod file;
+mod file_id;
 pub mod files;
 pub mod journal;
 pub mod kmsg;

@@ -7,9 +7,9 @@
 //! looks at a path: see [`tail`](super::tail).
 #![expect(clippy::disallowed_types, reason = "the followed file is read here")]
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use rustix::fs::SeekFrom;
@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use super::assembler::{Assembler, Yield};
 use super::checkpoint::Checkpoint;
-use super::tail::Pace;
+use super::file_id::FileId;
 
 /// How many bytes before the position are compared at each read.
 const MARKER: usize = 512;
@@ -36,21 +36,14 @@ impl Buffer {
     }
 }
 
-/// Which file it is. Two looks that give the same are at the same file only while a descriptor of
-/// it is open: a file system hands the number of a deleted file to the next one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileId {
-    pub(super) device: u64,
-    pub(super) inode: u64,
-}
-
-impl FileId {
-    pub(super) fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-        }
-    }
+/// Whether a poll has read everything there was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[must_use]
+pub enum Pace {
+    /// Yes.
+    CaughtUp,
+    /// No: poll again at once.
+    More,
 }
 
 /// Where in a newly opened file to begin.

@@ -19,7 +19,9 @@ use rustix::io::Errno;
 
 use super::assembler::Yield;
 use super::checkpoint::Checkpoint;
-use super::stream::{self, Begin, Buffer, FileId, Stream};
+use super::file_id::FileId;
+pub use super::stream::Pace;
+use super::stream::{self, Begin, Buffer, Stream};
 use super::{FileKind, Trouble};
 
 /// How many renamed or deleted files are read on at the same time; the oldest goes first.
@@ -45,16 +47,6 @@ impl Default for Options {
             checkpoints: None,
         }
     }
-}
-
-/// Whether a poll has read everything there was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[must_use]
-pub enum Pace {
-    /// Yes.
-    CaughtUp,
-    /// No: poll again at once.
-    More,
 }
 
 /// A followed path.

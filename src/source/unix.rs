@@ -23,7 +23,7 @@ use rustix::net::{
 use rustix::process::{Uid, geteuid};
 
 use super::datagram::{self, Receive, Sender};
-use super::stream::FileId;
+use super::file_id::FileId;
 use super::{Closed, Handle, Refusal, Report};
 
 /// A socket that is there.

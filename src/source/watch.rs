@@ -20,8 +20,8 @@ use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Wat
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::file_id::FileId;
 use super::lookout::Lookout;
-use super::stream::FileId;
 use super::{POLL, Trouble};
 
 /// How often everything is looked at where inotify works.
