@@ -97,6 +97,8 @@ mod namespace; // one test again where it may lower limits and mount
 mod need; // what a test needs from its surroundings
 #[path = "integration/netfilter_line.rs"]
 mod netfilter_line; // packet lines made by the grammar
+#[path = "integration/networks.rs"]
+mod networks; // an IPv6 network as one knocker
 #[path = "integration/one_time.rs"]
 mod one_time; // sequences that open once: replayed, after a crash, from a list
 #[path = "integration/privileges.rs"]

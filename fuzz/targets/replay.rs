@@ -8,6 +8,7 @@ use logknock::calendar::Zone;
 use logknock::config;
 use logknock::dialect::{Dialect, Reader};
 use logknock::engine::event::EventKind;
+use logknock::engine::knock::KnockerPrefix;
 use logknock::engine::reading::Expected;
 use logknock::engine::time::Time;
 use logknock::replay::{self, Input};
@@ -47,6 +48,7 @@ pub(crate) fn run(data: &[u8]) {
         inputs.collect(),
         &Reader::new(Dialect::Kernel, Expected::AnyPrefix),
         doors,
+        KnockerPrefix::default(),
         Zone::Local,
         &mut |shown| {
             let is_open = open.entry((shown.event.door, shown.event.src)).or_default();

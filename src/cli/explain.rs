@@ -68,6 +68,7 @@ fn from_logs(src: IpAddr, files: &[PathBuf], global: &Global) -> Result<Story, F
         inputs,
         &settings.reader,
         settings.doors,
+        settings.config.log.knocker_prefix,
         Zone::Local,
         &mut |seen| {
             match seen {

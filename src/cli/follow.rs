@@ -177,6 +177,7 @@ pub(super) fn rules(settings: Settings) -> Rules {
         doors: settings.doors,
         reader: settings.reader,
         max_line_age: settings.config.log.max_line_age,
+        knocker_prefix: settings.config.log.knocker_prefix,
     }
 }
 

@@ -58,6 +58,7 @@ pub(super) fn run(args: &Args, settings: &Settings, format: Format) -> Result<()
         inputs,
         &settings.reader,
         settings.doors.clone(),
+        settings.config.log.knocker_prefix,
         Zone::Local,
         &mut |shown| {
             let Shown { event, time } = &shown;

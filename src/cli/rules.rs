@@ -6,6 +6,7 @@ use super::exit::{self, Code, Failure};
 use super::settings::Global;
 use crate::config::{self, Config, Firewall, Prefix};
 use crate::engine::door::Scope;
+use crate::engine::knock::KnockerPrefix;
 use crate::engine::sequence::Step;
 use crate::firewall::kernel::{Form, Knocker};
 use crate::firewall::rules::{Rules, Tcp, Tool};
@@ -86,6 +87,11 @@ fn base(tool: Tool, config: &Config) -> Result<String, Failure> {
 }
 
 fn whole(form: Form, config: &Config) -> Result<String, Failure> {
+    if config.log.knocker_prefix != KnockerPrefix::default() {
+        let message = "logknock: rules without a daemon take each address as a knocker of its own\n\
+                       take knocker_prefix_v6 out of [log], or use a daemon";
+        return Err(Failure::new(Code::Config, message));
+    }
     let guarded = config.firewall.as_ref().map(Firewall::guarded);
     let guarded = guarded.unwrap_or_default();
     let opens = config.firewall.as_ref().map(|firewall| &firewall.opens[..]);

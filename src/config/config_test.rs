@@ -2,6 +2,7 @@ use std::net::IpAddr;
 
 use crate::engine::command::{Facts, Invocation, Template};
 use crate::engine::door::{OnRepeat, OtherPorts, Rule, Scope, SequenceRule};
+use crate::engine::knock::KnockerPrefix;
 use crate::engine::packet::TcpFlags;
 use crate::engine::sequence::{Step, Transport};
 
@@ -64,6 +65,7 @@ fn the_least_config_has_the_defaults_of_knockd() {
         dialect: Dialect::Kernel,
         accept_forgeable: false,
         max_line_age: Duration::from_secs(25),
+        knocker_prefix: KnockerPrefix::default(),
         udp_peers: Vec::new(),
         relay_user: None,
     };

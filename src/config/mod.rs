@@ -37,6 +37,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dialect::Dialect;
 use crate::engine::door::Door;
+use crate::engine::knock::KnockerPrefix;
 use crate::engine::sequence::Step;
 use crate::firewall::Backend;
 use crate::source_spec::SourceSpec;
@@ -95,6 +96,8 @@ pub struct Log {
     pub accept_forgeable: bool,
     /// How old a line may be and still be a knock.
     pub max_line_age: Duration,
+    /// Which IPv6 addresses are one knocker.
+    pub knocker_prefix: KnockerPrefix,
     /// Who may send to a `udp:` source; nobody means this machine.
     pub udp_peers: Vec<IpNet>,
     /// Who may send to a `unix:` source beside root and the daemon's own user.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::dialect::Dialect;
 use crate::engine::door::{Door, Rule};
+use crate::engine::knock::KnockerPrefix;
 use crate::engine::sequence::Step;
 use crate::firewall::Backend;
 use crate::source_spec::SourceSpec;
@@ -69,6 +70,13 @@ fn log(table: &LogTable, doors: &[Arc<Door>], report: &mut Report) -> Log {
         report.add(sources.span, Problem::NoUdpPeers);
     }
     let longest = doors.iter().map(window).max().unwrap_or(MAX_LINE_AGE);
+    let prefix = within(
+        table.knocker_prefix_v6.as_ref(),
+        i64::from(KnockerPrefix::LEAST)..=i64::from(KnockerPrefix::MOST),
+        |least, most| Problem::Range { least, most },
+        report,
+    );
+    let prefix = prefix.and_then(|bits| KnockerPrefix::new(u8::try_from(bits).ok()?));
     let format = value(table.format.as_ref()).map(Dialect::Own);
     if let (Some(dialect), Some(_)) = (&table.dialect, &table.format)
         && dialect.value != Some(Dialect::Kernel)
@@ -81,6 +89,7 @@ fn log(table: &LogTable, doors: &[Arc<Door>], report: &mut Report) -> Log {
         dialect: format.or(value(table.dialect.as_ref())).unwrap_or_default(),
         accept_forgeable: value(table.accept_forgeable.as_ref()).unwrap_or(false),
         max_line_age: value(table.max_line_age.as_ref()).unwrap_or(longest.min(MAX_LINE_AGE)),
+        knocker_prefix: prefix.unwrap_or_default(),
         udp_peers,
         relay_user: value(table.relay_user.as_ref()).map(|User(name)| name),
     }

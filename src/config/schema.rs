@@ -102,6 +102,7 @@ table! {
         format: Format,
         accept_forgeable: bool,
         max_line_age: Duration,
+        knocker_prefix_v6: i64,
         udp_peers: Networks,
         relay_user: User,
     }

@@ -156,6 +156,7 @@ impl Daemon {
     /// Takes the rules anew. Returns how many doors there are now.
     fn take(&mut self, rules: Rules) -> usize {
         self.engine.handle_reload(rules.doors.clone());
+        self.engine.set_knocker_prefix(rules.knocker_prefix);
         for (feed, source) in self.feeds.iter_mut().zip(&self.sources) {
             feed.reader = rules.reader.of(&source.spec);
             feed.timeline.set_max_age(rules.max_line_age);

@@ -14,6 +14,7 @@ use super::records::Files;
 use crate::dialect::Reader;
 use crate::engine::door::Door;
 use crate::engine::event::Event;
+use crate::engine::knock::KnockerPrefix;
 use crate::engine::time::Time;
 use crate::privsep::{Link, Welcome};
 use crate::source_spec::SourceSpec;
@@ -27,6 +28,8 @@ pub struct Rules {
     pub reader: Reader,
     /// How old a line may be.
     pub max_line_age: Duration,
+    /// Which IPv6 addresses are one knocker.
+    pub knocker_prefix: KnockerPrefix,
 }
 
 /// Who carries out what is decided.

@@ -18,7 +18,7 @@ use super::notices::Notify;
 use super::records::{Files, Records};
 use super::report::{Losses, Reboots, Rejections};
 use super::status::Counts;
-use super::{Daemon, Feed, Office, Plan, report};
+use super::{Daemon, Feed, Office, Plan, Rules, report};
 use crate::calendar::{Calendar, Zone};
 use crate::clock;
 use crate::confine::{self, Needs};
@@ -122,7 +122,7 @@ impl Daemon {
             answering.inspect_err(report::no_control).ok()
         });
         let now = clock::boot_now();
-        let engine = engine(&plan.rules.doors, welcome.as_ref());
+        let engine = engine(&plan.rules, welcome.as_ref());
         let host = rustix::system::uname();
         let feeds = sources.iter().map(|source| Feed {
             reader: plan.rules.reader.of(&source.spec),
@@ -167,12 +167,10 @@ impl Daemon {
 }
 
 /// The engine, with what is open already.
-fn engine(
-    doors: &[std::sync::Arc<crate::engine::door::Door>],
-    welcome: Option<&Welcome>,
-) -> Engine {
+fn engine(rules: &Rules, welcome: Option<&Welcome>) -> Engine {
     let last_id = welcome.map_or(0, |welcome| welcome.last_id);
-    let mut engine = Engine::new(doors.to_vec(), LATENESS, Limits::default(), last_id);
+    let mut engine = Engine::new(rules.doors.clone(), LATENESS, Limits::default(), last_id);
+    engine.set_knocker_prefix(rules.knocker_prefix);
     for grant in welcome.iter().flat_map(|welcome| &welcome.grants) {
         engine.restore(SavedGrant {
             id: GrantId(grant.id),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::attempt::{Ground, Progress};
 use super::door::{self, Door};
 use super::event::ResetReason;
-use super::knock::Hit;
+use super::knock::{Hit, KnockerPrefix};
 use super::knockers::{Knockers, Slot};
 use super::once::Identity;
 use super::one_time::Book;
@@ -38,10 +38,10 @@ impl Default for Limits {
     }
 }
 
-/// What became of one address at one door.
+/// What became of one knocker at one door.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detected {
-    /// The address.
+    /// The knocker's address; of several the one that was heard last.
     pub src: IpAddr,
     /// The door.
     pub door: Arc<Door>,
@@ -87,6 +87,18 @@ impl Detector {
         self.unix = Some(unix);
     }
 
+    /// Says who is one knocker. Attempts in flight are forgotten when that changes.
+    pub fn set_knocker_prefix(&mut self, prefix: KnockerPrefix) {
+        if prefix != self.knockers.prefix() {
+            self.knockers = Knockers::new(prefix);
+        }
+    }
+
+    /// Who is one knocker.
+    pub fn knocker_prefix(&self) -> KnockerPrefix {
+        self.knockers.prefix()
+    }
+
     /// What has been used at doors whose sequences open once.
     pub fn book(&self) -> &Book {
         &self.book
@@ -113,6 +125,7 @@ impl Detector {
             unix,
             ..
         } = self;
+        let who = knockers.prefix().of(hit.src);
         let slot = knockers.hear(hit.src);
         let Some((_, knocker)) = knockers.get_mut(slot) else {
             return Ok(());
@@ -131,7 +144,7 @@ impl Detector {
             if !door.rule.may_begin_with(hit.step) && !knocker.is_at(number) {
                 continue;
             }
-            if !door.scope.admits(hit) || silences.covers(hit.src, &door.name, at) {
+            if !door.scope.admits(hit) || silences.covers(who, &door.name, at) {
                 continue;
             }
             let mut tell = |progress| {
@@ -151,7 +164,7 @@ impl Detector {
                 .attempt(number)
                 .hit(&door.rule, &mut ground, hit.step, at, &mut |progress| {
                     tell(progress);
-                    locked_out |= silence(silences, hit.src, door, progress, at);
+                    locked_out |= silence(silences, who, door, progress, at);
                 });
             if locked_out {
                 knocker.attempt(number).forget();
@@ -205,7 +218,7 @@ impl Detector {
 
     /// Forgets every attempt and every packet: after a reboot, or when lines were lost.
     pub fn forget_all(&mut self) {
-        self.knockers = Knockers::default();
+        self.knockers = Knockers::new(self.knockers.prefix());
     }
 
     /// The doors.

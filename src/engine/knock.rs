@@ -4,7 +4,7 @@
 //! interface, target, networks, flags) is asked door by door in [`Scope::admits`]: a packet out of a
 //! door's scope neither advances nor resets anything there.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -70,6 +70,41 @@ impl<'a> Hit<'a> {
             mark: packet.mark,
             source,
         })
+    }
+}
+
+/// Which addresses are one knocker: each IPv4 address, and of IPv6 those that begin with as many bits alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnockerPrefix(u8);
+
+impl KnockerPrefix {
+    /// The shortest: what one site is given at most (RFC 6177).
+    pub const LEAST: u8 = 48;
+    /// The longest: each address is a knocker of its own.
+    pub const MOST: u8 = 128;
+
+    /// IPv6 addresses with `bits` bits alike; `None` beyond the limits.
+    pub fn new(bits: u8) -> Option<Self> {
+        (Self::LEAST..=Self::MOST)
+            .contains(&bits)
+            .then_some(Self(bits))
+    }
+
+    /// The address that stands for the knocker who has `address`.
+    pub fn of(self, address: IpAddr) -> IpAddr {
+        match address {
+            IpAddr::V6(v6) if self.0 < Self::MOST => {
+                let mask = u128::MAX << (Self::MOST - self.0);
+                Ipv6Addr::from_bits(v6.to_bits() & mask).into()
+            }
+            _ => address,
+        }
+    }
+}
+
+impl Default for KnockerPrefix {
+    fn default() -> Self {
+        Self(Self::MOST)
     }
 }
 

@@ -1,14 +1,16 @@
 //! Addresses → what is remembered of each, in a table with a limit.
 //!
-//! In: addresses that were heard. Out: their [`Knocker`]s, whose attempt ends next, and who goes when
-//! there is no room: the least advanced, and of these the one that has been so for longest. Hearing an
-//! address costs the same however many there are: one look-up and the links to two neighbours.
+//! In: addresses that were heard. Out: their [`Knocker`]s (one for a whole IPv6 network, where that is asked
+//! for), whose attempt ends next, and who goes when there is no room: the least advanced, and of these the one
+//! that has been so for longest. Hearing an address costs the same however many there are: one look-up and
+//! the links to two neighbours.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 
 use super::attempt::Attempt;
+use super::knock::KnockerPrefix;
 use super::once::Sightings;
 use super::time::Time;
 
@@ -78,6 +80,7 @@ const NOWHERE: Slot = Slot::MAX;
 /// stay near the processor while they do not.
 #[derive(Debug, Default)]
 pub(super) struct Knockers {
+    prefix: KnockerPrefix,
     /// With a key of our own, as strangers choose their addresses.
     hashing: RandomState,
     /// For each remainder of a hash the first place that has it; as many as a power of two.
@@ -94,6 +97,7 @@ pub(super) struct Knockers {
 
 #[derive(Debug)]
 struct Place {
+    /// The address; of several the one that was heard last.
     src: IpAddr,
     knocker: Knocker,
     /// What the table has counted and noted of it.
@@ -120,6 +124,19 @@ struct Queue {
 }
 
 impl Knockers {
+    /// Nobody yet; who is one knocker is as `prefix` says.
+    pub(super) fn new(prefix: KnockerPrefix) -> Self {
+        Self {
+            prefix,
+            ..Self::default()
+        }
+    }
+
+    /// Who is one knocker.
+    pub(super) fn prefix(&self) -> KnockerPrefix {
+        self.prefix
+    }
+
     /// How many addresses there are.
     pub(super) fn len(&self) -> usize {
         self.places.len() - self.free.len()
@@ -132,11 +149,15 @@ impl Knockers {
 
     /// The place of `src`, which is made if it has none.
     pub(super) fn hear(&mut self, src: IpAddr) -> Slot {
-        let hash = self.hash(src);
+        let (prefix, who) = (self.prefix, self.prefix.of(src));
+        let hash = self.hash(who);
         let mut slot = self.chain(hash).map_or(NOWHERE, |chain| *chain);
         while let Some(link) = self.links.get(slot as usize) {
-            let is_here = |place: &Place| place.src == src;
-            if link.hash == hash && self.places.get(slot as usize).is_some_and(is_here) {
+            if link.hash == hash
+                && let Some(place) = self.places.get_mut(slot as usize)
+                && prefix.of(place.src) == who
+            {
+                place.src = src;
                 return slot;
             }
             slot = link.next;
@@ -160,12 +181,12 @@ impl Knockers {
         self.memories = self.memories + memories - place.memories as usize;
         place.memories = u32::try_from(memories).unwrap_or(u32::MAX);
         if place.wake != wake {
-            let src = place.src;
+            let who = self.prefix.of(place.src);
             if let Some(before) = place.wake {
-                self.wakes.remove(&(before, src, slot));
+                self.wakes.remove(&(before, who, slot));
             }
             place.wake = wake;
-            self.wakes.extend(wake.map(|wake| (wake, src, slot)));
+            self.wakes.extend(wake.map(|wake| (wake, who, slot)));
         }
         let stage = place.knocker.stage();
         let known = self.links.get(slot as usize).and_then(|link| link.stage);
@@ -184,7 +205,8 @@ impl Knockers {
         place.knocker.begin_anew();
         self.memories -= std::mem::take(&mut place.memories) as usize;
         if let Some(wake) = place.wake.take() {
-            self.wakes.remove(&(wake, place.src, slot));
+            let who = self.prefix.of(place.src);
+            self.wakes.remove(&(wake, who, slot));
         }
         self.free.push(slot);
         Some((place.src, attempts))
@@ -220,9 +242,9 @@ impl Knockers {
         self.places.iter().map(|place| &place.knocker)
     }
 
-    fn hash(&self, src: IpAddr) -> u32 {
+    fn hash(&self, who: IpAddr) -> u32 {
         // The address alone: a hash costs by its length, and those of two families never are equal.
-        let hash = match src {
+        let hash = match who {
             IpAddr::V4(v4) => self.hashing.hash_one(v4.to_bits()),
             IpAddr::V6(v6) => self.hashing.hash_one(v6.to_bits()),
         };

@@ -47,7 +47,7 @@ use detector::{Detected, Detector, Limits};
 use door::{Door, Rule, Scope};
 use event::{Event, EventKind, RefusedReason, ResetReason, Whence};
 use grant::{Grants, SavedGrant, Standing, Told};
-use knock::Hit;
+use knock::{Hit, KnockerPrefix};
 use packet::Packet;
 use reason::{Reason, Tally};
 use sequence::{Step, Transport};
@@ -107,6 +107,12 @@ impl Engine {
     /// the time need it; the caller says it anew as often as the two clocks may have come apart.
     pub fn handle_unix(&mut self, now: Time, unix: Time) {
         self.detector.set_unix(UnixClock::new(now, unix));
+    }
+
+    /// Says who is one knocker, in place of each address. What is opened is opened for one address all the
+    /// same: the one that completes the knock.
+    pub fn set_knocker_prefix(&mut self, prefix: KnockerPrefix) {
+        self.detector.set_knocker_prefix(prefix);
     }
 
     /// Takes a packet that was logged. What had to happen before it happens first.
@@ -308,6 +314,7 @@ impl Engine {
                 grants.handle_close(&door.name, hit.src, *now, tell);
             }
         }
+        let prefix = detector.knocker_prefix();
         detector.handle_hit(hit, &mut |detected| {
             events.extend(attempt_event(&detected, Some((whence, hit.at))));
             let Detected {
@@ -325,12 +332,26 @@ impl Engine {
                     reason: ResetReason::Overcount,
                     ..
                 } => {
-                    grants.handle_close(&door.name, *src, *now, tell);
+                    for src in open_for(grants, &door.name, prefix, *src) {
+                        grants.handle_close(&door.name, src, *now, tell);
+                    }
                 }
                 _ => {}
             }
         })
     }
+}
+
+/// For which addresses of the knocker who has `src` the door called `name` is open.
+fn open_for(grants: &Grants, name: &Arc<str>, prefix: KnockerPrefix, src: IpAddr) -> Vec<IpAddr> {
+    if prefix == KnockerPrefix::default() {
+        return vec![src];
+    }
+    let who = prefix.of(src);
+    let theirs = grants
+        .standing()
+        .filter(|grant| grant.door == name && prefix.of(grant.src) == who);
+    theirs.map(|grant| grant.src).collect()
 }
 
 /// Whether `hit` begins a connection of which one is all that `door` lets in.

@@ -1,6 +1,6 @@
 //! Whether a packet has been seen before: retransmitted by its sender, or logged twice.
 //!
-//! In: the hits of one address in order. Out: new or not. A client that blocks in `connect` sends its
+//! In: the hits of one knocker in order. Out: new or not. A client that blocks in `connect` sends its
 //! SYN again after 1, 3 and 7 s with the same ports; two rules, or two log files, print one packet
 //! twice. Neither may count as a second knock, and neither may reset anything.
 
@@ -46,6 +46,10 @@ impl Identity {
             IpAddr::V4(v4) => hasher.write_u128(u128::from(head) << 64 | u128::from(v4.to_bits())),
             IpAddr::V6(v6) => {
                 hasher.write_u128(v6.to_bits());
+                // One knocker may have many of these; of IPv4 each is one.
+                if let IpAddr::V6(src) = hit.src {
+                    hasher.write_u128(src.to_bits());
+                }
                 hasher.write_u64(head);
             }
         }

@@ -24,6 +24,7 @@ use crate::engine::action::{Action, Command, Outcome};
 use crate::engine::detector::Limits;
 use crate::engine::door::Door;
 use crate::engine::event::{Event, EventKind, Whence};
+use crate::engine::knock::KnockerPrefix;
 use crate::engine::reason::{Reason, Tally};
 use crate::engine::time::Time;
 use crate::engine::timeline::{Placed, Stamps, Timeline, Wall};
@@ -90,15 +91,16 @@ pub struct Summary {
     pub opens: u64,
 }
 
-/// Runs `inputs` through `doors`. `show` gets every event.
+/// Runs `inputs` through `doors`; who is one knocker is as `prefix` says. `show` gets every event.
 pub fn run(
     inputs: Vec<Input>,
     form: &dialect::Reader,
     doors: Vec<Arc<Door>>,
+    prefix: KnockerPrefix,
     zone: Zone,
     show: &mut dyn FnMut(Shown) -> io::Result<()>,
 ) -> io::Result<Summary> {
-    watch(inputs, form, doors, zone, &mut |seen| match seen {
+    watch(inputs, form, doors, prefix, zone, &mut |seen| match seen {
         Seen::Event(shown) => show(shown),
         Seen::Packet { .. } | Seen::Line { .. } => Ok(()),
     })
@@ -109,6 +111,7 @@ pub fn watch(
     inputs: Vec<Input>,
     form: &dialect::Reader,
     doors: Vec<Arc<Door>>,
+    prefix: KnockerPrefix,
     zone: Zone,
     watch: &mut dyn FnMut(Seen<'_>) -> io::Result<()>,
 ) -> io::Result<Summary> {
@@ -118,6 +121,7 @@ pub fn watch(
         inputs,
         form,
         doors,
+        prefix,
         zone,
         watch,
     )
@@ -147,6 +151,7 @@ fn watch_by(
     inputs: Vec<Input>,
     form: &dialect::Reader,
     doors: Vec<Arc<Door>>,
+    prefix: KnockerPrefix,
     zone: Zone,
     watch: &mut dyn FnMut(Seen<'_>) -> io::Result<()>,
 ) -> io::Result<Summary> {
@@ -155,9 +160,11 @@ fn watch_by(
         .zip(0..)
         .map(|(input, source)| Reader::new(input, source, zone, pace));
     let mut readers: Vec<_> = readers.collect();
+    let mut engine = Engine::new(doors, Duration::ZERO, Limits::default(), 0);
+    engine.set_knocker_prefix(prefix);
     let mut run = Run {
         finders: Finders::new(form, pace.finders),
-        engine: Engine::new(doors, Duration::ZERO, Limits::default(), 0),
+        engine,
         summary: Summary::default(),
         has_wall: false,
         watch,

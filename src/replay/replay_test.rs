@@ -193,7 +193,8 @@ fn seen(texts: &[Vec<u8>], form: &dialect::Reader, pace: Pace) -> (String, Vec<S
     });
     let mut all = Vec::new();
     let zone = Zone::Fixed(time::UtcOffset::UTC);
-    let summary = watch_by(pace, inputs.collect(), form, doors, zone, &mut |seen| {
+    let (inputs, prefix) = (inputs.collect(), KnockerPrefix::default());
+    let summary = watch_by(pace, inputs, form, doors, prefix, zone, &mut |seen| {
         all.push(format!("{seen:?}"));
         Ok(())
     });

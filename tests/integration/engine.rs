@@ -22,14 +22,14 @@ use proptest::prelude::*;
 
 /// A packet: seconds after the one before, who, to which port, and whether it is a packet sent before.
 #[derive(Clone, Debug)]
-struct Knock {
-    after: u64,
+pub(super) struct Knock {
+    pub(super) after: u64,
     from: u8,
     port: u16,
     udp: bool,
 }
 
-fn knocks(count: usize) -> impl Strategy<Value = Vec<Knock>> {
+pub(super) fn knocks(count: usize) -> impl Strategy<Value = Vec<Knock>> {
     let knock = (0..4_u64, 1..4_u8, 1..5_u16, prop::bool::weighted(0.2));
     prop::collection::vec(
         knock.prop_map(|(after, from, port, udp)| Knock {
@@ -42,7 +42,7 @@ fn knocks(count: usize) -> impl Strategy<Value = Vec<Knock>> {
     )
 }
 
-fn door() -> impl Strategy<Value = Door> {
+pub(super) fn door() -> impl Strategy<Value = Door> {
     let steps = prop::collection::vec((1..4_u16, prop::bool::weighted(0.1)), 1..5);
     let repeat = prop_oneof![
         Just(OnRepeat::Extend),
@@ -99,7 +99,7 @@ fn command() -> PerFamily {
     }
 }
 
-fn named(doors: Vec<Door>) -> Vec<Arc<Door>> {
+pub(super) fn named(doors: Vec<Door>) -> Vec<Arc<Door>> {
     let name = |(number, door)| {
         Arc::new(Door {
             name: format!("door{number}").into(),
@@ -109,7 +109,7 @@ fn named(doors: Vec<Door>) -> Vec<Arc<Door>> {
     doors.into_iter().enumerate().map(name).collect()
 }
 
-fn packet(number: usize, knock: &Knock) -> Packet<'static> {
+pub(super) fn packet(number: usize, knock: &Knock) -> Packet<'static> {
     Packet {
         prefix: b"",
         iif: b"eth0",
@@ -171,7 +171,7 @@ fn run(doors: &[Arc<Door>], knocks: &[Knock]) -> Vec<Event> {
 }
 
 /// Answers every action with success.
-fn settle(engine: &mut Engine, now: Time) {
+pub(super) fn settle(engine: &mut Engine, now: Time) {
     while let Some(action) = engine.poll_action() {
         let (grant, command) = match action {
             Action::Open { grant, .. } => (grant, Command::Open),

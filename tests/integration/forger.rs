@@ -10,6 +10,7 @@ use logknock::calendar::Zone;
 use logknock::config;
 use logknock::dialect::{Dialect, Reader};
 use logknock::engine::event::EventKind;
+use logknock::engine::knock::KnockerPrefix;
 use logknock::engine::reading::Expected;
 use logknock::engine::reason::{Reason, Tally};
 use logknock::engine::time::Time;
@@ -47,6 +48,7 @@ pub(crate) fn replay(dialect: Dialect, expected: Expected, door: &str, logs: &[S
         logs.iter().map(input).collect(),
         &Reader::new(dialect, expected),
         doors,
+        KnockerPrefix::default(),
         Zone::Fixed(UtcOffset::UTC),
         &mut |shown| {
             seen.push(shown.event.src);

@@ -32,6 +32,18 @@ fn what_rules_cannot_keep_is_an_error_that_names_door_and_key_and_no_port() {
 }
 
 #[test]
+fn a_network_as_one_knocker_is_what_rules_cannot_keep() {
+    for form in ["nft-only", "iptables-recent"] {
+        Logknock::new()
+            .config(&format!("[log]\nknocker_prefix_v6 = 64\n{SSH}"))
+            .run(&format!("rules --for {form}"))
+            .fails_with(78)
+            .prints_nothing()
+            .says("take knocker_prefix_v6 out");
+    }
+}
+
+#[test]
 fn a_sequence_that_begins_anew_within_itself_is_a_warning() {
     Logknock::new()
         .config(&SSH.replace("\"8456:udp\"", "7123"))

@@ -11,6 +11,7 @@ use std::time::Duration;
 use logknock::calendar::{Zone, rfc3339};
 use logknock::config;
 use logknock::dialect::{Dialect, Reader};
+use logknock::engine::knock::KnockerPrefix;
 use logknock::engine::one_time::{Secret, Totp, TotpKeys};
 use logknock::engine::reading::Expected;
 use logknock::engine::sequence::Transport;
@@ -165,9 +166,14 @@ fn opened(keys: &str, scans: &[Vec<u16>]) -> u64 {
     };
     let expected = Expected::Prefix(PREFIX.as_bytes().into());
     let reader = Reader::new(Dialect::Kernel, expected);
-    let summary = replay::run(vec![input], &reader, config.doors, Zone::Local, &mut |_| {
-        Ok(())
-    })
+    let summary = replay::run(
+        vec![input],
+        &reader,
+        config.doors,
+        KnockerPrefix::default(),
+        Zone::Local,
+        &mut |_| Ok(()),
+    )
     .unwrap();
     let packets: usize = scans.iter().map(Vec::len).sum();
     assert_eq!(summary.hits, packets as u64, "every packet counts");

@@ -77,6 +77,7 @@ fn play(path: &Path, text: &str) -> (Vec<String>, Vec<String>) {
 
 fn run(config: config::Config, rows: &[Row<'_>]) -> Vec<(Time, String)> {
     let mut engine = Engine::new(config.doors, Duration::ZERO, Limits::default(), 0);
+    engine.set_knocker_prefix(config.log.knocker_prefix);
     let mut happened = Vec::new();
     for (row, line) in rows.iter().zip(1..) {
         while let Some(due) = engine.poll_timeout().filter(|&due| due <= row.at) {
