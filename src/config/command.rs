@@ -15,8 +15,7 @@ use crate::engine::door::PerFamily;
 
 use super::problem::{Problem, UserFlaw};
 use super::report::Report;
-use super::schema::Given;
-use super::value::{User, Value, Written};
+use super::value::{Given, User, Value, Written};
 
 /// A command as written.
 #[derive(Clone)]

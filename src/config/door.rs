@@ -20,10 +20,11 @@ use super::counts::Counts;
 use super::one_time::{self, LOOK_AHEAD};
 use super::problem::{DoorFlaw, Problem};
 use super::report::{Report, Span};
-use super::schema::{DoorTable, Given, NamedDoor, Table as _};
+use super::schema::{DoorTable, NamedDoor, Table as _};
 use super::scope::leaves_nobody;
 use super::steps::Opens;
 use super::steps::Steps;
+use super::value::Given;
 
 /// knockd's `Seq_Timeout`.
 const SEQ_TIMEOUT: Duration = Duration::from_secs(25);

@@ -1,5 +1,6 @@
-use super::super::document::{Document, Text};
+use super::super::document::Document;
 use super::super::report::Report;
+use super::super::text::Text;
 
 /// The 1-based line `number` of `text`, as a diagnostic about it would show it.
 fn shown(text: &str, number: usize) -> String {

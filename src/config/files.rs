@@ -15,9 +15,9 @@ use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::document::{MAX_BYTES, Text};
 use super::problem::Problem;
 use super::report::{Report, Span};
+use super::text::{MAX_BYTES, Text};
 
 /// Mode bits.
 const WRITABLE_BY_OTHERS: u32 = 0o022;

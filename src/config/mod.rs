@@ -12,6 +12,7 @@ mod diagnostic;
 mod document;
 mod door;
 pub(crate) mod duration;
+mod errors;
 mod excerpt;
 mod files;
 mod knockd;
@@ -19,11 +20,13 @@ mod nearest;
 pub mod one_time;
 mod prefix;
 mod problem;
+mod read;
 mod report;
 mod resolve;
 mod schema;
 mod scope;
 mod steps;
+mod text;
 mod value;
 mod wording;
 
@@ -45,13 +48,14 @@ use crate::source_spec::SourceSpec;
 pub use diagnostic::{Diagnostic, ErrorKind, Errors, Excerpt, Place, Severity};
 pub use prefix::{MAX_PREFIX, Prefix, PrefixError};
 
-pub use document::MAX_BYTES;
-use document::{Document, Text};
+use document::Document;
 use files::Files;
 use knockd::Trap;
 use problem::Problem;
 use report::Report;
 use schema::Schema;
+pub use text::MAX_BYTES;
+use text::Text;
 
 /// Everything that the config says, checked.
 #[derive(Clone, Debug)]
@@ -221,16 +225,16 @@ pub fn convert(
         && !document.is_knockds()
     {
         report.add_file(name, Problem::Knockd(Trap::IsToml));
-        return Err(report.into_errors(&documents));
+        return Err(errors::of(report, &documents));
     }
     let schema = Schema::read(&documents, &mut report);
     knockd::check(&schema, &mut report);
     resolve::resolve(&schema, &documents, &mut report);
     if report.has_errors() {
-        return Err(report.into_errors(&documents));
+        return Err(errors::of(report, &documents));
     }
     let text = knockd::write(&schema, prefix);
-    Ok((text, report.into_errors(&documents).diagnostics))
+    Ok((text, errors::of(report, &documents).diagnostics))
 }
 
 fn alone(name: &str, text: &str) -> Files {
@@ -250,12 +254,12 @@ pub fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
 fn build(files: &Files, mut report: Report) -> Result<Config, Errors> {
     let documents = documents(files, &mut report);
     if !files.complete || documents.iter().any(Document::is_broken) {
-        return Err(report.into_errors(&documents));
+        return Err(errors::of(report, &documents));
     }
     let schema = Schema::read(&documents, &mut report);
     let config = resolve::resolve(&schema, &documents, &mut report);
     if report.has_errors() {
-        return Err(report.into_errors(&documents));
+        return Err(errors::of(report, &documents));
     }
     let texts = files.texts.iter();
     let written = Written {
@@ -264,7 +268,7 @@ fn build(files: &Files, mut report: Report) -> Result<Config, Errors> {
             .collect(),
         named: std::mem::take(&mut report.named),
     };
-    let warnings = report.into_errors(&documents).diagnostics;
+    let warnings = errors::of(report, &documents).diagnostics;
     Ok(Config {
         warnings,
         written,

@@ -1,16 +1,9 @@
-//! Collects what is wrong, and shows it in the order of the files.
+//! Collects what is wrong.
 //!
-//! In: problems with their spans, in whatever order they are found. Out: [`Diagnostic`]s by file and
-//! line, each once. Bounded: a file full of mistakes costs a hundred excerpts, not a hundred thousand.
+//! In: problems with their spans, in whatever order they are found. Out: the same in the order of the files.
 
-use std::borrow::Cow;
-
-use super::diagnostic::{Diagnostic, ErrorKind, Errors, Severity};
-use super::document::Document;
+use super::diagnostic::{ErrorKind, Severity};
 use super::problem::Problem;
-
-/// Most diagnostics shown.
-const MAX_SHOWN: usize = 100;
 
 /// A part of one of the config's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,10 +28,12 @@ pub(super) struct Report {
     pub(super) is_to_run: bool,
 }
 
-/// Files come before what is in them.
+/// Where something was found. Files come before what is in them.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Where {
+pub(super) enum Where {
+    /// In a file as a whole.
     File(String),
+    /// At a place in one.
     Span(Span),
 }
 
@@ -59,7 +54,7 @@ impl Report {
     }
 
     /// The gravest kind of error.
-    fn kind(&self) -> Option<ErrorKind> {
+    pub(super) fn kind(&self) -> Option<ErrorKind> {
         self.found
             .iter()
             .filter(|(_, problem)| problem.severity() == Severity::Error)
@@ -67,44 +62,9 @@ impl Report {
             .max()
     }
 
-    /// Everything that was found, in the order of `documents`.
-    pub(super) fn into_errors(mut self, documents: &[Document<'_>]) -> Errors {
-        let kind = self.kind().unwrap_or(ErrorKind::Invalid);
+    /// Everything that was found, in the order of the files.
+    pub(super) fn into_found(mut self) -> Vec<(Where, Problem)> {
         self.found.sort_by(|(left, _), (right, _)| left.cmp(right));
-        let mut diagnostics: Vec<Diagnostic> = Vec::new();
-        let mut suppressed = 0;
-        for (place, problem) in &self.found {
-            if diagnostics.len() >= MAX_SHOWN {
-                suppressed += 1;
-                continue;
-            }
-            let diagnostic = show(place, problem, documents);
-            // A value of `[defaults]` is looked at once for each door.
-            if !diagnostics.contains(&diagnostic) {
-                diagnostics.push(diagnostic);
-            }
-        }
-        Errors {
-            diagnostics,
-            suppressed,
-            kind,
-        }
-    }
-}
-
-fn show(place: &Where, problem: &Problem, documents: &[Document<'_>]) -> Diagnostic {
-    let (path, place) = match place {
-        Where::File(path) => (path.clone(), None),
-        Where::Span(span) => match documents.get(span.document) {
-            Some(document) => (document.name.to_owned(), Some(document.place(*span))),
-            None => (String::new(), None),
-        },
-    };
-    Diagnostic {
-        severity: problem.severity(),
-        path,
-        place,
-        message: problem.to_string(),
-        fix: problem.fix().map(Cow::into_owned),
+        self.found
     }
 }

@@ -18,7 +18,8 @@ use super::document::Document;
 use super::door::value;
 use super::problem::{DoorFlaw, Problem};
 use super::report::Report;
-use super::schema::{DaemonTable, Given, LogTable, NamedDoor, Schema};
+use super::schema::{DaemonTable, LogTable, NamedDoor, Schema};
+use super::value::Given;
 use super::value::{Group, User};
 use super::{Config, Daemon, Firewall, Log, Written, door};
 

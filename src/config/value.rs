@@ -40,6 +40,17 @@ pub(super) struct Written<'a> {
     pub(super) span: Span,
 }
 
+/// What was given for a key.
+#[derive(Clone)]
+pub(super) struct Given<T> {
+    /// Where the key stands.
+    pub(super) key: Span,
+    /// Where the value stands.
+    pub(super) span: Span,
+    /// The value; `None` when it was none, which has been reported.
+    pub(super) value: Option<T>,
+}
+
 impl<'a> Written<'a> {
     /// Its text, if it is a string.
     pub(super) fn string(self, expected: &'static str, report: &mut Report) -> Option<&'a str> {

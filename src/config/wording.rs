@@ -7,10 +7,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::document::MAX_BYTES;
 use super::duration::{DurationError, MAX_DAYS};
 use super::prefix::PrefixError;
 use super::problem::{DoorFlaw, Problem, StepFlaw, TotpFlaw, UnknownKey, UserFlaw};
+use super::text::MAX_BYTES;
 
 impl fmt::Display for Problem {
     /// What is wrong.

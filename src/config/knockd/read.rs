@@ -10,8 +10,9 @@ use crate::config::document::Document;
 use crate::config::nearest::nearest;
 use crate::config::problem::{Problem, UnknownKey};
 use crate::config::report::{Report, Span};
-use crate::config::schema::{Given, Schema, is_door_name, looks_like_a_key};
+use crate::config::schema::{Schema, is_door_name, looks_like_a_key};
 use crate::config::scope::Interface;
+use crate::config::value::Given;
 use crate::config::value::absolute;
 
 use super::door::Section;

@@ -9,8 +9,9 @@ use crate::config::command::CommandText;
 use crate::config::prefix::Prefix;
 use crate::config::problem::Problem;
 use crate::config::report::Report;
-use crate::config::schema::{DoorTable, Given, NamedDoor, Schema};
+use crate::config::schema::{DoorTable, NamedDoor, Schema};
 use crate::config::scope::Flags;
+use crate::config::value::Given;
 use crate::engine::packet::TcpFlags;
 use crate::engine::sequence::{Sequence, Transport};
 
