@@ -133,3 +133,5 @@ mod time; // what clocks, zones and calendars can do to a knock
 mod totp; // the secret of a door, and its ports of the moment
 #[path = "integration/trust.rs"]
 mod trust; // sources that are refused, by check and by the daemon in the same words
+#[path = "integration/unit.rs"]
+mod unit; // how much systemd lets the packaged unit do

@@ -104,7 +104,8 @@ fn the_example_is_accepted_with_every_key_uncommented() {
     assert!(keys > 10, "{keys}");
     let list = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&list, "7000,8000:udp,9000\n").unwrap();
-    let uncommented = uncommented.replace("/etc/logknock/by_a_list", list.path().to_str().unwrap());
+    let uncommented =
+        uncommented.replace("/var/lib/logknock/by_a_list", list.path().to_str().unwrap());
     let config = parse("logknock.toml", &uncommented).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(warnings(&config), "");
 }

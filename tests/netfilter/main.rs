@@ -85,4 +85,6 @@ mod sources;
 #[cfg(test)]
 mod turn;
 #[cfg(test)]
+mod unit;
+#[cfg(test)]
 mod wire;

@@ -1,0 +1,291 @@
+//! The unit as it is packaged, under a systemd of its own: this machine's, on a copy of its files that is
+//! thrown away, in namespaces without a network.
+//!
+//! What must hold: the sandbox lets through what the README promises, and nothing of what the daemon
+//! gives up by itself is lost in it. What a test changes of the unit is a drop-in, as an administrator would.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use rustix::process::Pid;
+use tempfile::TempDir;
+
+use crate::lab::PATIENCE;
+use crate::need::need;
+use crate::process::{Running, children, command, eventually, name, run};
+
+const TOOLS: [&str; 7] = [
+    "systemd",
+    "systemctl",
+    "journalctl",
+    "nft",
+    "iptables",
+    "nsenter",
+    "mount",
+];
+const LOG: &str = "/var/log/knock.log";
+const CONFIG: &str = r#"
+[log]
+sources = ["/var/log/knock.log", "kmsg", "unix:/run/logknock/syslog"]
+prefix = "lk-4f9a1c7e: "
+
+[daemon]
+group = "adm"
+event_log = "/var/log/logknock/events.jsonl"
+
+[firewall]
+backend = "nft"
+
+[door.ssh]
+sequence = [7101, 8202, 9303]
+opens = ["22:tcp"]
+cmd_timeout = "1h"
+
+[door.rule]
+sequence = [7102, 8202, 9303]
+start_command = "iptables -w 5 -I INPUT -s %IP% -p tcp --dport 25 -j ACCEPT"
+stop_command = "iptables -w 5 -D INPUT -s %IP% -p tcp --dport 25 -j ACCEPT"
+cmd_timeout = "1h"
+
+[door.somebody]
+sequence = [7103, 8202, 9303]
+user = "nobody"
+shell = true
+start_command = "test $(id -un) = nobody && grep -q '^CapEff:.0000000000000000$' /proc/self/status"
+stop_command = "true"
+cmd_timeout = "1h"
+"#;
+/// What the unit says is needed for such a configuration, and what there is no whole system for here.
+const DROP_IN: &str = "\
+[Unit]
+DefaultDependencies=no
+[Service]
+CapabilityBoundingSet=CAP_SETUID CAP_SETGID CAP_KILL
+SupplementaryGroups=adm
+StandardOutput=null
+StandardError=append:/said
+";
+/// Makes a root directory out of this machine's, and is its first process then. `$1` is where, `$2` what is
+/// put over it.
+const BOOT: &str = r#"
+set -e
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/upper" "$1/work" "$1/root"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
+cd "$1/root"
+for type in proc sysfs cgroup2 tmpfs; do
+    case $type in proc) on=proc ;; sysfs) on=sys ;; cgroup2) on=sys/fs/cgroup ;; tmpfs) on=run ;; esac
+    mount -t $type $type $on
+done
+mount -t tmpfs tmpfs tmp
+mount -t tmpfs -o mode=755 tmpfs dev
+mkdir dev/shm dev/pts
+mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
+touch dev/console dev/ptmx
+mount --bind /dev/null dev/console
+mount --bind dev/pts/ptmx dev/ptmx
+for node in null zero full random urandom tty kmsg; do
+    touch dev/$node
+    mount --bind /dev/$node dev/$node
+done
+rm -rf etc/logknock var/lib/logknock var/log/logknock
+cp -r "$2/." .
+mkdir old
+pivot_root . old
+umount -l /old
+exec env -i container=lab SYSTEMD_PROC_CMDLINE=systemd.unified_cgroup_hierarchy=1 \
+    PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+    /lib/systemd/systemd --system --unit=logknock.service --log-target=null --show-status=0
+"#;
+
+/// A systemd with the unit.
+struct System {
+    running: Running,
+    first: Pid,
+    cgroup: PathBuf,
+    _dir: TempDir,
+}
+
+impl System {
+    fn boot() -> Option<Self> {
+        if !need(&TOOLS) {
+            return None;
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        let (place, files) = (dir.path().join("root"), dir.path().join("files"));
+        fs::create_dir(&place).expect("a directory");
+        let put = |path: &str, text: &[u8]| {
+            let path = files.join(path);
+            fs::create_dir_all(path.parent().expect("it has one")).expect("a directory");
+            fs::write(path, text).expect("a file");
+        };
+        let unit = include_bytes!("../../packaging/systemd/logknock.service");
+        put("etc/systemd/system/logknock.service", unit);
+        put(
+            "etc/systemd/system/logknock.service.d/lab.conf",
+            DROP_IN.as_bytes(),
+        );
+        put("etc/logknock/logknock.toml", CONFIG.as_bytes());
+        put(LOG.trim_start_matches('/'), b"");
+        put(
+            "usr/bin/logknock",
+            &fs::read(env!("CARGO_BIN_EXE_logknock")).expect("our binary"),
+        );
+        for (path, mode) in [
+            ("etc/logknock/logknock.toml", "600"),
+            ("usr/bin/logknock", "755"),
+            ("var/log/knock.log", "600"),
+        ] {
+            run(
+                "chmod",
+                [mode, files.join(path).to_str().expect("a plain path")],
+            );
+        }
+        let cgroup = cgroups().join(format!("logknock-lab-{}", std::process::id()));
+        fs::create_dir_all(&cgroup).expect("a control group");
+        let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", cgroup.display());
+        let (place, files) = (
+            place.to_str().expect("plain"),
+            files.to_str().expect("plain"),
+        );
+        let unshare = "unshare --mount --pid --net --uts --ipc --cgroup --fork --kill-child --propagation private";
+        let argv = ["sh", "-c", &enter, "sh"]
+            .into_iter()
+            .chain(unshare.split(' '));
+        let argv = argv.chain(["sh", "-c", BOOT, "sh", place, files]);
+        let running = Running::start("systemd", argv, |_| ());
+        let mut first = None;
+        eventually("systemd is the first process", PATIENCE, || {
+            first = children(running.pid()).first().copied();
+            first.is_some_and(|first| name(first) == "systemd")
+        });
+        let first = first.expect("it is there");
+        let system = Self {
+            running,
+            first,
+            cgroup,
+            _dir: dir,
+        };
+        eventually("the unit is active", PATIENCE, || {
+            system
+                .try_run("systemctl is-active logknock")
+                .status
+                .success()
+        });
+        Some(system)
+    }
+
+    /// Runs a line of shell in it, beside the unit.
+    fn try_run(&self, line: &str) -> Output {
+        let first = self.first.as_raw_nonzero().to_string();
+        let mut command = command("nsenter");
+        command.args(["-a", "-r", "-w", "-t", &first, "sh", "-c", line]);
+        command.output().expect("a shell")
+    }
+
+    fn run(&self, line: &str) -> String {
+        let done = self.try_run(line);
+        let said = String::from_utf8_lossy(&done.stdout).into_owned();
+        let error = String::from_utf8_lossy(&done.stderr);
+        assert!(
+            done.status.success(),
+            "{line}: {said}{error}{}",
+            self.said()
+        );
+        said
+    }
+
+    /// What the daemon has said.
+    fn said(&self) -> String {
+        String::from_utf8_lossy(&self.try_run("cat /said").stdout).into_owned()
+    }
+
+    /// What a firewall would log, and a syslog write.
+    fn knock(&self, src: &str, ports: [u16; 3]) {
+        for port in ports {
+            self.run(&format!(
+                "echo 'kernel: lk-4f9a1c7e: IN=eth0 OUT= MAC=52:54:00:12:34:56:52:54:00:65:43:21:08:00 SRC={src} \
+                 DST=192.0.2.1 LEN=60 TOS=0x00 PREC=0x00 TTL=52 ID={port} DF PROTO=TCP SPT=40001 DPT={port} \
+                 WINDOW=64240 RES=0x00 SYN URGP=0 ' >> {LOG}"
+            ));
+        }
+    }
+
+    fn await_run(&self, what: &str, line: &str) {
+        eventually(&format!("{what}: {}", self.said()), PATIENCE, || {
+            self.try_run(line).status.success()
+        });
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        // Its first process takes all others along.
+        let _ = rustix::process::kill_process(self.first, rustix::process::Signal::KILL);
+        eventually("systemd is gone", PATIENCE, || {
+            self.running.ended().is_some()
+        });
+        let _ = command("find")
+            .arg(&self.cgroup)
+            .args(["-depth", "-type", "d", "-delete"])
+            .stderr(Stdio::null())
+            .status();
+    }
+}
+
+/// Where the one hierarchy of control groups is, beside older ones or alone.
+fn cgroups() -> PathBuf {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc is there");
+    let mut mounts = mounts.lines().filter(|line| line.contains(" - cgroup2 "));
+    let mount = mounts.next().expect("control groups of version 2");
+    Path::new(mount.split(' ').nth(4).expect("a mount point")).to_owned()
+}
+
+#[test]
+fn the_packaged_unit_lets_its_doors_open_and_its_follower_confine_itself() {
+    let Some(system) = System::boot() else {
+        return;
+    };
+    system.run("logknock rules --for nft | nft -f -");
+    system.knock("203.0.113.7", [7101, 8202, 9303]);
+    system.knock("203.0.113.8", [7102, 8202, 9303]);
+    system.knock("203.0.113.9", [7103, 8202, 9303]);
+    let element = "nft list ruleset | grep -q 'elements = { 203.0.113.7 '";
+    let rule = "iptables -C INPUT -s 203.0.113.8 -p tcp --dport 25 -j ACCEPT";
+    let event = "grep -q '\"event\":\"open\".*203.0.113.9' /var/log/logknock/events.jsonl";
+    for line in [element, rule, event] {
+        system.await_run(line, line);
+    }
+    let three = "test $(logknock status --json | grep -o '\"phase\":\"open\"' | wc -l) = 3";
+    system.await_run("all of them are open", three);
+
+    let status = system.run("logknock status --json");
+    assert_eq!(
+        status.matches(r#""health":"following""#).count(),
+        3,
+        "{status}"
+    );
+    let (files, calls) = logknock::confine::is_possible();
+    assert_eq!(status.contains(r#""files":"none""#), !files, "{status}");
+    assert_eq!(status.contains(r#""calls":"none""#), !calls, "{status}");
+    assert!(
+        status.contains(r#""capabilities":["DAC_READ_SEARCH"]"#),
+        "{status}"
+    );
+    system.run("test $(stat -c %a:%G /run/logknock/control.sock) = 660:adm");
+    system.run("systemctl reload logknock");
+
+    system.run("systemctl kill --kill-who=main --signal=KILL logknock");
+    let again = "test $(systemctl show --property NRestarts --value logknock) = 1 && systemctl is-active logknock";
+    system.await_run("it is started again", again);
+    system.await_run("what was open still is", three);
+    system.run("systemctl stop logknock && test $(systemctl show --property Result --value logknock) = success");
+    for line in [element, rule] {
+        assert!(
+            !system.try_run(line).status.success(),
+            "{line}: {}",
+            system.said()
+        );
+    }
+}
