@@ -23,7 +23,7 @@ use crate::config::duration;
 use crate::engine::one_time::Totp;
 use crate::engine::sequence::{Step, Transport};
 use crate::knock::counts::{self, Counts};
-use crate::knock::hosts::{self, Host, HostsError};
+use crate::knock::hosts::{self, Host, HostsError, Knock};
 use crate::knock::portknocker::{self, SettingsError};
 use crate::knock::{
     Family, Knocking, PrivateFileError, Schedule, Services, Told, Wait, delay, proxy, resolve, step,
@@ -40,6 +40,9 @@ pub(super) const EXAMPLES: &str = "Examples:
       knock   = [7000, \"8000:udp\", 9000]
       delay   = \"200ms\"
       wait    = 22
+      [host.work]
+      address = \"gw.example\"
+      totp    = \"work.key\"               beside hosts.toml; or { secret_file = \"work.key\", knocks = 6 }
 
 In ~/.ssh/config, either of:
   Host home
@@ -233,11 +236,7 @@ impl Args {
             return self.counted(host, counts, self.step(port, services)?, window, wait);
         }
         if let Some(path) = &self.totp {
-            let transport = self.as_udp(Step {
-                port: 1,
-                transport: Transport::Tcp,
-            });
-            let totp = self.form.totp(path, transport.transport)?;
+            let totp = self.form.totp(path, self.udp)?;
             return Ok(Errand {
                 host,
                 knocks: Knocks::ByTheTime(totp, self.delay.unwrap_or(delay::DEFAULT)),
@@ -287,12 +286,22 @@ impl Args {
             wait: usual,
             ..
         } = find_host(name, services)?;
-        let steps: Vec<Step> = knock.into_iter().map(|step| self.as_udp(step)).collect();
         let delay = self.delay.or(delay).unwrap_or(delay::DEFAULT);
+        let (knocks, addresses) = match knock {
+            Knock::Steps(steps) => {
+                let steps: Vec<Step> = steps.into_iter().map(|step| self.as_udp(step)).collect();
+                let schedule = Schedule::sequence(&steps, delay);
+                (Knocks::Same(schedule), Addresses::All)
+            }
+            Knock::Totp(secret, form) => {
+                let totp = totp::of(&secret, self.form.over(form, self.udp))?;
+                (Knocks::ByTheTime(totp, delay), Addresses::First)
+            }
+        };
         Ok(Errand {
             host: address,
-            knocks: Knocks::Same(Schedule::sequence(&steps, delay)),
-            addresses: Addresses::All,
+            knocks,
+            addresses,
             wait: wait.or(usual),
         })
     }
@@ -388,7 +397,8 @@ fn settings_failure(path: &std::path::Path, error: &SettingsError) -> Failure {
     }
 }
 
-fn private_file_failure(error: &PrivateFileError, said: &impl fmt::Display) -> Failure {
+/// Why a file that must be private is not read, as it is `said`.
+pub(super) fn private_file_failure(error: &PrivateFileError, said: &impl fmt::Display) -> Failure {
     let code = match error {
         PrivateFileError::Owner(_) | PrivateFileError::ForOthers(_) => Code::Permission,
         PrivateFileError::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied => {

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::exit::{Code, Failure};
+use super::knock::private_file_failure;
 use super::settings::Global;
 use super::{Format, init, secret};
 use crate::calendar::rfc3339;
@@ -20,7 +21,7 @@ use crate::engine::door::Rule;
 use crate::engine::one_time::{Origin, Totp};
 use crate::engine::sequence::{Sequence, Step, Transport};
 use crate::engine::time::Time;
-use crate::knock::totp::read_secret;
+use crate::knock::totp::{SecretError, read_secret};
 
 pub(super) const EXAMPLES: &str = "Examples:
   logknock totp --new /etc/logknock/ssh.key    a new secret in a file of mode 0600, and the line for the config
@@ -67,20 +68,38 @@ pub(super) struct FormArgs {
 
 impl FormArgs {
     /// The sequences of the secret in the file at `path`.
-    pub(super) fn totp(self, path: &Path, transport: Transport) -> Result<Totp, Failure> {
-        let secret = read_secret(path).map_err(|error| {
-            let said = format!("logknock: {}: {error}", path.display());
-            Failure::new(Code::Config, said)
-        })?;
-        let form = Form {
-            knocks: self.knocks,
-            ports: self.range,
-            step: self.step,
-            transport,
+    pub(super) fn totp(self, path: &Path, udp: bool) -> Result<Totp, Failure> {
+        let usual = Form {
+            knocks: None,
+            ports: None,
+            step: None,
+            transport: Transport::Tcp,
         };
-        let wrong = "logknock: there are 1 to 32 knocks, and a step lasts at least a second";
-        one_time::totp_of(secret, form).ok_or_else(|| Failure::new(Code::Usage, wrong))
+        of(path, self.over(usual, udp))
     }
+
+    /// What is said here, and else what `form` says.
+    pub(super) fn over(self, form: Form, udp: bool) -> Form {
+        Form {
+            knocks: self.knocks.or(form.knocks),
+            ports: self.range.or(form.ports),
+            step: self.step.or(form.step),
+            transport: if udp { Transport::Udp } else { form.transport },
+        }
+    }
+}
+
+/// The sequences of the secret in the file at `path`.
+pub(super) fn of(path: &Path, form: Form) -> Result<Totp, Failure> {
+    let secret = read_secret(path).map_err(|error| {
+        let said = format!("{}: {error}", path.display());
+        match &error {
+            SecretError::File(file) => private_file_failure(file, &said),
+            SecretError::Base32 => Failure::new(Code::Config, format!("logknock: {said}")),
+        }
+    })?;
+    let wrong = "logknock: there are 1 to 32 knocks, and a step lasts at least a second";
+    one_time::totp_of(secret, form).ok_or_else(|| Failure::new(Code::Usage, wrong))
 }
 
 fn range(text: &str) -> Result<(u16, u16), String> {
@@ -108,14 +127,9 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
     if let Some(file) = &args.new {
         return make(Some(file.as_path()).filter(|file| *file != Path::new("-")));
     }
-    let transport = if args.udp {
-        Transport::Udp
-    } else {
-        Transport::Tcp
-    };
     let totp = match (&args.door, &args.secret_file) {
         (Some(name), _) => door(name, global)?,
-        (None, Some(path)) => args.form.totp(path, transport)?,
+        (None, Some(path)) => args.form.totp(path, args.udp)?,
         (None, None) => return Ok(()), // clap asks for one of them
     };
     let now = args.at.unwrap_or_else(now);

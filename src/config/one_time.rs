@@ -214,7 +214,7 @@ pub fn ports(text: &str) -> Option<(u16, u16)> {
 }
 
 /// What goes with a secret that is not in a config; what is not said is as in a door's `totp`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Form {
     /// Knocks in a sequence.
     pub knocks: Option<u8>,

@@ -17,6 +17,8 @@ use super::delay::{self, DelayError};
 use super::private_file::{self, PrivateFileError};
 use super::services::Services;
 use super::step::{self, StepError};
+use crate::config::duration;
+use crate::config::one_time::{self, Form};
 use crate::engine::sequence::{Step, Transport};
 
 /// Longest `knock`, in steps.
@@ -29,12 +31,21 @@ pub struct Host {
     pub name: String,
     /// A name or an address for the resolver.
     pub address: String,
-    /// What to knock; at least one step.
-    pub knock: Vec<Step>,
+    /// What to knock.
+    pub knock: Knock,
     /// How long to pause after each hit.
     pub delay: Option<Duration>,
     /// The TCP port to wait for.
     pub wait: Option<u16>,
+}
+
+/// What is knocked at a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Knock {
+    /// These, in order; at least one.
+    Steps(Vec<Step>),
+    /// What the secret in this file gives for the moment, in this form.
+    Totp(PathBuf, Form),
 }
 
 /// All hosts of a file.
@@ -101,6 +112,10 @@ pub enum Flaw {
     Steps,
     /// A step, counted from 1, that is none.
     Step(usize, StepError),
+    /// Nothing to knock, or two things.
+    Knock,
+    /// A `totp` in no form that there is.
+    Totp(&'static str),
     /// No delay.
     Delay(DelayError),
     /// No port to wait for.
@@ -114,11 +129,15 @@ impl fmt::Display for Flaw {
         match self {
             Self::Syntax(message) => f.write_str(message),
             Self::Section => f.write_str("unknown section; hosts are written [host.NAME]"),
-            Self::Key => f.write_str("unknown key; a host has address, knock, delay and wait"),
+            Self::Key => {
+                f.write_str("unknown key; a host has address, knock or totp, delay and wait")
+            }
             Self::Missing(key) => write!(f, "this host has no '{key}'"),
             Self::Type(expected) => write!(f, "expected {expected}"),
             Self::Steps => write!(f, "a knock has 1 to {MAX_STEPS} steps"),
             Self::Step(number, error) => write!(f, "step {number}: {error}"),
+            Self::Knock => f.write_str("a host has either 'knock' or 'totp'"),
+            Self::Totp(expected) => write!(f, "totp: expected {expected}"),
             Self::Delay(error) => write!(f, "{error}"),
             Self::Wait(error) => write!(f, "{error}"),
             Self::WaitUdp => f.write_str("only a TCP port tells whether it is open"),
@@ -139,10 +158,18 @@ pub fn path(config_home: Option<OsString>, home: Option<PathBuf>) -> Option<Path
 pub fn load(path: &Path, services: &Services) -> Result<Hosts, HostsError> {
     let text =
         private_file::read(path).map_err(|error| HostsError::File(path.to_owned(), error))?;
-    parse(&text, services).map_err(|mistakes| HostsError::Invalid(path.to_owned(), mistakes))
+    let hosts = parse(&text, services);
+    let mut hosts = hosts.map_err(|found| HostsError::Invalid(path.to_owned(), found))?;
+    for host in &mut hosts.0 {
+        if let (Knock::Totp(secret, _), Some(directory)) = (&mut host.knock, path.parent()) {
+            *secret = directory.join(&*secret);
+        }
+    }
+    Ok(hosts)
 }
 
-/// Reads the file's text. Touches no file but `/etc/services`, and that only for a name.
+/// Reads the file's text. Touches no file but `/etc/services`, and that only for a name. Files that it names
+/// are as it names them.
 pub fn parse(text: &str, services: &Services) -> Result<Hosts, Vec<Mistake>> {
     let mut reader = Reader {
         services,
@@ -203,7 +230,7 @@ impl Reader<'_> {
             return self.refuse(name.span(), Flaw::Section);
         };
         for (key, _) in keys {
-            if !["address", "knock", "delay", "wait"].contains(&key.get_ref().as_ref()) {
+            if !["address", "knock", "totp", "delay", "wait"].contains(&key.get_ref().as_ref()) {
                 self.refuse::<()>(key.span(), Flaw::Key);
             }
         }
@@ -212,9 +239,10 @@ impl Reader<'_> {
             Some(value) => self.address(value),
             None => self.refuse(name.span(), Flaw::Missing("address")),
         };
-        let knock = match keys.get("knock") {
-            Some(value) => self.knock(value),
-            None => self.refuse(name.span(), Flaw::Missing("knock")),
+        let knock = match (keys.get("knock"), keys.get("totp")) {
+            (Some(value), None) => self.knock(value).map(Knock::Steps),
+            (None, Some(value)) => self.totp(value),
+            _ => self.refuse(name.span(), Flaw::Knock),
         };
         let delay = keys.get("delay").map(|value| self.delay(value));
         let wait = keys.get("wait").map(|value| self.wait(value));
@@ -247,6 +275,41 @@ impl Reader<'_> {
             .map(|(number, item)| self.step(item, |error| Flaw::Step(number, error)))
             .collect();
         steps.into_iter().collect()
+    }
+
+    /// A file, or a table with `secret_file` and what a door's `totp` has beside it.
+    fn totp(&mut self, value: &Value<'_>) -> Option<Knock> {
+        let mut form = Form {
+            knocks: None,
+            ports: None,
+            step: None,
+            transport: Transport::Tcp,
+        };
+        let (mut file, mut right) = (None, true);
+        match value.get_ref() {
+            DeValue::String(path) if !path.is_empty() => file = Some(PathBuf::from(&**path)),
+            DeValue::Table(keys) => {
+                for (key, item) in keys {
+                    let text = match item.get_ref() {
+                        DeValue::String(text) => text.as_ref(),
+                        DeValue::Integer(number) => number.as_str(),
+                        _ => "",
+                    };
+                    if key.get_ref() == "secret_file" && !text.is_empty() {
+                        file = Some(PathBuf::from(text));
+                    } else if let Err(expected) = with(&mut form, key.get_ref(), text) {
+                        self.refuse::<()>(item.span(), Flaw::Totp(expected));
+                        right = false;
+                    }
+                }
+            }
+            _ => {}
+        }
+        if file.is_none() && right {
+            let expected = "the file of a secret, or { secret_file = \"…\" }";
+            return self.refuse(value.span(), Flaw::Totp(expected));
+        }
+        Some(Knock::Totp(file?, form))
     }
 
     fn step(&mut self, value: &Value<'_>, flaw: impl Fn(StepError) -> Flaw) -> Option<Step> {
@@ -285,6 +348,29 @@ impl Reader<'_> {
             _ => self.refuse(value.span(), Flaw::WaitUdp),
         }
     }
+}
+
+/// Puts a key of `totp` into its form; an error says what was expected.
+fn with(form: &mut Form, key: &str, text: &str) -> Result<(), &'static str> {
+    match key {
+        "knocks" => form.knocks = Some(text.parse().map_err(|_| "a number of knocks")?),
+        "ports" => form.ports = Some(one_time::ports(text).ok_or("ports as \"20000-29999\"")?),
+        "step" => {
+            let step = duration::from_text(text).ok();
+            let step = step.filter(|step| step.subsec_nanos() == 0);
+            let step = step.and_then(|step| u32::try_from(step.as_secs()).ok());
+            form.step = Some(step.ok_or("a step in whole seconds, as \"30s\"")?);
+        }
+        "proto" => {
+            form.transport = match text {
+                "tcp" => Transport::Tcp,
+                "udp" => Transport::Udp,
+                _ => return Err("\"tcp\" or \"udp\""),
+            }
+        }
+        _ => return Err("secret_file, knocks, ports, step and proto"),
+    }
+    Ok(())
 }
 
 /// Line and column, in characters from 1, of the byte at `offset`.

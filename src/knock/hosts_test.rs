@@ -22,13 +22,19 @@ fn said(text: &str) -> String {
     HostsError::Invalid("hosts.toml".into(), mistakes).to_string()
 }
 
+fn steps(host: &Host) -> &[Step] {
+    match &host.knock {
+        Knock::Steps(steps) => steps,
+        Knock::Totp(..) => panic!("it has no steps of its own"),
+    }
+}
+
 #[test]
 fn a_host_has_an_address_and_a_knock() {
     let hosts = read(HOME).unwrap();
     let home = hosts.find("home").unwrap();
     assert_eq!(home.address, "192.0.2.1");
-    let knock: Vec<_> = home
-        .knock
+    let knock: Vec<_> = steps(home)
         .iter()
         .map(|step| (step.port, step.transport))
         .collect();
@@ -47,7 +53,7 @@ fn delay_and_wait_may_be_left_out() {
     let hosts = read(HOME).unwrap();
     let work = hosts.find("work").unwrap();
     assert_eq!(
-        (work.knock[0].port, work.delay, work.wait),
+        (steps(work)[0].port, work.delay, work.wait),
         (8000, None, None)
     );
     assert_eq!(hosts.find("nowhere"), None);
@@ -81,9 +87,61 @@ hosts.toml:5:28: step 3: ports are 1 to 65535
 hosts.toml:5:35: expected a port, as 7000 or \"8000:udp\"
 hosts.toml:6:9: expected a delay with its unit, as \"200ms\"
 hosts.toml:7:8: only a TCP port tells whether it is open
-hosts.toml:8:1: unknown key; a host has address, knock, delay and wait
+hosts.toml:8:1: unknown key; a host has address, knock or totp, delay and wait
 hosts.toml:9:7: this host has no 'address'
 hosts.toml:10:9: a knock has 1 to 1024 steps"
+    );
+}
+
+#[test]
+fn a_secret_stands_in_place_of_a_knock_in_short_or_with_its_form() {
+    let totp = |value: &str| {
+        let hosts = read(&format!("[host.home]\naddress = \"gw\"\ntotp = {value}\n")).unwrap();
+        hosts.find("home").unwrap().knock.clone()
+    };
+    let usual = Form {
+        knocks: None,
+        ports: None,
+        step: None,
+        transport: Transport::Tcp,
+    };
+    assert_eq!(totp("\"a.key\""), Knock::Totp("a.key".into(), usual));
+    let long =
+        "{ secret_file = \"/b\", knocks = 6, ports = \"1-9\", step = \"1m\", proto = \"udp\" }";
+    let form = Form {
+        knocks: Some(6),
+        ports: Some((1, 9)),
+        step: Some(60),
+        transport: Transport::Udp,
+    };
+    assert_eq!(totp(long), Knock::Totp("/b".into(), form));
+}
+
+#[test]
+fn a_totp_that_is_none_is_told() {
+    let text = r#"
+[host.a]
+address = "a"
+totp = 7
+[host.b]
+address = "b"
+totp = { knocks = 4 }
+[host.c]
+address = "c"
+totp = { secret_file = "c", step = "1.5s", skew = 1 }
+[host.d]
+address = "d"
+totp = "d"
+knock = [1]
+"#;
+    assert_eq!(
+        said(text),
+        "\
+hosts.toml:4:8: totp: expected the file of a secret, or { secret_file = \"…\" }
+hosts.toml:7:8: totp: expected the file of a secret, or { secret_file = \"…\" }
+hosts.toml:10:36: totp: expected a step in whole seconds, as \"30s\"
+hosts.toml:10:51: totp: expected secret_file, knocks, ports, step and proto
+hosts.toml:11:7: a host has either 'knock' or 'totp'"
     );
 }
 

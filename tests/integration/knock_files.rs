@@ -42,6 +42,56 @@ fn a_named_host_is_knocked_as_hosts_toml_says() {
     assert!(door.accept().is_ok(), "the port waited for was tried");
 }
 
+const KEY: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZA\n";
+
+/// The same with the file of a secret beside it.
+fn with_secret(text: &str, mode: u32) -> TempDir {
+    let dir = hosts(text, 0o600);
+    let path = dir.path().join("logknock/home.key");
+    fs::write(&path, KEY).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    dir
+}
+
+#[test]
+fn a_named_host_with_a_secret_is_knocked_at_the_ports_of_the_moment() {
+    let socket = datagram_socket();
+    // A range of one port: the same at every moment.
+    let text = format!(
+        "[host.home]\naddress = \"127.0.0.1\"\ndelay = \"10ms\"\n\
+         totp = {{ secret_file = \"home.key\", knocks = 3, ports = \"{0}-{0}\", proto = \"udp\" }}\n",
+        port(&socket)
+    );
+    let output = run_at(&with_secret(&text, 0o600), "home");
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert_eq!(unread(&socket), 3);
+
+    let text = "[host.home]\naddress = \"127.0.0.1\"\ntotp = \"home.key\"\n";
+    let dir = with_secret(text, 0o600);
+    // A step of a day: the two agree but at midnight.
+    let named = run_at(&dir, "home --step 86400 -u --dry-run");
+    let secret = dir.path().join("logknock/home.key");
+    let line = "127.0.0.1 --step 86400 -u --dry-run --totp";
+    let given = run(&format!("{line} {}", secret.display()));
+    assert_eq!(said(&named.stdout).lines().count(), 4);
+    assert_eq!(named.stdout, given.stdout);
+}
+
+#[test]
+fn a_secret_that_others_can_read_is_refused() {
+    let text = "[host.home]\naddress = \"127.0.0.1\"\ntotp = \"home.key\"\n";
+    for mode in [0o640, 0o604, 0o620] {
+        let output = run_at(&with_secret(text, mode), "home --dry-run");
+        assert_eq!(code(&output), 77, "{mode:o}");
+        assert_eq!(output.stdout, b"");
+        let said = said(&output.stderr);
+        assert!(
+            said.contains("home.key: ") && said.contains("chmod 600") && !said.contains("GEZD"),
+            "{said}"
+        );
+    }
+}
+
 #[test]
 fn the_command_line_overrides_what_hosts_toml_says() {
     let text = "[host.home]\naddress = \"127.0.0.1\"\nknock = [7001, 8002]\ndelay = \"10ms\"\n";
