@@ -42,7 +42,7 @@ pub(super) const EXAMPLES: &str = "Examples:
       wait    = 22
       [host.work]
       address = \"gw.example\"
-      totp    = \"work.key\"               beside hosts.toml; or { secret_file = \"work.key\", knocks = 6 }
+      totp    = \"work.key\"               a file beside this one, or { secret_file = \"work.key\", knocks = 6 }
 
 In ~/.ssh/config, either of:
   Host home
