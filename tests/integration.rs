@@ -9,6 +9,8 @@
     reason = "tests touch real files and processes, and fail by panicking"
 )]
 
+#[path = "integration/answered.rs"]
+mod answered; // one knock, one answer, whoever of the daemon is killed
 #[path = "integration/attacks.rs"]
 mod attacks; // lines that the kernel did not write
 #[path = "integration/attacks_live.rs"]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use logknock::config;
 use logknock::engine::detector::Limits;
 use logknock::engine::event::Whence;
+use logknock::engine::knock::Logged;
 use logknock::engine::reading::Expected;
 use logknock::engine::time::Time;
 use logknock::engine::{Engine, Sighting, line, packet};
@@ -98,6 +99,7 @@ fn detect<'a>(log: impl Iterator<Item = &'a &'a [u8]>, is_flood: bool) -> io::Re
             packet,
             at,
             uptime: None,
+            logged: Logged::default(),
             whence,
         };
         black_box(engine.handle_packet(at, &sighting)).ok();

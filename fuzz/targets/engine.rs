@@ -13,6 +13,7 @@ use logknock::engine::action::{Action, Command, GrantId, Outcome};
 use logknock::engine::detector::Limits;
 use logknock::engine::door::Door;
 use logknock::engine::event::{EventKind, Whence};
+use logknock::engine::knock::Logged;
 use logknock::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
 use logknock::engine::sequence::{Step, Transport};
 use logknock::engine::time::Time;
@@ -169,6 +170,7 @@ impl Stage {
             packet,
             at: self.now.before(late),
             uptime: None,
+            logged: Logged::default(),
             whence: Whence {
                 source: 0,
                 line: self.lines,

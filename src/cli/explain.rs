@@ -227,6 +227,7 @@ fn why_rejected(reason: &str) -> &str {
         "stale" => "it is older than max_line_age; is a clock wrong?",
         "future" => "it is stamped later than now; is a clock wrong?",
         "duplicate" => "the same packet was seen before: retransmitted, or logged twice",
+        "answered" => "read again after a restart: it may be of a knock that was answered before",
         other => other,
     }
 }

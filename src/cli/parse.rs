@@ -181,6 +181,7 @@ const fn meaning(reason: Reason) -> &'static str {
         Reason::Stale => "older than a knock may be",
         Reason::Future => "stamped later than now",
         Reason::Duplicate => "the same packet again",
+        Reason::Answered => "perhaps of a knock that was answered before a restart",
     }
 }
 

@@ -88,7 +88,7 @@ pub(super) fn follow(args: &follow::Args, global: &Global, format: Format) -> Re
     let sources = args.sources(&settings);
     let again = global.clone();
     let reload = Box::new(move |text: &str| Ok(follow::rules(reread(&again, text)?)));
-    let office = Office::Runner(link, welcome);
+    let office = Office::Runner(link, Box::new(welcome));
     follow::work(args, global, settings, sources, format, office, reload)
 }
 

@@ -9,10 +9,11 @@ use crate::calendar::Calendar;
 use crate::clock;
 use crate::engine::Sighting;
 use crate::engine::event::Whence;
+use crate::engine::knock::Logged;
 use crate::engine::line::Record;
 use crate::engine::loss;
 use crate::engine::reason::Reason;
-use crate::engine::timeline::{Received, Stamps};
+use crate::engine::timeline::{Received, Stamps, Wall};
 use crate::source::{self, Batch, Report};
 
 /// Among so many of the last lines that came together, the newest packet line is looked for.
@@ -128,6 +129,11 @@ impl Daemon {
             return Ok(());
         };
         let stamps = stamps(&record, &mut self.calendar);
+        let logged = Logged {
+            kernel: record.uptime.filter(|_| timeline.is_ours(record.host)),
+            header: stamps.wall.map(Wall::time),
+            late: received.late,
+        };
         let placed = timeline.place_live(stamps, received);
         let placed = placed.inspect_err(|&reason| {
             self.engine.handle_rejected(reason);
@@ -144,6 +150,7 @@ impl Daemon {
             packet,
             at: placed.at,
             uptime: record.uptime,
+            logged,
             whence,
         };
         let verdict = self.engine.handle_packet(received.now, &sighting);

@@ -37,7 +37,7 @@ pub enum Office {
     /// Nobody: commands are only told.
     Dry,
     /// The runner, with what it said first; that a grant is open is in it.
-    Runner(Link, Welcome),
+    Runner(Link, Box<Welcome>),
 }
 
 /// Whether doors are closed at the end.

@@ -122,7 +122,7 @@ impl Daemon {
             answering.inspect_err(report::no_control).ok()
         });
         let now = clock::boot_now();
-        let engine = engine(&plan.rules, welcome.as_ref());
+        let engine = engine(&plan.rules, welcome.as_deref());
         let host = rustix::system::uname();
         let feeds = sources.iter().map(|source| Feed {
             reader: plan.rules.reader.of(&source.spec),
@@ -183,6 +183,9 @@ fn engine(rules: &Rules, welcome: Option<&Welcome>) -> Engine {
     }
     for (door, until) in welcome.iter().flat_map(|welcome| &welcome.used) {
         engine.restore_used(door.as_str().into(), *until);
+    }
+    for (door, src, at, last) in welcome.iter().flat_map(|welcome| &welcome.answered) {
+        engine.restore_answer(&door.as_str().into(), *src, *at, *last);
     }
     report::sequences_left(&engine);
     engine

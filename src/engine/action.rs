@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::answered::Last;
 use super::command::Facts;
 use super::door::Door;
 use super::one_time::Token;
@@ -29,6 +30,8 @@ pub enum Action {
         deadline: Time,
         /// A sequence that opens once.
         spend: Option<Token>,
+        /// The packet that completed the knock, to be kept for a later run; none when there was none.
+        last: Option<Last>,
     },
     /// Put what is spent on disk, then run the door's open command; nothing is held open, nothing
     /// answered. On a disk that refuses, run nothing.
@@ -39,6 +42,8 @@ pub enum Action {
         facts: Facts,
         /// A sequence that opens once.
         spend: Option<Token>,
+        /// The packet that completed the knock, to be kept for a later run; none when there was none.
+        last: Option<Last>,
     },
     /// Put on disk that a sequence is used which opened nothing: its door is open already, or may not.
     /// Nothing is answered.
@@ -49,6 +54,8 @@ pub enum Action {
         grant: GrantId,
         /// Its new deadline.
         deadline: Time,
+        /// The packet that completed the knock.
+        last: Option<Last>,
     },
     /// Run the door's refresh command; nothing is answered. Where it fails, what it was to renew ends
     /// by itself before the deadline.

@@ -208,6 +208,7 @@ fn attempts_are_counted_at_each_door() {
             packet,
             at: Time::from_secs(0),
             uptime: None,
+            logged: Logged::default(),
             whence: Whence { source: 0, line: 1 },
         };
         engine.handle_packet(Time::from_secs(0), &sighting).unwrap();

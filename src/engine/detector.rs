@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::answered::{Answers, Last};
 use super::attempt::{Ground, Progress};
 use super::door::{self, Door};
 use super::event::ResetReason;
@@ -61,6 +62,8 @@ pub struct Detector {
     /// What ended before this has ended.
     over: Time,
     silences: Silences,
+    /// What an earlier process has answered.
+    answers: Answers,
     /// What has been used at doors whose sequences open once.
     book: Book,
     unix: Option<UnixClock>,
@@ -77,6 +80,7 @@ impl Detector {
             knockers: Knockers::default(),
             over: Time::from_nanos(i64::MIN),
             silences: Silences::default(),
+            answers: Answers::default(),
             book: Book::default(),
             unix: None,
         }
@@ -109,7 +113,13 @@ impl Detector {
         self.book.restore(door, until);
     }
 
-    /// Takes one hit; `Err` when it is a packet seen before.
+    /// Notes what an earlier process has answered.
+    pub fn restore_answer(&mut self, door: &Arc<str>, src: IpAddr, at: Time, last: Last) {
+        let who = self.knockers.prefix().of(src);
+        self.answers.note(door, who, at, last);
+    }
+
+    /// Takes one hit; `Err` when it is a packet seen before, or counts nowhere because of an answer.
     pub fn handle_hit(
         &mut self,
         hit: &Hit<'_>,
@@ -121,6 +131,7 @@ impl Detector {
             knockers,
             over,
             silences,
+            answers,
             book,
             unix,
             ..
@@ -139,6 +150,7 @@ impl Detector {
         }
         let at = hit.at.max(knocker.latest);
         knocker.latest = at;
+        let (mut is_hidden, mut is_heard) = (false, false);
         for (number, door) in doors.iter().enumerate() {
             // Of most hits most doors never hear: nobody is at them, and they do not begin so.
             if !door.rule.may_begin_with(hit.step) && !knocker.is_at(number) {
@@ -147,6 +159,11 @@ impl Detector {
             if !door.scope.admits(hit) || silences.covers(who, &door.name, at) {
                 continue;
             }
+            if answers.hide(hit, who, &door.name) {
+                is_hidden = true;
+                continue;
+            }
+            is_heard = true;
             let mut tell = |progress| {
                 detected(Detected {
                     src: hit.src,
@@ -173,12 +190,16 @@ impl Detector {
         }
         self.settle(slot, true);
         self.evict(at, detected);
+        if is_hidden && !is_heard {
+            return Err(Reason::Answered);
+        }
         Ok(())
     }
 
     /// Ends what is over at `now`. Calling it early or often does nothing.
     pub fn handle_timeout(&mut self, now: Time, detected: &mut impl FnMut(Detected)) {
         self.silences.expire(now);
+        self.answers.expire(now);
         self.over = now.before(self.lateness);
         while let Some((_, slot)) = self.knockers.next_wake().filter(|&(wake, _)| wake < now) {
             let Some((src, knocker)) = self.knockers.get_mut(slot) else {

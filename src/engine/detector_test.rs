@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::super::door::{
     CountsRule, GrantRule, Lockout, OnRepeat, OtherPorts, PerFamily, Rule, Scope, SequenceRule,
 };
+use super::super::knock::Logged;
 use super::super::knockers::Knocker;
 use super::super::packet::{Fingerprint, Ports, TcpFlags};
 use super::super::sequence::{Sequence, Step, Transport};
@@ -167,6 +168,7 @@ fn hit(at: Time, &(_, from, port, spt, udp): &Knock) -> Hit<'static> {
         interface: b"eth0",
         mark: Fingerprint::default(),
         source: 0,
+        logged: Logged::default(),
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::action::{Action, Command, GrantId, Outcome};
+use super::answered::Last;
 use super::command::Facts;
 use super::door::{Door, OnRepeat};
 use super::event::{EventKind, RefusedReason};
@@ -41,6 +42,17 @@ pub struct SavedGrant {
     pub proven: bool,
     /// Whether it was opened in an earlier boot, which took most rules away with it.
     pub rebooted: bool,
+}
+
+/// A completed knock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Completed {
+    /// What the door's commands may know.
+    pub facts: Facts,
+    /// What is used for it, of sequences that open once.
+    pub spend: Option<Token>,
+    /// The packet that completed it; none when it was done by hand.
+    pub last: Option<Last>,
 }
 
 /// What to tell about a grant.
@@ -98,7 +110,7 @@ struct Grant {
     /// An earlier run ended before its open command did, and nobody knows whether it opened anything.
     in_doubt: bool,
     /// A knock that came while it was closing, to be answered once it is closed.
-    again: Option<(Arc<Door>, Facts, Option<Token>)>,
+    again: Option<(Arc<Door>, Completed)>,
 }
 
 /// Everything that is open or being closed.
@@ -167,12 +179,11 @@ impl Grants {
     pub fn handle_knock(
         &mut self,
         door: &Arc<Door>,
-        facts: Facts,
-        spend: Option<Token>,
+        completed: Completed,
         now: Time,
         tell: &mut impl FnMut(Told),
     ) {
-        let src = facts.src;
+        let src = completed.facts.src;
         let told = |at, kind| Told {
             at,
             door: Arc::clone(&door.name),
@@ -180,19 +191,21 @@ impl Grants {
             kind,
         };
         if door.grant.close.of(src).is_none() {
+            let Completed { facts, spend, last } = completed;
             self.actions.push_back(Action::Run {
                 door: Arc::clone(door),
                 facts,
                 spend,
+                last,
             });
             tell(told(now, EventKind::Open));
             return;
         }
         let Some(&id) = self.by_name.get(&(Arc::clone(&door.name), src)) else {
             if self.by_id.len() < MAX_GRANTS {
-                self.open(door, facts, spend, now, tell);
+                self.open(door, completed, now, tell);
             } else {
-                self.actions.extend(spend.map(Action::Spend));
+                self.actions.extend(completed.spend.map(Action::Spend));
                 let reason = RefusedReason::Full;
                 tell(told(now, EventKind::Refused { reason }));
             }
@@ -208,14 +221,25 @@ impl Grants {
             door.grant.on_repeat
         };
         match (grant.phase, on_repeat) {
-            (Phase::Open, OnRepeat::Ignore) => self.actions.extend(spend.map(Action::Spend)),
+            (Phase::Open, OnRepeat::Ignore) => {
+                self.actions.extend(completed.spend.map(Action::Spend));
+                // A later run must not take it for one that is still to be answered.
+                let (deadline, last) = (grant.timer, completed.last);
+                self.actions.push_back(Action::Extend {
+                    grant: id,
+                    deadline,
+                    last,
+                });
+            }
             (Phase::Open, OnRepeat::Extend) => {
+                let Completed { facts, spend, last } = completed;
                 self.actions.extend(spend.map(Action::Spend));
                 let deadline = now.after(door.grant.hold);
                 self.set_timer(id, deadline);
                 self.actions.push_back(Action::Extend {
                     grant: id,
                     deadline,
+                    last,
                 });
                 if door.grant.refresh.of(src).is_some() {
                     let door = Arc::clone(door);
@@ -225,9 +249,9 @@ impl Grants {
             }
             (phase, _) => {
                 // A knock that is not answered any more is used all the same.
-                let before = grant.again.replace((Arc::clone(door), facts, spend));
-                self.actions
-                    .extend(before.and_then(|(_, _, spend)| spend).map(Action::Spend));
+                let before = grant.again.replace((Arc::clone(door), completed));
+                let before = before.and_then(|(_, completed)| completed.spend);
+                self.actions.extend(before.map(Action::Spend));
                 if phase == Phase::Open {
                     self.close(id, now, tell);
                 }
@@ -324,8 +348,8 @@ impl Grants {
         let mut concerned = Vec::new();
         for (id, grant) in self.by_id.iter_mut().filter(|(_, grant)| meant(grant)) {
             let again = grant.again.take();
-            self.actions
-                .extend(again.and_then(|(_, _, spend)| spend).map(Action::Spend));
+            let again = again.and_then(|(_, completed)| completed.spend);
+            self.actions.extend(again.map(Action::Spend));
             concerned.push((*id, grant.phase));
         }
         for (id, phase) in &concerned {
@@ -375,11 +399,11 @@ impl Grants {
     fn open(
         &mut self,
         door: &Arc<Door>,
-        facts: Facts,
-        spend: Option<Token>,
+        completed: Completed,
         now: Time,
         tell: &mut impl FnMut(Told),
     ) {
+        let Completed { facts, spend, last } = completed;
         self.last_id = self.last_id.saturating_add(1);
         let (id, src, name) = (GrantId(self.last_id), facts.src, &door.name);
         let deadline = now.after(door.grant.hold);
@@ -403,6 +427,7 @@ impl Grants {
             facts,
             deadline,
             spend,
+            last,
         });
         tell(Told {
             at: now,
@@ -437,8 +462,8 @@ impl Grants {
         };
         self.timers.remove(&(grant.timer, id));
         self.by_name.remove(&(grant.door, grant.src));
-        if let Some((door, facts, spend)) = grant.again {
-            self.open(&door, facts, spend, now, tell);
+        if let Some((door, completed)) = grant.again {
+            self.open(&door, completed, now, tell);
         }
     }
 

@@ -53,8 +53,13 @@ impl Bench {
             door: Arc::clone(&door.name),
             hold: Some(door.grant.hold),
         };
+        let completed = Completed {
+            facts,
+            spend: None,
+            last: None,
+        };
         self.grants
-            .handle_knock(&door, facts, None, self.now, &mut |_| ());
+            .handle_knock(&door, completed, self.now, &mut |_| ());
     }
 
     fn restore(&mut self, deadline: i64, proven: bool, rebooted: bool) {
@@ -190,10 +195,13 @@ fn a_knock_at_a_door_whose_open_command_may_not_have_run_closes_and_opens_it() {
         bench.restore(60, true, false);
         bench.knock(on_repeat);
         let expected: &[&str] = match on_repeat {
-            OnRepeat::Extend => &["extend"],
-            OnRepeat::Ignore => &[],
+            // Of an ignored knock it is put on disk that it was answered, with the deadline as it is.
+            OnRepeat::Extend | OnRepeat::Ignore => &["extend"],
             OnRepeat::Reopen => &["close", "open"],
         };
         assert_eq!(bench.carry_out(Outcome::Done), expected, "{on_repeat:?}");
+        if on_repeat == OnRepeat::Ignore {
+            assert_eq!(bench.grants.poll_timeout(), Some(Time::from_secs(60)));
+        }
     }
 }

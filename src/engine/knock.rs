@@ -14,6 +14,17 @@ use super::reason::Reason;
 use super::sequence::{Step, Transport};
 use super::time::Time;
 
+/// What a line says of when it was logged: the same whoever reads it, and whenever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Logged {
+    /// The stamp of the kernel that we run on.
+    pub kernel: Option<Time>,
+    /// The header's stamp, from the Unix epoch.
+    pub header: Option<Time>,
+    /// Whether it may have been written while nobody read.
+    pub late: bool,
+}
+
 /// A TCP or UDP packet to this host that may count for some door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hit<'a> {
@@ -37,15 +48,18 @@ pub struct Hit<'a> {
     pub mark: Fingerprint,
     /// The caller's number of the source that showed it.
     pub source: u16,
+    /// What its line says of when it was logged.
+    pub logged: Logged,
 }
 
 impl<'a> Hit<'a> {
-    /// `packet` as a hit at `at`, shown by `source`.
+    /// `packet` as a hit at `at`, shown by `source`, in a line that was `logged` then.
     pub fn new(
         packet: &Packet<'a>,
         at: Time,
         uptime: Option<Time>,
         source: u16,
+        logged: Logged,
     ) -> Result<Self, Reason> {
         if packet.iif.is_empty() || !packet.oif.is_empty() {
             return Err(Reason::Forwarded);
@@ -69,6 +83,7 @@ impl<'a> Hit<'a> {
             interface: packet.iif,
             mark: packet.mark,
             source,
+            logged,
         })
     }
 }

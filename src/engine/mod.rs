@@ -14,6 +14,7 @@
 
 pub mod account;
 pub mod action;
+pub mod answered;
 mod attempt;
 pub mod command;
 pub mod detector;
@@ -41,13 +42,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use action::{Action, Command, GrantId, Outcome};
+use answered::Last;
 use attempt::Progress;
 use command::Facts;
 use detector::{Detected, Detector, Limits};
 use door::{Door, Rule, Scope};
 use event::{Event, EventKind, RefusedReason, ResetReason, Whence};
-use grant::{Grants, SavedGrant, Standing, Told};
-use knock::{Hit, KnockerPrefix};
+use grant::{Completed, Grants, SavedGrant, Standing, Told};
+use knock::{Hit, KnockerPrefix, Logged};
 use packet::Packet;
 use reason::{Reason, Tally};
 use sequence::{Step, Transport};
@@ -62,6 +64,8 @@ pub struct Sighting<'a> {
     pub at: Time,
     /// The kernel's stamp of it.
     pub uptime: Option<Time>,
+    /// What its line says of when it was logged, for what an earlier run has answered.
+    pub logged: Logged,
     /// The line it was read from.
     pub whence: Whence,
 }
@@ -122,9 +126,10 @@ impl Engine {
             packet,
             at,
             uptime,
+            logged,
             whence,
         } = sighting;
-        let counted = Hit::new(packet, *at, *uptime, whence.source)
+        let counted = Hit::new(packet, *at, *uptime, whence.source, *logged)
             .and_then(|hit| self.handle_hit(&hit, *whence));
         if let Err(reason) = counted {
             self.rejected.add(reason);
@@ -211,7 +216,12 @@ impl Engine {
             ..
         } = self;
         let tell = &mut |told| events.push_back(grant_event(told, None));
-        grants.handle_knock(&door, facts_by_hand(src, &door), None, *now, tell);
+        let completed = Completed {
+            facts: facts_by_hand(src, &door),
+            spend: None,
+            last: None,
+        };
+        grants.handle_knock(&door, completed, *now, tell);
         Ok(())
     }
 
@@ -238,6 +248,12 @@ impl Engine {
     /// step of time that begins before the Unix time `until`, in seconds, is used.
     pub fn restore_used(&mut self, door: Arc<str>, until: i64) {
         self.detector.restore_used(door, until);
+    }
+
+    /// Takes over that an earlier run answered the knock of `src` at `door` which `last` completed, at `at`
+    /// on the engine's clock: it is not answered again.
+    pub fn restore_answer(&mut self, door: &Arc<str>, src: IpAddr, at: Time, last: Last) {
+        self.detector.restore_answer(door, src, at, last);
     }
 
     /// How many sequences are left of the doors that have a list of them.
@@ -325,8 +341,12 @@ impl Engine {
             let tell = &mut |told| events.push_back(grant_event(told, Some(whence)));
             match progress {
                 Progress::Completed { number } => {
-                    let spend = number.and_then(|number| door.rule.token(&door.name, number));
-                    grants.handle_knock(door, facts(hit, door), spend, *now, tell);
+                    let completed = Completed {
+                        facts: facts(hit, door),
+                        spend: number.and_then(|number| door.rule.token(&door.name, number)),
+                        last: Some(Last::of(hit)),
+                    };
+                    grants.handle_knock(door, completed, *now, tell);
                 }
                 Progress::Reset {
                     reason: ResetReason::Overcount,

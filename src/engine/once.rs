@@ -16,13 +16,13 @@ use super::sequence::Transport;
 use super::time::Time;
 
 /// How long a TCP packet with the same ports is a retransmission, from the first sighting.
-const RETRANSMISSION: Duration = Duration::from_secs(10);
+pub(super) const RETRANSMISSION: Duration = Duration::from_secs(10);
 /// How long a UDP packet equal in every field, IP ID included, is the same packet.
 const SAME_ID: Duration = Duration::from_secs(1);
 /// The same where there is no IP ID to tell two apart (IPv6, or an ID of 0).
 const SAME_FIELDS: Duration = Duration::from_millis(1);
 /// How long after one source another may show the same packet, where only time could tell.
-const OTHER_SOURCE: Duration = Duration::from_secs(1);
+pub(super) const OTHER_SOURCE: Duration = Duration::from_secs(1);
 /// Packets remembered of one address; the oldest goes first.
 const REMEMBERED: usize = 64;
 
@@ -235,6 +235,7 @@ impl Sightings {
 
 #[cfg(test)]
 mod tests {
+    use super::super::knock::Logged;
     use super::super::packet::{Fingerprint, Ports};
     use super::super::sequence::Step;
     use super::*;
@@ -263,6 +264,11 @@ mod tests {
             udp_len: None,
         },
         source: 0,
+        logged: Logged {
+            kernel: None,
+            header: None,
+            late: false,
+        },
     };
 
     fn udp(id: Option<u16>) -> Hit<'static> {

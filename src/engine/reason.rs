@@ -40,11 +40,13 @@ pub enum Reason {
     Future,
     /// The same packet again: a retransmission, or logged twice.
     Duplicate,
+    /// Read again after a restart, and perhaps of a knock that was answered before.
+    Answered,
 }
 
 impl Reason {
     /// Every reason, in the order of the walk.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::TooLong,
         Self::Partial,
         Self::Transport,
@@ -62,6 +64,7 @@ impl Reason {
         Self::Stale,
         Self::Future,
         Self::Duplicate,
+        Self::Answered,
     ];
 
     /// The word used in JSON, tables and metrics.
@@ -84,6 +87,7 @@ impl Reason {
             Self::Stale => "stale",
             Self::Future => "future",
             Self::Duplicate => "duplicate",
+            Self::Answered => "answered",
         }
     }
 }

@@ -293,7 +293,8 @@ impl Timeline {
         Ok(())
     }
 
-    fn is_ours(&self, host: &[u8]) -> bool {
+    /// Whether this host's kernel is the one that we run on.
+    pub fn is_ours(&self, host: &[u8]) -> bool {
         fn short(name: &[u8]) -> &[u8] {
             name.split(|&byte| byte == b'.').next().unwrap_or(name)
         }

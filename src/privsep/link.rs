@@ -6,6 +6,7 @@
 //! the last word, and nothing is to be done any more.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +17,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::channel::{Broken, Channel};
 use super::message::{Ask, MAX_TELL, Read, Restored, Tell, VERSION};
+use crate::engine::answered::Last;
+use crate::engine::time::Time;
 
 /// How long a journalctl may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,6 +40,8 @@ pub struct Welcome {
     pub grants: Vec<Restored>,
     /// By door, before which Unix time its one-time sequences are used.
     pub used: Vec<(String, i64)>,
+    /// By door and address, when a knock was last answered, and the packet that completed it.
+    pub answered: Vec<(String, IpAddr, Time, Last)>,
     /// The configuration.
     pub rules: String,
 }
@@ -184,12 +189,22 @@ fn welcome(channel: &Channel) -> Option<Welcome> {
         stdin: stdin.filter(|_| has_stdin),
         grants: Vec::new(),
         used: Vec::new(),
+        answered: Vec::new(),
         rules: String::new(),
     };
     loop {
         match Tell::decode(channel.receive(&mut room).ok()?)? {
             Tell::Grant(grant) => welcome.grants.push(grant),
             Tell::Used { door, until } => welcome.used.push((door, until)),
+            Tell::Answered {
+                door,
+                src,
+                at,
+                last,
+            } => {
+                let at = Time::from_nanos(at);
+                welcome.answered.push((door, src, at, last.last()));
+            }
             Tell::Rules { more, piece } => {
                 welcome.rules.push_str(&piece);
                 if !more {

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::action::{Action, Command, GrantId, Outcome};
+use crate::engine::answered;
 use crate::engine::command::Facts;
 use crate::engine::one_time::{Token, Used};
 use crate::engine::sequence::{Step, Transport};
@@ -48,6 +49,8 @@ pub enum Ask {
         deadline: i64,
         /// What is used for it, of sequences that open once.
         spend: Option<Spend>,
+        /// The packet that completed it.
+        last: Option<Last>,
     },
     /// [`Action::Run`].
     Run {
@@ -55,6 +58,8 @@ pub enum Ask {
         knock: Knock,
         /// What is used for it.
         spend: Option<Spend>,
+        /// The packet that completed it.
+        last: Option<Last>,
     },
     /// [`Action::Spend`].
     Spend {
@@ -71,6 +76,8 @@ pub enum Ask {
         grant: u64,
         /// Its new deadline.
         deadline: i64,
+        /// The packet that completed the knock.
+        last: Option<Last>,
     },
     /// [`Action::Close`].
     Close(u64),
@@ -128,6 +135,18 @@ pub enum Spend {
     Line(u32),
 }
 
+/// The packet that completed a knock, for a follower that comes after this one; times in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Last {
+    /// The stamp of the kernel that we run on.
+    pub kernel: Option<i64>,
+    /// The stamp of the header, from the Unix epoch.
+    pub header: Option<i64>,
+    /// The port that it came from, if it was TCP.
+    pub port: Option<u16>,
+}
+
 /// What the service manager is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -177,6 +196,17 @@ pub enum Tell {
         door: String,
         /// In seconds.
         until: i64,
+    },
+    /// The latest knock of an address at a door that was answered.
+    Answered {
+        /// The door.
+        door: String,
+        /// The address.
+        src: IpAddr,
+        /// When, on the boot clock.
+        at: i64,
+        /// The packet that completed it.
+        last: Last,
     },
     /// A piece of the configuration; it is whole when no more comes.
     Rules {
@@ -248,14 +278,19 @@ impl Ask {
                 facts,
                 deadline,
                 spend,
+                last,
                 ..
             } => Self::Open {
+                last: last.map(Last::of),
                 spend: spend.as_ref().map(Spend::of),
                 grant: grant.0,
                 knock: Knock::of(&facts),
                 deadline: deadline.as_nanos(),
             },
-            Action::Run { facts, spend, .. } => Self::Run {
+            Action::Run {
+                facts, spend, last, ..
+            } => Self::Run {
+                last: last.map(Last::of),
                 knock: Knock::of(&facts),
                 spend: spend.as_ref().map(Spend::of),
             },
@@ -264,7 +299,12 @@ impl Ask {
                 spend: Spend::of(&token),
             },
             Action::Refresh { facts, .. } => Self::Refresh(Knock::of(&facts)),
-            Action::Extend { grant, deadline } => Self::Extend {
+            Action::Extend {
+                grant,
+                deadline,
+                last,
+            } => Self::Extend {
+                last: last.map(Last::of),
                 grant: grant.0,
                 deadline: deadline.as_nanos(),
             },
@@ -306,6 +346,26 @@ impl Spend {
         match &token.used {
             Used::Until(unix) => Self::Until(*unix),
             Used::Line { number, .. } => Self::Line(*number),
+        }
+    }
+}
+
+impl Last {
+    /// What the engine says.
+    pub fn of(last: answered::Last) -> Self {
+        Self {
+            kernel: last.kernel.map(Time::as_nanos),
+            header: last.header.map(Time::as_nanos),
+            port: last.port,
+        }
+    }
+
+    /// The same for the engine.
+    pub fn last(self) -> answered::Last {
+        answered::Last {
+            kernel: self.kernel.map(Time::from_nanos),
+            header: self.header.map(Time::from_nanos),
+            port: self.port,
         }
     }
 }

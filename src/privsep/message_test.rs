@@ -20,10 +20,16 @@ fn asks() -> Vec<Ask> {
             knock: knock(),
             deadline: i64::MAX,
             spend: Some(Spend::Until(i64::MIN)),
+            last: Some(Last {
+                kernel: Some(i64::MAX),
+                header: None,
+                port: Some(40_000),
+            }),
         },
         Ask::Run {
             knock: knock(),
             spend: None,
+            last: None,
         },
         Ask::Spend {
             door: "ssh".to_owned(),
@@ -33,6 +39,7 @@ fn asks() -> Vec<Ask> {
         Ask::Extend {
             grant: u64::MAX,
             deadline: i64::MIN,
+            last: None,
         },
         Ask::Close(1),
         Ask::Forget(1),

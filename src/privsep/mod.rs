@@ -13,6 +13,6 @@ mod message;
 pub use channel::{Broken, Channel};
 pub use link::{Heard, Journals, Link, Welcome};
 pub use message::{
-    Ask, Knock, MAX_ASK, MAX_CURSOR, MAX_TELL, Notice, Read, Restored, Spend, Tell, VERSION,
+    Ask, Knock, Last, MAX_ASK, MAX_CURSOR, MAX_TELL, Notice, Read, Restored, Spend, Tell, VERSION,
     decode_ask, pieces,
 };

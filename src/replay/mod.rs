@@ -24,7 +24,7 @@ use crate::engine::action::{Action, Command, Outcome};
 use crate::engine::detector::Limits;
 use crate::engine::door::Door;
 use crate::engine::event::{Event, EventKind, Whence};
-use crate::engine::knock::KnockerPrefix;
+use crate::engine::knock::{KnockerPrefix, Logged};
 use crate::engine::reason::{Reason, Tally};
 use crate::engine::time::Time;
 use crate::engine::timeline::{Placed, Stamps, Timeline, Wall};
@@ -304,6 +304,7 @@ impl Run<'_> {
             packet,
             at: placed.at,
             uptime: found.uptime,
+            logged: Logged::default(),
             whence,
         };
         let verdict = self.engine.handle_packet(placed.at, &sighting);

@@ -18,6 +18,7 @@ use super::queue::{Lane, Queue};
 use super::{Carried, Ended, How, NotStarted, exec, list, orphans};
 use crate::clock;
 use crate::engine::action::{Action, Command, GrantId, Outcome};
+use crate::engine::answered::Last;
 use crate::engine::command::{Facts, Invocation};
 use crate::engine::door::{Door, PerFamily};
 use crate::engine::one_time::{Token, Used};
@@ -62,6 +63,8 @@ struct Job {
     invocation: Option<Invocation>,
     /// Whether it must not run before what was said with it is on disk.
     awaits_disk: bool,
+    /// The packet that completed the knock which it answers.
+    last: Option<Last>,
 }
 
 /// What is done with a command.
@@ -175,25 +178,31 @@ impl Dispatcher {
                 facts,
                 deadline,
                 spend,
+                last,
             } => {
                 let task = Task::Open(grant);
                 match self.admissible(&door, &facts, spend.as_ref()) {
                     Ok((open, Some(close))) => {
                         let (ledger, src) = (&mut self.ledger, facts.src);
                         ledger.begin(grant, &door.name, src, deadline, close);
-                        self.admit_after_disk(src, task, open);
+                        self.admit_after_disk(src, task, open, last);
                     }
                     Ok((_, None)) => self.refuse(task, NotStarted::NoCommand),
                     Err(why) => self.refuse(task, why),
                 }
             }
-            Action::Run { door, facts, spend } => {
+            Action::Run {
+                door,
+                facts,
+                spend,
+                last,
+            } => {
                 let task = Task::Run(Arc::clone(&door.name), facts.src);
                 match self.admissible(&door, &facts, spend.as_ref()) {
                     Ok((open, _)) if spend.is_some() => {
-                        self.admit_after_disk(facts.src, task, open);
+                        self.admit_after_disk(facts.src, task, open, last);
                     }
-                    Ok((open, _)) => self.admit(facts.src, task, Some(open)),
+                    Ok((open, _)) => self.admit(facts.src, task, Some(open), last),
                     Err(why) => self.refuse(task, why),
                 }
             }
@@ -206,18 +215,25 @@ impl Dispatcher {
             Action::Refresh { door, facts } => {
                 let task = Task::Run(Arc::clone(&door.name), facts.src);
                 match self.expand(&door.grant.refresh, &facts) {
-                    Ok(refresh) => self.admit(facts.src, task, Some(refresh)),
+                    Ok(refresh) => self.admit(facts.src, task, Some(refresh), None),
                     Err(why) => self.refuse(task, why),
                 }
             }
             Action::Close { grant } => match self.ledger.close_of(grant) {
                 Some((src, _)) => {
                     self.ledger.closing(grant);
-                    self.admit(src, Task::Close(grant), None);
+                    self.admit(src, Task::Close(grant), None, None);
                 }
                 None => self.refuse(Task::Close(grant), NotStarted::NoGrant),
             },
-            Action::Extend { grant, deadline } => self.ledger.extend(grant, deadline),
+            Action::Extend {
+                grant,
+                deadline,
+                last,
+            } => {
+                self.ledger.extend(grant, deadline);
+                self.ledger.answered_by(grant, last);
+            }
             Action::Forget { grant } => self.ledger.closed(grant),
         }
     }
@@ -257,20 +273,34 @@ impl Dispatcher {
         Ok(command.expand(facts))
     }
 
-    fn admit(&mut self, src: IpAddr, task: Task, invocation: Option<Invocation>) {
+    fn admit(
+        &mut self,
+        src: IpAddr,
+        task: Task,
+        invocation: Option<Invocation>,
+        last: Option<Last>,
+    ) {
         let job = Job {
             task,
             invocation,
             awaits_disk: false,
+            last,
         };
         self.admitted.push((src, job));
     }
 
-    fn admit_after_disk(&mut self, src: IpAddr, task: Task, invocation: Invocation) {
+    fn admit_after_disk(
+        &mut self,
+        src: IpAddr,
+        task: Task,
+        invocation: Invocation,
+        last: Option<Last>,
+    ) {
         let job = Job {
             task,
             invocation: Some(invocation),
             awaits_disk: true,
+            last,
         };
         self.admitted.push((src, job));
     }
@@ -299,7 +329,19 @@ impl Dispatcher {
     }
 
     fn start_ready(&mut self) {
+        let mut ready = Vec::new();
         while let Some((src, _, job)) = self.queue.start() {
+            match &job.task {
+                Task::Open(grant) => self.ledger.answered_by(*grant, job.last),
+                Task::Run(door, src) => self.ledger.answered(door, *src, job.last),
+                Task::Close(_) => {}
+            }
+            ready.push((src, job));
+        }
+        // Not before: of what only waited when all was killed nothing has run, and the knock is read again.
+        // A disk that refuses has been told.
+        let _ = self.ledger.commit();
+        for (src, job) in ready {
             self.start(src, job);
         }
     }

@@ -62,6 +62,7 @@ fn open(grant: u64, door: &Arc<Door>, src: &str) -> Action {
         facts: facts(src),
         deadline: clock::boot_now().after(Duration::from_secs(10)),
         spend: None,
+        last: None,
     }
 }
 
@@ -213,8 +214,12 @@ fn a_dry_run_says_what_it_would_run_in_order_and_runs_nothing() {
     runner.submit(open(1, &door, "192.0.2.7"));
     runner.submit(Action::Close { grant: GrantId(1) });
     let (door, facts) = (Arc::clone(&door), facts("192.0.2.8"));
-    let spend = None;
-    runner.submit(Action::Run { door, facts, spend });
+    runner.submit(Action::Run {
+        door,
+        facts,
+        spend: None,
+        last: None,
+    });
     assert_eq!(runner.stop(Duration::from_secs(10)), 0);
 
     let all: Vec<_> = carried.iter().collect();

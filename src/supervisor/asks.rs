@@ -34,17 +34,23 @@ impl Supervisor {
                 knock,
                 deadline,
                 spend,
+                last,
             } => {
-                let opened = self.book.open(grant, &knock, deadline, spend, now);
+                let book = &mut self.book;
+                let opened = book.open(grant, &knock, deadline, spend, last, now);
                 if opened.is_err() {
                     self.answer_failed(GrantId(grant), Command::Open);
                 }
                 opened
             }
-            Ask::Run { knock, spend } => self.book.run(&knock, spend),
+            Ask::Run { knock, spend, last } => self.book.run(&knock, spend, last, now),
             Ask::Spend { door, spend } => self.book.spend(&door, spend),
             Ask::Refresh(knock) => self.book.refresh(&knock),
-            Ask::Extend { grant, deadline } => self.book.extend(grant, deadline, now),
+            Ask::Extend {
+                grant,
+                deadline,
+                last,
+            } => self.book.extend(grant, deadline, last, now),
             Ask::Close(grant) => {
                 let closed = self.book.close(grant);
                 if closed == Err(Refused::Grant) {

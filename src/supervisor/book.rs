@@ -11,20 +11,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock;
 use crate::engine::action::{Action, Command, GrantId, Outcome};
+use crate::engine::answered::{self, Answers};
 use crate::engine::door::{Door, Rule};
 use crate::engine::grant::{Grants, SavedGrant, TRIES_AFTER_REBOOT};
 use crate::engine::knock::is_nobody;
 use crate::engine::one_time::{MAX_SKEW, Origin, Token, Used};
 use crate::engine::time::Time;
-use crate::privsep::{Knock, Restored, Spend};
+use crate::privsep::{Knock, Last, Restored, Spend};
 
 /// How late a follower may be with a close before it is done without it.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
+/// How far a kernel's stamp may be ahead of the boot clock; of one that is further nothing is believed.
+const AHEAD: Duration = Duration::from_secs(60);
 /// Grants at a time: as many as the engine has.
 const MAX_GRANTS: usize = 65_536;
 
@@ -86,6 +90,8 @@ pub(super) struct Book {
     last_id: u64,
     /// By door, before which Unix time its one-time sequences are used.
     used: BTreeMap<Arc<str>, i64>,
+    /// The knocks that were answered, for the next follower.
+    answers: Answers,
     /// Closes what is due and was not asked for.
     own: Grants,
     /// What is closed by that at present.
@@ -102,6 +108,7 @@ impl Book {
             held: BTreeMap::new(),
             last_id,
             used: BTreeMap::new(),
+            answers: Answers::default(),
             own: Grants::new(last_id),
             closing: BTreeSet::new(),
             grace: Duration::ZERO,
@@ -128,6 +135,32 @@ impl Book {
     /// What is used, by door.
     pub(super) fn used(&self) -> impl Iterator<Item = (&Arc<str>, i64)> {
         self.used.iter().map(|(door, until)| (door, *until))
+    }
+
+    /// Takes over which knocks an earlier run has answered.
+    pub(super) fn restore_answers(&mut self, answers: Answers) {
+        self.answers = answers;
+    }
+
+    /// The knocks that were answered.
+    pub(super) fn answers(&mut self, now: Time) -> &Answers {
+        self.answers.expire(now);
+        &self.answers
+    }
+
+    /// Notes that a knock is answered, and what is to be put on disk of it.
+    fn answered(
+        &mut self,
+        door: &Arc<str>,
+        src: IpAddr,
+        last: Option<Last>,
+        now: Time,
+    ) -> Option<answered::Last> {
+        let mut last = last?.last();
+        // It would hide knocks that are still to come.
+        last.kernel = last.kernel.filter(|&kernel| kernel <= now.after(AHEAD));
+        self.answers.note(door, src, now, last);
+        Some(last)
     }
 
     /// Takes new doors. What is open stays open.
@@ -185,6 +218,7 @@ impl Book {
         knock: &Knock,
         deadline: i64,
         spend: Option<Spend>,
+        last: Option<Last>,
         now: Time,
     ) -> Result<Action, Refused> {
         // Whatever becomes of it, the number is used up; the follower counts on by itself.
@@ -218,24 +252,38 @@ impl Book {
             rebooted: false,
         });
         self.own.extend(grant, deadline.after(self.grace));
+        let last = self.answered(&door.name, knock.src, last, now);
         Ok(Action::Open {
             grant,
             door,
             facts,
             deadline,
             spend,
+            last,
         })
     }
 
     /// The command of a door that holds nothing open.
-    pub(super) fn run(&mut self, knock: &Knock, spend: Option<Spend>) -> Result<Action, Refused> {
+    pub(super) fn run(
+        &mut self,
+        knock: &Knock,
+        spend: Option<Spend>,
+        last: Option<Last>,
+        now: Time,
+    ) -> Result<Action, Refused> {
         let door = self.door(knock)?;
         if door.grant.open.of(knock.src).is_none() || door.grant.close.of(knock.src).is_some() {
             return Err(Refused::Command);
         }
         let facts = knock.facts(&door.name, None);
         let spend = spend.map(|spend| self.token(&door, spend)).transpose()?;
-        Ok(Action::Run { door, facts, spend })
+        let last = self.answered(&door.name, knock.src, last, now);
+        Ok(Action::Run {
+            door,
+            facts,
+            spend,
+            last,
+        })
     }
 
     /// A sequence that is used and opens nothing.
@@ -298,6 +346,7 @@ impl Book {
         &mut self,
         grant: u64,
         deadline: i64,
+        last: Option<Last>,
         now: Time,
     ) -> Result<Action, Refused> {
         let (grant, deadline) = (GrantId(grant), Time::from_nanos(deadline));
@@ -309,8 +358,14 @@ impl Book {
             return Err(Refused::Deadline);
         }
         standing.saved.deadline = deadline;
+        let (door, src) = (Arc::clone(&standing.saved.door), standing.saved.src);
         self.own.extend(grant, deadline.after(self.grace));
-        Ok(Action::Extend { grant, deadline })
+        let last = self.answered(&door, src, last, now);
+        Ok(Action::Extend {
+            grant,
+            deadline,
+            last,
+        })
     }
 
     /// The command that closes.

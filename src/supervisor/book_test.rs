@@ -75,14 +75,28 @@ fn knock(door: &str, src: &str) -> Knock {
 }
 
 fn opened(book: &mut Book) -> GrantId {
-    let action = book.open(8, &knock("ssh", "192.0.2.7"), nanos(130), None, at(100));
+    let action = book.open(
+        8,
+        &knock("ssh", "192.0.2.7"),
+        nanos(130),
+        None,
+        None,
+        at(100),
+    );
     assert!(matches!(action, Ok(Action::Open { .. })), "{action:?}");
     GrantId(8)
 }
 
 #[test]
 fn a_knock_gets_the_runners_own_door_and_its_own_hold() {
-    let action = book().open(8, &knock("ssh", "192.0.2.7"), nanos(110), None, at(100));
+    let action = book().open(
+        8,
+        &knock("ssh", "192.0.2.7"),
+        nanos(110),
+        None,
+        None,
+        at(100),
+    );
     let Ok(Action::Open { door, facts, .. }) = action else {
         panic!("{action:?}");
     };
@@ -102,40 +116,71 @@ fn a_door_opens_only_as_it_is_configured() {
         ("wake", "192.0.2.7", Refused::Command),
     ];
     for (door, src, why) in cases {
-        let opened = book().open(8, &knock(door, src), nanos(130), None, at(100));
+        let opened = book().open(8, &knock(door, src), nanos(130), None, None, at(100));
         assert_eq!(opened, Err(why), "{door} {src}");
     }
     let elsewhere = Knock {
         interface: "eth1".to_owned(),
         ..knock("ssh", "192.0.2.7")
     };
-    let opened = book().open(8, &elsewhere, nanos(130), None, at(100));
+    let opened = book().open(8, &elsewhere, nanos(130), None, None, at(100));
     assert_eq!(opened, Err(Refused::Scope));
 }
 
 #[test]
 fn a_door_is_not_held_open_for_longer_than_it_stays_open() {
     let mut book = book();
-    let late = book.open(8, &knock("ssh", "192.0.2.7"), nanos(130) + 1, None, at(100));
+    let late = book.open(
+        8,
+        &knock("ssh", "192.0.2.7"),
+        nanos(130) + 1,
+        None,
+        None,
+        at(100),
+    );
     assert_eq!(late, Err(Refused::Deadline));
-    let late = book.open(9, &knock("ssh", "192.0.2.7"), i64::MAX, None, at(100));
+    let late = book.open(9, &knock("ssh", "192.0.2.7"), i64::MAX, None, None, at(100));
     assert_eq!(late, Err(Refused::Deadline));
     assert_eq!(book.len(), 0);
-    let open = book.open(10, &knock("ssh", "192.0.2.7"), nanos(130), None, at(100));
+    let open = book.open(
+        10,
+        &knock("ssh", "192.0.2.7"),
+        nanos(130),
+        None,
+        None,
+        at(100),
+    );
     assert!(open.is_ok());
-    assert_eq!(book.extend(10, nanos(151), at(120)), Err(Refused::Deadline));
-    assert!(book.extend(10, nanos(150), at(120)).is_ok());
+    assert_eq!(
+        book.extend(10, nanos(151), None, at(120)),
+        Err(Refused::Deadline)
+    );
+    assert!(book.extend(10, nanos(150), None, at(120)).is_ok());
 }
 
 #[test]
 fn numbers_go_up_by_one() {
     let mut book = book();
     for wrong in [0, 7, 9, u64::MAX] {
-        let opened = book.open(wrong, &knock("ssh", "192.0.2.7"), nanos(130), None, at(100));
+        let opened = book.open(
+            wrong,
+            &knock("ssh", "192.0.2.7"),
+            nanos(130),
+            None,
+            None,
+            at(100),
+        );
         assert_eq!(opened, Err(Refused::Number), "{wrong}");
     }
     opened(&mut book);
-    let twice = book.open(8, &knock("ssh", "192.0.2.8"), nanos(130), None, at(100));
+    let twice = book.open(
+        8,
+        &knock("ssh", "192.0.2.8"),
+        nanos(130),
+        None,
+        None,
+        at(100),
+    );
     assert_eq!(twice, Err(Refused::Number));
 }
 
@@ -143,8 +188,11 @@ fn numbers_go_up_by_one() {
 fn a_door_that_is_to_be_closed_is_never_run_without_its_grant() {
     let mut book = book();
     let ssh = knock("ssh", "192.0.2.7");
-    assert_eq!(book.run(&ssh, None), Err(Refused::Command));
-    assert!(book.run(&knock("wake", "192.0.2.7"), None).is_ok());
+    assert_eq!(book.run(&ssh, None, None, at(100)), Err(Refused::Command));
+    assert!(
+        book.run(&knock("wake", "192.0.2.7"), None, None, at(100))
+            .is_ok()
+    );
     assert_eq!(book.refresh(&ssh), Err(Refused::Command));
     opened(&mut book);
 }
@@ -153,7 +201,10 @@ fn a_door_that_is_to_be_closed_is_never_run_without_its_grant() {
 fn what_is_not_open_is_neither_closed_nor_extended_nor_forgotten() {
     let mut book = book();
     assert_eq!(book.close(8), Err(Refused::Grant));
-    assert_eq!(book.extend(8, nanos(110), at(100)), Err(Refused::Grant));
+    assert_eq!(
+        book.extend(8, nanos(110), None, at(100)),
+        Err(Refused::Grant)
+    );
     assert_eq!(book.forget(8), Err(Refused::Grant));
 }
 
@@ -198,7 +249,7 @@ fn a_follower_that_never_closes_is_not_waited_for() {
 fn without_a_follower_a_grant_is_closed_at_its_deadline() {
     let mut book = book();
     let grant = opened(&mut book);
-    assert!(book.extend(8, nanos(140), at(110)).is_ok());
+    assert!(book.extend(8, nanos(140), None, at(110)).is_ok());
     book.attended(false);
     assert_eq!(closed(&mut book, at(139)), []);
     assert_eq!(closed(&mut book, at(140)), [grant]);
@@ -225,4 +276,39 @@ fn the_next_follower_goes_on_with_what_is_open() {
     };
     assert_eq!((book.restored(), book.last_id()), (vec![restored], 8));
     assert_eq!(closed(&mut book, at(130)), [], "it closes it itself");
+}
+
+#[test]
+fn what_is_answered_is_noted_whatever_answers_it_and_a_stamp_to_come_is_not_believed() {
+    let mut book = book();
+    let last = |seconds| {
+        Some(Last {
+            kernel: Some(nanos(seconds)),
+            header: Some(7),
+            port: None,
+        })
+    };
+    let answered = |book: &mut Book| {
+        let answers = book.answers(at(100)).iter();
+        let all = answers.map(|(door, _, at, last)| (door.to_string(), at, last.kernel));
+        all.collect::<Vec<_>>()
+    };
+    let (ssh, wake) = (knock("ssh", "192.0.2.7"), knock("wake", "192.0.2.7"));
+    let opened = book.open(8, &ssh, nanos(130), None, last(95), at(100));
+    assert!(opened.is_ok());
+    assert_eq!(
+        answered(&mut book),
+        [("ssh".to_owned(), at(100), Some(at(95)))]
+    );
+    assert!(book.extend(8, nanos(131), last(96), at(101)).is_ok());
+    assert_eq!(
+        answered(&mut book),
+        [("ssh".to_owned(), at(101), Some(at(96)))]
+    );
+    let ran = book.run(&wake, None, last(10_000), at(102));
+    assert!(matches!(ran, Ok(Action::Run { last: Some(last), .. }) if last.kernel.is_none()));
+    assert_eq!(answered(&mut book)[1], ("wake".to_owned(), at(102), None));
+    // What is refused is not answered.
+    assert!(book.run(&ssh, None, last(99), at(103)).is_err());
+    assert_eq!(answered(&mut book)[0].1, at(101));
 }

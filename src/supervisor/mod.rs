@@ -23,8 +23,9 @@ pub use self::follower::Start;
 pub use self::plan::{End, EndOfJournal, Journal, Kept, Plan, Rules, StartError, StartOfJournal};
 use crate::clock;
 use crate::engine::action::{Command, Outcome};
+use crate::engine::answered::Answers;
 use crate::engine::time::Time;
-use crate::privsep::{Ask, Broken, Notice, Tell, VERSION, pieces};
+use crate::privsep::{Ask, Broken, Last, Notice, Tell, VERSION, pieces};
 use crate::runner::ledger::{Boot, Ledger, Opened};
 use crate::runner::{Carried, Ended, How, Runner};
 use crate::signals::{self, Signal};
@@ -114,18 +115,22 @@ impl Supervisor {
     ) -> Result<Self, StartError> {
         let signalled = inbox.clone();
         let signals = signals::listen(move |signal| signalled.send(Event::Signal(signal)).is_ok())?;
-        let (ledger, saved, used, last_id) = match &plan.kept {
-            Kept::Nowhere => (Ledger::in_memory(), Vec::new(), Vec::new(), 0),
+        let (ledger, saved, used, answers, last_id) = match &plan.kept {
+            Kept::Nowhere => {
+                let answers = Answers::default();
+                (Ledger::in_memory(), Vec::new(), Vec::new(), answers, 0)
+            }
             Kept::In(dir) => {
                 let Opened {
                     ledger,
                     grants,
                     used,
+                    answers,
                     next,
                     notice,
                 } = Ledger::open(dir, &Boot::read()?).map_err(StartError::State)?;
                 notice.iter().for_each(report::notice);
-                (ledger, grants, used, next.0.saturating_sub(1))
+                (ledger, grants, used, answers, next.0.saturating_sub(1))
             }
         };
         let carried = inbox.clone();
@@ -141,6 +146,7 @@ impl Supervisor {
         for (door, until) in used {
             book.restore_used(door, until);
         }
+        book.restore_answers(answers);
         let mut supervisor = Self {
             book,
             runner,
@@ -262,6 +268,16 @@ impl Supervisor {
         for (door, until) in self.book.used() {
             let door = door.to_string();
             follower.tell(Tell::Used { door, until }, None);
+        }
+        for (door, src, at, last) in self.book.answers(self.since).iter() {
+            let (door, at, last) = (door.to_string(), at.as_nanos(), Last::of(last));
+            let tell = Tell::Answered {
+                door,
+                src,
+                at,
+                last,
+            };
+            follower.tell(tell, None);
         }
         for piece in pieces(&self.text) {
             follower.tell(piece, None);

@@ -1,8 +1,10 @@
-//! `kill -9` at any instant of open, wait, close and restart: what was opened is closed, once.
+//! `kill -9` at any instant of open, wait, close and restart: what was opened is closed, once, and a knock
+//! is answered once.
 //!
 //! Several daemons at once live through runs of their own: knocks, a kill at an instant drawn from a
-//! seed, a start, perhaps another kill in the middle of it. A door is a file, so at the end nobody has to
-//! be believed. `LOGKNOCK_LONG=1` makes it 500 runs, `LOGKNOCK_SEED=n` other ones.
+//! seed (of the process that runs, of the one that reads, of all, with the commands or without), a start,
+//! perhaps another kill in the middle of it. A door is a file, and another one only counts, so at the end
+//! nobody has to be believed. `LOGKNOCK_LONG=1` makes it 500 runs, `LOGKNOCK_SEED=n` other ones.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -44,6 +46,7 @@ fn after_any_kill_every_open_is_closed_and_nothing_is_opened_twice() {
     }
     eprintln!("{} runs: {tally:?}", runs * usize::from(DAEMONS));
     assert!(tally.opened > 0 && tally.cut_while_open > 0);
+    assert!(tally.ran > 0 && tally.kills_of_the_follower > 0);
 }
 
 /// What the runs met, in numbers of grants.
@@ -51,8 +54,10 @@ fn after_any_kill_every_open_is_closed_and_nothing_is_opened_twice() {
 struct Tally {
     kills: usize,
     kills_while_starting: usize,
+    kills_of_the_follower: usize,
     knocks: usize,
     opened: usize,
+    ran: usize,
     cut_before_opening: usize,
     cut_while_opening: usize,
     cut_while_open: usize,
@@ -69,8 +74,13 @@ struct Life {
     daemon: Daemon,
     /// When each address knocked, in seconds of the boot clock.
     knocks: BTreeMap<String, Vec<f64>>,
+    /// How often each address knocked at the door that only runs a command.
+    asked_to_run: BTreeMap<String, usize>,
     kills: Vec<f64>,
     kills_while_starting: usize,
+    kills_of_the_follower: usize,
+    /// Who knocked last.
+    knocker: String,
     /// The processes of the daemon that runs.
     members: Vec<i32>,
     /// When a daemon was there that nobody killed while it started.
@@ -84,8 +94,11 @@ impl Life {
             chance: Random(seed * 1000 + u64::from(number)),
             daemon: Daemon::start(""),
             knocks: BTreeMap::new(),
+            asked_to_run: BTreeMap::new(),
             kills: Vec::new(),
             kills_while_starting: 0,
+            kills_of_the_follower: 0,
+            knocker: String::new(),
             members: Vec::new(),
             starts: Vec::new(),
         };
@@ -103,7 +116,8 @@ impl Life {
         );
         let config = format!(
             "[log]\nprefix = \"lk-4f9a1c7e: \"\n[door.ssh]\nsequence = [7101, 8202, 9303]\n\
-             cmd_timeout = \"{}ms\"\nshell = true\nstart_command = \"{open}\"\nstop_command = \"{close}\"\n",
+             cmd_timeout = \"{}ms\"\nshell = true\nstart_command = \"{open}\"\nstop_command = \"{close}\"\n\
+             [door.ping]\nsequence = [7301, 8402]\nshell = true\nstart_command = \"echo %IP% >>{dir}/runs\"\n",
             HOLD.as_millis()
         );
         life.daemon.set_config(&config);
@@ -114,17 +128,16 @@ impl Life {
     fn live(mut self, runs: usize) -> Self {
         for run in 0..runs {
             self.start();
-            let mut src = String::new();
             for one in 0..=self.chance.below(3) {
-                src = format!("10.{}.{run}.{one}", self.number);
-                self.knock(&src);
+                self.knocker = format!("10.{}.{run}.{one}", self.number);
+                self.knock();
             }
             self.wait_for_chance();
             self.kill();
             if self.chance.below(3) == 0 {
                 // Whoever finds the door shut, or thinks so, knocks again.
                 self.start();
-                self.knock(&src);
+                self.knock();
                 self.wait_for_chance();
                 self.kill();
             }
@@ -153,10 +166,12 @@ impl Life {
         self.members.retain(|&pid| is_daemon(pid));
     }
 
-    fn knock(&mut self, src: &str) {
-        let knocks = self.knocks.entry(src.to_owned()).or_default();
-        knocks.push(seconds());
-        self.daemon.knock(src, &[7101, 8202, 9303]);
+    fn knock(&mut self) {
+        let src = self.knocker.clone();
+        self.knocks.entry(src.clone()).or_default().push(seconds());
+        self.daemon.knock_stamped(&src, &[7101, 8202, 9303]);
+        self.daemon.knock_stamped(&src, &[7301, 8402]);
+        *self.asked_to_run.entry(src).or_default() += 1;
     }
 
     /// Most of the time is waiting, but most of what can go wrong is in the commands.
@@ -183,9 +198,9 @@ impl Life {
         let daemons = daemons(first);
         let mut members = self.members.clone();
         members.retain(|pid| daemons.contains(pid));
-        let victims = match self.chance.below(4) {
+        let victims = match self.chance.below(6) {
             0 => descendants(first),
-            1 => vec![*self.chance.pick(&members)],
+            1..4 => vec![*self.chance.pick(&members)],
             _ => daemons.clone(),
         };
         for &victim in &victims {
@@ -196,7 +211,12 @@ impl Life {
         if !victims.contains(&first) {
             // The runner goes on, with another follower; until it is killed too.
             self.kills.push(seconds());
+            self.kills_of_the_follower += 1;
             self.wait_for_chance();
+            if self.chance.below(2) == 0 {
+                self.knock();
+                self.wait_for_chance();
+            }
             for victim in descendants(first)
                 .into_iter()
                 .filter(|&pid| pid == first || is_daemon(pid))
@@ -223,7 +243,17 @@ impl Life {
         );
         tally.kills += self.kills.len();
         tally.kills_while_starting += self.kills_while_starting;
+        tally.kills_of_the_follower += self.kills_of_the_follower;
         tally.knocks += self.knocks.values().map(Vec::len).sum::<usize>();
+        for (src, knocks) in &self.asked_to_run {
+            let runs = self.runs();
+            let count = runs.lines().filter(|ran| ran == src).count();
+            tally.ran += count;
+            assert!(
+                count <= *knocks,
+                "{src}: run {count} times for {knocks} knocks"
+            );
+        }
         let mut acts: BTreeMap<&str, Vec<(&str, f64)>> = BTreeMap::new();
         let commands = self.daemon.commands();
         for line in commands.lines() {
@@ -238,6 +268,10 @@ impl Life {
             self.check_one(&self.knocks[src], &acts, tally)
                 .unwrap_or_else(|why| panic!("{src}: {why}: {acts:?}\n{:?}", self.kills));
         }
+    }
+
+    fn runs(&self) -> String {
+        fs::read_to_string(self.daemon.dir().join("runs")).unwrap_or_default()
     }
 
     fn check_one(

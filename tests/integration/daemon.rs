@@ -8,9 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use logknock::clock;
 use logknock::protocol::{self, Reply, Request, Status};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -243,10 +246,30 @@ impl Daemon {
 
     /// What the firewall logs when `src` knocks at `ports`.
     pub(crate) fn knock(&self, src: &str, ports: &[u16]) {
+        self.knock_behind(|| "kernel:".to_owned(), src, ports);
+    }
+
+    /// The same, with the stamps of syslog and of the kernel: what a later daemon may still read.
+    pub(crate) fn knock_stamped(&self, src: &str, ports: &[u16]) {
+        let system = rustix::system::uname();
+        let host = system.nodename().to_str().unwrap();
+        let head = || {
+            let wall = clock::wall_now().as_nanos();
+            let wall = OffsetDateTime::from_unix_timestamp_nanos(wall.into()).unwrap();
+            let uptime = clock::monotonic_now().as_nanos() / 1000;
+            let (seconds, micros) = (uptime / 1_000_000, uptime % 1_000_000);
+            let wall = wall.format(&Rfc3339).unwrap();
+            format!("{wall} {host} kernel: [{seconds:5}.{micros:06}]")
+        };
+        self.knock_behind(head, src, ports);
+    }
+
+    fn knock_behind(&self, head: impl Fn() -> String, src: &str, ports: &[u16]) {
         for port in ports {
             let id = self.packets.replace(self.packets.get() + 1);
+            let head = head();
             self.write(&format!(
-                "kernel: lk-4f9a1c7e: IN=eth0 OUT= MAC=52:54:00:12:34:56:52:54:00:65:43:21:08:00 \
+                "{head} lk-4f9a1c7e: IN=eth0 OUT= MAC=52:54:00:12:34:56:52:54:00:65:43:21:08:00 \
                  SRC={src} DST=192.0.2.1 LEN=60 TOS=0x00 PREC=0x00 TTL=52 ID={id} DF PROTO=TCP \
                  SPT={} DPT={port} WINDOW=64240 RES=0x00 SYN URGP=0 ",
                 40_000 + id

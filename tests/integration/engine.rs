@@ -13,6 +13,7 @@ use logknock::engine::door::{
     self, Door, GrantRule, OnRepeat, OtherPorts, PerFamily, Rule, Scope, SequenceRule,
 };
 use logknock::engine::event::{Event, EventKind, Whence};
+use logknock::engine::knock::Logged;
 use logknock::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
 use logknock::engine::sequence::{Sequence, Step, Transport};
 use logknock::engine::time::Time;
@@ -145,6 +146,7 @@ fn run(doors: &[Arc<Door>], knocks: &[Knock]) -> Vec<Event> {
             packet: packet(number, knock),
             at: now,
             uptime: None,
+            logged: Logged::default(),
             whence,
         };
         while let Some(due) = engine.poll_timeout().filter(|&due| due <= now) {
@@ -339,7 +341,7 @@ proptest! {
         for (number, knock) in knocks.iter().enumerate() {
             now = now.after(Duration::from_secs(knock.after));
             let whence = Whence { source: 0, line: number as u64 + 1 };
-            let sighting = Sighting { packet: packet(number, knock), at: now, uptime: None, whence };
+            let sighting = Sighting { packet: packet(number, knock), at: now, uptime: None, logged: Logged::default(), whence };
             while let Some(due) = engine.poll_timeout().filter(|&due| due <= now) {
                 engine.handle_timeout(due);
                 settle(&mut engine, due);
@@ -375,7 +377,7 @@ proptest! {
             let stamps = Stamps { host: b"fw", wall: None, uptime: Some(uptime) };
             let placed = clock.place_live(stamps, received).unwrap();
             let whence = Whence { source: 0, line: number as u64 + 1 };
-            let sighting = Sighting { packet: packet(number, knock), at: placed.at, uptime: Some(uptime), whence };
+            let sighting = Sighting { packet: packet(number, knock), at: placed.at, uptime: Some(uptime), logged: Logged::default(), whence };
             live.handle_packet(latest, &sighting).unwrap();
             settle(&mut live, latest);
             opened.extend(std::iter::from_fn(|| live.poll_event()).filter_map(stage_of));
@@ -405,6 +407,7 @@ fn a_knock_that_waits_for_a_close_opens_nothing_once_all_is_to_be_closed() {
             packet,
             at: now,
             uptime: None,
+            logged: Logged::default(),
             whence,
         };
         engine.handle_packet(now, &sighting).unwrap();
@@ -455,6 +458,7 @@ fn run_odd(doors: &[Arc<Door>], knocks: &[Knock]) -> Vec<Event> {
             packet: packet(number, knock),
             at: placed.at,
             uptime: Some(uptime),
+            logged: Logged::default(),
             whence,
         };
         engine.handle_packet(placed.at, &sighting).unwrap();
@@ -508,6 +512,7 @@ fn the_table_stays_bounded_and_keeps_the_one_who_is_further_on() {
             packet,
             at: now,
             uptime: None,
+            logged: Logged::default(),
             whence: Whence { source: 0, line: 1 },
         };
         engine.handle_packet(now, &sighting).unwrap();

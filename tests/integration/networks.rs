@@ -7,7 +7,7 @@ use std::time::Duration;
 use logknock::engine::detector::Limits;
 use logknock::engine::door::{Door, GrantRule, PerFamily};
 use logknock::engine::event::{Event, Whence};
-use logknock::engine::knock::KnockerPrefix;
+use logknock::engine::knock::{KnockerPrefix, Logged};
 use logknock::engine::packet::Packet;
 use logknock::engine::time::Time;
 use logknock::engine::{Engine, Sighting};
@@ -45,6 +45,7 @@ fn run(doors: &[Arc<Door>], bits: u8, sent: &[Sent]) -> Vec<Event> {
             },
             at: now,
             uptime: None,
+            logged: Logged::default(),
             whence: Whence {
                 source: 0,
                 line: number as u64,

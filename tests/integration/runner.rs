@@ -137,6 +137,7 @@ impl Bench {
             door: Arc::clone(door),
             deadline: clock::boot_now().after(door.grant.hold),
             spend: None,
+            last: None,
         });
     }
 
@@ -240,6 +241,7 @@ fn commands_of_one_address_run_one_at_a_time_in_order_across_doors() {
         facts: facts(&web, address(7)),
         door: Arc::clone(&web),
         spend: None,
+        last: None,
     });
     bench.open(3, &ssh, address(7));
     bench.close(3);
@@ -358,6 +360,7 @@ fn after_a_restart_the_close_command_is_the_one_the_grant_was_opened_with() {
     bench.submit(Action::Extend {
         grant: GrantId(1),
         deadline,
+        last: None,
     });
     let bench = bench.restarted();
     let saved = SavedGrant {

@@ -10,6 +10,7 @@ use logknock::config;
 use logknock::engine::action::{Action, Command, Outcome};
 use logknock::engine::detector::Limits;
 use logknock::engine::event::{EventKind, Whence};
+use logknock::engine::knock::Logged;
 use logknock::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
 use logknock::engine::time::Time;
 use logknock::engine::{Engine, Sighting};
@@ -89,6 +90,7 @@ fn run(config: config::Config, rows: &[Row<'_>]) -> Vec<(Time, String)> {
             packet: row.packet,
             at: row.at,
             uptime: None,
+            logged: Logged::default(),
             whence,
         };
         engine.handle_unix(row.at, row.at);

@@ -8,6 +8,7 @@ use logknock::config;
 use logknock::engine::detector::Limits;
 use logknock::engine::door::Door;
 use logknock::engine::event::{EventKind, Whence};
+use logknock::engine::knock::Logged;
 use logknock::engine::reading::Expected;
 use logknock::engine::time::Time;
 use logknock::engine::timeline::{Received, Stamps, Timeline};
@@ -98,6 +99,7 @@ fn told(
             packet,
             at: placed.at,
             uptime: record.uptime,
+            logged: Logged::default(),
             whence,
         };
         // That it is the same again is what is looked for.

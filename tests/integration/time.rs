@@ -9,6 +9,7 @@ use logknock::config;
 use logknock::engine::detector::Limits;
 use logknock::engine::door::Door;
 use logknock::engine::event::{EventKind, Whence};
+use logknock::engine::knock::Logged;
 use logknock::engine::reading::Expected;
 use logknock::engine::reason::Reason;
 use logknock::engine::time::Time;
@@ -100,6 +101,7 @@ impl Machine {
             packet,
             at: placed.at,
             uptime: record.uptime,
+            logged: Logged::default(),
             whence: Whence {
                 source: 0,
                 line: self.lines,

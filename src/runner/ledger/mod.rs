@@ -25,9 +25,10 @@ use self::disk::{Disk, Journal, Nowhere, StateDir};
 pub use self::error::{Notice, OpenError, Trouble};
 pub use self::reading::Damage;
 use self::reading::{Entry, Reading};
-use self::record::{Due, MAX_ID, Record, VERSION};
+use self::record::{Answered, Due, MAX_ID, Record, VERSION};
 use crate::clock;
 use crate::engine::action::GrantId;
+use crate::engine::answered::{Answers, Last};
 use crate::engine::command::Invocation;
 use crate::engine::grant::SavedGrant;
 use crate::engine::time::Time;
@@ -77,6 +78,8 @@ pub struct Opened {
     pub grants: Vec<SavedGrant>,
     /// By door, before which Unix time (in seconds) its one-time sequences are used.
     pub used: Vec<(Arc<str>, i64)>,
+    /// The knocks that were answered in this boot.
+    pub answers: Answers,
     /// The number of the next grant: no grant of this state directory has had it or a higher one.
     pub next: GrantId,
     /// What is wrong, if anything.
@@ -93,6 +96,7 @@ pub struct Ledger {
     /// By door, before which Unix time its one-time sequences are used. Nothing leaves this: there are
     /// no more doors than a config has had.
     used: BTreeMap<Arc<str>, i64>,
+    answers: Answers,
     next: u64,
     /// A sequence was used since the last commit.
     spent: bool,
@@ -146,11 +150,17 @@ impl Ledger {
         };
         let grants = reading.open.iter().map(saved).collect();
         let used = reading.used.clone().into_iter().collect();
+        let mut answers = Answers::default();
+        for answered in std::mem::take(&mut reading.answered) {
+            answered.note(&mut answers, boot);
+        }
         let mut ledger = Self::new(disk, &boot.id, reading);
+        ledger.answers = answers.clone();
         ledger.rewrite()?;
         Ok(Opened {
             grants,
             used,
+            answers,
             next: GrantId(ledger.next),
             ledger,
             notice,
@@ -164,6 +174,7 @@ impl Ledger {
             boot: boot.into(),
             open: reading.open,
             used: reading.used,
+            answers: Answers::default(),
             spent: false,
             next: reading.next.max(1),
             staged: Vec::new(),
@@ -213,6 +224,24 @@ impl Ledger {
         let (door, until) = (door.to_string(), *used);
         Record::Used { door, until }.write(&mut self.lines);
         self.spent = true;
+    }
+
+    /// The knock that `last` completed is answered. It needs no sync: a process that is killed loses
+    /// nothing that was written, and after a loss of power no line is read again.
+    pub(super) fn answered(&mut self, door: &Arc<str>, src: IpAddr, last: Option<Last>) {
+        let Some(last) = last else { return };
+        let at = clock::boot_now();
+        self.answers.note(door, src, at, last);
+        let answered = Answered::new(door, src, &self.boot, at, last);
+        Record::Answered(answered).write(&mut self.lines);
+    }
+
+    /// The same of a knock that goes on with an open grant.
+    pub(super) fn answered_by(&mut self, id: GrantId, last: Option<Last>) {
+        if let Some(entry) = self.open.get(&id.0) {
+            let (door, src) = (Arc::clone(&entry.door), entry.src);
+            self.answered(&door, src, last);
+        }
     }
 
     /// A grant has another deadline.
@@ -325,6 +354,11 @@ impl Ledger {
             let door = door.to_string();
             Record::Used { door, until }.write(&mut lines);
         }
+        self.answers.expire(clock::boot_now());
+        for (door, src, at, last) in self.answers.iter() {
+            let answered = Answered::new(door, src, &self.boot, at, last);
+            Record::Answered(answered).write(&mut lines);
+        }
         for (&id, entry) in &self.open {
             entry.write(id, &mut lines);
         }
@@ -421,6 +455,9 @@ fn set_aside(disk: &mut dyn Disk) -> (Option<Box<str>>, u64) {
     (kept.then(|| name.into()), u64::from(new) << 32)
 }
 
+#[cfg(test)]
+#[path = "answered_test.rs"]
+mod answered_tests;
 #[cfg(test)]
 mod crash_test;
 #[cfg(test)]

@@ -9,9 +9,12 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::record::{Begin, Due, Record, User, VERSION};
+use super::Boot;
+use super::record::{Answered, Begin, Due, Record, User, VERSION};
 use crate::engine::account::Account;
+use crate::engine::answered::{Answers, Last};
 use crate::engine::command::Invocation;
+use crate::engine::time::Time;
 
 /// A grant that has begun and is not over.
 #[derive(Clone)]
@@ -58,6 +61,8 @@ pub(super) struct Reading {
     pub(super) open: BTreeMap<u64, Entry>,
     /// By door, before which Unix time its one-time sequences are used.
     pub(super) used: BTreeMap<Arc<str>, i64>,
+    /// The knocks that were answered, in order.
+    pub(super) answered: Vec<Answered>,
     /// The lowest number that no grant has had.
     pub(super) next: u64,
     pub(super) damage: Option<Damage>,
@@ -112,10 +117,38 @@ impl Reading {
                 self.next = self.next.max(id + 1);
                 self.open.remove(&id);
             }
+            Record::Answered(answered) => self.answered.push(answered),
             Record::Used { door, until } => {
                 let used = self.used.entry(door.into()).or_insert(until);
                 *used = until.max(*used);
             }
+        }
+    }
+}
+
+impl Answered {
+    pub(super) fn new(door: &Arc<str>, src: IpAddr, boot: &str, at: Time, last: Last) -> Self {
+        Self {
+            door: door.to_string(),
+            src,
+            boot: boot.into(),
+            at: at.as_nanos(),
+            kernel: last.kernel.map(Time::as_nanos),
+            header: last.header.map(Time::as_nanos),
+            port: last.port,
+        }
+    }
+
+    /// Adds it to `answers`, if it is of this boot: no line of another one is read again.
+    pub(super) fn note(self, answers: &mut Answers, boot: &Boot) {
+        let at = Time::from_nanos(self.at);
+        if self.boot == boot.id && at <= boot.now {
+            let last = Last {
+                kernel: self.kernel.map(Time::from_nanos),
+                header: self.header.map(Time::from_nanos),
+                port: self.port,
+            };
+            answers.note(&self.door.into(), self.src, at, last);
         }
     }
 }

@@ -32,6 +32,8 @@ pub(super) enum Record {
     Extend { id: u64, due: Due },
     /// It is over.
     Closed { id: u64 },
+    /// A knock was answered.
+    Answered(Answered),
     /// Every one-time sequence of a door whose time begins before this Unix time is used.
     Used { door: String, until: i64 },
 }
@@ -58,6 +60,19 @@ pub(super) struct User {
     pub(super) gid: u32,
     pub(super) groups: Vec<u32>,
     pub(super) home: Box<str>,
+}
+
+/// The packet that completed a knock, and when that was answered; times in nanoseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Answered {
+    pub(super) door: String,
+    pub(super) src: IpAddr,
+    /// The boot whose clock the next two are on.
+    pub(super) boot: Box<str>,
+    pub(super) at: i64,
+    pub(super) kernel: Option<i64>,
+    pub(super) header: Option<i64>,
+    pub(super) port: Option<u16>,
 }
 
 /// When a grant is to be closed.
@@ -106,7 +121,7 @@ impl Record {
             Self::Begin(begin) => begin.id < MAX_ID && !begin.argv.is_empty(),
             Self::Header { next, .. } => *next <= MAX_ID,
             Self::Opened { id } | Self::Extend { id, .. } | Self::Closed { id } => *id < MAX_ID,
-            Self::Used { .. } => true,
+            Self::Answered(_) | Self::Used { .. } => true,
         }
     }
 }
@@ -164,6 +179,15 @@ mod tests {
             },
             Record::Opened { id: 7 },
             Record::Closed { id: 7 },
+            Record::Answered(Answered {
+                door: "ssh".to_owned(),
+                src: "192.0.2.7".parse().unwrap(),
+                boot: "b".into(),
+                at: 1,
+                kernel: Some(2),
+                header: None,
+                port: Some(40_000),
+            }),
             Record::Used {
                 door: "ssh".to_owned(),
                 until: -1,
