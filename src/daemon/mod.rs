@@ -49,6 +49,7 @@ use crate::memory::Memory;
 use crate::metrics;
 use crate::protocol::Reply;
 use crate::signals::{self, Signal};
+use crate::source::Haste;
 
 /// Runs `plan` until it is told to stop. Returns how many doors were left open though they were to be
 /// closed.
@@ -70,6 +71,8 @@ struct Daemon {
     hands: Hands,
     messages: Inbox,
     sources: Vec<Followed>,
+    /// Those of the sources that can hurry do, while it is said to.
+    haste: Haste,
     /// One for each source, in their order.
     feeds: Vec<Feed>,
     on_exit: OnExit,

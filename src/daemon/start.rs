@@ -30,7 +30,7 @@ use crate::engine::timeline::Timeline;
 use crate::memory::{self, Memory};
 use crate::privsep::Welcome;
 use crate::signals;
-use crate::source::{self, Refusal};
+use crate::source::{self, Haste, Refusal};
 use crate::source_spec::SourceSpec;
 use crate::systemd;
 
@@ -112,10 +112,11 @@ impl Daemon {
             Some(signals::listen(tell)?)
         };
         hands.start(inbox)?;
+        let haste = Haste::default();
         let sources = opened
             .into_iter()
             .zip(0..)
-            .map(|(opened, number)| opened.follow(number, &files, hands.journals(), inbox));
+            .map(|(opened, number)| opened.follow(number, &files, &haste, hands.journals(), inbox));
         let sources = sources.collect::<Result<Vec<_>, _>>()?;
         let control = bound.and_then(|bound| {
             let answering = Control::start(bound, inbox.clone());
@@ -148,6 +149,7 @@ impl Daemon {
             hands,
             messages,
             sources,
+            haste,
             on_exit: plan.on_exit,
             stop_timeout: plan.stop_timeout,
             rejections: Rejections::default(),

@@ -11,6 +11,7 @@ mod datagram;
 pub mod file;
 mod file_id;
 pub mod files;
+mod haste;
 pub mod journal;
 pub mod kmsg;
 mod lookout;
@@ -31,6 +32,7 @@ use std::thread::JoinHandle;
 
 use rustix::io::Errno;
 
+pub use haste::Haste;
 pub use refusal::{Kind as RefusalKind, Refusal};
 
 use self::checkpoint::Checkpoint;

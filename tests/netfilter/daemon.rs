@@ -137,6 +137,22 @@ impl Daemon {
         children
     }
 
+    /// How often its thread of this name has gone to sleep.
+    pub(crate) fn waits(&self, thread: &str) -> u64 {
+        let processes = process::children(self.running.pid());
+        let tasks = processes.into_iter().flat_map(|process| {
+            let tasks = format!("/proc/{}/task", process.as_raw_nonzero());
+            fs::read_dir(tasks).into_iter().flatten().flatten()
+        });
+        let waits = tasks.filter_map(|task| {
+            let status = fs::read_to_string(task.path().join("status")).ok()?;
+            let is_it = status.starts_with(&format!("Name:\t{thread}\n"));
+            let (_, waits) = status.split_once("\nvoluntary_ctxt_switches:\t")?;
+            waits.lines().next().filter(|_| is_it)?.parse::<u64>().ok()
+        });
+        waits.sum()
+    }
+
     /// What `logknock status` prints.
     pub(crate) fn status(lab: &Lab) -> String {
         let mut command = process::command(env!("CARGO_BIN_EXE_logknock"));

@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::sync::mpsc::{Receiver, channel};
 
-use logknock::source::{Closed, Handle, Report, kmsg};
+use logknock::source::{Closed, Handle, Haste, Report, kmsg};
 
 use crate::daemon::{Daemon, nft_door};
 use crate::firewall;
@@ -31,7 +31,7 @@ impl Followed {
         let sink = move |report| sender.send(report).map_err(|_| Closed);
         let mut followed = Self {
             _handle: kmsg::open()
-                .and_then(|device| kmsg::spawn(0, device, sink))
+                .and_then(|device| kmsg::spawn(0, device, Haste::default(), sink))
                 .expect("root may read it"),
             reports,
             lines: Vec::new(),
@@ -89,7 +89,7 @@ fn a_reader_that_the_ring_overtakes_counts_exactly_what_it_has_lost() {
     };
     let mut followed = Followed {
         _handle: kmsg::open()
-            .and_then(|device| kmsg::spawn(0, device, sink))
+            .and_then(|device| kmsg::spawn(0, device, Haste::default(), sink))
             .expect("root may read it"),
         reports,
         lines: Vec::new(),

@@ -5,6 +5,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::Output;
 use std::sync::mpsc::channel;
+use std::thread;
 use std::time::Duration;
 
 use logknock::source::{Closed, Report, unix};
@@ -68,6 +69,26 @@ fn a_ring_that_overtakes_the_daemon_drops_what_is_in_flight_and_is_told() {
     lab.hit(&lab.near, Family::V4, &[7000, 8000, 9000].map(Hit::Tcp));
     eventually("ssh opens", PATIENCE, || {
         ssh(&lab.near, Family::V4) == Reach::Open
+    });
+}
+
+#[test]
+fn the_kernels_log_is_looked_at_often_only_while_somebody_is_knocking() {
+    let Some(lab) = Lab::new(Ring::Alone, &[]) else {
+        return;
+    };
+    firewall::nft(&lab);
+    let daemon = Daemon::start(&lab, "kmsg", &nft_door(DOOR, "20s", "3s"));
+    let waits = || daemon.waits("kmsg-0");
+    let before = waits();
+    assert!(before > 0, "there is such a thread");
+    lab.hit(&lab.near, Family::V4, &[Hit::Tcp(7000)]);
+    eventually("it hurries", PATIENCE, || waits() > before + 100);
+    // Some lines of others may come meanwhile.
+    eventually("it does not hurry any more", PATIENCE, || {
+        let before = waits();
+        thread::sleep(Duration::from_millis(500));
+        waits() < before + 10
     });
 }
 
