@@ -76,13 +76,32 @@ mod tests {
 
     use super::*;
 
-    fn start(mark: &str, group: Option<i32>, words: &[&str]) -> Child {
+    /// A process that is ended with the test, however that ends.
+    struct Left(Child);
+
+    impl Drop for Left {
+        fn drop(&mut self) {
+            drop(self.0.kill());
+            drop(self.0.wait());
+        }
+    }
+
+    /// Starts `words`, and waits until the kernel shows the last of them with its environment: for a
+    /// moment after it has become another program it shows none.
+    fn start(mark: &str, group: Option<i32>, words: &[&str]) -> Left {
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).env(VARIABLE, mark);
         if let Some(group) = group {
             command.process_group(group);
         }
-        command.spawn().unwrap()
+        let child = Left(command.spawn().unwrap());
+        let shown = |what: &str| fs::read(format!("/proc/{}/{what}", child.0.id())).unwrap();
+        let until = clock::monotonic_now().after(Duration::from_secs(30));
+        while !shown("cmdline").starts_with(b"sleep\0") || shown("environ").is_empty() {
+            assert!(clock::monotonic_now() < until, "{words:?} does not run");
+            thread::park_timeout(Duration::from_millis(1));
+        }
+        child
     }
 
     #[test]
@@ -96,12 +115,11 @@ mod tests {
             start(&mark, None, &["setsid", "sleep", "600"]),
         ];
         assert_eq!(end(&mark), 1);
-        assert_eq!(ours.wait().unwrap().signal(), Some(Signal::KILL.as_raw()));
+        let how = ours.0.wait().unwrap();
+        assert_eq!(how.signal(), Some(Signal::KILL.as_raw()));
         assert_eq!(end(&mark), 0);
         for other in &mut others {
-            assert_eq!(other.try_wait().unwrap(), None);
-            other.kill().unwrap();
-            other.wait().unwrap();
+            assert_eq!(other.0.try_wait().unwrap(), None);
         }
     }
 }

@@ -15,6 +15,8 @@ use tempfile::TempDir;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::processes;
+
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a door stays open, in seconds.
@@ -359,7 +361,12 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        drop(self.child.kill());
+        // With its commands, of which some would take minutes. One that has ended is another's number.
+        if let Ok(None) = self.child.try_wait() {
+            for pid in processes::descendants(self.pid()) {
+                let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+            }
+        }
         drop(self.child.wait());
     }
 }

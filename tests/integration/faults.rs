@@ -1,9 +1,11 @@
 //! The real daemon where the machine fails it: its disk, its clock, its limits, its own configuration.
 
+use std::collections::HashSet;
 use std::fs;
 use std::process::Command;
 
 use logknock::protocol::PhaseWord;
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Resource, Signal, getrlimit};
 
 use super::daemon::{Daemon, eventually};
@@ -313,4 +315,97 @@ fn while_a_command_hangs_at_the_end_the_others_are_closed_and_it_ends_in_time() 
             .iter()
             .all(|grant| grant.phase != PhaseWord::Open)
     });
+}
+
+/// A daemon with these doors, started by `starter`.
+fn with_doors(doors: &str, starter: &[&str]) -> Daemon {
+    let mut daemon = Daemon::start("");
+    daemon.stop();
+    let commands = daemon.dir().join("commands").display().to_string();
+    let doors = doors.replace("COMMANDS", &commands);
+    daemon.set_config(&format!("[log]\nprefix = \"lk-4f9a1c7e: \"\n{doors}"));
+    daemon.start_by(starter);
+    daemon.restart();
+    daemon
+}
+
+#[test]
+fn while_another_holds_the_lock_of_xtables_a_door_opens_late_and_others_at_once() {
+    let starter = ["unshare", "--user", "--map-root-user", "--net"];
+    let mut probe = Command::new(starter[0]);
+    let able = probe.args(&starter[1..]).args(["iptables-legacy", "-L"]);
+    let able = able.output().is_ok_and(|output| output.status.success());
+    if !need::met(able, "iptables-legacy in a user namespace") {
+        return;
+    }
+    // A lock of its own: it is the machine's otherwise.
+    let rule = "INPUT -s %IP% -j ACCEPT";
+    let tool = "XTABLES_LOCKFILE=COMMANDS.lock iptables-legacy -w 5";
+    let doors = format!(
+        "[defaults]\nshell = true\n[door.ssh]\nsequence = [7101, 8202, 9303]\ncmd_timeout = 3600\n\
+         start_command = \"echo begin %IP% >>COMMANDS; {tool} -I {rule} && echo open %IP% >>COMMANDS\"\n\
+         stop_command = \"{tool} -D {rule} && echo close %IP% >>COMMANDS\"\n\
+         [door.web]\nsequence = [7500]\nstart_command = \"echo web %IP% >>COMMANDS\"\n"
+    );
+    let mut daemon = with_doors(&doors, &starter);
+    let lock = fs::File::create(daemon.dir().join("commands.lock")).unwrap();
+    flock(&lock, FlockOperation::LockExclusive).unwrap();
+    daemon.knock(KNOCKER, &PORTS);
+    daemon.await_command("begin", KNOCKER);
+    daemon.knock("198.51.100.1", &[7500]);
+    daemon.await_command("web", "198.51.100.1");
+    let open = format!("open {KNOCKER}\n");
+    assert!(!daemon.commands().contains(&open), "it has the lock");
+    flock(&lock, FlockOperation::Unlock).unwrap();
+    daemon.await_command("open", KNOCKER);
+    assert_eq!(daemon.stop().code(), Some(0));
+    daemon.await_command("close", KNOCKER);
+}
+
+#[test]
+fn a_thousand_doors_that_close_in_one_moment_hold_up_no_knock() {
+    const DOORS: u16 = 1000;
+    let daemon = with_doors(
+        "[defaults]\nshell = true\n[door.many]\nsequence = [7500]\ncmd_timeout = 3\n\
+         start_command = \"true\"\nstop_command = \"echo close %IP% >>COMMANDS\"\n\
+         [door.ssh]\nsequence = [7101, 8202, 9303]\ncmd_timeout = 3600\n\
+         start_command = \"echo open %IP% >>COMMANDS\"\nstop_command = \"true\"\n",
+        &[],
+    );
+    for number in 0..DOORS {
+        let [high, low] = number.to_be_bytes();
+        daemon.knock(&format!("10.0.{high}.{low}"), &[7500]);
+    }
+    eventually("one closes", || daemon.commands().contains("close"));
+    daemon.knock(KNOCKER, &PORTS);
+    daemon.await_command("open", KNOCKER);
+    daemon.wait_until("all are closed", |status| status.grants.len() == 1);
+    let commands = daemon.commands();
+    let lines: Vec<_> = commands.lines().collect();
+    let closed: HashSet<_> = lines
+        .iter()
+        .filter(|line| line.starts_with("close"))
+        .collect();
+    assert_eq!(
+        (closed.len(), lines.len()),
+        (DOORS.into(), usize::from(DOORS) + 1)
+    );
+    assert!(
+        lines.last().unwrap().starts_with("close"),
+        "it waited for all"
+    );
+}
+
+#[test]
+fn without_its_state_nothing_is_guessed_and_nothing_run() {
+    let mut daemon = Daemon::start("");
+    open(&daemon);
+    daemon.kill();
+    fs::remove_dir_all(daemon.dir().join("state")).unwrap();
+    daemon.restart();
+    assert!(daemon.status().grants.is_empty());
+    daemon.knock("198.51.100.1", &PORTS);
+    daemon.await_command("open", "198.51.100.1");
+    let commands = format!("open {KNOCKER}\nopen 198.51.100.1\n");
+    assert_eq!(daemon.commands(), commands);
 }

@@ -127,6 +127,33 @@ fn a_boot_clock_that_was_turned_back_makes_no_hour_a_year() {
 }
 
 #[test]
+fn a_wall_clock_that_was_set_moves_no_deadline() {
+    const YEAR: i64 = 365 * 24 * 3600;
+    for by in [-YEAR, -3600, 3600, YEAR] {
+        let disk = ForgetfulDisk::default();
+        let mut ledger = recover(&disk, &this_boot()).ledger;
+        let deadline = in_an_hour();
+        begin(&mut ledger, 1, deadline);
+        ledger.commit().unwrap();
+        // As it would stand there had `date` been called before.
+        let mut journal = Vec::new();
+        for line in disk.content(JOURNAL).unwrap().split(|&byte| byte == b'\n') {
+            match Record::parse(line) {
+                Some(Record::Begin(mut begin)) => {
+                    begin.due.wall += by;
+                    Record::Begin(begin).write(&mut journal);
+                }
+                Some(record) => record.write(&mut journal),
+                None => assert!(line.is_empty()),
+            }
+        }
+        disk.put(JOURNAL, &journal);
+        let grants = recover(&disk, &this_boot()).grants;
+        assert_eq!(grants[0].deadline, deadline, "{by} s");
+    }
+}
+
+#[test]
 fn numbers_are_never_given_again() {
     let disk = ForgetfulDisk::default();
     let mut opened = recover(&disk, &this_boot());
