@@ -75,6 +75,8 @@ mod random;
 #[cfg(test)]
 mod relays;
 #[cfg(test)]
+mod replayed;
+#[cfg(test)]
 mod rotation;
 #[cfg(test)]
 mod rsyslog;
