@@ -103,6 +103,8 @@ mod netfilter_line; // packet lines made by the grammar
 mod networks; // an IPv6 network as one knocker
 #[path = "integration/one_time.rs"]
 mod one_time; // sequences that open once: replayed, after a crash, from a list
+#[path = "integration/opens_once.rs"]
+mod opens_once; // what must hold of these, over any order and restarts
 #[path = "integration/privileges.rs"]
 mod privileges; // what each of the daemon's two processes can do
 #[path = "integration/processes.rs"]

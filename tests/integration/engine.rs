@@ -25,9 +25,9 @@ use proptest::prelude::*;
 #[derive(Clone, Debug)]
 pub(super) struct Knock {
     pub(super) after: u64,
-    from: u8,
-    port: u16,
-    udp: bool,
+    pub(super) from: u8,
+    pub(super) port: u16,
+    pub(super) udp: bool,
 }
 
 pub(super) fn knocks(count: usize) -> impl Strategy<Value = Vec<Knock>> {
@@ -92,7 +92,7 @@ fn step((port, udp): (u16, bool)) -> Step {
     }
 }
 
-fn command() -> PerFamily {
+pub(super) fn command() -> PerFamily {
     let template = Template::from_words(&["true", "%IP%"]).unwrap();
     PerFamily {
         v4: Some(template.clone()),

@@ -1,0 +1,352 @@
+//! What must hold of every door whose sequences open once, whatever is knocked, by whom, in which order,
+//! and over any restarts.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use logknock::engine::action::{Action, Command, Outcome};
+use logknock::engine::detector::Limits;
+use logknock::engine::door::{
+    self, Door, GrantRule, OneTimeRule, OtherPorts, PerFamily, Rule, Scope,
+};
+use logknock::engine::event::Whence;
+use logknock::engine::knock::Logged;
+use logknock::engine::one_time::{Line, List, Origin, Secret, Token, Totp, TotpKeys, Used};
+use logknock::engine::sequence::{Sequence, Step, Transport};
+use logknock::engine::time::Time;
+use logknock::engine::{Engine, Sighting};
+use proptest::prelude::*;
+
+use super::engine::{Knock, command, packet};
+
+const STEP: i64 = 10;
+const SKEW: u8 = 1;
+const KNOCKS: u8 = 3;
+/// Seconds between two knocks of a sequence: one may begin in one step of time and end in the next.
+const PAUSE: i64 = 1;
+
+/// What somebody does.
+#[derive(Clone, Debug)]
+enum Act {
+    /// Knocks all of a sequence: that of so many steps later, or the line of this place in the list.
+    Sequence { from: u8, which: i64 },
+    /// Hits one port.
+    Hit { from: u8, port: u16 },
+    /// Seconds pass.
+    Wait(i64),
+    /// The daemon is killed, and a new one has what is on disk.
+    Restart,
+    /// The configuration is read anew.
+    Reload,
+}
+
+fn acts(least: i64, most: i64) -> impl Strategy<Value = Vec<Act>> {
+    let from = 1..4_u8;
+    let act = prop_oneof![
+        6 => (from.clone(), least..=most).prop_map(|(from, which)| Act::Sequence { from, which }),
+        2 => (from, 1..4_u16).prop_map(|(from, port)| Act::Hit { from, port }),
+        2 => (0..2 * STEP).prop_map(Act::Wait),
+        1 => Just(Act::Restart),
+        1 => Just(Act::Reload),
+    ];
+    prop::collection::vec(act, 0..40)
+}
+
+/// The sequences of a secret, of ports up to `high`: of few ports many steps have the same.
+fn totp(high: u16) -> Totp {
+    let keys = TotpKeys {
+        secret: Secret::new(b"12345678901234567890".to_vec()).unwrap(),
+        knocks: KNOCKS,
+        ports: (1, high),
+        transport: Transport::Tcp,
+        step: u32::try_from(STEP).unwrap(),
+        skew: SKEW,
+    };
+    Totp::new(keys).unwrap()
+}
+
+fn line(number: u32, ports: &[u16]) -> Line {
+    let step = |&port| Step {
+        port,
+        transport: Transport::Tcp,
+    };
+    Line {
+        number,
+        text: format!("{ports:?}").into(),
+        sequence: Sequence::new(ports.iter().map(step).collect::<Vec<_>>()).unwrap(),
+    }
+}
+
+fn list(lines: Vec<Line>, ahead: usize) -> Origin {
+    Origin::List(List {
+        file: Arc::from(Path::new("/list")),
+        lines: lines.into(),
+        ahead,
+    })
+}
+
+/// One that was opened or might have been: a sequence that is used up.
+#[derive(Debug)]
+struct Spent {
+    used: Used,
+    /// The last hits of who knocked, with the Unix time of each in seconds.
+    hits: Vec<(i64, u16)>,
+    /// Whether it opened the door or ran its command.
+    opened: bool,
+}
+
+/// A door, and what has become of it.
+struct Run {
+    origin: Origin,
+    /// Whether the door is one that stays open.
+    holds: bool,
+    engine: Engine,
+    now: i64,
+    hits: Vec<(u8, i64, u16)>,
+    spent: Vec<Spent>,
+}
+
+impl Run {
+    fn new(origin: Origin, holds: bool) -> Self {
+        let doors = doors(&origin, holds);
+        Self {
+            engine: Engine::new(doors, Duration::ZERO, Limits::default(), 0),
+            origin,
+            holds,
+            now: 1_700_000_000,
+            hits: Vec::new(),
+            spent: Vec::new(),
+        }
+    }
+
+    fn act(&mut self, act: &Act) {
+        match *act {
+            Act::Sequence { from, which } => {
+                for port in self.ports(which) {
+                    self.hit(from, port);
+                }
+            }
+            Act::Hit { from, port } => self.hit(from, port),
+            Act::Wait(seconds) => self.wait(seconds),
+            Act::Restart => self.restart(),
+            Act::Reload => self.engine.handle_reload(doors(&self.origin, self.holds)),
+        }
+    }
+
+    /// The ports of a sequence: that of so many steps later, or at this place of the list.
+    fn ports(&self, which: i64) -> Vec<u16> {
+        let sequence = match &self.origin {
+            Origin::Totp(totp) => totp
+                .number_at(self.now + which * STEP)
+                .and_then(|number| totp.sequence(number)),
+            Origin::List(list) => {
+                let line = list.lines.get(usize::try_from(which).unwrap());
+                line.map(|line| line.sequence.clone())
+            }
+        };
+        let steps = sequence.iter().flat_map(Sequence::steps);
+        steps.map(|step| step.port).collect()
+    }
+
+    fn hit(&mut self, from: u8, port: u16) {
+        self.wait(PAUSE);
+        self.hits.push((from, self.now, port));
+        let at = Time::from_secs(self.now);
+        let knock = Knock {
+            after: 0,
+            from,
+            port,
+            udp: false,
+        };
+        let sighting = Sighting {
+            packet: packet(self.hits.len(), &knock),
+            at,
+            uptime: None,
+            logged: Logged::default(),
+            whence: Whence { source: 0, line: 1 },
+        };
+        self.engine.handle_packet(at, &sighting).unwrap();
+        self.settle(Some(from));
+    }
+
+    fn wait(&mut self, seconds: i64) {
+        self.now += seconds;
+        let now = Time::from_secs(self.now);
+        self.engine.handle_unix(now, now);
+        while let Some(due) = self.engine.poll_timeout().filter(|&due| due <= now) {
+            self.engine.handle_timeout(due);
+            self.settle(None);
+        }
+    }
+
+    fn settle(&mut self, from: Option<u8>) {
+        while let Some(action) = self.engine.poll_action() {
+            let (spend, opened) = match &action {
+                Action::Open { spend, .. } | Action::Run { spend, .. } => {
+                    assert!(spend.is_some(), "opened, and nothing is used up");
+                    (spend.clone(), true)
+                }
+                Action::Spend(token) => (Some(token.clone()), false),
+                _ => (None, false),
+            };
+            if let Some(Token { used, .. }) = spend {
+                let theirs = self.hits.iter().filter(|(who, ..)| Some(*who) == from);
+                self.spent.push(Spent {
+                    used,
+                    hits: theirs.map(|&(_, at, port)| (at, port)).collect(),
+                    opened,
+                });
+            }
+            let (grant, command) = match action {
+                Action::Open { grant, .. } => (grant, Command::Open),
+                Action::Close { grant } => (grant, Command::Close),
+                _ => continue,
+            };
+            let now = Time::from_secs(self.now);
+            self.engine
+                .handle_finished(now, grant, command, Outcome::Done);
+        }
+    }
+
+    /// What was on disk comes back: a Unix time, or the lines that are not marked.
+    fn restart(&mut self) {
+        if let Origin::List(old) = &self.origin {
+            let last = self.last_line();
+            let marked: Vec<_> = old
+                .lines
+                .iter()
+                .filter(|line| line.number <= last)
+                .collect();
+            let is_left = |line: &&Line| marked.iter().all(|other| other.sequence != line.sequence);
+            let left = old.lines.iter().filter(is_left).cloned().collect();
+            self.origin = list(left, old.ahead);
+        }
+        let doors = doors(&self.origin, self.holds);
+        self.engine = Engine::new(doors, Duration::ZERO, Limits::default(), 0);
+        let until = self.spent.iter().filter_map(|spent| match spent.used {
+            Used::Until(until) => Some(until),
+            Used::Line { .. } => None,
+        });
+        if let Some(until) = until.max() {
+            self.engine.restore_used("door".into(), until);
+        }
+        self.wait(0);
+    }
+
+    fn last_line(&self) -> u32 {
+        let lines = self.spent.iter().map(|spent| number_of(&spent.used));
+        lines.max().unwrap_or(0)
+    }
+}
+
+fn number_of(used: &Used) -> u32 {
+    match used {
+        Used::Line { number, .. } => *number,
+        Used::Until(_) => 0,
+    }
+}
+
+fn doors(origin: &Origin, holds: bool) -> Vec<Arc<Door>> {
+    let rule = OneTimeRule {
+        origin: origin.clone(),
+        window: Duration::from_secs(25),
+        knock_timeout: None,
+        min_gap: None,
+        other_ports: OtherPorts::Reset,
+    };
+    let grant = GrantRule {
+        hold: Duration::from_secs(7),
+        on_repeat: door::OnRepeat::Extend,
+        open: command(),
+        refresh: PerFamily::default(),
+        close: if holds {
+            command()
+        } else {
+            PerFamily::default()
+        },
+        once: Box::default(),
+    };
+    vec![Arc::new(Door {
+        name: "door".into(),
+        scope: Scope::default(),
+        rule: Rule::OneTime(rule),
+        limits: door::Limits::default(),
+        grant,
+    })]
+}
+
+fn ports_of(sequence: &Sequence) -> Vec<u16> {
+    sequence.steps().iter().map(|step| step.port).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_step_of_time_is_used_once_and_only_by_its_own_ports_within_the_skew(
+        acts in acts(-3, 3), few in any::<bool>(), holds in any::<bool>(),
+    ) {
+        let totp = totp(if few { 3 } else { 9_999 });
+        let mut run = Run::new(Origin::Totp(totp.clone()), holds);
+        for act in &acts { run.act(act); }
+        let mut before = 0;
+        for Spent { used, hits, .. } in &run.spent {
+            let Used::Until(until) = *used else { panic!("{used:?}") };
+            prop_assert!(until > before, "used twice, or a later one before it");
+            before = until;
+            let number = totp.number_at(until - 1).unwrap();
+            let last = &hits[hits.len() - usize::from(KNOCKS)..];
+            let knocked: Vec<_> = last.iter().map(|&(_, port)| port).collect();
+            prop_assert_eq!(knocked, ports_of(&totp.sequence(number).unwrap()));
+            let begun = totp.number_at(last[0].0).unwrap();
+            prop_assert!(begun.abs_diff(number) <= u64::from(SKEW), "{begun} {number}");
+        }
+    }
+
+    #[test]
+    fn a_step_that_is_not_used_and_within_the_skew_opens(acts in acts(-3, 3), which in -3..=3_i64) {
+        let totp = totp(9_999);
+        let mut run = Run::new(Origin::Totp(totp.clone()), false);
+        for act in &acts { run.act(act); }
+        let until = run.spent.iter().map(|spent| match spent.used {
+            Used::Until(until) => until,
+            Used::Line { .. } => 0,
+        });
+        let used = until.max().unwrap_or(0);
+        let before = run.spent.len();
+        // The first knock comes a little later, in a step that may be the next one.
+        let number = totp.number_at(run.now + which * STEP).unwrap();
+        let begun = totp.number_at(run.now + PAUSE).unwrap();
+        run.act(&Act::Sequence { from: 9, which });
+        let may = begun.abs_diff(number) <= u64::from(SKEW) && totp.begin_of(number) >= used;
+        prop_assert_eq!(run.spent.len() - before, usize::from(may));
+        prop_assert!(run.spent.last().is_none_or(|last| last.opened));
+    }
+
+    #[test]
+    fn a_line_of_a_list_is_used_once_and_only_when_it_is_among_the_next_ones(
+        lines in prop::collection::vec(prop::collection::vec(1..4_u16, 1..4), 1..12),
+        ahead in 1..4_usize,
+        acts in acts(0, 11),
+        holds in any::<bool>(),
+    ) {
+        let lines: Vec<_> = (1..).zip(&lines).map(|(number, ports)| line(number, ports)).collect();
+        let mut run = Run::new(list(lines.clone(), ahead), holds);
+        for act in &acts { run.act(act); }
+        let mut gone: Vec<Line> = Vec::new();
+        let mut before = 0;
+        for Spent { used, hits, .. } in &run.spent {
+            let number = number_of(used);
+            prop_assert!(number > before, "used twice, or a later one before it");
+            let left = lines.iter().filter(|line| line.number > before);
+            let left = left.filter(|line| gone.iter().all(|gone| gone.sequence != line.sequence));
+            let next: Vec<_> = left.take(ahead).collect();
+            let line = next.iter().find(|line| line.number == number);
+            prop_assert!(line.is_some(), "line {number} is none of the next {ahead}");
+            let expected = ports_of(&line.unwrap().sequence);
+            let knocked: Vec<_> = hits.iter().map(|&(_, port)| port).collect();
+            prop_assert!(knocked.ends_with(&expected), "{knocked:?} {expected:?}");
+            gone.extend(lines.iter().filter(|line| line.number <= number).cloned());
+            before = number;
+        }
+    }
+}
