@@ -16,7 +16,7 @@ use rustix::net::{
     sendmsg, socketpair,
 };
 
-use super::message::Tell;
+use super::tell::Tell;
 
 /// Why nothing more can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,8 +15,10 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::ask::{Ask, Read};
 use super::channel::{Broken, Channel};
-use super::message::{Ask, MAX_TELL, Read, Restored, Tell, VERSION};
+use super::message::VERSION;
+use super::tell::{MAX_TELL, Restored, Tell};
 use crate::engine::answered::Last;
 use crate::engine::time::Time;
 

@@ -4,15 +4,16 @@
 //! has the commands, the ledger and the configuration, and reads nothing but these messages. In and
 //! out: [`Ask`]s from the follower, [`Tell`]s from the runner, each one datagram of JSON on a socket
 //! that nobody else has an end of. An ask names a door and carries the facts of a knock, never a
-//! command: the runner looks up its own. What is asked is looked at again in `supervisor::admission`.
+//! command: the runner looks up its own. What is asked is looked at again in `supervisor::book`.
 
+mod ask;
 mod channel;
 mod link;
 mod message;
+mod tell;
 
+pub use ask::{Ask, Knock, Last, MAX_ASK, MAX_CURSOR, Notice, Read, Spend, decode_ask};
 pub use channel::{Broken, Channel};
 pub use link::{Heard, Journals, Link, Welcome};
-pub use message::{
-    Ask, Knock, Last, MAX_ASK, MAX_CURSOR, MAX_TELL, Notice, Read, Restored, Spend, Tell, VERSION,
-    decode_ask, pieces,
-};
+pub use message::VERSION;
+pub use tell::{MAX_TELL, Restored, Tell, pieces};

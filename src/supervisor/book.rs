@@ -10,11 +10,11 @@
 //! follower, and after [`GRACE`] while there is one, which should have asked for it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::refused::Refused;
 use crate::clock;
 use crate::engine::action::{Action, Command, GrantId, Outcome};
 use crate::engine::answered::{self, Answers};
@@ -31,45 +31,6 @@ pub(super) const GRACE: Duration = Duration::from_secs(5);
 const AHEAD: Duration = Duration::from_secs(60);
 /// Grants at a time: as many as the engine has.
 const MAX_GRANTS: usize = 65_536;
-
-/// Why an ask is not carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
-    /// No such door is configured.
-    Door,
-    /// The door does not let this address in, or is not knocked at like this.
-    Scope,
-    /// The door has no such command for this family.
-    Command,
-    /// Not the number of the next grant.
-    Number,
-    /// Later than the door stays open.
-    Deadline,
-    /// No such grant is open.
-    Grant,
-    /// Its close has not failed often enough.
-    Forget,
-    /// No sequence of the door can be used like this.
-    Spend,
-    /// Too many are open.
-    Crowded,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Door => "no such door is configured",
-            Self::Scope => "the door does not let this knock in",
-            Self::Command => "the door has no such command",
-            Self::Number => "the number is not the next one",
-            Self::Deadline => "the deadline is later than the door stays open",
-            Self::Grant => "no such grant is open",
-            Self::Forget => "the grant is not closed yet",
-            Self::Spend => "no sequence of the door can be used like this",
-            Self::Crowded => "too many doors are open",
-        })
-    }
-}
 
 /// An open grant.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,8 +7,10 @@
 
 mod asks;
 mod book;
+mod carried;
 mod follower;
 mod plan;
+mod refused;
 mod report;
 
 use std::io;
@@ -22,12 +24,11 @@ use self::follower::Follower;
 pub use self::follower::Start;
 pub use self::plan::{End, EndOfJournal, Journal, Kept, Plan, Rules, StartError, StartOfJournal};
 use crate::clock;
-use crate::engine::action::{Command, Outcome};
 use crate::engine::answered::Answers;
 use crate::engine::time::Time;
 use crate::privsep::{Ask, Broken, Last, Notice, Tell, VERSION, pieces};
 use crate::runner::ledger::{Boot, Ledger, Opened};
-use crate::runner::{Carried, Ended, How, Runner};
+use crate::runner::{Carried, Runner};
 use crate::signals::{self, Signal};
 use crate::systemd;
 
@@ -115,6 +116,8 @@ impl Supervisor {
     ) -> Result<Self, StartError> {
         let signalled = inbox.clone();
         let signals = signals::listen(move |signal| signalled.send(Event::Signal(signal)).is_ok())?;
+        // It gets on its legs while the disk is waited for, and does nothing before it is told what.
+        let first = Follower::start(&plan.follower, 1, &inbox)?;
         let (ledger, saved, used, answers, last_id) = match &plan.kept {
             Kept::Nowhere => {
                 let answers = Answers::default();
@@ -153,7 +156,7 @@ impl Supervisor {
             inbox,
             events,
             follower: None,
-            number: 0,
+            number: 1,
             since: clock::boot_now(),
             has_started: false,
             pause: PAUSE,
@@ -171,7 +174,7 @@ impl Supervisor {
             end: None,
             signals,
         };
-        supervisor.start_follower()?;
+        supervisor.welcome(first)?;
         Ok(supervisor)
     }
 
@@ -249,6 +252,11 @@ impl Supervisor {
         self.number = self.number.wrapping_add(1);
         self.since = clock::boot_now();
         let follower = Follower::start(&self.start, self.number, &self.inbox)?;
+        self.welcome(follower)
+    }
+
+    /// Tells a follower that has just been started all that it has to know.
+    fn welcome(&mut self, follower: Follower) -> io::Result<()> {
         let stdin = self
             .stdin
             .as_ref()
@@ -345,49 +353,6 @@ impl Supervisor {
         }
     }
 
-    fn carried(&mut self, carried: &Carried) {
-        match carried {
-            Carried::Finished {
-                grant,
-                command,
-                outcome,
-                ended,
-            } => {
-                let door = self.book.door_of(*grant).unwrap_or_default();
-                report::finished(&door, Some(*command), ended);
-                let now = clock::boot_now();
-                self.book.finished(*grant, *command, *outcome, now);
-                let tell = Tell::Finished {
-                    grant: grant.0,
-                    close: *command == Command::Close,
-                    done: *outcome == Outcome::Done,
-                    status: status(ended),
-                };
-                self.tell(tell, None);
-            }
-            Carried::Ran { door, ended, .. } => {
-                report::finished(door, None, ended);
-                let tell = Tell::Ran {
-                    door: door.to_string(),
-                    done: ended.outcome() == Outcome::Done,
-                    status: status(ended),
-                };
-                self.tell(tell, None);
-            }
-            Carried::NotSpent { door, why } => report::not_spent(door, *why),
-            Carried::Degraded(trouble) => {
-                report::disk(*trouble);
-                self.tell(Tell::Degraded(trouble.to_string()), None);
-            }
-            Carried::Recovered => {
-                report::recovered();
-                self.tell(Tell::Recovered, None);
-            }
-            // Of a dry run, which has no runner.
-            Carried::Would(_) => {}
-        }
-    }
-
     /// Reads the configuration again. The doors are taken at once, and the follower says when it has.
     fn reload(&mut self) {
         systemd::reloading();
@@ -424,14 +389,6 @@ impl Supervisor {
             report::stopped(left);
         }
         left
-    }
-}
-
-/// What a command exited with, if it did.
-fn status(ended: &Ended) -> Option<i32> {
-    match ended.how {
-        How::Exited(status) => Some(status),
-        _ => None,
     }
 }
 

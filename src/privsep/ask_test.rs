@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::privsep::{Tell, pieces};
 
 fn knock() -> Knock {
     Knock {
