@@ -32,6 +32,7 @@ pub(crate) fn run(data: &[u8]) {
     let limits = Limits {
         knockers: 1 + usize::from(bytes.below(4)),
         memories: 4 + usize::from(bytes.below(16)),
+        packets: 64,
     };
     let mut stage = Stage {
         engine: Engine::new(doors.clone(), lateness, limits, 0),

@@ -15,7 +15,7 @@ use super::door::{self, Door};
 use super::event::ResetReason;
 use super::knock::{Hit, KnockerPrefix};
 use super::knockers::{Knockers, Slot};
-use super::once::Identity;
+use super::once::{Identity, Lately, Sighting};
 use super::one_time::Book;
 use super::reason::Reason;
 use super::silence::Silences;
@@ -24,10 +24,12 @@ use super::time::{Time, UnixClock};
 /// How much the detector may remember.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Addresses.
+    /// Addresses that are at a door.
     pub knockers: usize,
-    /// Packets and knocks of all addresses together.
+    /// Packets and knocks of all of them together.
     pub memories: usize,
+    /// Packets of all other addresses together.
+    pub packets: usize,
 }
 
 impl Default for Limits {
@@ -35,6 +37,7 @@ impl Default for Limits {
         Self {
             knockers: 32_768,
             memories: 131_072,
+            packets: 65_536,
         }
     }
 }
@@ -59,6 +62,8 @@ pub struct Detector {
     lateness: Duration,
     identity: Identity,
     knockers: Knockers,
+    /// What everybody sent who is at no door.
+    lately: Lately,
     /// What ended before this has ended.
     over: Time,
     silences: Silences,
@@ -78,6 +83,7 @@ impl Detector {
             lateness,
             identity: Identity::default(),
             knockers: Knockers::default(),
+            lately: Lately::new(limits.packets),
             over: Time::from_nanos(i64::MIN),
             silences: Silences::default(),
             answers: Answers::default(),
@@ -125,11 +131,38 @@ impl Detector {
         hit: &Hit<'_>,
         detected: &mut impl FnMut(Detected),
     ) -> Result<(), Reason> {
+        let sighting = self.identity.sighting(hit);
+        let place = self.knockers.hear(hit.src);
+        let mut own = place.and_then(|slot| self.knockers.get_mut(slot));
+        let is_own = own
+            .as_mut()
+            .is_some_and(|(_, knocker)| knocker.sightings.have(&sighting));
+        if is_own || self.lately.have(&sighting) {
+            if let Some(slot) = place {
+                self.settle(slot, false); // it may have forgotten something
+            }
+            return Err(Reason::Duplicate);
+        }
+        let may_begin = |door: &Arc<Door>| door.rule.may_begin_with(hit.step);
+        if place.is_none() && !self.doors.iter().any(may_begin) {
+            self.lately.remember(sighting);
+            return Ok(());
+        }
+        let slot = place.unwrap_or_else(|| self.knockers.take_place(hit.src));
+        self.handle_knock(slot, hit, sighting, detected)
+    }
+
+    /// Takes a hit that is new, of somebody who is at a door or may begin there.
+    fn handle_knock(
+        &mut self,
+        slot: Slot,
+        hit: &Hit<'_>,
+        sighting: Sighting,
+        detected: &mut impl FnMut(Detected),
+    ) -> Result<(), Reason> {
         let Self {
             doors,
-            identity,
             knockers,
-            over,
             silences,
             answers,
             book,
@@ -137,17 +170,10 @@ impl Detector {
             ..
         } = self;
         let who = knockers.prefix().of(hit.src);
-        let slot = knockers.hear(hit.src);
         let Some((_, knocker)) = knockers.get_mut(slot) else {
             return Ok(());
         };
-        if knocker.is_over(*over) {
-            knocker.begin_anew();
-        }
-        if !knocker.sightings.is_new(identity, hit) {
-            self.settle(slot, false);
-            return Err(Reason::Duplicate);
-        }
+        knocker.sightings.remember(sighting);
         let at = hit.at.max(knocker.latest);
         knocker.latest = at;
         let (mut is_hidden, mut is_heard) = (false, false);
@@ -224,15 +250,9 @@ impl Detector {
             }
             self.settle(slot, false);
         }
-        while let Some((slot, knocker)) = self.knockers.idle()
-            && knocker.is_over(self.over)
-        {
-            self.knockers.remove(slot);
-        }
     }
 
-    /// The last moment before [`Self::handle_timeout`] has something to tell. For what is only to be
-    /// forgotten nobody need wake up: it is forgotten as soon as anything happens.
+    /// The last moment before [`Self::handle_timeout`] has something to tell.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.knockers.next_wake().map(|(wake, _)| wake)
     }
@@ -240,6 +260,7 @@ impl Detector {
     /// Forgets every attempt and every packet: after a reboot, or when lines were lost.
     pub fn forget_all(&mut self) {
         self.knockers = Knockers::new(self.knockers.prefix());
+        self.lately = Lately::new(self.limits.packets);
     }
 
     /// The doors.
@@ -280,26 +301,30 @@ impl Detector {
         attempts
     }
 
-    /// How many addresses are remembered.
+    /// How many addresses are at a door.
     pub fn len(&self) -> usize {
         self.knockers.len()
     }
 
-    /// Whether no address is remembered.
+    /// Whether no address is at a door.
     pub fn is_empty(&self) -> bool {
         self.knockers.len() == 0
     }
 
-    /// Puts a knocker where it belongs now.
+    /// Puts a knocker where it belongs now: out of the table if it is at no door.
     fn settle(&mut self, slot: Slot, heard: bool) {
         let Some((_, knocker)) = self.knockers.get_mut(slot) else {
             return;
         };
-        if !knocker.attempts.is_empty() {
-            knocker.attempts.retain(|(_, attempt)| attempt.stage() > 0);
-            if knocker.attempts.is_empty() {
-                knocker.attempts = Vec::new(); // its room is not counted, so it is not kept
+        knocker.attempts.retain(|(_, attempt)| attempt.stage() > 0);
+        if knocker.attempts.is_empty() {
+            if let Some((_, knocker)) = self.knockers.remove(slot) {
+                knocker
+                    .sightings
+                    .iter()
+                    .for_each(|&seen| self.lately.remember(seen));
             }
+            return;
         }
         let doors = &self.doors;
         let deadlines = knocker
@@ -319,10 +344,10 @@ impl Detector {
                 .knockers
                 .least()
                 .and_then(|slot| self.knockers.remove(slot));
-            let Some((src, attempts)) = removed else {
+            let Some((src, knocker)) = removed else {
                 return;
             };
-            for (number, attempt) in attempts {
+            for (number, attempt) in knocker.attempts {
                 let Some(door) = self.doors.get(number) else {
                     continue;
                 };

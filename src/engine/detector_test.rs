@@ -20,6 +20,7 @@ struct Plain {
     limits: Limits,
     lateness: Duration,
     identity: Identity,
+    lately: Lately,
     table: HashMap<IpAddr, (Knocker, Rank)>,
     age: u64,
     over: Time,
@@ -32,14 +33,15 @@ type Rank = (usize, u64);
 
 impl Plain {
     fn handle_hit(&mut self, hit: &Hit<'_>, told: &mut Vec<Detected>) -> Result<(), Reason> {
+        let sighting = self.identity.sighting(hit);
         let (mut knocker, rank) = self.table.remove(&hit.src).unwrap_or_default();
-        if knocker.is_over(self.over) {
-            knocker = Knocker::default();
-        }
-        if !knocker.sightings.is_new(&self.identity, hit) {
-            self.table.insert(hit.src, (knocker, rank));
+        if knocker.sightings.have(&sighting) || self.lately.have(&sighting) {
+            if rank.0 > 0 {
+                self.table.insert(hit.src, (knocker, rank));
+            }
             return Err(Reason::Duplicate);
         }
+        knocker.sightings.remember(sighting);
         let at = hit.at.max(knocker.latest);
         knocker.latest = at;
         for (number, door) in self.doors.iter().enumerate() {
@@ -66,7 +68,12 @@ impl Plain {
         knocker.attempts.retain(|(_, attempt)| attempt.stage() > 0);
         self.age += 1;
         let rank = (stage(&knocker), self.age);
-        self.table.insert(hit.src, (knocker, rank));
+        if rank.0 > 0 {
+            self.table.insert(hit.src, (knocker, rank));
+        } else {
+            let seen = knocker.sightings.iter();
+            seen.for_each(|&seen| self.lately.remember(seen));
+        }
         while self.table.len() > self.limits.knockers || self.memories() > self.limits.memories {
             let least = self.table.iter().min_by_key(|(_, (_, rank))| *rank);
             let src = *least.unwrap().0;
@@ -100,19 +107,14 @@ impl Plain {
                 });
             }
             knocker.attempts.retain(|(_, attempt)| attempt.stage() > 0);
-            if stage(knocker) != rank.0 {
+            if stage(knocker) == 0 {
+                let seen = knocker.sightings.iter();
+                seen.for_each(|&seen| self.lately.remember(seen));
+                self.table.remove(&src);
+            } else if stage(knocker) != rank.0 {
                 self.age += 1;
                 *rank = (stage(knocker), self.age);
             }
-        }
-        // Who has had no attempt for longest goes as soon as nothing of it matters.
-        let idle = |table: &HashMap<IpAddr, (Knocker, Rank)>| {
-            let idle = table.iter().filter(|(_, (_, rank))| rank.0 == 0);
-            let first = idle.min_by_key(|(_, (_, rank))| *rank);
-            first.map(|(src, (knocker, _))| (*src, knocker.is_over(self.over)))
-        };
-        while let Some((src, true)) = idle(&self.table) {
-            self.table.remove(&src);
         }
     }
 
@@ -243,13 +245,14 @@ proptest! {
         ),
         knockers in 1..9_usize,
         memories in 3..40_usize,
+        packets in 1..100_usize,
         lateness in 0..2_u64,
     ) {
         let named = doors.into_iter().zip(0..).map(|(door, number)| {
             Arc::new(Door { name: format!("door{number}").into(), ..door })
         });
         let doors: Vec<_> = named.collect();
-        let limits = Limits { knockers, memories };
+        let limits = Limits { knockers, memories, packets };
         let lateness = Duration::from_secs(lateness);
         let mut detector = Detector::new(doors.clone(), lateness, limits);
         let mut plain = Plain {
@@ -257,6 +260,7 @@ proptest! {
             limits,
             lateness,
             identity: detector.identity.clone(),
+            lately: Lately::new(packets),
             table: HashMap::new(),
             age: 0,
             over: Time::from_nanos(i64::MIN),

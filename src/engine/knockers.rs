@@ -1,6 +1,6 @@
 //! Addresses → what is remembered of each, in a table with a limit.
 //!
-//! In: addresses that were heard. Out: their [`Knocker`]s (one for a whole IPv6 network, where that is asked
+//! In: addresses that are at a door. Out: their [`Knocker`]s (one for a whole IPv6 network, where that is asked
 //! for), whose attempt ends next, and who goes when there is no room: the least advanced, and of these the one
 //! that has been so for longest. Hearing an address costs the same however many there are: one look-up and
 //! the links to two neighbours.
@@ -44,18 +44,6 @@ impl Knocker {
     /// Whether there is an attempt at `door`.
     pub(super) fn is_at(&self, door: usize) -> bool {
         self.attempts.iter().any(|(number, _)| *number == door)
-    }
-
-    /// Whether nothing of it matters at `now` or later.
-    pub(super) fn is_over(&self, now: Time) -> bool {
-        self.attempts.is_empty() && self.sightings.end().is_none_or(|end| end < now)
-    }
-
-    /// Forgets all of it.
-    pub(super) fn begin_anew(&mut self) {
-        self.sightings.forget_all();
-        self.attempts = Vec::new();
-        self.latest = Time::default();
     }
 
     fn stage(&self) -> u16 {
@@ -147,8 +135,11 @@ impl Knockers {
         self.memories
     }
 
-    /// The place of `src`, which is made if it has none.
-    pub(super) fn hear(&mut self, src: IpAddr) -> Slot {
+    /// The place of `src`, if it has one.
+    pub(super) fn hear(&mut self, src: IpAddr) -> Option<Slot> {
+        if self.len() == 0 {
+            return None;
+        }
         let (prefix, who) = (self.prefix, self.prefix.of(src));
         let hash = self.hash(who);
         let mut slot = self.chain(hash).map_or(NOWHERE, |chain| *chain);
@@ -158,11 +149,11 @@ impl Knockers {
                 && prefix.of(place.src) == who
             {
                 place.src = src;
-                return slot;
+                return Some(slot);
             }
             slot = link.next;
         }
-        self.take_place(src, hash)
+        None
     }
 
     /// The knocker at `slot`, with its address. What is changed in it is to be settled.
@@ -196,32 +187,24 @@ impl Knockers {
         }
     }
 
-    /// Takes a knocker out of the table; what is left are its attempts.
-    pub(super) fn remove(&mut self, slot: Slot) -> Option<(IpAddr, Vec<(usize, Attempt)>)> {
+    /// Takes a knocker out of the table.
+    pub(super) fn remove(&mut self, slot: Slot) -> Option<(IpAddr, Knocker)> {
         self.leave_queue(slot);
         self.leave_chain(slot);
         let place = self.places.get_mut(slot as usize)?;
-        let attempts = std::mem::take(&mut place.knocker.attempts);
-        place.knocker.begin_anew();
+        let knocker = std::mem::take(&mut place.knocker);
         self.memories -= std::mem::take(&mut place.memories) as usize;
         if let Some(wake) = place.wake.take() {
             let who = self.prefix.of(place.src);
             self.wakes.remove(&(wake, who, slot));
         }
         self.free.push(slot);
-        Some((place.src, attempts))
+        Some((place.src, knocker))
     }
 
     /// Whose attempt ends next, and the last moment before that.
     pub(super) fn next_wake(&self) -> Option<(Time, Slot)> {
         self.wakes.first().map(|&(wake, _, slot)| (wake, slot))
-    }
-
-    /// The one that has had no attempt for longest.
-    pub(super) fn idle(&self) -> Option<(Slot, &Knocker)> {
-        let slot = self.queues.first()?.first;
-        let place = self.places.get(slot as usize)?;
-        Some((slot, &place.knocker))
     }
 
     /// The one that goes first when there is no room.
@@ -258,8 +241,9 @@ impl Knockers {
         self.chains.get_mut(hash as usize & last)
     }
 
-    /// Makes a place, which is in no queue yet.
-    fn take_place(&mut self, src: IpAddr, hash: u32) -> Slot {
+    /// Makes a place for `src`, which has none. It is in no queue before it is settled.
+    pub(super) fn take_place(&mut self, src: IpAddr) -> Slot {
+        let hash = self.hash(self.prefix.of(src));
         let slot = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place {
                 src,

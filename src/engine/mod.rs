@@ -311,7 +311,7 @@ impl Engine {
         self.grants.door_of(grant)
     }
 
-    /// How many addresses are remembered.
+    /// How many addresses are part-way through a door.
     pub fn knockers(&self) -> usize {
         self.detector.len()
     }

@@ -1,8 +1,9 @@
 //! Whether a packet has been seen before: retransmitted by its sender, or logged twice.
 //!
-//! In: the hits of one knocker in order. Out: new or not. A client that blocks in `connect` sends its
-//! SYN again after 1, 3 and 7 s with the same ports; two rules, or two log files, print one packet
-//! twice. Neither may count as a second knock, and neither may reset anything.
+//! In: hits in order. Out: new or not. A client that blocks in `connect` sends its SYN again after 1, 3
+//! and 7 s with the same ports; two rules, or two log files, print one packet twice. Neither may count
+//! as a second knock, and neither may reset anything. Most addresses are at no door: what they sent is
+//! kept in one ring for all ([`Lately`]), and no flood of it pushes out what somebody at a door sent.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
@@ -31,6 +32,22 @@ const REMEMBERED: usize = 64;
 pub(super) struct Identity(RandomState);
 
 impl Identity {
+    /// What is to be remembered of `hit`.
+    pub(super) fn sighting(&self, hit: &Hit<'_>) -> Sighting {
+        Sighting {
+            identity: self.of(hit),
+            at: hit.at,
+            uptime: Uptime::new(hit.uptime),
+            seq: hit.mark.seq,
+            again: match (hit.step.transport, hit.mark.id) {
+                (Transport::Tcp, _) => Again::Retransmission,
+                (Transport::Udp, Some(1..)) => Again::SameId,
+                (Transport::Udp, _) => Again::SameFields,
+            },
+            sources: 1 << (hit.source % 64),
+        }
+    }
+
     /// What stays the same when `hit` is sent or logged again, except its TCP sequence number, which
     /// only some rules log. ECN bits do not count: a SYN is sent again without them (RFC 3168 §6.1.1).
     fn of(&self, hit: &Hit<'_>) -> u64 {
@@ -42,14 +59,14 @@ impl Identity {
         };
         // As few pieces as can be: a hash costs by their number.
         let mut hasher = self.0.build_hasher();
-        match hit.dst {
-            IpAddr::V4(v4) => hasher.write_u128(u128::from(head) << 64 | u128::from(v4.to_bits())),
-            IpAddr::V6(v6) => {
-                hasher.write_u128(v6.to_bits());
-                // One knocker may have many of these; of IPv4 each is one.
-                if let IpAddr::V6(src) = hit.src {
-                    hasher.write_u128(src.to_bits());
-                }
+        match (hit.src, hit.dst) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                let addresses = u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits());
+                hasher.write_u128(u128::from(head) << 64 | u128::from(addresses));
+            }
+            (src, dst) => {
+                hasher.write_u128(bits(src));
+                hasher.write_u128(bits(dst));
                 hasher.write_u64(head);
             }
         }
@@ -59,6 +76,13 @@ impl Identity {
             }
         }
         hasher.finish()
+    }
+}
+
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits(),
     }
 }
 
@@ -82,8 +106,9 @@ fn words(mark: &Fingerprint) -> [u64; 3] {
     ]
 }
 
+/// A packet that was seen.
 #[derive(Clone, Copy, Debug)]
-struct Sighting {
+pub(super) struct Sighting {
     identity: u64,
     at: Time,
     uptime: Uptime,
@@ -129,9 +154,9 @@ impl Again {
 }
 
 impl Sighting {
-    /// When it does not matter any more.
-    fn end(&self) -> Time {
-        self.at.after(self.again.span().max(OTHER_SOURCE))
+    /// What was seen before this does not matter to it.
+    fn horizon(&self) -> Time {
+        self.at.before(RETRANSMISSION)
     }
 
     /// Whether `other` is the same packet. Kernel stamps compare exactly, if one kernel made both; two
@@ -160,43 +185,38 @@ impl Sighting {
         (elapsed <= span || by_another)
             && (self.seq.is_none() || other.seq.is_none() || self.seq == other.seq)
     }
+
+    /// Takes note that `other` was the same packet.
+    fn join(&mut self, other: &Self) {
+        self.sources |= other.sources;
+        self.uptime = Uptime::new(self.uptime.get().or(other.uptime.get()));
+    }
 }
 
 fn apart(one: Time, other: Time) -> Duration {
     one.since(other).max(other.since(one))
 }
 
-/// The packets that one address sent lately.
+/// The packets that one address at a door sent lately.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sightings {
-    /// Most addresses send one packet and no more.
     seen: SmallVec<[Sighting; 1]>,
 }
 
 impl Sightings {
-    /// Whether `hit` is new; remembers it if so.
-    pub(super) fn is_new(&mut self, identity: &Identity, hit: &Hit<'_>) -> bool {
-        let again = match (hit.step.transport, hit.mark.id) {
-            (Transport::Tcp, _) => Again::Retransmission,
-            (Transport::Udp, Some(1..)) => Again::SameId,
-            (Transport::Udp, _) => Again::SameFields,
-        };
-        let sighting = Sighting {
-            identity: identity.of(hit),
-            at: hit.at,
-            uptime: Uptime::new(hit.uptime),
-            seq: hit.mark.seq,
-            again,
-            sources: 1 << (hit.source % 64),
-        };
-        self.forget(hit.at.before(RETRANSMISSION));
-        if let Some(seen) = self.seen.iter_mut().find(|seen| seen.is_again(&sighting)) {
-            seen.sources |= sighting.sources;
-            seen.uptime = Uptime::new(seen.uptime.get().or(hit.uptime));
-            return false;
+    /// Whether `sighting` is of a packet that has been seen.
+    pub(super) fn have(&mut self, sighting: &Sighting) -> bool {
+        self.forget(sighting.horizon());
+        let seen = self.seen.iter_mut().find(|seen| seen.is_again(sighting));
+        seen.map(|seen| seen.join(sighting)).is_some()
+    }
+
+    /// Remembers a packet that was not.
+    pub(super) fn remember(&mut self, sighting: Sighting) {
+        if self.seen.len() == REMEMBERED {
+            self.seen.remove(0);
         }
-        self.remember(sighting);
-        true
+        self.seen.push(sighting);
     }
 
     /// How many packets are remembered.
@@ -204,14 +224,9 @@ impl Sightings {
         self.seen.len()
     }
 
-    /// When nothing remembered matters any more; `None` when nothing is.
-    pub(super) fn end(&self) -> Option<Time> {
-        self.seen.iter().map(Sighting::end).max()
-    }
-
-    /// Forgets all of them, and gives their room back.
-    pub(super) fn forget_all(&mut self) {
-        self.seen = SmallVec::new();
+    /// What is remembered, in the order in which it was seen.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Sighting> {
+        self.seen.iter()
     }
 
     /// Forgets what was seen before `time`. The room for many is given back, as only packets are counted.
@@ -224,235 +239,116 @@ impl Sightings {
             self.seen.shrink_to_fit();
         }
     }
+}
 
-    fn remember(&mut self, sighting: Sighting) {
-        if self.seen.len() == REMEMBERED {
-            self.seen.remove(0);
+/// The packets that everybody else sent lately: a ring in which the oldest goes first, found by hash.
+#[derive(Clone, Debug)]
+pub(super) struct Lately {
+    ring: Vec<Entry>,
+    /// At the limit the place of the oldest, and before that the end: where the next one goes.
+    next: usize,
+    limit: usize,
+    /// For each remainder of an identity the newest that has it; as many as a power of two.
+    chains: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    sighting: Sighting,
+    /// The one before it in its chain, perhaps overwritten since.
+    before: u32,
+}
+
+/// No place: a number that none has.
+const NOWHERE: u32 = u32::MAX;
+
+impl Lately {
+    /// A ring of at most `limit` packets.
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            ring: Vec::new(),
+            next: 0,
+            limit: limit.max(1),
+            chains: Vec::new(),
         }
-        self.seen.push(sighting);
+    }
+
+    /// Whether `sighting` is of a packet that has been seen. Of many that are alike the last
+    /// [`REMEMBERED`] are looked at, so that nobody makes this slow.
+    pub(super) fn have(&mut self, sighting: &Sighting) -> bool {
+        let mut place = self
+            .chain(sighting.identity)
+            .map_or(NOWHERE, |first| *first);
+        let (mut age, mut alike, mut oldest) = (0, 0, None);
+        while let Some(entry) = self.ring.get(place as usize) {
+            // Who stands in a chain where an older one was is of another chain, and its end.
+            let older = self.age(place);
+            if older <= age || alike == REMEMBERED {
+                break;
+            }
+            age = older;
+            if entry.sighting.identity == sighting.identity {
+                alike += 1;
+                if entry.sighting.at >= sighting.horizon() && entry.sighting.is_again(sighting) {
+                    oldest = Some(place);
+                }
+            }
+            place = entry.before;
+        }
+        let seen = oldest.and_then(|place| self.ring.get_mut(place as usize));
+        seen.map(|seen| seen.sighting.join(sighting)).is_some()
+    }
+
+    /// Remembers a packet that was not.
+    pub(super) fn remember(&mut self, sighting: Sighting) {
+        let entry = Entry {
+            sighting,
+            before: NOWHERE,
+        };
+        let place = self.next;
+        match self.ring.get_mut(place) {
+            Some(oldest) => *oldest = entry,
+            None => self.ring.push(entry),
+        }
+        self.next = if place + 1 < self.limit { place + 1 } else { 0 };
+        if self.ring.len() > self.chains.len() {
+            self.chains = vec![NOWHERE; self.ring.len().next_power_of_two() * 2];
+            (0..place).for_each(|place| self.chain_up(place));
+        }
+        self.chain_up(place);
+    }
+
+    fn chain(&mut self, identity: u64) -> Option<&mut u32> {
+        let last = (self.chains.len() as u64).wrapping_sub(1);
+        let chain = usize::try_from(identity & last).ok()?;
+        self.chains.get_mut(chain)
+    }
+
+    /// Puts what stands at `place` in front of its chain.
+    fn chain_up(&mut self, place: usize) {
+        let Some(identity) = self.ring.get(place).map(|entry| entry.sighting.identity) else {
+            return;
+        };
+        let number = u32::try_from(place).unwrap_or(NOWHERE);
+        let before = self
+            .chain(identity)
+            .map(|first| std::mem::replace(first, number));
+        if let Some(entry) = self.ring.get_mut(place) {
+            entry.before = before.unwrap_or(NOWHERE);
+        }
+    }
+
+    /// How many have been remembered since what stands at `place`, itself too.
+    fn age(&self, place: u32) -> usize {
+        let place = place as usize;
+        if place < self.next {
+            self.next - place
+        } else {
+            self.next + self.ring.len() - place
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::knock::Logged;
-    use super::super::packet::{Fingerprint, Ports};
-    use super::super::sequence::Step;
-    use super::*;
-
-    const TCP: Hit<'_> = Hit {
-        at: Time::from_secs(1_000),
-        uptime: None,
-        src: std::net::IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 7)),
-        dst: std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
-        ports: Ports {
-            src: 40_000,
-            dst: 7000,
-        },
-        step: Step {
-            port: 7000,
-            transport: Transport::Tcp,
-        },
-        flags: TcpFlags::SYN,
-        interface: b"eth0",
-        mark: Fingerprint {
-            len: Some(60),
-            ttl: Some(63),
-            id: Some(4711),
-            flow: None,
-            seq: None,
-            udp_len: None,
-        },
-        source: 0,
-        logged: Logged {
-            kernel: None,
-            header: None,
-            late: false,
-        },
-    };
-
-    fn udp(id: Option<u16>) -> Hit<'static> {
-        let mut hit = TCP;
-        hit.step.transport = Transport::Udp;
-        (hit.flags, hit.mark.id) = (TcpFlags::NONE, id);
-        hit
-    }
-
-    /// The hit so many milliseconds later.
-    fn later<'a>(hit: &Hit<'a>, millis: u64) -> Hit<'a> {
-        let span = Duration::from_millis(millis);
-        Hit {
-            at: hit.at.after(span),
-            uptime: hit.uptime.map(|uptime| uptime.after(span)),
-            ..*hit
-        }
-    }
-
-    /// Which of the hits of one address are new.
-    fn new(hits: &[Hit<'_>]) -> Vec<bool> {
-        let (mut sightings, identity) = (Sightings::default(), Identity::default());
-        let mut is_new = |hit| sightings.is_new(&identity, hit);
-        hits.iter().map(&mut is_new).collect()
-    }
-
-    #[test]
-    fn a_syn_sent_again_after_one_three_and_seven_seconds_counts_once() {
-        let mut again = TCP;
-        again.mark.id = Some(4712);
-        let hits = [0, 1_000, 3_000, 7_000, 10_000].map(|millis| later(&again, millis));
-        assert_eq!(new(&hits), [true, false, false, false, false]);
-    }
-
-    #[test]
-    fn the_ten_seconds_run_from_the_first_sighting() {
-        let hits = [0, 7_000, 10_001, 15_000].map(|millis| later(&TCP, millis));
-        assert_eq!(new(&hits), [true, false, true, false]);
-    }
-
-    #[test]
-    fn a_syn_without_the_ecn_bits_of_the_first_is_the_same() {
-        let ecn = Hit {
-            flags: TcpFlags::SYN.with(TcpFlags::ECE).with(TcpFlags::CWR),
-            ..TCP
-        };
-        assert_eq!(new(&[ecn, later(&TCP, 1_000)]), [true, false]);
-        let fin = Hit {
-            flags: TcpFlags::FIN,
-            ..TCP
-        };
-        assert_eq!(new(&[TCP, fin]), [true, true]);
-    }
-
-    #[test]
-    fn another_source_port_target_or_sequence_number_is_another_packet() {
-        let (mut port, mut dst, mut seq) = (TCP, TCP, TCP);
-        port.ports.src += 1;
-        dst.dst = std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
-        seq.mark.seq = Some(1);
-        let mut other_seq = seq;
-        other_seq.mark.seq = Some(2);
-        assert_eq!(new(&[TCP, port, dst]), [true, true, true]);
-        assert_eq!(new(&[seq, other_seq]), [true, true]);
-        assert_eq!(new(&[TCP, seq]), [true, false], "only one rule logs it");
-    }
-
-    #[test]
-    fn a_packet_logged_twice_counts_once_whichever_source_is_late() {
-        let seen = Hit {
-            uptime: Some(Time::from_secs(77)),
-            ..TCP
-        };
-        let late = Hit {
-            at: seen.at.after(Duration::from_secs(25)),
-            ..seen
-        };
-        let early = Hit {
-            at: seen.at.before(Duration::from_millis(400)),
-            ..seen
-        };
-        assert_eq!(new(&[seen, early, seen]), [true, false, false]);
-        assert_eq!(
-            new(&[seen, late]),
-            [true, true],
-            "what is over ten seconds old is not remembered"
-        );
-    }
-
-    #[test]
-    fn a_packet_that_two_hosts_log_counts_once() {
-        let router = Hit {
-            uptime: Some(Time::from_secs(9_000_000)),
-            ..TCP
-        };
-        let server = Hit {
-            uptime: Some(Time::from_secs(77)),
-            ..later(&TCP, 3)
-        };
-        assert_eq!(new(&[router, server]), [true, false]);
-    }
-
-    #[test]
-    fn a_datagram_is_the_same_only_within_a_second_and_with_every_field() {
-        let first = udp(Some(4711));
-        assert_eq!(new(&[first, later(&first, 1_000)]), [true, false]);
-        assert_eq!(new(&[first, later(&first, 1_001)]), [true, true]);
-        assert_eq!(new(&[first, udp(Some(4712))]), [true, true]);
-        let mut longer = first;
-        longer.mark.udp_len = Some(99);
-        assert_eq!(new(&[first, longer]), [true, true]);
-    }
-
-    #[test]
-    fn a_datagram_without_an_id_is_the_same_within_a_millisecond() {
-        for id in [None, Some(0)] {
-            let first = udp(id);
-            assert_eq!(new(&[first, later(&first, 1)]), [true, false]);
-            assert_eq!(new(&[first, later(&first, 2)]), [true, true]);
-        }
-    }
-
-    #[test]
-    fn datagrams_without_an_id_that_come_together_are_told_by_the_kernels_stamps() {
-        let first = Hit {
-            uptime: Some(Time::from_secs(77)),
-            ..udp(None)
-        };
-        let second = Hit {
-            at: first.at,
-            ..later(&first, 5)
-        };
-        assert_eq!(new(&[first, second]), [true, true]);
-        let same = Hit {
-            at: first.at.after(Duration::from_millis(300)),
-            ..first
-        };
-        assert_eq!(new(&[first, same]), [true, false], "another source");
-    }
-
-    #[test]
-    fn another_source_without_stamps_shows_the_same_datagrams_one_for_one() {
-        let stamped = Hit {
-            uptime: Some(Time::from_secs(77)),
-            ..udp(None)
-        };
-        let plain = Hit {
-            uptime: None,
-            source: 1,
-            ..stamped
-        };
-        let both = [
-            stamped,
-            later(&plain, 3),
-            later(&stamped, 400),
-            later(&plain, 403),
-        ];
-        assert_eq!(new(&both), [true, false, true, false]);
-        let late = [
-            stamped,
-            later(&stamped, 400),
-            later(&plain, 410),
-            later(&plain, 411),
-        ];
-        assert_eq!(new(&late), [true, true, false, false]);
-        let first = [plain, later(&stamped, 500), later(&stamped, 510)];
-        assert_eq!(new(&first), [true, false, true], "whichever is first");
-        assert_eq!(new(&[stamped, later(&plain, 1_001)]), [true, true]);
-        assert_eq!(
-            new(&[plain, later(&plain, 2)]),
-            [true, true],
-            "one source tells two apart"
-        );
-    }
-
-    #[test]
-    fn what_is_remembered_of_one_address_is_bounded() {
-        let (mut sightings, identity) = (Sightings::default(), Identity::default());
-        for port in 1..=1_000 {
-            let mut hit = TCP;
-            hit.ports.src = port;
-            assert!(sightings.is_new(&identity, &hit));
-            assert!(sightings.len() <= REMEMBERED);
-        }
-        assert_eq!(sightings.end(), Some(TCP.at.after(RETRANSMISSION)));
-    }
-}
+#[path = "once_test.rs"]
+mod tests;

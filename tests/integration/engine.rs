@@ -162,8 +162,6 @@ fn run(doors: &[Arc<Door>], knocks: &[Knock]) -> Vec<Event> {
         settle(&mut engine, due);
     }
     events.extend(std::iter::from_fn(|| engine.poll_event()));
-    // What is only to be forgotten is no reason to wake up.
-    engine.handle_timeout(Time::from_secs(1_000_000_000));
     assert_eq!(
         (engine.grants(), engine.knockers()),
         (0, 0),
@@ -492,6 +490,7 @@ fn the_table_stays_bounded_and_keeps_the_one_who_is_further_on() {
     let limits = Limits {
         knockers: 100,
         memories: 1_000,
+        packets: 1_000,
     };
     let mut engine = Engine::new(vec![Arc::new(door)], Duration::ZERO, limits, 0);
     let mut opened = 0;

@@ -4,15 +4,11 @@
 //! kernel cuts a line that is too long without a word, so an end of text is never the end of a number
 //! that matters; only [`Fields::last`] fields may end a line.
 
-#![expect(
-    clippy::inline_always,
-    reason = "a key that is known where it is taken is compared as a number, and not by a call"
-)]
-
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::super::reason::Reason;
 use super::super::scan::Scan;
+use super::TcpFlags;
 
 /// What has not been taken of a line.
 #[derive(Clone, Copy)]
@@ -42,10 +38,23 @@ impl<'a> Fields<'a> {
         Err(self.blame())
     }
 
-    /// The byte that stands next.
+    /// The name of a flag, if one stands next.
     #[inline(always)]
-    pub(super) fn first(&self) -> Option<&'a u8> {
-        self.scan.rest().first()
+    pub(super) fn flag(&mut self) -> Option<TcpFlags> {
+        let (flag, rest) = match self.scan.rest() {
+            [b'A', b'E', rest @ ..] => (TcpFlags::AE, rest),
+            [b'C', b'W', b'R', rest @ ..] => (TcpFlags::CWR, rest),
+            [b'E', b'C', b'E', rest @ ..] => (TcpFlags::ECE, rest),
+            [b'U', b'R', b'G', rest @ ..] => (TcpFlags::URG, rest),
+            [b'A', b'C', b'K', rest @ ..] => (TcpFlags::ACK, rest),
+            [b'P', b'S', b'H', rest @ ..] => (TcpFlags::PSH, rest),
+            [b'R', b'S', b'T', rest @ ..] => (TcpFlags::RST, rest),
+            [b'S', b'Y', b'N', rest @ ..] => (TcpFlags::SYN, rest),
+            [b'F', b'I', b'N', rest @ ..] => (TcpFlags::FIN, rest),
+            _ => return None,
+        };
+        self.scan = Scan::new(rest);
+        Some(flag)
     }
 
     /// `KEY=value `, if it stands next.
@@ -110,7 +119,7 @@ impl<'a> Fields<'a> {
     /// Why what stands next is wrong: a word without an end was cut, any other is foreign.
     #[cold]
     #[inline(never)]
-    pub(super) fn blame(&self) -> Reason {
+    pub(super) fn blame(self) -> Reason {
         match memchr::memchr(b' ', self.scan.rest()) {
             Some(_) => Reason::Grammar,
             None => Reason::Truncated,
@@ -132,6 +141,18 @@ impl<'a> Fields<'a> {
         Ok(number)
     }
 
+    /// Two hexadecimal digits, or an error at what follows.
+    #[inline(always)]
+    pub(super) fn hex_byte(&mut self) -> Result<(), Reason> {
+        match self.scan.rest() {
+            [high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                self.scan = Scan::new(rest);
+                Ok(())
+            }
+            _ => Err(self.blame()),
+        }
+    }
+
     /// `least` to `most` hexadecimal digits.
     #[inline]
     pub(super) fn hex(&mut self, least: usize, most: usize) -> Result<(), Reason> {
@@ -140,6 +161,13 @@ impl<'a> Fields<'a> {
             return Ok(());
         }
         Err(self.blame())
+    }
+
+    /// [`Fields::hex_byte`] behind a `0x` that userspace writers leave out.
+    #[inline(always)]
+    pub(super) fn loose_hex_byte(&mut self) -> Result<(), Reason> {
+        self.take(b"0x");
+        self.hex_byte()
     }
 
     /// Hexadecimal digits behind a `0x` that userspace writers leave out.
@@ -166,15 +194,22 @@ impl<'a> Fields<'a> {
     }
 
     /// Bytes of a link header, any number. Some devices print `X` for those that they hide.
-    #[inline]
+    #[inline(never)]
     pub(super) fn link_bytes(&mut self) -> Result<(), Reason> {
-        let bytes = self.scan.until_blank();
-        let legal = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'X' | b'x');
-        // Without an early end: such a loop runs on many bytes at once.
-        if bytes.iter().fold(true, |all, &byte| all & legal(byte)) {
-            return Ok(());
+        self.scan.run_eights(|bytes| {
+            // The colon stands behind the nine. What is 7 bits wide has room in a byte for a sum.
+            let from = |byte: u8| each(0x80 - byte);
+            let text = bytes & each(0x7f);
+            let (digit, letter) = (text ^ each(b'0'), (text | each(0x20)) ^ each(0x60));
+            let no_digit = digit.wrapping_add(from(0x0b));
+            let no_hex = letter.wrapping_add(from(7)) | !letter.wrapping_add(from(1));
+            let no_x = (letter ^ each(b'x' ^ 0x60)).wrapping_add(from(1));
+            bytes | (no_digit & no_hex & no_x)
+        });
+        match self.scan.rest().first() {
+            None | Some(b' ') => Ok(()),
+            Some(_) => Err(Reason::Grammar),
         }
-        Err(Reason::Grammar)
     }
 
     /// An address of either family, as written.
@@ -244,6 +279,11 @@ impl<'a> Fields<'a> {
         self.close()?;
         Ok(true)
     }
+}
+
+/// The byte, eight times.
+const fn each(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
 }
 
 /// Takes an IPv6 address as the kernel prints it: eight groups of four digits, nothing left out.

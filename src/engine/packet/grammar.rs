@@ -14,19 +14,6 @@ use super::{Fingerprint, Packet, Ports, Proto, TcpFlags};
 const FRAGMENT_OFFSET_MAX: u32 = 8191;
 const FLOW_LABEL_MAX: u32 = 0xF_FFFF;
 
-/// Flags in the order of the kernel, each with its blank.
-const FLAGS: [(&[u8], TcpFlags); 9] = [
-    (b"AE", TcpFlags::AE),
-    (b"CWR", TcpFlags::CWR),
-    (b"ECE", TcpFlags::ECE),
-    (b"URG", TcpFlags::URG),
-    (b"ACK", TcpFlags::ACK),
-    (b"PSH", TcpFlags::PSH),
-    (b"RST", TcpFlags::RST),
-    (b"SYN", TcpFlags::SYN),
-    (b"FIN", TcpFlags::FIN),
-];
-
 /// The whole line behind `prefix`.
 pub(super) fn packet<'a>(prefix: &'a [u8], body: &'a [u8]) -> Result<Packet<'a>, Reason> {
     let mut fields = Fields::new(body);
@@ -95,13 +82,18 @@ fn network(fields: &mut Fields<'_>) -> Result<Network, Reason> {
     }
     let src = fields.must(b"SRC=", Fields::address)?;
     let dst = fields.must(b"DST=", Fields::address)?;
-    let (ipv4_text, ipv4_packet) = (src.is_ipv4(), src.to_canonical().is_ipv4());
-    if ipv4_text != dst.is_ipv4() || ipv4_packet != dst.to_canonical().is_ipv4() {
+    let ipv4_text = src.is_ipv4();
+    if ipv4_text != dst.is_ipv4() {
+        return Err(Reason::Grammar);
+    }
+    let (src, dst) = (src.to_canonical(), dst.to_canonical());
+    let ipv4_packet = src.is_ipv4();
+    if ipv4_packet != dst.is_ipv4() {
         return Err(Reason::Grammar);
     }
     let mut network = Network {
-        src: src.to_canonical(),
-        dst: dst.to_canonical(),
+        src,
+        dst,
         mark: Fingerprint {
             len: fields.field(b"LEN=", Fields::number)?,
             ..Fingerprint::default()
@@ -119,8 +111,8 @@ fn network(fields: &mut Fields<'_>) -> Result<Network, Reason> {
 }
 
 fn ipv4(fields: &mut Fields<'_>, network: &mut Network) -> Result<(), Reason> {
-    fields.field(b"TOS=", |field| field.loose_hex(2, 2))?;
-    fields.field(b"PREC=", |field| field.loose_hex(2, 2))?;
+    fields.field(b"TOS=", Fields::loose_hex_byte)?;
+    fields.field(b"PREC=", Fields::loose_hex_byte)?;
     network.mark.ttl = fields.field(b"TTL=", Fields::number)?;
     network.mark.id = fields.field(b"ID=", Fields::number)?;
     fields.take(b"CE ");
@@ -311,7 +303,7 @@ fn tcp(fields: &mut Fields<'_>, mark: &mut Fingerprint) -> Result<Transport, Rea
         fields.must(b"ACK=", Fields::number::<u32>)?;
     }
     fields.must(b"WINDOW=", Fields::number::<u16>)?;
-    fields.field(b"RES=0x", |field| field.hex(2, 2))?;
+    fields.field(b"RES=0x", Fields::hex_byte)?;
     let flags = flags(fields);
     let urgent = fields.last(b"URGP=", Fields::number::<u16>)?;
     if urgent.is_none() && flags == TcpFlags::NONE {
@@ -326,19 +318,17 @@ fn tcp(fields: &mut Fields<'_>, mark: &mut Fingerprint) -> Result<Transport, Rea
     Ok(Transport { flags, ..transport })
 }
 
-/// The set flags, each at most once. A last one may end the line, but not `URG`: that may be what is
-/// left of `URGP=`.
+/// The set flags, each at most once, in the order of the kernel: the highest bit first. A last one may
+/// end the line, but not `URG`: that may be what is left of `URGP=`.
 fn flags(fields: &mut Fields<'_>) -> TcpFlags {
     let mut set = TcpFlags::NONE;
-    for (name, flag) in FLAGS {
-        let mut ahead = *fields;
-        if ahead.first() != name.first() || !ahead.take(name) {
-            continue;
-        }
-        if ahead.take(b" ") || (flag != TcpFlags::URG && ahead.at_end()) {
-            set = set.with(flag);
-            *fields = ahead;
-        }
+    let mut ahead = *fields;
+    while let Some(flag) = ahead.flag()
+        && flag.bits().trailing_zeros() < set.bits().trailing_zeros()
+        && (ahead.take(b" ") || (flag != TcpFlags::URG && ahead.at_end()))
+    {
+        set = set.with(flag);
+        *fields = ahead;
     }
     set
 }
