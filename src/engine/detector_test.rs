@@ -286,3 +286,52 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn over_a_reload_an_attempt_goes_on_at_a_door_as_it_was_and_is_dropped_at_one_that_changed() {
+    let step = |port| Step {
+        port,
+        transport: Transport::Tcp,
+    };
+    let door = |name: &str, ports: [u16; 2]| {
+        Arc::new(Door {
+            name: name.into(),
+            scope: Scope::default(),
+            rule: Rule::Sequence(SequenceRule {
+                sequence: Sequence::new(ports.map(step)).unwrap(),
+                window: Duration::from_secs(25),
+                knock_timeout: None,
+                min_gap: None,
+                other_ports: OtherPorts::Ignore,
+            }),
+            limits: door::Limits::default(),
+            grant: GrantRule {
+                hold: Duration::from_secs(10),
+                on_repeat: OnRepeat::Extend,
+                open: PerFamily::default(),
+                refresh: PerFamily::default(),
+                close: PerFamily::default(),
+                once: Box::default(),
+            },
+        })
+    };
+    let before = vec![
+        door("as it was", [1, 2]),
+        door("renamed", [1, 2]),
+        door("gone", [1, 2]),
+    ];
+    let after = vec![door("other", [1, 2]), door("as it was", [1, 2])];
+    let mut detector = Detector::new(before, Duration::ZERO, Limits::default());
+    let at = Time::from_secs(1000);
+    let first = hit(at, &(0, 7, 1, 40_001, false));
+    detector.handle_hit(&first, &mut |_| ()).unwrap();
+    detector.replace_doors(after);
+    let mut completed = Vec::new();
+    let second = hit(at, &(0, 7, 2, 40_002, false));
+    let told = detector.handle_hit(&second, &mut |detected| {
+        if matches!(detected.progress, Progress::Completed { .. }) {
+            completed.push(detected.door.name.to_string());
+        }
+    });
+    assert_eq!((told, completed), (Ok(()), vec!["as it was".to_owned()]));
+}
