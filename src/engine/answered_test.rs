@@ -247,7 +247,7 @@ fn line(at: u64, port: u16) -> Line {
         at: Time::from_secs(1000).after(millis(at)),
         from: 7,
         port,
-        spt: u16::try_from(at).unwrap(),
+        spt: u16::try_from(at % 60_000).unwrap(),
     }
 }
 
@@ -302,6 +302,28 @@ fn another_source_that_shows_the_packet_after_the_restart_shows_no_other_one() {
         process.stamped = Stamped::Header;
         let (verdict, _) = process.read(line(after, 3), line(after, 3).at, false);
         assert_eq!(verdict.is_err(), is_hidden, "{after}");
+    }
+}
+
+#[test]
+fn a_door_that_cools_down_after_an_answer_does_so_over_a_restart() {
+    let mut cooling = Arc::unwrap_or_clone(door("cooling", &[3], OtherPorts::Ignore));
+    cooling.limits.cooldown = Some(Duration::from_secs(60));
+    let mut engine = Engine::new(
+        vec![Arc::new(cooling)],
+        Duration::ZERO,
+        Limits::default(),
+        0,
+    );
+    let at = line(0, 3).at;
+    engine.restore_answer(&"cooling".into(), SRC, at, Last::default());
+    let mut process = Process {
+        engine,
+        stamped: Stamped::Kernel,
+    };
+    for (after, count) in [(59_999, 0), (60_000, 0), (60_001, 1)] {
+        let line = line(after, 3);
+        assert_eq!(process.read(line, line.at, false).1.len(), count, "{after}");
     }
 }
 

@@ -119,10 +119,14 @@ impl Detector {
         self.book.restore(door, until);
     }
 
-    /// Notes what an earlier process has answered.
+    /// Notes what an earlier process has answered. A door that cools down after it goes on to.
     pub fn restore_answer(&mut self, door: &Arc<str>, src: IpAddr, at: Time, last: Last) {
         let who = self.knockers.prefix().of(src);
         self.answers.note(door, who, at, last);
+        let cooling = self.doors.iter().find(|other| other.name == *door);
+        if let Some(time) = cooling.and_then(|door| door.limits.cooldown) {
+            self.silences.keep(who, door, at, at.after(time));
+        }
     }
 
     /// Takes one hit; `Err` when it is a packet seen before, or counts nowhere because of an answer.
