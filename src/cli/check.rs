@@ -59,6 +59,7 @@ pub(super) fn run(global: &Global, format: Format) -> Result<(), Failure> {
     if !config.daemon.ephemeral {
         findings.extend(trust::state_dir(&global.state_dir, &machine));
     }
+    findings.extend(super::trust::records(global, &config));
     findings.extend(trust::machine(&machine));
     let found = findings.iter().map(|finding| &finding.diagnostic);
     match format {

@@ -82,6 +82,9 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
         writeln!(anstream::stderr(), "logknock: {}", warning.diagnostic)?;
     }
     relay(&settings)?;
+    if !args.dry_run {
+        super::trust::require_records_apart(global, &settings.config)?;
+    }
     log_to_stderr(args);
     if !args.dry_run {
         return super::supervise::run(global, &settings, &sources);

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::exit::Failure;
-use super::settings::Settings;
+use super::settings::{Global, Settings};
+use crate::config::Config;
 use crate::source_spec::SourceSpec;
 use crate::trust::{self, Finding, Machine};
 
@@ -30,6 +31,17 @@ pub(super) fn require(
         Some(failure) => Err(failure),
         None => Ok(findings),
     }
+}
+
+/// Records that lie where the configuration or the open grants are.
+pub(super) fn records(global: &Global, config: &Config) -> Vec<Finding> {
+    let kept = [global.config.as_path(), global.state_dir.as_path()];
+    trust::records(&config.daemon, &kept)
+}
+
+/// Refuses them.
+pub(super) fn require_records_apart(global: &Global, config: &Config) -> Result<(), Failure> {
+    refusal(&records(global, config)).map_or(Ok(()), Err)
 }
 
 /// The failure that the errors among `findings` are, in all their words.

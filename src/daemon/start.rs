@@ -228,7 +228,8 @@ fn needs(opened: &[Opened], control: Option<&Socket>, records: &Files) -> Needs 
         .into_iter()
         .flatten()
         .filter_map(|path| path.parent());
-    needs.write.extend(records.map(nearest));
+    // Not what is above one that is missing: it could be everything.
+    needs.write.extend(records.map(Path::to_owned));
     needs
 }
 

@@ -11,7 +11,7 @@ mod rights;
 use std::fmt;
 use std::path::Path;
 
-use crate::config::{Diagnostic, ErrorKind, Log, Severity};
+use crate::config::{Daemon, Diagnostic, ErrorKind, Log, Severity};
 use crate::source_spec::SourceSpec;
 
 pub use machine::Machine;
@@ -200,6 +200,43 @@ pub fn state_dir(path: &Path, machine: &Machine) -> Vec<Finding> {
     };
     let flaws = rights::of_state_dir(path, machine).into_iter();
     flaws.map(refused).collect()
+}
+
+/// Records that lie where the files in `kept` are. Who reads the log writes records, and so has the right to
+/// write in their directories: it could say there what is run. Nothing makes that acceptable.
+pub fn records(records: &Daemon, kept: &[&Path]) -> Vec<Finding> {
+    let whole = |path: &Path| {
+        let there = path.ancestors().find(|path| path.exists())?;
+        Some(
+            there
+                .canonicalize()
+                .ok()?
+                .join(path.strip_prefix(there).ok()?),
+        )
+    };
+    let kept: Vec<_> = kept.iter().filter_map(|path| whole(path)).collect();
+    let files = [
+        &records.event_log,
+        &records.knockd_log,
+        &records.metrics_file,
+    ];
+    let amiss = files.into_iter().flatten().filter_map(|file| {
+        let directory = whole(file.parent()?)?;
+        let kept = kept.iter().find(|kept| kept.starts_with(&directory))?;
+        let message = format!(
+            "lies where {} is: who reads the log may write in this directory, and could say there what is run",
+            kept.display()
+        );
+        let fix = "give records a directory of their own, such as /var/log/logknock";
+        Some(Finding::new(
+            Severity::Error,
+            ErrorKind::Invalid,
+            &file.display().to_string(),
+            message,
+            Some(fix.to_owned()),
+        ))
+    });
+    amiss.collect()
 }
 
 /// What the machine lets others do, whatever the source.

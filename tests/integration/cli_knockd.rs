@@ -7,7 +7,9 @@ const PREFIX: &str = "lk-4f9a1c7e: ";
 /// A knockd.conf with a door for 7000, 8000 and 9000 that notes in `acts` what was done, and a `LogFile`.
 fn knockd() -> Logknock {
     let logknock = Logknock::new();
-    let [log, acts] = ["knockd.log", "acts"].map(|name| logknock.path(name).display().to_string());
+    std::fs::create_dir(logknock.path("log")).unwrap();
+    let [log, acts] =
+        ["log/knockd.log", "acts"].map(|name| logknock.path(name).display().to_string());
     let text = format!(
         "[options]\n\tLogFile = {log}\n[ssh]\n\tSequence = 7000,8000,9000\n\tTCPFlags = syn\n\
          \tStart_Command = echo open %IP% >> {acts}\n\tCmd_Timeout = 1\n\
@@ -28,7 +30,7 @@ fn a_knockd_conf_opens_and_closes_and_its_log_file_tells_in_knockds_words() {
     logknock.awaits_act("close 203.0.113.7");
     daemon.signal(rustix::process::Signal::TERM);
     assert_eq!(daemon.ends(), 0);
-    let log = logknock.read("knockd.log");
+    let log = logknock.read("log/knockd.log");
     let lines: Vec<_> = log.lines().map(|line| &line[19..]).collect();
     let acts = logknock.path("acts").display().to_string();
     let expected = [
@@ -62,7 +64,7 @@ fn a_dry_run_leaves_the_log_file_alone() {
     let daemon = logknock.follow("--accept-forgeable --dry-run");
     daemon.signal(rustix::process::Signal::TERM);
     assert_eq!(daemon.ends(), 0);
-    assert!(!logknock.path("knockd.log").exists());
+    assert!(!logknock.path("log/knockd.log").exists());
 }
 
 #[test]

@@ -121,3 +121,37 @@ fn check_json_has_a_line_for_each_finding_and_each_source() {
             .any(|row| row["severity"] == "error" && row["fix"].is_string())
     );
 }
+
+#[test]
+fn records_where_the_configuration_or_the_grants_are_would_give_away_both() {
+    let etc = Etc::new("prefix = \"lk-4f9a1c7e: \"");
+    let config = fs::read_to_string(etc.path("logknock.toml")).unwrap();
+    let records = |key: &str, path: &str| format!("{config}[daemon]\n{key} = \"{path}\"\n");
+    fs::create_dir(etc.path("apart")).unwrap();
+    let inside = [
+        "events.jsonl",
+        "state/events.jsonl",
+        "apart/../events.jsonl",
+    ];
+    for (key, name) in ["event_log", "metrics_file", "knockd_log"]
+        .into_iter()
+        .zip(inside)
+    {
+        fs::create_dir_all(etc.path("state")).unwrap();
+        fs::set_permissions(etc.path("state"), Permissions::from_mode(0o700)).unwrap();
+        etc.write("logknock.toml", &records(key, &etc.path(name)), 0o600);
+        let (check, daemon) = (etc.logknock(&["check"]), etc.logknock(&[]));
+        assert!(said(&check).contains("what is run"), "{}", said(&check));
+        assert_eq!(said(&check), said(&daemon));
+        assert_eq!(
+            (check.status.code(), daemon.status.code()),
+            (Some(78), Some(78))
+        );
+    }
+    etc.write(
+        "logknock.toml",
+        &records("event_log", &etc.path("apart/events.jsonl")),
+        0o600,
+    );
+    assert_eq!(etc.logknock(&["check"]).status.code(), Some(0));
+}

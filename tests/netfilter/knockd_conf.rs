@@ -127,7 +127,7 @@ fn the_log_file_has_the_lines_of_knockds_own() {
         return;
     };
     firewall::nft(&lab);
-    let logs = ["theirs", "ours"].map(|name| lab.path(format!("{name}.log")));
+    let logs = ["theirs", "ours"].map(|name| lab.record(&format!("{name}.log")));
     let [theirs, ours] = [0, 1].map(|which| {
         let text = format!(
             "[options]\n logfile = {}\n[S]\n sequence = 7000,8000:udp\n tcpflags = syn\n seq_timeout = 2\n \

@@ -124,6 +124,13 @@ impl Lab {
         self.dir.path()
     }
 
+    /// A path in a directory of its own, for what the daemon records.
+    pub(crate) fn record(&self, name: &str) -> PathBuf {
+        let directory = self.path("records");
+        fs::create_dir_all(&directory).expect("a directory");
+        directory.join(name)
+    }
+
     /// A path in the lab's directory.
     pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.dir().join(name)

@@ -496,7 +496,7 @@ fn is_close(times: &[Moment]) -> bool {
 }
 
 fn events(lab: &Lab) -> std::path::PathBuf {
-    lab.path("events.jsonl")
+    lab.record("events.jsonl")
 }
 
 /// The doors in the words of the configuration.

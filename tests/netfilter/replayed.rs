@@ -124,7 +124,7 @@ fn ports(lines: &[String]) -> Vec<u16> {
 }
 
 fn event_log(lab: &Lab) -> std::path::PathBuf {
-    lab.path("events.jsonl")
+    lab.record("events.jsonl")
 }
 
 /// How many events of this kind there are of `address`.
