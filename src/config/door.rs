@@ -234,7 +234,12 @@ impl Draft<'_> {
                 None
             })
         })?;
-        one_time::list(given.value.as_ref()?, given.span, ahead, report).map(Origin::List)
+        let list = one_time::list(given.value.as_ref()?, given.span, ahead, report)?;
+        let mut lines = list.lines.iter();
+        if lines.any(|line| is_in_order(line.sequence.steps())) {
+            report.add(given.key, self.flawed(DoorFlaw::InOrder));
+        }
+        Some(Origin::List(list))
     }
 
     fn other_ports(&self) -> OtherPorts {

@@ -169,6 +169,17 @@ fn a_line_of_a_list_opens_once_and_is_marked_before_the_command_runs() {
 }
 
 #[test]
+fn neighbouring_ports_in_a_line_of_a_list_are_warned_of() {
+    let warning = "neighbouring ports in order";
+    for (list, warned) in [("7001,9002\n8001,8002\n", true), ("7001,9002\n", false)] {
+        let logknock = door("one_time_sequences = \"LIST\"").file("list", list);
+        let ended = logknock.run("check").succeeds();
+        let said = format!("{}{}", ended.stdout, ended.stderr);
+        assert_eq!(said.contains(warning), warned, "{said}");
+    }
+}
+
+#[test]
 fn a_line_that_is_no_longer_in_its_file_opens_nothing() {
     let logknock = door("one_time_sequences = \"LIST\"").file("list", LIST);
     let mut daemon = logknock.follow("--json");
