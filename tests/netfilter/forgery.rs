@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 
@@ -16,6 +16,7 @@ use crate::firewall;
 use crate::host::Reach;
 use crate::kmsg::Kmsg;
 use crate::lab::{Family, Hit, Lab, PATIENCE, ssh};
+use crate::need::skip;
 use crate::process::{self, eventually};
 use crate::rsyslog::{Module, Rsyslog};
 use crate::turn::Ring;
@@ -197,6 +198,66 @@ fn in_a_file_that_users_can_write_to_another_programs_tag_opens_nothing() {
     eventually("ssh opens to who knows the secret", PATIENCE, || {
         ssh(&lab.near, Family::V4) == Reach::Open
     });
+}
+
+/// By design: with `nf_log_all_netns` the kernel itself writes these lines, and nothing in them tells them from
+/// its other ones. What is left is the prefix, and that `check` says so.
+#[test]
+fn where_the_kernel_logs_for_all_namespaces_a_user_who_knows_the_secrets_knocks_as_anybody() {
+    let Some(lab) = Lab::new(Ring::Shared, &["bash"]) else {
+        return;
+    };
+    if !as_nobody("unshare -Ur true").status.success() {
+        return skip("user namespaces that any user may make");
+    }
+    firewall::nft(&lab);
+    let mut daemon = Daemon::start(&lab, "kmsg", &nft_door(DOOR, "10s", "3s"));
+    let configuration = lab.path("logknock.toml");
+    let checked = process::command(env!("CARGO_BIN_EXE_logknock"))
+        .args(["check", "--config"])
+        .arg(configuration)
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(said.contains("net.netfilter.nf_log_all_netns=0"), "{said}");
+
+    forge_in_a_namespace("lk-guessed: ");
+    daemon.settle(&lab, &lab.far, Family::V4);
+    assert_eq!(ssh(&lab.near, Family::V4), Reach::Closed);
+    forge_in_a_namespace(&lab.prefix);
+    eventually("ssh opens to who knows the secrets", PATIENCE, || {
+        ssh(&lab.near, Family::V4) == Reach::Open
+    });
+}
+
+/// In namespaces of a user without any right: a LOG rule with this prefix, and the sequence from the
+/// knocker's address to one of its own.
+fn forge_in_a_namespace(prefix: &str) {
+    let rule = format!(
+        "table inet forger {{ chain input {{ type filter hook input priority 0; \
+         tcp flags & (fin | syn | rst | ack) == syn log prefix \\\"{prefix}\\\"; }}; }}"
+    );
+    let mut kernel = Kmsg::from_now();
+    let ports = SEQUENCE.map(|port| port.to_string()).join(" ");
+    let done = as_nobody(&format!(
+        "unshare -Urn bash -ec 'ip link set lo up; ip addr add {KNOCKER}/32 dev lo; \
+         ip route add local 203.0.113.67 dev lo src {KNOCKER} table local; nft \"{rule}\"; \
+         for port in {ports}; do (: </dev/tcp/203.0.113.67/$port) 2>/dev/null || true; done'"
+    ));
+    assert!(done.status.success(), "{done:?}");
+    let last = format!(" DPT={} ", SEQUENCE[2]);
+    eventually("the kernel logs for the namespace", PATIENCE, || {
+        let lines = kernel.lines(prefix);
+        lines.iter().any(|line| line.contains(&last))
+    });
+}
+
+/// Runs a line of shell without any right.
+fn as_nobody(line: &str) -> Output {
+    let words = "--reuid=65534 --regid=65534 --clear-groups sh -c";
+    let mut command = process::command("setpriv");
+    let command = command.args(words.split(' ')).arg(line);
+    command.output().expect("setpriv runs")
 }
 
 /// Sends the sequence to syslog as a user can, behind `tag`, and waits until it is written.

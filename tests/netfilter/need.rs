@@ -70,7 +70,8 @@ fn missing_in_machine() -> Option<String> {
         .map(|error| format!("a writable net.netfilter.nf_log_all_netns ({error})"))
 }
 
-fn skip(cause: &str) {
+/// Says that this test is skipped for want of `cause`.
+pub(crate) fn skip(cause: &str) {
     let name = thread::current().name().unwrap_or("?").to_owned();
     // Past the test harness, which shows nothing of a test that ends well.
     let _ = writeln!(io::stderr(), "skipped: needs {cause}");
