@@ -184,7 +184,8 @@ fn write_doors(doors: &[&Door]) -> io::Result<()> {
         };
         let held = match (&door.grant.close.v4, &door.grant.close.v6) {
             (None, None) => "runs a command".to_owned(),
-            _ => format!("open for {:?}", door.grant.hold),
+            _ if door.grant.once.is_empty() => format!("open for {:?}", door.grant.hold),
+            _ => format!("open for one connection within {:?}", door.grant.hold),
         };
         let open = &door.grant.open;
         let command = open.v4.as_ref().or(open.v6.as_ref());

@@ -32,6 +32,19 @@ fn what_rules_cannot_keep_is_an_error_that_names_door_and_key_and_no_port() {
 }
 
 #[test]
+fn check_says_of_a_door_that_it_is_for_one_connection() {
+    for (once, held) in [
+        ("true", "open for one connection within 10s"),
+        ("false", "open for 10s"),
+    ] {
+        Logknock::new()
+            .config(&format!("{SSH}once = {once}\n"))
+            .run("check")
+            .prints_among_others(held);
+    }
+}
+
+#[test]
 fn a_network_as_one_knocker_is_what_rules_cannot_keep() {
     for form in ["nft-only", "iptables-recent"] {
         Logknock::new()

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use logknock::calendar::rfc3339;
+use logknock::clock;
 use logknock::engine::detector::Limits;
 use logknock::engine::door::{Door, GrantRule, PerFamily};
 use logknock::engine::event::{Event, Whence};
@@ -12,8 +14,10 @@ use logknock::engine::packet::Packet;
 use logknock::engine::time::Time;
 use logknock::engine::{Engine, Sighting};
 use proptest::prelude::*;
+use rustix::process::Signal;
 
 use super::engine::{Knock, door, knocks, named, packet, settle};
+use super::logknock::{Logknock, PREFIX};
 
 /// A knock, and from which host of which network.
 type Sent = (Knock, (u16, u16));
@@ -128,4 +132,49 @@ proptest! {
         let one = from_one_host(&sent);
         prop_assert_eq!(run(&doors, 64, &one), run(&doors, 128, &one));
     }
+}
+
+/// What the kernel logs of a SYN from this host of one network.
+fn line(host: u16, port: u16) -> String {
+    format!(
+        "{} gw1 kernel: {PREFIX}IN=eth0 OUT= MAC=00:00:5e:00:53:01:00:00:5e:00:53:fe:86:dd \
+         SRC=2001:0db8:0000:0000:0000:0000:0000:{host:04x} DST=2001:0db8:ffff:0000:0000:0000:0000:0001 \
+         LEN=80 TC=0 HOPLIMIT=52 FLOWLBL=0 PROTO=TCP SPT=4{port} DPT={port} WINDOW=64800 RES=0x00 SYN URGP=0 \n",
+        rfc3339(clock::wall_now())
+    )
+}
+
+#[test]
+fn the_daemon_replay_and_explain_take_a_network_as_one_knocker_if_asked() {
+    let logknock = Logknock::new();
+    let acts = logknock.path("acts").display().to_string();
+    let text = |prefix: u8| {
+        format!(
+            "[log]\nprefix = \"{PREFIX}\"\nknocker_prefix_v6 = {prefix}\n[door.ssh]\nsequence = [7000, 8000]\n\
+             start_command = [\"/bin/sh\", \"-c\", \"echo open $1 >> $2\", \"sh\", \"%IP%\", \"{acts}\"]\n"
+        )
+    };
+    let logknock = logknock.config(&text(64));
+    let mut daemon = logknock.follow("");
+    logknock.append("kern.log", &(line(1, 7000) + &line(2, 8000)));
+    logknock.awaits_act("open 2001:db8::2");
+    let opens = "  ssh  open ";
+    let replayed = logknock.run("replay kern.log").succeeds();
+    assert!(replayed.stdout.contains(opens), "{}", replayed.stdout);
+    logknock
+        .run("explain 2001:db8::2 --log kern.log")
+        .prints_among_others("open");
+
+    logknock.write("logknock.toml", text(128));
+    daemon.signal(Signal::HUP);
+    daemon.says("reloaded");
+    logknock.append("kern.log", &(line(3, 7000) + &line(4, 8000)));
+    logknock.append("kern.log", &(line(5, 7000) + &line(5, 8000)));
+    logknock.awaits_act("open 2001:db8::5");
+    assert_eq!(
+        logknock.read("acts"),
+        "open 2001:db8::2\nopen 2001:db8::5\n"
+    );
+    let replayed = logknock.run("replay kern.log").succeeds().stdout;
+    assert_eq!(replayed.matches(opens).count(), 1, "{replayed}");
 }
