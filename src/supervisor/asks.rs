@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use rustix::io::Errno;
 
-use super::refused::Refused;
+use super::book::Refused;
 use super::{Journal, Supervisor, report};
 use crate::clock;
 use crate::engine::action::{Command, GrantId, Outcome};

@@ -10,7 +10,6 @@ mod book;
 mod carried;
 mod follower;
 mod plan;
-mod refused;
 mod report;
 
 use std::io;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use super::refused::Refused;
+use super::book::Refused;
 use crate::engine::action::{Command, Outcome};
 use crate::privsep::Broken;
 use crate::runner::ledger::{Notice, Trouble};

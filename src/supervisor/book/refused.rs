@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Why an ask is not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(in crate::supervisor) enum Refused {
     /// No such door is configured.
     Door,
     /// The door does not let this address in, or is not knocked at like this.

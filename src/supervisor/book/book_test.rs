@@ -6,6 +6,7 @@ use crate::engine::door::{
     GrantRule, Limits, OnRepeat, OtherPorts, PerFamily, Rule, Scope, SequenceRule,
 };
 use crate::engine::sequence::{Sequence, Step, Transport};
+use crate::privsep::{Knock, Last};
 
 const HOLD: Duration = Duration::from_secs(30);
 
