@@ -2,10 +2,6 @@
 //!
 //! In: the command line, `hosts.toml` or `knocksettings.txt`. Out: a [`Knocking`], carried out or
 //! only shown. It says nothing unless asked, and of what it read in a file it never says a port.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "XDG_CONFIG_HOME says where a user's files are"
-)]
 
 use std::convert::Infallible;
 use std::fmt;
@@ -15,19 +11,17 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::Format;
 use super::exit::{Code, Failure};
 use super::knocked::Shown;
 use super::totp::{self, FormArgs};
+use super::{Format, knock_files};
 use crate::config::duration;
 use crate::engine::one_time::Totp;
 use crate::engine::sequence::{Step, Transport};
 use crate::knock::counts::{self, Counts};
-use crate::knock::hosts::{self, Host, HostsError, Knock};
-use crate::knock::portknocker::{self, SettingsError};
-use crate::knock::{
-    Family, Knocking, PrivateFileError, Schedule, Services, Told, Wait, delay, proxy, resolve, step,
-};
+use crate::knock::hosts::{Host, Knock};
+use crate::knock::portknocker;
+use crate::knock::{Family, Knocking, Schedule, Services, Told, Wait, delay, proxy, resolve, step};
 
 pub(super) const EXAMPLES: &str = "Examples:
   logknock knock gw.example 7000 8000:udp 9000
@@ -226,7 +220,7 @@ impl Args {
         let wait = wait.transpose()?;
         if let Some(path) = &self.settings {
             let settings = portknocker::load(path, services)
-                .map_err(|error| settings_failure(path, &error))?;
+                .map_err(|error| knock_files::settings_failure(path, &error))?;
             let (step, window) = (self.as_udp(settings.step), settings.window);
             return self.counted(settings.server, settings.counts, step, window, wait);
         }
@@ -285,7 +279,7 @@ impl Args {
             delay,
             wait: usual,
             ..
-        } = find_host(name, services)?;
+        } = knock_files::host(name, services)?;
         let delay = self.delay.or(delay).unwrap_or(delay::DEFAULT);
         let (knocks, addresses) = match knock {
             Knock::Steps(steps) => {
@@ -353,60 +347,6 @@ fn wait_port(word: &Word, services: &Services) -> Result<u16, Failure> {
         ))),
         Err(error) => Err(usage(format!("--wait '{}': {error}", word.0))),
     }
-}
-
-fn find_host(name: &str, services: &Services) -> Result<Host, Failure> {
-    let unknown = |place: &str| {
-        usage(format!(
-            "what is to be knocked at '{name}'? Write its ports, as in\n    \
-             logknock knock {name} 7000 8000:udp 9000\nor {place}"
-        ))
-    };
-    let path = hosts::path(std::env::var_os("XDG_CONFIG_HOME"), std::env::home_dir());
-    let Some(path) = path else {
-        return Err(unknown("set HOME, for hosts.toml"));
-    };
-    let place = format!("a section [host.{}] in {}", toml_key(name), path.display());
-    let hosts = hosts::load(&path, services).map_err(|error| match error {
-        HostsError::File(_, PrivateFileError::Unreadable(error))
-            if error.kind() == io::ErrorKind::NotFound =>
-        {
-            unknown(&place)
-        }
-        HostsError::File(_, ref file) => private_file_failure(file, &error),
-        HostsError::Invalid(..) => Failure::new(Code::Config, error),
-    })?;
-    hosts.find(name).cloned().ok_or_else(|| unknown(&place))
-}
-
-/// A name as TOML wants it.
-fn toml_key(name: &str) -> String {
-    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    if name.bytes().all(is_bare) {
-        name.to_owned()
-    } else {
-        format!("{name:?}")
-    }
-}
-
-fn settings_failure(path: &std::path::Path, error: &SettingsError) -> Failure {
-    let said = format!("{}: {error}", path.display());
-    match error {
-        SettingsError::File(file) => private_file_failure(file, &said),
-        _ => Failure::new(Code::Config, format!("logknock: {said}")),
-    }
-}
-
-/// Why a file that must be private is not read, as it is `said`.
-pub(super) fn private_file_failure(error: &PrivateFileError, said: &impl fmt::Display) -> Failure {
-    let code = match error {
-        PrivateFileError::Owner(_) | PrivateFileError::ForOthers(_) => Code::Permission,
-        PrivateFileError::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            Code::Permission
-        }
-        _ => Code::Config,
-    };
-    Failure::new(code, format!("logknock: {said}"))
 }
 
 fn usage(what: impl fmt::Display) -> Failure {

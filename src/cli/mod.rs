@@ -11,9 +11,11 @@ mod exit;
 mod expect;
 mod explain;
 mod follow;
+mod follower;
 mod init;
 mod input;
 mod knock;
+mod knock_files;
 mod knocked;
 mod parse;
 mod replay;
@@ -224,7 +226,7 @@ fn dispatch(cli: &Cli, is_follower: bool) -> Result<(), Failure> {
         Format::Text
     };
     match &cli.command {
-        None if is_follower => supervise::follow(&cli.follow, &cli.global, format),
+        None if is_follower => follower::run(&cli.follow, &cli.global, format),
         None => follow::run(&cli.follow, &cli.global, format),
         Some(Command::Replay(args)) => replay::run(args, &cli.global.load()?, format),
         Some(Command::Parse(args)) => parse::run(args, format),

@@ -1,21 +1,17 @@
-//! `logknock --follow …` for good: the runner and the follower, which are this program twice.
+//! `logknock --follow …` for good: the runner.
 //!
-//! In: the command line and the config. Out: the plans of both. The first starts the second under
+//! In: the command line and the config. Out: its plan. It starts this program once more, as the follower, under
 //! another name with its own arguments, and tells it what the files say.
 
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
 
-use rustix::process::{Signal, set_parent_process_death_signal};
-
 use super::exit::{Code, Failure};
-use super::follow;
 use super::settings::{Global, Settings};
-use super::{Format, trust};
-use crate::config::{self, OnExit};
-use crate::daemon::Office;
-use crate::privsep::{Link, Read};
+use super::trust;
+use crate::config::OnExit;
+use crate::privsep::Read;
 use crate::runner;
 use crate::runner::ledger::OpenError;
 use crate::source::journal::{Journalctl, Start as _, Wanted};
@@ -69,33 +65,6 @@ pub(super) fn run(
         // It has said why.
         End::NotStarted(status) => Err(Failure::new(Code::of(status), "")),
     }
-}
-
-/// Runs the follower, whom the runner has started.
-pub(super) fn follow(args: &follow::Args, global: &Global, format: Format) -> Result<(), Failure> {
-    follow::log_to_stderr(args);
-    // Whatever becomes of the runner, nobody goes on without it.
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(io::Error::from)?;
-    let socket = io::stdin().as_fd().try_clone_to_owned()?;
-    let (link, mut welcome) =
-        Link::open(socket).map_err(|error| Failure::new(Code::Usage, error))?;
-    if !link.is_attended() {
-        // It was gone before we asked to go with it.
-        return Err(Failure::new(Code::Internal, ""));
-    }
-    let settings = reread(global, &std::mem::take(&mut welcome.rules))
-        .map_err(|message| Failure::new(Code::Internal, message))?;
-    let sources = args.sources(&settings);
-    let again = global.clone();
-    let reload = Box::new(move |text: &str| Ok(follow::rules(reread(&again, text)?)));
-    let office = Office::Runner(link, Box::new(welcome));
-    follow::work(args, global, settings, sources, format, office, reload)
-}
-
-fn reread(global: &Global, text: &str) -> Result<Settings, String> {
-    let written = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let config = config::reread(&written).map_err(|errors| errors.to_string())?;
-    Ok(global.settings(config))
 }
 
 fn rules(settings: &Settings) -> Result<Rules, Failure> {

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::exit::{Code, Failure};
-use super::knock::private_file_failure;
+use super::knock_files::private_file_failure;
 use super::settings::Global;
 use super::{Format, init, secret};
 use crate::calendar::rfc3339;
