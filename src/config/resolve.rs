@@ -15,13 +15,12 @@ use crate::firewall::Backend;
 use crate::source_spec::SourceSpec;
 
 use super::document::Document;
-use super::door::value;
 use super::problem::{DoorFlaw, Problem};
 use super::report::Report;
 use super::schema::{DaemonTable, LogTable, NamedDoor, Schema};
 use super::value::Given;
-use super::value::{Group, User};
-use super::{Config, Daemon, Firewall, Log, Written, door};
+use super::value::{Group, User, value};
+use super::{Config, Daemon, Firewall, Log, Written, door, grant};
 
 /// Longest default of `max_line_age`.
 const MAX_LINE_AGE: Duration = Duration::from_secs(30);
@@ -101,7 +100,7 @@ fn firewall(backend: Backend, schema: &Schema, report: &mut Report) -> Firewall 
     let mut first: HashMap<Step, &NamedDoor> = HashMap::new();
     let mut opens = Vec::new();
     for own in &schema.doors {
-        let ports = door::opened(own, &schema.defaults);
+        let ports = grant::opened(own, &schema.defaults);
         let other = ports
             .iter()
             .map(|port| *first.entry(*port).or_insert(own))

@@ -51,6 +51,18 @@ pub(super) struct Given<T> {
     pub(super) value: Option<T>,
 }
 
+/// The value of a key that may be left out.
+pub(super) fn value<T: Clone>(given: Option<&Given<T>>) -> Option<T> {
+    given.and_then(|given| given.value.clone())
+}
+
+/// Where a key stands that has a value.
+pub(super) fn written<T>(given: Option<&Given<T>>) -> Option<Span> {
+    given
+        .filter(|given| given.value.is_some())
+        .map(|given| given.key)
+}
+
 impl<'a> Written<'a> {
     /// Its text, if it is a string.
     pub(super) fn string(self, expected: &'static str, report: &mut Report) -> Option<&'a str> {
