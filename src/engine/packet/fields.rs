@@ -10,6 +10,9 @@ use super::super::reason::Reason;
 use super::super::scan::Scan;
 use super::TcpFlags;
 
+/// Bytes of an interface name: `IFNAMSIZ` less its NUL.
+pub(super) const INTERFACE_MAX: usize = 15;
+
 /// What has not been taken of a line.
 #[derive(Clone, Copy)]
 pub(super) struct Fields<'a> {
@@ -182,12 +185,12 @@ impl<'a> Fields<'a> {
         self.scan.run(|byte| !matches!(byte, b' ' | b'\t' | b'\r'))
     }
 
-    /// An interface name, perhaps empty. At most 15 bytes: `IFNAMSIZ` less its NUL.
+    /// An interface name, perhaps empty.
     #[inline(always)]
     pub(super) fn interface(&mut self) -> Result<&'a [u8], Reason> {
         let legal = |byte| byte > b' ' && byte != b'/' && byte != 0x7f;
         let name = self.scan.run(legal);
-        if name.len() > 15 {
+        if name.len() > INTERFACE_MAX {
             return Err(Reason::Grammar);
         }
         Ok(name)
@@ -279,6 +282,15 @@ impl<'a> Fields<'a> {
         self.close()?;
         Ok(true)
     }
+}
+
+/// What no interface name has, as [`Scan::run_eights`] asks; and what is not ASCII, which one may have.
+#[inline(always)]
+pub(super) const fn illegal_in_interface(bytes: u64) -> u64 {
+    let text = bytes & each(0x7f);
+    let from_exclamation_mark = text.wrapping_add(each(0x80 - b'!'));
+    let other_than_slash = (text ^ each(b'/')).wrapping_add(each(0x7f));
+    bytes | !(from_exclamation_mark & other_than_slash) | text.wrapping_add(each(1))
 }
 
 /// The byte, eight times.

@@ -14,6 +14,7 @@ mod anchor;
 mod fields;
 mod grammar;
 mod text;
+mod usual;
 
 use std::net::IpAddr;
 
@@ -28,18 +29,25 @@ pub fn read(message: &[u8]) -> Result<Option<Packet<'_>>, Reason> {
     if !anchor::is_prefix(prefix) {
         return Err(Reason::Grammar);
     }
-    grammar::packet(prefix, body).map(Some)
+    believe(prefix, body)
 }
 
 /// Reads `message` behind exactly `prefix`, `IN=` at once behind it: what the daemon believes. A
 /// packet line with another prefix is [`Reason::Prefix`].
 pub fn read_behind<'a>(message: &'a [u8], prefix: &[u8]) -> Result<Option<Packet<'a>>, Reason> {
     match message.split_at_checked(prefix.len()) {
-        Some((head, body)) if head == prefix && body.starts_with(b"IN=") => {
-            grammar::packet(head, body).map(Some)
-        }
+        Some((head, body)) if head == prefix && body.starts_with(b"IN=") => believe(head, body),
         _ if anchor::stands_in(message) => Err(Reason::Prefix),
         _ => Ok(None),
+    }
+}
+
+/// The packet of a line that has its prefix off.
+#[inline(always)]
+fn believe<'a>(prefix: &'a [u8], body: &'a [u8]) -> Result<Option<Packet<'a>>, Reason> {
+    match usual::packet(prefix, body) {
+        Some(packet) => Ok(Some(packet)),
+        None => grammar::packet(prefix, body).map(Some),
     }
 }
 
