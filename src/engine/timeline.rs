@@ -222,15 +222,17 @@ impl Timeline {
             (None, None) => {}
             (None, Some(wall)) => placed.at = wall,
             (Some(uptime), wall) => {
-                let mut clocks = self.clocks_of(stamps.host);
-                let offset = match (wall, clocks.kernel) {
+                let latest = self.latest;
+                let host = self.host_of(stamps.host);
+                let offset = match (wall, host.clocks.kernel) {
                     (Some(wall), _) => between(uptime, wall),
-                    (None, Some(_)) => between(uptime, self.latest),
+                    (None, Some(_)) => between(uptime, latest),
                     (None, None) => 0,
                 };
-                let kernel = clocks
+                let kernel = host
+                    .clocks
                     .kernel
-                    .get_or_insert(Kernel::new(offset, self.latest));
+                    .get_or_insert(Kernel::new(offset, latest));
                 placed.rebooted = kernel.has_jumped_back(uptime);
                 let has_slept = wall.is_some() && offset.saturating_sub(kernel.offset) > SUSPENDED;
                 if placed.rebooted || has_slept {
@@ -238,7 +240,7 @@ impl Timeline {
                 }
                 kernel.latest = Some(uptime);
                 placed.at = Time::from_nanos(uptime.as_nanos().saturating_add(kernel.offset));
-                self.remember(stamps.host, clocks, placed.at);
+                host.heard = placed.at;
             }
         }
         placed.at = placed.at.min(END);
@@ -309,22 +311,29 @@ impl Timeline {
     }
 
     fn remember(&mut self, name: &[u8], clocks: Clocks, heard: Time) {
-        let mut hosts = self.hosts.iter_mut();
-        if let Some(host) = hosts.find(|host| host.name.as_ref() == name) {
-            (host.clocks, host.heard) = (clocks, heard);
-            return;
-        }
-        if self.hosts.len() == MAX_HOSTS {
-            let hosts = self.hosts.iter().enumerate();
-            let oldest = hosts.min_by_key(|(_, host)| host.heard);
-            let oldest = oldest.map_or(0, |(place, _)| place);
-            self.hosts.swap_remove(oldest);
-        }
-        self.hosts.push(Host {
-            name: name.into(),
-            clocks,
-            heard,
+        let host = self.host_of(name);
+        (host.clocks, host.heard) = (clocks, heard);
+    }
+
+    /// The host called `name`; a new one where it is not known, for which the one longest unheard may go.
+    fn host_of(&mut self, name: &[u8]) -> &mut Host {
+        let place = self.hosts.iter().position(|host| *host.name == *name);
+        let place = place.unwrap_or_else(|| {
+            if self.hosts.len() == MAX_HOSTS {
+                let hosts = self.hosts.iter().enumerate();
+                let oldest = hosts.min_by_key(|(_, host)| host.heard);
+                let oldest = oldest.map_or(0, |(place, _)| place);
+                self.hosts.swap_remove(oldest);
+            }
+            self.hosts.push(Host {
+                name: name.into(),
+                clocks: Clocks::default(),
+                heard: Time::default(),
+            });
+            self.hosts.len() - 1
         });
+        #[expect(clippy::indexing_slicing, reason = "found or pushed above")]
+        &mut self.hosts[place]
     }
 }
 

@@ -3,24 +3,35 @@
 //! In: a block. Out: its packets, and the lines that look like one and are not to be believed. Nothing here
 //! depends on the lines before, so blocks can be read side by side. Where the dialect allows it, only
 //! lines that hold the one text that no packet line is without are looked at; the others are counted.
-//! Texts are kept beside the packets, so that these can go to another thread.
+//! What is found holds nothing of the block and is small, as it goes to another thread and another core: texts
+//! stand beside the packets, mostly once for many of them.
 
-use std::ops::Range;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use memchr::{memchr, memchr_iter, memmem, memrchr};
 
 use super::blocks::Block;
 use super::lines::MAX_LINE;
+use crate::calendar::Calendar;
 use crate::dialect::{self, Reader};
-use crate::engine::line::Stamp;
-use crate::engine::packet::Packet;
+use crate::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
 use crate::engine::reason::Reason;
 use crate::engine::time::Time;
+use crate::engine::timeline::{Stamps, Wall};
+
+/// How lines are read.
+#[derive(Clone, Debug)]
+pub(super) struct Form {
+    /// What they look like.
+    pub(super) reader: Arc<Reader>,
+    /// When their stamps are.
+    pub(super) calendar: Calendar,
+}
 
 /// What is in a block. Used again for the next one, its room is.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
-    pub(super) block: Block,
     /// Lines in the block, of any kind.
     pub(super) lines: u64,
     found: Vec<Finding>,
@@ -32,32 +43,37 @@ pub(super) struct Findings {
 pub(super) struct Finding {
     /// Its number in the block, from 0.
     pub(super) line: u64,
-    /// Its packet, or where the line stands and why it is not to be believed.
-    pub(super) what: Result<Found, (Range<usize>, Reason)>,
+    /// Its packet, or its bytes and why they are not to be believed.
+    pub(super) what: Result<Found, (Text, Reason)>,
 }
 
 /// A packet, and what its line says of itself.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
-    pub(super) stamp: Option<Stamp>,
+    /// Its header's stamp.
+    pub(super) wall: Option<Wall>,
     pub(super) uptime: Option<Time>,
     host: Text,
     iif: Text,
     oif: Text,
-    packet: Packet<'static>,
+    src: IpAddr,
+    dst: IpAddr,
+    proto: Proto,
+    ports: Option<Ports>,
+    flags: TcpFlags,
+    mark: Fingerprint,
 }
 
-/// Where a text stands among the [`Findings::texts`].
+/// Where a text stands among the [`Findings::texts`], which are no longer than a block and its last line.
 #[derive(Clone, Copy, Debug, Default)]
-struct Text {
-    start: usize,
-    length: usize,
+pub(super) struct Text {
+    start: u32,
+    end: u32,
 }
 
 impl Findings {
-    /// Reads the block.
-    pub(super) fn read(&mut self, form: &Reader) {
-        let block = std::mem::take(&mut self.block);
+    /// Reads a block.
+    pub(super) fn read(&mut self, block: &Block, form: &mut Form) {
         self.lines = 0;
         self.found.clear();
         self.texts.clear();
@@ -67,12 +83,11 @@ impl Findings {
             rest = rest.get(line..).unwrap_or_default();
             self.too_long();
         }
-        let start = block.bytes().len() - rest.len();
-        match form.hint() {
-            Some(hint) => self.search(&block, start, hint, form),
-            None => self.look_at_all(&block, start, form),
+        let reader = Arc::clone(&form.reader);
+        match reader.hint().map(memmem::Finder::new) {
+            Some(hint) => self.search(rest, &hint, form),
+            None => self.look_at_all(rest, form),
         }
-        self.block = block;
     }
 
     /// What stands at `place`; `None` behind the last.
@@ -80,45 +95,56 @@ impl Findings {
         self.found.get(place)
     }
 
-    /// The host that wrote the line of a packet.
-    pub(super) fn host(&self, found: &Found) -> &[u8] {
-        self.text(found.host)
+    /// What the line of a packet says of its time.
+    pub(super) fn stamps(&self, found: &Found) -> Stamps<'_> {
+        Stamps {
+            host: self.text(found.host),
+            wall: found.wall,
+            uptime: found.uptime,
+        }
     }
 
     /// A packet, whole.
     pub(super) fn packet(&self, found: &Found) -> Packet<'_> {
         Packet {
+            prefix: b"",
             iif: self.text(found.iif),
             oif: self.text(found.oif),
-            ..found.packet
+            src: found.src,
+            dst: found.dst,
+            proto: found.proto,
+            ports: found.ports,
+            flags: found.flags,
+            mark: found.mark,
         }
     }
 
+    /// A text of what was found.
+    pub(super) fn text(&self, text: Text) -> &[u8] {
+        let text = text.start as usize..text.end as usize;
+        self.texts.get(text).unwrap_or_default()
+    }
+
     /// Looks at the lines that hold `hint`.
-    fn search(&mut self, block: &Block, start: usize, hint: &[u8], form: &Reader) {
-        let finder = memmem::Finder::new(hint);
-        let bytes = block.bytes();
-        let mut at = start;
-        while let Some(rest) = bytes.get(at..)
-            && let Some(hit) = finder.find(rest)
-        {
+    fn search(&mut self, bytes: &[u8], hint: &memmem::Finder<'_>, form: &mut Form) {
+        let mut rest = bytes;
+        while let Some(hit) = hint.find(rest) {
             let (before, from_hit) = rest.split_at_checked(hit).unwrap_or_default();
             let start = memrchr(b'\n', before).map_or(0, |newline| newline + 1);
             self.others(before.get(..start).unwrap_or_default());
             let end = memchr(b'\n', from_hit).map_or(rest.len(), |newline| hit + newline);
-            self.line(at + start, rest.get(start..end).unwrap_or_default(), form);
-            at += end + 1;
+            self.line(rest.get(start..end).unwrap_or_default(), form);
+            rest = rest.get(end + 1..).unwrap_or_default();
         }
-        self.others(bytes.get(at..).unwrap_or_default());
+        self.others(rest);
     }
 
-    fn look_at_all(&mut self, block: &Block, start: usize, form: &Reader) {
-        let bytes = block.bytes();
-        let mut at = start;
-        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+    fn look_at_all(&mut self, bytes: &[u8], form: &mut Form) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
             let end = memchr(b'\n', rest).unwrap_or(rest.len());
-            self.line(at, rest.get(..end).unwrap_or_default(), form);
-            at += end + 1;
+            self.line(rest.get(..end).unwrap_or_default(), form);
+            rest = rest.get(end + 1..).unwrap_or_default();
         }
     }
 
@@ -143,17 +169,17 @@ impl Findings {
         self.lines += memchr_iter(b'\n', lines).count() as u64 + u64::from(is_open);
     }
 
-    /// Takes a line without its newline, which begins at `start`.
-    fn line(&mut self, start: usize, line: &[u8], form: &Reader) {
+    /// Takes a line without its newline.
+    fn line(&mut self, line: &[u8], form: &mut Form) {
         if line.len() > MAX_LINE {
             self.too_long();
             return;
         }
-        let opened = form.open(line);
-        let what = match form.read(&opened) {
+        let opened = form.reader.open(line);
+        let what = match form.reader.read(&opened) {
             Ok(None) => None,
-            Ok(Some(read)) => Some(Ok(self.keep(&read))),
-            Err(reason) => Some(Err((start..start + line.len(), reason))),
+            Ok(Some(read)) => Some(Ok(self.keep(&read, &mut form.calendar))),
+            Err(reason) => Some(Err((self.keep_text(line, Text::default()), reason))),
         };
         let line = self.lines;
         self.found.extend(what.map(|what| Finding { line, what }));
@@ -163,32 +189,27 @@ impl Findings {
     fn too_long(&mut self) {
         self.found.push(Finding {
             line: self.lines,
-            what: Err((0..0, Reason::TooLong)),
+            what: Err((Text::default(), Reason::TooLong)),
         });
         self.lines += 1;
     }
 
-    fn keep(&mut self, (record, packet): &dialect::Read<'_>) -> Found {
+    fn keep(&mut self, (record, packet): &dialect::Read<'_>, calendar: &mut Calendar) -> Found {
         let last = self.found.last().and_then(|last| last.what.as_ref().ok());
         let (host, iif, oif) =
             last.map_or_else(Default::default, |last| (last.host, last.iif, last.oif));
         Found {
-            stamp: record.stamp,
+            wall: record.stamp.and_then(|stamp| calendar.resolve(stamp)),
             uptime: record.uptime,
             host: self.keep_text(record.host, host),
             iif: self.keep_text(packet.iif, iif),
             oif: self.keep_text(packet.oif, oif),
-            packet: Packet {
-                prefix: b"",
-                iif: b"",
-                oif: b"",
-                src: packet.src,
-                dst: packet.dst,
-                proto: packet.proto,
-                ports: packet.ports,
-                flags: packet.flags,
-                mark: packet.mark,
-            },
+            src: packet.src,
+            dst: packet.dst,
+            proto: packet.proto,
+            ports: packet.ports,
+            flags: packet.flags,
+            mark: packet.mark,
         }
     }
 
@@ -199,14 +220,10 @@ impl Findings {
         }
         let start = self.texts.len();
         self.texts.extend_from_slice(text);
+        let place = |place| u32::try_from(place).unwrap_or(u32::MAX);
         Text {
-            start,
-            length: text.len(),
+            start: place(start),
+            end: place(self.texts.len()),
         }
-    }
-
-    fn text(&self, text: Text) -> &[u8] {
-        let end = text.start + text.length;
-        self.texts.get(text.start..end).unwrap_or_default()
     }
 }

@@ -15,8 +15,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use feed::{Feed, Finders};
-use findings::{Finding, Findings, Found};
+use feed::Feed;
+use findings::{Finding, Findings, Form, Found};
 
 use crate::calendar::{Calendar, Zone};
 use crate::dialect;
@@ -27,7 +27,7 @@ use crate::engine::event::{Event, EventKind, Whence};
 use crate::engine::knock::{KnockerPrefix, Logged};
 use crate::engine::reason::{Reason, Tally};
 use crate::engine::time::Time;
-use crate::engine::timeline::{Placed, Stamps, Timeline, Wall};
+use crate::engine::timeline::{Placed, Timeline, Wall};
 use crate::engine::{Engine, Sighting};
 
 /// So many threads keep one that detects busy; each costs 1.5 MiB of the 32 that a flood may take.
@@ -155,15 +155,18 @@ fn watch_by(
     zone: Zone,
     watch: &mut dyn FnMut(Seen<'_>) -> io::Result<()>,
 ) -> io::Result<Summary> {
-    let readers = inputs
-        .into_iter()
-        .zip(0..)
-        .map(|(input, source)| Reader::new(input, source, zone, pace));
+    let reader = Arc::new(form.clone());
+    let readers = inputs.into_iter().zip(0..).map(|(input, source)| {
+        let form = Form {
+            reader: Arc::clone(&reader),
+            calendar: Calendar::new(zone, input.written),
+        };
+        Reader::new(Feed::new(input.content, form, pace), source)
+    });
     let mut readers: Vec<_> = readers.collect();
     let mut engine = Engine::new(doors, Duration::ZERO, Limits::default(), 0);
     engine.set_knocker_prefix(prefix);
     let mut run = Run {
-        finders: Finders::new(form, pace.finders),
         engine,
         summary: Summary::default(),
         has_wall: false,
@@ -195,7 +198,6 @@ struct Reader {
     next: usize,
     /// Lines before the findings' block.
     before: u64,
-    calendar: Calendar,
     timeline: Timeline,
     /// Where the packet line belongs; `None` after the last one.
     placed: Option<Placed>,
@@ -204,14 +206,13 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(input: Input, source: u16, zone: Zone, pace: Pace) -> Self {
+    fn new(feed: Feed, source: u16) -> Self {
         Self {
             source,
-            feed: Feed::new(input.content, pace.piece),
+            feed,
             findings: Findings::default(),
             next: 0,
             before: 0,
-            calendar: Calendar::new(zone, input.written),
             timeline: Timeline::new(Duration::ZERO, *b""),
             placed: None,
             wall: None,
@@ -239,26 +240,19 @@ impl Reader {
                 self.next += 1;
                 match &finding.what {
                     Err((line, reason)) => {
-                        let bytes = self.findings.block.bytes().get(line.clone());
-                        let bytes = bytes.unwrap_or_default();
+                        let bytes = self.findings.text(*line);
                         run.reject(bytes, self.whence(finding), *reason)?;
                     }
                     Ok(found) => {
-                        let wall = found.stamp.and_then(|stamp| self.calendar.resolve(stamp));
-                        let stamps = Stamps {
-                            host: self.findings.host(found),
-                            wall,
-                            uptime: found.uptime,
-                        };
-                        self.placed = Some(self.timeline.place_logged(stamps));
-                        self.wall = wall.map(Wall::time);
+                        self.placed = Some(self.timeline.place_logged(self.findings.stamps(found)));
+                        self.wall = found.wall.map(Wall::time);
                         return Ok(());
                     }
                 }
             }
             self.before += self.findings.lines;
             let used = std::mem::take(&mut self.findings);
-            let Some(findings) = self.feed.next(&mut run.finders, used)? else {
+            let Some(findings) = self.feed.next(used)? else {
                 return Ok(());
             };
             run.summary.lines += findings.lines;
@@ -268,7 +262,6 @@ impl Reader {
 }
 
 struct Run<'a> {
-    finders: Finders,
     engine: Engine,
     summary: Summary,
     /// Some line had a wall clock, so the engine's clock is one.

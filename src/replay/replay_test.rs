@@ -8,19 +8,25 @@ use super::lines::{Line, Lines};
 use super::*;
 use crate::config;
 use crate::dialect::Dialect;
+use crate::engine::packet::Packet;
 use crate::engine::reading::Expected;
+use crate::engine::timeline::Stamps;
 
 const PREFIX: &str = "lk-1: ";
 
 /// What is found, in words: so much of it that no two different lines are told alike.
-fn told(line: u64, found: Result<(dialect::Read<'_>, &[u8]), Reason>) -> String {
-    match found {
-        Ok(((record, packet), host)) => {
-            let (stamp, uptime, mark) = (record.stamp, record.uptime, packet.mark);
-            format!("{line} {packet} {mark:?} {stamp:?} {uptime:?} {host:?}")
-        }
-        Err(reason) => format!("{line} {reason:?}"),
-    }
+fn told(line: u64, packet: &Packet<'_>, stamps: Stamps<'_>) -> String {
+    let mark = packet.mark;
+    format!("{line} {packet} {mark:?} {stamps:?}")
+}
+
+fn told_not(line: u64, bytes: &[u8], reason: Reason) -> String {
+    format!("{line} {reason:?} {}", String::from_utf8_lossy(bytes))
+}
+
+fn calendar() -> Calendar {
+    let zone = time::UtcOffset::from_hms(5, 45, 0).unwrap();
+    Calendar::new(Zone::Fixed(zone), Time::from_secs(1_795_000_000))
 }
 
 /// One line after another.
@@ -29,7 +35,7 @@ fn by_line(text: &[u8], form: &dialect::Reader) -> (u64, Vec<String>) {
     let (mut all, mut number) = (Vec::new(), 0);
     while let Some(line) = lines.next_line().unwrap() {
         let Line::Whole(bytes) = line else {
-            all.push(told(number, Err(Reason::TooLong)));
+            all.push(told_not(number, b"", Reason::TooLong));
             number += 1;
             continue;
         };
@@ -38,16 +44,18 @@ fn by_line(text: &[u8], form: &dialect::Reader) -> (u64, Vec<String>) {
             Ok(None) => {}
             Ok(Some((record, packet))) => {
                 // The prefix is what was asked for, and is not kept.
-                let packet = crate::engine::packet::Packet {
+                let packet = Packet {
                     prefix: b"",
                     ..packet
                 };
-                all.push(told(number, Ok(((record, packet), record.host))));
+                let stamps = Stamps {
+                    host: record.host,
+                    wall: record.stamp.and_then(|stamp| calendar().resolve(stamp)),
+                    uptime: record.uptime,
+                };
+                all.push(told(number, &packet, stamps));
             }
-            Err(reason) => {
-                let line = told(number, Err(reason));
-                all.push(line + &String::from_utf8_lossy(bytes));
-            }
+            Err(reason) => all.push(told_not(number, bytes, reason)),
         }
         number += 1;
     }
@@ -56,28 +64,20 @@ fn by_line(text: &[u8], form: &dialect::Reader) -> (u64, Vec<String>) {
 
 /// As a replay does it.
 fn by_block(text: &[u8], form: &dialect::Reader, pace: Pace) -> (u64, Vec<String>) {
-    let mut finders = Finders::new(form, pace.finders);
-    let mut feed = Feed::new(Box::new(Cursor::new(text.to_vec())), pace.piece);
+    let form = Form {
+        reader: Arc::new(form.clone()),
+        calendar: calendar(),
+    };
+    let content = Box::new(Cursor::new(text.to_vec()));
+    let mut feed = Feed::new(content, form, pace);
     let (mut all, mut before) = (Vec::new(), 0);
     let mut used = Findings::default();
-    while let Some(findings) = feed.next(&mut finders, used).unwrap() {
+    while let Some(findings) = feed.next(used).unwrap() {
         for finding in (0..).map_while(|place| findings.get(place)) {
             let number = before + finding.line;
             all.push(match &finding.what {
-                Ok(found) => {
-                    let record = crate::engine::line::Record {
-                        stamp: found.stamp,
-                        uptime: found.uptime,
-                        ..crate::engine::line::read(b"")
-                    };
-                    let read = (record, findings.packet(found));
-                    told(number, Ok((read, findings.host(found))))
-                }
-                Err((_, Reason::TooLong)) => told(number, Err(Reason::TooLong)),
-                Err((range, reason)) => {
-                    let bytes = &findings.block.bytes()[range.clone()];
-                    told(number, Err(*reason)) + &String::from_utf8_lossy(bytes)
-                }
+                Ok(found) => told(number, &findings.packet(found), findings.stamps(found)),
+                Err((line, reason)) => told_not(number, findings.text(*line), *reason),
             });
         }
         before += findings.lines;
@@ -177,6 +177,15 @@ fn form() -> impl Strategy<Value = dialect::Reader> {
     (dialect, expected).prop_map(|(dialect, expected)| dialect::Reader::new(dialect, expected))
 }
 
+/// Cannot be read.
+struct Broken;
+
+impl Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::other("broken"))
+    }
+}
+
 const CONFIG: &str = r#"
 [door.one]
 sequence = [1, "2:udp"]
@@ -209,6 +218,25 @@ proptest! {
         text in log(), form in form(), pace in pace(),
     ) {
         prop_assert_eq!(by_block(&text, &form, pace), by_line(&text, &form));
+    }
+
+    #[test]
+    fn what_stands_before_an_error_is_found_by_whoever_reads_it(
+        text in log(), form in form(), pace in pace(),
+    ) {
+        let content = Box::new(Cursor::new(text.clone()).chain(Broken));
+        let form = Form { reader: Arc::new(form), calendar: calendar() };
+        let mut feed = Feed::new(content, form, pace);
+        let mut lines = 0;
+        let error = loop {
+            match feed.next(Findings::default()) {
+                Ok(findings) => lines += findings.expect("it has no end").lines,
+                Err(error) => break error,
+            }
+        };
+        prop_assert_eq!(error.to_string(), "broken");
+        let newlines = memchr::memchr_iter(b'\n', &text).count() as u64;
+        prop_assert_eq!(lines, newlines);
     }
 
     #[test]
