@@ -29,7 +29,7 @@ fn the_centos_guide_works_as_it_is() {
         return;
     };
     firewall::iptables(&lab, ["iptables", "ip6tables"]);
-    let log = lab.path("knockd.log");
+    let log = lab.record("knockd.log");
     let conf = lab.write("knockd.conf", &guide("centos-guide", &log));
     let daemon = Daemon::on_knockd_conf(&lab, &conf);
     opens_and_closes(&lab, &["-v"], &[]);

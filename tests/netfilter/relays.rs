@@ -14,7 +14,7 @@ use crate::host::Reach;
 use crate::journald::Journald;
 use crate::lab::{Family, Hit, Lab, PATIENCE, ssh};
 use crate::process::{self, Running, eventually, find};
-use crate::rsyslog::{Module, Rsyslog};
+use crate::rsyslog::{self, Module, Rsyslog};
 use crate::turn::{Ring, Turn};
 
 const DOOR: &str = "7000, 8000, 9000";
@@ -103,9 +103,7 @@ fn relay(lab: &Lab, socket: &Path, more: &str) -> Running {
         "-i".into(),
         lab.path("relay.pid").into(),
     ];
-    let mut relay = Running::start("rsyslogd", argv, |_| {});
-    relay.must_run();
-    relay
+    rsyslog::started(&argv, Module::Imkmsg)
 }
 
 /// What OpenWrt runs: klogd reads the kernel's log, syslogd keeps it in memory, logread follows that.

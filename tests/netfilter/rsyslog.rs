@@ -77,9 +77,8 @@ impl Rsyslog {
             "-i".into(),
             pid_file(lab).into(),
         ];
-        let running = Running::start("rsyslogd", argv, |_| {});
         let mut syslog = Self {
-            running,
+            running: started(&argv, module),
             log,
             _turn: turn,
         };
@@ -127,6 +126,35 @@ impl Rsyslog {
     pub(crate) fn reopen(&self) {
         self.running.signal(Signal::HUP);
     }
+}
+
+/// Starts an rsyslogd that reads the kernel's log. `imkmsg` gives up for good when the ring overtakes it
+/// in the moment of its start; such a one is started once more.
+pub(crate) fn started(argv: &[OsString], module: Module) -> Running {
+    let input = format!("in:{}", module.name());
+    let mut running = None;
+    eventually("rsyslogd reads what the kernel logs", PATIENCE, || {
+        let start = || {
+            let started = Running::start("rsyslogd", argv, |_| {});
+            (started, Instant::now())
+        };
+        let (it, since) = running.get_or_insert_with(start);
+        it.must_run();
+        let reads = has_thread(it.pid(), &input);
+        if !reads && since.elapsed() > Duration::from_secs(3) {
+            running = None;
+        }
+        reads
+    });
+    running.expect("it reads").0
+}
+
+fn has_thread(pid: u32, name: &str) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+    let mut tasks = tasks.into_iter().flatten().flatten();
+    tasks.any(|task| {
+        fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim() == name)
+    })
 }
 
 /// Where its process id stands, for a logrotate script.
