@@ -16,6 +16,7 @@ mod rfc5424;
 mod stamp;
 mod syslog;
 mod tag;
+mod usual;
 
 use super::scan::Scan;
 use super::time::Time;
@@ -70,6 +71,12 @@ impl<'a> Record<'a> {
 /// Reads the framing of `line`, which comes without its newline. What no framing explains is the
 /// message of an untagged line.
 pub fn read(line: &[u8]) -> Record<'_> {
+    usual::read(line).unwrap_or_else(|| any(line))
+}
+
+/// [`read`], whatever framing it is.
+#[inline(never)]
+fn any(line: &[u8]) -> Record<'_> {
     let text = trim(line);
     if let Some(record) = kmsg::read(text) {
         return record;
@@ -131,11 +138,14 @@ fn without_uptime(record: Record<'_>) -> Record<'_> {
     }
 }
 
+/// What a wrapper begins with.
+const REPEATED: &[u8] = b"message repeated ";
+
 /// What rsyslog's `message repeated N times: [ … ]` wraps. One that is not closed was cut, and stays
 /// as it is: nobody's prefix begins like that.
 fn unwrap_repeated(message: &[u8]) -> Option<(u32, &[u8])> {
     let mut scan = Scan::new(message);
-    scan.need(b"message repeated ")?;
+    scan.need(REPEATED)?;
     let count = scan.number()?;
     scan.need(b" times: [")?;
     scan.take(b" ");

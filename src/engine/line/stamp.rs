@@ -9,6 +9,18 @@ use super::super::time::Time;
 use super::date::{at, exists, utc};
 use super::{Civil, Stamp};
 
+/// Takes a stamp as rsyslog writes it: RFC 3339, or RFC 3164's with its kin.
+#[inline(always)]
+pub(super) fn usual(scan: &mut Scan<'_>) -> Option<Stamp> {
+    if scan.rest().first()?.is_ascii_digit() {
+        return iso(scan);
+    }
+    let mut ahead = *scan; // this one stands in memory, for the call
+    let date = calendar(&mut ahead)?;
+    *scan = ahead;
+    Some(Stamp::Local(date))
+}
+
 /// Takes a header's stamp of either form, which a blank or the end must follow.
 pub(super) fn header(scan: &mut Scan<'_>) -> Option<Stamp> {
     let mut ahead = *scan;

@@ -2,8 +2,10 @@
 //!
 //! In: the fields behind the log prefix. Out: the packet, or `None` for the grammar to decide. Where this
 //! gives a packet the grammar gives the same one; it may give up wherever it likes, so it knows no field
-//! that may be missing but `DF`, and no error. Hence it is one function without a loop or a call in it, in
-//! which what is left of the line never leaves the registers, and reads a line for a quarter of the price.
+//! that may be missing but `DF`, and no error. The grammar hands its scanner on by reference, so that it
+//! stands in memory and is written at each token. Here each piece is given it and gives it back, and has
+//! neither a loop nor a call in it: it stays in registers. The pieces are calls themselves, as in one
+//! function of this length there are not enough registers for what has been read.
 
 use std::net::Ipv4Addr;
 
@@ -20,9 +22,40 @@ pub(super) fn packet<'a>(prefix: &'a [u8], body: &'a [u8]) -> Option<Packet<'a>>
     scan.need(b" OUT= MAC=")?;
     ethernet(&mut scan)?;
     scan.need(b" SRC=")?;
-    let src = ipv4(&mut scan)?;
+    let (src, mut scan) = ipv4(scan)?;
     scan.need(b" DST=")?;
-    let dst = ipv4(&mut scan)?;
+    let (dst, scan) = ipv4(scan)?;
+    let (len, ttl, id, scan) = network(scan)?;
+    let (proto, ports, udp_len) = transport(scan)?;
+    if iif.len() > INTERFACE_MAX {
+        return None;
+    }
+    let flags = match proto {
+        Proto::Tcp => TcpFlags::SYN,
+        _ => TcpFlags::NONE,
+    };
+    Some(Packet {
+        prefix,
+        iif,
+        oif: b"",
+        src: src.into(),
+        dst: dst.into(),
+        proto,
+        ports: Some(ports),
+        flags,
+        mark: Fingerprint {
+            len: Some(len),
+            ttl: Some(ttl),
+            id: Some(id),
+            udp_len,
+            ..Fingerprint::default()
+        },
+    })
+}
+
+/// From `LEN=` to `DF`: length, TTL and identification.
+#[inline(never)]
+fn network(mut scan: Scan<'_>) -> Option<(u32, u8, u16, Scan<'_>)> {
     scan.need(b" LEN=")?;
     let len = scan.short_number()?;
     scan.need(b" TOS=0x")?;
@@ -34,49 +67,35 @@ pub(super) fn packet<'a>(prefix: &'a [u8], body: &'a [u8]) -> Option<Packet<'a>>
     scan.need(b" ID=")?;
     let id = scan.short_number()?;
     scan.take(b" DF");
-    scan.need(b" PROTO=")?;
-    let proto = if scan.take(b"TCP SPT=") {
-        Proto::Tcp
-    } else {
-        scan.need(b"UDP SPT=")?;
-        Proto::Udp
-    };
-    let from = scan.short_number()?;
+    Some((len, ttl, id, scan))
+}
+
+/// From `PROTO=` to the end: the ports, and the length of UDP.
+#[inline(never)]
+fn transport(mut scan: Scan<'_>) -> Option<(Proto, Ports, Option<u16>)> {
+    let is_tcp = scan.take(b" PROTO=TCP SPT=");
+    if !is_tcp {
+        scan.need(b" PROTO=UDP SPT=")?;
+    }
+    let src = scan.short_number()?;
     scan.need(b" DPT=")?;
-    let to = scan.short_number()?;
+    let dst = scan.short_number()?;
     let mut udp_len = None;
-    let flags = if proto == Proto::Tcp {
+    if is_tcp {
         scan.need(b" WINDOW=")?;
         scan.short_number::<u16>()?;
         scan.need(b" RES=0x")?;
         hex_byte(&mut scan)?;
         scan.need(b" SYN URGP=0")?;
-        TcpFlags::SYN
     } else {
         scan.need(b" LEN=")?;
         udp_len = Some(scan.number()?);
-        TcpFlags::NONE
-    };
-    if iif.len() > INTERFACE_MAX || !matches!(scan.rest(), b"" | b" ") {
+    }
+    if !matches!(scan.rest(), b"" | b" ") {
         return None;
     }
-    Some(Packet {
-        prefix,
-        iif,
-        oif: b"",
-        src: src.into(),
-        dst: dst.into(),
-        proto,
-        ports: Some(Ports { src: from, dst: to }),
-        flags,
-        mark: Fingerprint {
-            len: Some(len),
-            ttl: Some(ttl),
-            id: Some(id),
-            udp_len,
-            ..Fingerprint::default()
-        },
-    })
+    let proto = if is_tcp { Proto::Tcp } else { Proto::Udp };
+    Some((proto, Ports { src, dst }, udp_len))
 }
 
 /// The 14 bytes of an Ethernet header: 41 characters, looked at in three pieces that overlap, since 16 of
@@ -98,8 +117,8 @@ fn ethernet(scan: &mut Scan<'_>) -> Option<()> {
     (strange(first) | strange(second) | strange(last) == 0).then_some(())
 }
 
-#[inline(always)]
-fn ipv4(scan: &mut Scan<'_>) -> Option<Ipv4Addr> {
+#[inline(never)]
+fn ipv4(mut scan: Scan<'_>) -> Option<(Ipv4Addr, Scan<'_>)> {
     let a = scan.short_octet()?;
     scan.need(b".")?;
     let b = scan.short_octet()?;
@@ -107,13 +126,13 @@ fn ipv4(scan: &mut Scan<'_>) -> Option<Ipv4Addr> {
     let c = scan.short_octet()?;
     scan.need(b".")?;
     let d = scan.short_octet()?;
-    Some(Ipv4Addr::new(a, b, c, d))
+    Some((Ipv4Addr::new(a, b, c, d), scan))
 }
 
 #[inline(always)]
 fn hex_byte(scan: &mut Scan<'_>) -> Option<()> {
     let [high, low] = scan.bytes()?;
-    (high.is_ascii_hexdigit() & low.is_ascii_hexdigit()).then_some(())
+    (high.is_ascii_hexdigit() && low.is_ascii_hexdigit()).then_some(())
 }
 
 #[cfg(test)]
