@@ -21,6 +21,7 @@ pub mod detector;
 pub mod door;
 pub mod event;
 pub mod grant;
+mod identity;
 pub mod knock;
 mod knockers;
 pub mod line;

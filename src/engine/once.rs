@@ -5,14 +5,12 @@
 //! as a second knock, and neither may reset anything. Most addresses are at no door: what they sent is
 //! kept in one ring for all ([`Lately`]), and no flood of it pushes out what somebody at a door sent.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::identity::Identity;
 use super::knock::Hit;
-use super::packet::{Fingerprint, TcpFlags};
 use super::sequence::Transport;
 use super::time::Time;
 
@@ -26,10 +24,6 @@ const SAME_FIELDS: Duration = Duration::from_millis(1);
 pub(super) const OTHER_SOURCE: Duration = Duration::from_secs(1);
 /// Packets remembered of one address; the oldest goes first.
 const REMEMBERED: usize = 64;
-
-/// Hashes packets with a key of its own, so that nobody can aim for a collision.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Identity(RandomState);
 
 impl Identity {
     /// What is to be remembered of `hit`.
@@ -47,63 +41,12 @@ impl Identity {
             sources: 1 << (hit.source % 64),
         }
     }
-
-    /// What stays the same when `hit` is sent or logged again, except its TCP sequence number, which
-    /// only some rules log. ECN bits do not count: a SYN is sent again without them (RFC 3168 §6.1.1).
-    fn of(&self, hit: &Hit<'_>) -> u64 {
-        const ECN: TcpFlags = TcpFlags::ECE.with(TcpFlags::CWR).with(TcpFlags::AE);
-        let ports = u64::from(hit.ports.src) << 16 | u64::from(hit.ports.dst);
-        let head = match hit.step.transport {
-            Transport::Tcp => 1 << 63 | u64::from(hit.flags.without(ECN).bits()) << 32 | ports,
-            Transport::Udp => ports,
-        };
-        // As few pieces as can be: a hash costs by their number.
-        let mut hasher = self.0.build_hasher();
-        match (hit.src, hit.dst) {
-            (IpAddr::V4(src), IpAddr::V4(dst)) => {
-                let addresses = u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits());
-                hasher.write_u128(u128::from(head) << 64 | u128::from(addresses));
-            }
-            (src, dst) => {
-                hasher.write_u128(bits(src));
-                hasher.write_u128(bits(dst));
-                hasher.write_u64(head);
-            }
-        }
-        if hit.step.transport == Transport::Udp {
-            for word in words(&hit.mark) {
-                hasher.write_u64(word);
-            }
-        }
-        hasher.finish()
-    }
 }
 
-fn bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(v6) => v6.to_bits(),
-    }
-}
-
-/// A fingerprint in words: every field with a bit for its presence.
-fn words(mark: &Fingerprint) -> [u64; 3] {
-    fn word<T: Into<u64>>(field: Option<T>, bits: u32) -> u64 {
-        field.map_or(0, |value| 1 << bits | value.into())
-    }
-    let &Fingerprint {
-        len,
-        ttl,
-        id,
-        flow,
-        seq,
-        udp_len,
-    } = mark;
-    [
-        word(len, 32) << 9 | word(ttl, 8),
-        word(id, 16) << 33 | word(flow, 32),
-        word(seq, 32) << 17 | word(udp_len, 16),
-    ]
+/// As much of an identity as a place in a ring knows of it.
+#[expect(clippy::cast_possible_truncation, reason = "half of it is one")]
+fn lower(word: u64) -> u32 {
+    word as u32
 }
 
 /// A packet that was seen.
@@ -241,10 +184,13 @@ impl Sightings {
     }
 }
 
-/// The packets that everybody else sent lately: a ring in which the oldest goes first, found by hash.
+/// The packets that everybody else sent lately: a ring in which the oldest goes first, found by hash. What a
+/// look-up walks along is apart from what it finds: it is small enough to stay near the processor.
 #[derive(Clone, Debug)]
 pub(super) struct Lately {
-    ring: Vec<Entry>,
+    ring: Vec<Sighting>,
+    /// Where each one of the ring stands in its chain.
+    links: Vec<Link>,
     /// At the limit the place of the oldest, and before that the end: where the next one goes.
     next: usize,
     limit: usize,
@@ -253,8 +199,9 @@ pub(super) struct Lately {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
-    sighting: Sighting,
+struct Link {
+    /// The lower half of the identity.
+    half: u32,
     /// The one before it in its chain, perhaps overwritten since.
     before: u32,
 }
@@ -267,6 +214,7 @@ impl Lately {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             ring: Vec::new(),
+            links: Vec::new(),
             next: 0,
             limit: limit.max(1),
             chains: Vec::new(),
@@ -276,39 +224,45 @@ impl Lately {
     /// Whether `sighting` is of a packet that has been seen. Of many that are alike the last
     /// [`REMEMBERED`] are looked at, so that nobody makes this slow.
     pub(super) fn have(&mut self, sighting: &Sighting) -> bool {
-        let mut place = self
-            .chain(sighting.identity)
-            .map_or(NOWHERE, |first| *first);
+        let half = lower(sighting.identity);
+        let mut place = self.chain(half).map_or(NOWHERE, |first| *first);
         let (mut age, mut alike, mut oldest) = (0, 0, None);
-        while let Some(entry) = self.ring.get(place as usize) {
+        while let Some(link) = self.links.get(place as usize) {
             // Who stands in a chain where an older one was is of another chain, and its end.
             let older = self.age(place);
-            if older <= age || alike == REMEMBERED {
+            let is_here = self.remainder(link.half) == self.remainder(half);
+            if older <= age || alike == REMEMBERED || !is_here {
                 break;
             }
             age = older;
-            if entry.sighting.identity == sighting.identity {
+            if link.half == half
+                && let Some(seen) = self.ring.get(place as usize)
+                && seen.identity == sighting.identity
+            {
                 alike += 1;
-                if entry.sighting.at >= sighting.horizon() && entry.sighting.is_again(sighting) {
+                if seen.at >= sighting.horizon() && seen.is_again(sighting) {
                     oldest = Some(place);
                 }
             }
-            place = entry.before;
+            place = link.before;
         }
         let seen = oldest.and_then(|place| self.ring.get_mut(place as usize));
-        seen.map(|seen| seen.sighting.join(sighting)).is_some()
+        seen.map(|seen| seen.join(sighting)).is_some()
     }
 
     /// Remembers a packet that was not.
     pub(super) fn remember(&mut self, sighting: Sighting) {
-        let entry = Entry {
-            sighting,
+        let place = self.next;
+        let link = Link {
+            half: lower(sighting.identity),
             before: NOWHERE,
         };
-        let place = self.next;
-        match self.ring.get_mut(place) {
-            Some(oldest) => *oldest = entry,
-            None => self.ring.push(entry),
+        let known = self.ring.get_mut(place).zip(self.links.get_mut(place));
+        if let Some((oldest, its)) = known {
+            (*oldest, *its) = (sighting, link);
+        } else {
+            self.ring.push(sighting);
+            self.links.push(link);
         }
         self.next = if place + 1 < self.limit { place + 1 } else { 0 };
         if self.ring.len() > self.chains.len() {
@@ -318,23 +272,26 @@ impl Lately {
         self.chain_up(place);
     }
 
-    fn chain(&mut self, identity: u64) -> Option<&mut u32> {
-        let last = (self.chains.len() as u64).wrapping_sub(1);
-        let chain = usize::try_from(identity & last).ok()?;
+    fn remainder(&self, half: u32) -> usize {
+        half as usize & self.chains.len().wrapping_sub(1)
+    }
+
+    fn chain(&mut self, half: u32) -> Option<&mut u32> {
+        let chain = self.remainder(half);
         self.chains.get_mut(chain)
     }
 
     /// Puts what stands at `place` in front of its chain.
     fn chain_up(&mut self, place: usize) {
-        let Some(identity) = self.ring.get(place).map(|entry| entry.sighting.identity) else {
+        let Some(half) = self.links.get(place).map(|link| link.half) else {
             return;
         };
         let number = u32::try_from(place).unwrap_or(NOWHERE);
         let before = self
-            .chain(identity)
+            .chain(half)
             .map(|first| std::mem::replace(first, number));
-        if let Some(entry) = self.ring.get_mut(place) {
-            entry.before = before.unwrap_or(NOWHERE);
+        if let Some(link) = self.links.get_mut(place) {
+            link.before = before.unwrap_or(NOWHERE);
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::super::knock::Logged;
-use super::super::packet::{Fingerprint, Ports};
+use super::super::packet::{Fingerprint, Ports, TcpFlags};
 use super::super::sequence::Step;
 use super::*;
 

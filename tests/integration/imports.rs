@@ -87,10 +87,10 @@ const ROOMS: [(&str, &[&str]); 25] = [
 ];
 
 /// The engine's modules in the order of the walk: each may know only those before it.
-const WALK: [&str; 24] = [
+const WALK: [&str; 25] = [
     "reason", "time", "scan", "line", "loss", "packet", "reading", "timeline", "sequence",
-    "one_time", "account", "command", "door", "knock", "once", "answered", "event", "attempt",
-    "silence", "knockers", "detector", "action", "grant", "mod",
+    "one_time", "account", "command", "door", "knock", "identity", "once", "answered", "event",
+    "attempt", "silence", "knockers", "detector", "action", "grant", "mod",
 ];
 
 /// Crates, and parts of the standard library, that only some rooms may use.
