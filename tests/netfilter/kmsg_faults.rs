@@ -58,7 +58,9 @@ impl Followed {
     /// Takes reports until a line holds these words.
     fn until(&mut self, words: &[&str]) {
         let is_it = |line: &String| words.iter().all(|word| line.contains(word));
-        while !self.lines.last().is_some_and(is_it) {
+        // Lines of others may come behind it.
+        let before = self.lines.len().saturating_sub(1);
+        while !self.lines[before..].iter().any(is_it) {
             self.take();
         }
     }
