@@ -4,9 +4,10 @@
 use std::fs;
 use std::path::Path;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use super::follow_live::{Follower, append, log, write};
+use super::held;
 use super::logknock::{Logknock, eventually};
 use super::processes;
 
@@ -77,10 +78,10 @@ fn more_files_than_can_be_held_while_the_sink_is_full_are_told_as_lost() {
 fn while_stopped(logknock: &Logknock, done: impl FnOnce()) -> super::logknock::Running {
     let running = logknock.follow("");
     let both = processes::daemons(running.pid());
-    let signal = |signal| both.iter().for_each(|&pid| processes::send(pid, signal));
-    signal(Signal::STOP);
+    let both = both.into_iter().filter_map(Pid::from_raw);
+    both.clone().for_each(held::hold);
     done();
-    signal(Signal::CONT);
+    both.for_each(held::let_go);
     running
 }
 

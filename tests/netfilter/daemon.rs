@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal};
 
+use crate::held;
 use crate::host::Host;
 use crate::lab::{Family, Hit, Lab, PATIENCE};
 use crate::process::{self, Running, eventually, find};
@@ -178,19 +179,19 @@ impl Daemon {
 
     /// Holds it still.
     pub(crate) fn pause(&self) {
-        self.signal_both(Signal::STOP);
+        self.processes().into_iter().for_each(held::hold);
     }
 
     /// Lets it go on.
     pub(crate) fn go_on(&self) {
-        self.signal_both(Signal::CONT);
+        self.processes().into_iter().for_each(held::let_go);
     }
 
-    fn signal_both(&self, signal: Signal) {
-        self.running.signal(signal);
-        for child in process::children(self.running.pid()) {
-            kill_process(child, signal).expect("it runs");
-        }
+    /// The runner and its follower.
+    fn processes(&self) -> Vec<Pid> {
+        let own = Pid::from_raw(self.running.pid().cast_signed());
+        let children = process::children(self.running.pid());
+        own.into_iter().chain(children).collect()
     }
 
     /// `kill -9`.

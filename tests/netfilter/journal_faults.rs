@@ -12,6 +12,7 @@ use logknock::source::{Closed, Handle, Health, Report, Trouble};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::firewall;
+use crate::held;
 use crate::journald::Journald;
 use crate::lab::{Family, Lab, PATIENCE};
 use crate::process::{self, eventually};
@@ -189,7 +190,7 @@ fn a_journalctl_that_hangs_while_the_kernel_logs_is_noticed_and_replaced() {
     firewall::nft(&lab);
     let journal = Journald::start(&lab);
     let mut followed = Followed::start(&lab, &journal, Duration::from_secs(1));
-    kill_process(journalctl(&lab), Signal::STOP).expect("it runs");
+    held::hold(journalctl(&lab));
     let mut sent = 0;
     send(&lab, &mut sent, 3);
     followed.until(&lab, "it is noticed", |followed| {
@@ -213,7 +214,7 @@ fn ten_thousand_lines_wait_for_a_reader_that_is_stalled() {
     let mut followed = Followed::start(&lab, &journal, PATIENCE);
     let child = journalctl(&lab);
     // What is full is a pipe: the source waits in its sink, journalctl in its write.
-    kill_process(child, Signal::STOP).expect("it runs");
+    held::hold(child);
     let mut sent = 0;
     for _ in 0..50 {
         send(&lab, &mut sent, 200);
@@ -222,7 +223,7 @@ fn ten_thousand_lines_wait_for_a_reader_that_is_stalled() {
         let latest = || journal.latest(300).contains(&last);
         eventually("journald has them", PATIENCE, latest);
     }
-    kill_process(child, Signal::CONT).expect("it runs");
+    held::let_go(child);
     followed.has_all(&lab, sent);
 }
 

@@ -32,6 +32,9 @@ mod firewall;
 #[cfg(test)]
 mod forgery;
 #[cfg(test)]
+#[path = "../integration/held.rs"]
+mod held;
+#[cfg(test)]
 mod host;
 #[cfg(test)]
 mod journal_faults;
