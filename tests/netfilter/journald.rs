@@ -125,8 +125,9 @@ impl Journald {
 
     /// One of its sockets, as processes of any user reach it.
     pub(crate) fn socket(&self, name: &str) -> PathBuf {
-        let journal = format!("/proc/{}/root/run/systemd/journal", self.running.pid());
-        Path::new(&journal).join(name)
+        let their_root = Path::new("/proc").join(self.running.pid().to_string());
+        let journal = their_root.join("root").join("run/systemd/journal");
+        journal.join(name)
     }
 
     fn catch_up(&mut self, lab: &Lab) {
