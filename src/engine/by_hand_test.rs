@@ -2,7 +2,7 @@ use super::command::Template;
 use super::door::{GrantRule, OnRepeat, OtherPorts, PerFamily, Rule, Scope, SequenceRule};
 use super::grant::Phase;
 use super::packet::{Fingerprint, Ports, Proto, TcpFlags};
-use super::sequence::Sequence;
+use super::sequence::{Sequence, Step, Transport};
 use super::*;
 
 const PORTS: [u16; 3] = [7001, 7002, 7003];

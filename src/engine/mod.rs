@@ -20,8 +20,10 @@ pub mod command;
 pub mod detector;
 pub mod door;
 pub mod event;
+mod facts;
 pub mod grant;
 mod identity;
+mod kernel;
 pub mod knock;
 mod knockers;
 pub mod line;
@@ -34,26 +36,25 @@ pub mod reason;
 mod scan;
 pub mod sequence;
 mod silence;
+mod telling;
 pub mod time;
 pub mod timeline;
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use action::{Action, Command, GrantId, Outcome};
 use answered::Last;
 use attempt::Progress;
-use command::Facts;
 use detector::{Detected, Detector, Limits};
 use door::{Door, Rule, Scope};
-use event::{Event, EventKind, RefusedReason, ResetReason, Whence};
-use grant::{Completed, Grants, SavedGrant, Standing, Told};
+use event::{Event, ResetReason, Whence};
+use grant::{Completed, Grants, SavedGrant, Standing};
 use knock::{Hit, KnockerPrefix, Logged};
 use packet::Packet;
 use reason::{Reason, Tally};
-use sequence::{Step, Transport};
 use time::{Time, UnixClock};
 
 /// A packet with its place on the engine's clock.
@@ -159,9 +160,11 @@ impl Engine {
             ..
         } = self;
         detector.handle_timeout(*now, &mut |detected| {
-            events.extend(attempt_event(&detected, None));
+            events.extend(telling::of_attempt(&detected, None));
         });
-        grants.handle_timeout(*now, &mut |told| events.push_back(grant_event(told, None)));
+        grants.handle_timeout(*now, &mut |told| {
+            events.push_back(telling::of_grant(told, None));
+        });
     }
 
     /// Takes the end of a command that [`Action::Open`] or [`Action::Close`] asked for.
@@ -179,7 +182,7 @@ impl Engine {
             now,
             ..
         } = self;
-        let tell = &mut |told| events.push_back(grant_event(told, None));
+        let tell = &mut |told| events.push_back(telling::of_grant(told, None));
         grants.handle_finished(grant, command, outcome, *now, tell);
     }
 
@@ -216,9 +219,9 @@ impl Engine {
             now,
             ..
         } = self;
-        let tell = &mut |told| events.push_back(grant_event(told, None));
+        let tell = &mut |told| events.push_back(telling::of_grant(told, None));
         let completed = Completed {
-            facts: facts_by_hand(src, &door),
+            facts: facts::by_hand(src, &door),
             spend: None,
             last: None,
         };
@@ -236,7 +239,7 @@ impl Engine {
             ..
         } = self;
         let src = src.map(|src| src.to_canonical());
-        let tell = &mut |told| events.push_back(grant_event(told, None));
+        let tell = &mut |told| events.push_back(telling::of_grant(told, None));
         grants.close_all(src, *now, tell)
     }
 
@@ -327,23 +330,23 @@ impl Engine {
         } = self;
         for door in detector.doors() {
             if is_entered(door, hit) && let_in(grants, door, hit) {
-                let tell = &mut |told| events.push_back(grant_event(told, Some(whence)));
+                let tell = &mut |told| events.push_back(telling::of_grant(told, Some(whence)));
                 grants.handle_close(&door.name, hit.src, *now, tell);
             }
         }
         let prefix = detector.knocker_prefix();
         detector.handle_hit(hit, &mut |detected| {
-            events.extend(attempt_event(&detected, Some((whence, hit.at))));
+            events.extend(telling::of_attempt(&detected, Some((whence, hit.at))));
             let Detected {
                 src,
                 door,
                 progress,
             } = &detected;
-            let tell = &mut |told| events.push_back(grant_event(told, Some(whence)));
+            let tell = &mut |told| events.push_back(telling::of_grant(told, Some(whence)));
             match progress {
                 Progress::Completed { number } => {
                     let completed = Completed {
-                        facts: facts(hit, door),
+                        facts: facts::of(hit, door),
                         spend: number.and_then(|number| door.rule.token(&door.name, number)),
                         last: Some(Last::of(hit)),
                     };
@@ -386,74 +389,6 @@ fn is_entered(door: &Door, hit: &Hit<'_>) -> bool {
 fn let_in(grants: &Grants, door: &Door, hit: &Hit<'_>) -> bool {
     let since = grants.open_since(&door.name, hit.src);
     since.is_some_and(|since| hit.uptime.is_none() || hit.at >= since)
-}
-
-fn facts(hit: &Hit<'_>, door: &Door) -> Facts {
-    Facts {
-        src: hit.src,
-        dst: hit.dst,
-        step: hit.step,
-        interface: String::from_utf8_lossy(hit.interface).into(),
-        door: Arc::clone(&door.name),
-        hold: door.grant.close.of(hit.src).map(|_| door.grant.hold),
-    }
-}
-
-/// What the commands of a door that is opened by hand may know: what the last right knock would have
-/// told them, as far as the door says it.
-fn facts_by_hand(src: IpAddr, door: &Door) -> Facts {
-    let anywhere = match src {
-        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
-    let nowhere = Step {
-        port: 0,
-        transport: Transport::Tcp,
-    };
-    Facts {
-        src,
-        dst: door.scope.target.unwrap_or(anywhere),
-        step: door.rule.last_step().unwrap_or(nowhere),
-        interface: door.scope.interface.clone().unwrap_or_default(),
-        door: Arc::clone(&door.name),
-        hold: door.grant.close.of(src).map(|_| door.grant.hold),
-    }
-}
-
-/// What to tell of an attempt; nothing of a completed one, whose grant tells. What was over before
-/// the hit has no line: time did it.
-fn attempt_event(detected: &Detected, cause: Option<(Whence, Time)>) -> Option<Event> {
-    let of = detected.door.rule.knocks();
-    let (kind, at) = match detected.progress {
-        Progress::Stage { stage, at } => (EventKind::Stage { stage, of }, at),
-        Progress::Reset { stage, reason, at } => (EventKind::Reset { stage, of, reason }, at),
-        Progress::LockedOut { at } => (EventKind::LockedOut, at),
-        Progress::Used { at } => {
-            let reason = RefusedReason::Used;
-            (EventKind::Refused { reason }, at)
-        }
-        Progress::Completed { .. } => return None,
-    };
-    let whence = cause
-        .filter(|&(_, hit)| at >= hit)
-        .map(|(whence, _)| whence);
-    Some(Event {
-        at,
-        door: Arc::clone(&detected.door.name),
-        src: detected.src,
-        kind,
-        whence,
-    })
-}
-
-fn grant_event(told: Told, whence: Option<Whence>) -> Event {
-    Event {
-        at: told.at,
-        door: told.door,
-        src: told.src,
-        kind: told.kind,
-        whence,
-    }
 }
 
 #[cfg(test)]

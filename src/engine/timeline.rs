@@ -8,23 +8,17 @@
 
 use std::time::Duration;
 
+use super::kernel::{AHEAD, Kernel, SECOND, Witness, between, drift};
 use super::reason::Reason;
 use super::time::Time;
 
-const SECOND: i64 = 1_000_000_000;
 /// Hosts whose clocks are followed; the one longest unheard goes first.
 const MAX_HOSTS: usize = 64;
-/// A kernel stamp that jumps back by more than this is a reboot.
-const REBOOT: Duration = Duration::from_secs(1);
-/// A stamp further ahead than this is not from the present.
-const AHEAD: i64 = 2 * SECOND;
 /// In a file, a header that went on by so much more than the kernel's clock saw a suspend.
 const SUSPENDED: i64 = 2 * SECOND;
 /// No logged stamp is later than this (the year 2189): behind it there is no room for the windows that
 /// would have to end, and a log in which one line is of the year 9999 would never come to its end.
 const END: Time = Time::from_nanos(i64::MAX / 4 * 3);
-/// How much the kernel's clock may drift: 200 in a million, more than any crystal does.
-const DRIFT_PER_MILLION: i64 = 200;
 /// A header without a zone is believed whole quarters of an hour beside now (Nepal is at +5:45): so
 /// many when it is the only witness (a zone changed under a running syslog), and as many as there
 /// are when the kernel's own stamp is fresh.
@@ -98,28 +92,6 @@ struct Clocks {
     kernel: Option<Kernel>,
     /// The latest header stamp that was believed, as it stood.
     header: Option<Time>,
-}
-
-/// A kernel's clock, as seen from the comparing one.
-#[derive(Clone, Copy, Debug)]
-struct Kernel {
-    /// Add to a kernel stamp for the comparing clock, in nanoseconds.
-    offset: i64,
-    /// When the offset was looked at last, on the comparing clock.
-    compared: Time,
-    /// The kernel stamp of the last line; `None` before a line was placed.
-    latest: Option<Time>,
-}
-
-/// What speaks for a line's being of now, beside the kernel's stamp in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Witness {
-    /// The stamp is of the kernel that we run on: our clocks.
-    OurClocks,
-    /// Another host's fresh header.
-    Header,
-    /// Only the host's earlier lines.
-    Nobody,
 }
 
 /// Whether this machine has slept, which two of its clocks tell together.
@@ -337,57 +309,6 @@ impl Timeline {
     }
 }
 
-impl Kernel {
-    fn new(offset: i64, compared: Time) -> Self {
-        Self {
-            offset,
-            compared,
-            latest: None,
-        }
-    }
-
-    /// Whether `uptime` is so much before the last line's that a reboot is between them.
-    fn has_jumped_back(&self, uptime: Time) -> bool {
-        self.latest
-            .is_some_and(|latest| latest.since(uptime) > REBOOT)
-    }
-
-    /// How old the line is, measured by the host's other lines: the one that came fastest sets the
-    /// measure, and it may drift. A line that is far off begins a new measure if it is of a new boot
-    /// or its header is fresh, and is [`Reason::Stale`] otherwise.
-    fn age(
-        &mut self,
-        uptime: Time,
-        now: Time,
-        witness: Witness,
-        max_age: Duration,
-    ) -> Result<Duration, Reason> {
-        let offset = between(uptime, now);
-        let elapsed = between(self.compared, now);
-        // A boot that is younger than the last line; ours would have ended us.
-        let has_jumped = self.has_jumped_back(uptime);
-        let has_booted = has_jumped
-            && witness != Witness::OurClocks
-            && uptime.as_nanos() <= elapsed.saturating_add(AHEAD);
-        let crept = self.offset.saturating_add(drift(elapsed)).min(offset);
-        let mut age = Duration::from_nanos(offset.abs_diff(crept));
-        self.offset = crept;
-        if has_booted || (age > max_age && witness == Witness::Header) {
-            self.offset = offset;
-            age = Duration::ZERO;
-        } else if age > max_age {
-            return Err(Reason::Stale);
-        }
-        self.compared = now;
-        self.latest = if has_jumped {
-            Some(uptime)
-        } else {
-            self.latest.max(Some(uptime))
-        };
-        Ok(age)
-    }
-}
-
 impl Sleep {
     /// Compares the two clocks again.
     fn look(&mut self, received: Received) {
@@ -414,16 +335,6 @@ fn check_future(ahead: i64, slack: i64) -> Result<(), Reason> {
         return Err(Reason::Future);
     }
     Ok(())
-}
-
-/// How far a clock may have drifted over `span` nanoseconds; zero for one that ran backwards.
-fn drift(span: i64) -> i64 {
-    span.max(0) / 1_000_000 * DRIFT_PER_MILLION
-}
-
-/// From `earlier` to `later` in nanoseconds; negative when they are the other way round.
-fn between(earlier: Time, later: Time) -> i64 {
-    later.as_nanos().saturating_sub(earlier.as_nanos())
 }
 
 fn nanos(span: Duration) -> i64 {

@@ -5,7 +5,6 @@
 //! turn's messages gather. Only this thread touches the ledger and the queue; each command that runs
 //! has a thread, which ends with it.
 
-use std::io::{self, PipeReader, PipeWriter};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -13,11 +12,12 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
+use super::job::{Job, Task, Way};
 use super::ledger::{Ledger, Trouble};
-use super::queue::{Lane, Queue};
+use super::queue::Queue;
 use super::{Carried, Ended, How, NotStarted, exec, list, orphans};
 use crate::clock;
-use crate::engine::action::{Action, Command, GrantId, Outcome};
+use crate::engine::action::{Action, Command, Outcome};
 use crate::engine::answered::Last;
 use crate::engine::command::{Facts, Invocation};
 use crate::engine::door::{Door, PerFamily};
@@ -38,59 +38,6 @@ pub(super) enum Message {
     Ended(IpAddr, Task, Ended),
     /// Nothing more is submitted; whatever is not over at this time is to end.
     Stop(Time),
-}
-
-/// What a command is for.
-#[derive(Clone, Debug)]
-pub(super) enum Task {
-    Open(GrantId),
-    Close(GrantId),
-    Run(Arc<str>, IpAddr),
-}
-
-impl Task {
-    fn lane(&self) -> Lane {
-        match self {
-            Self::Close(_) => Lane::Close,
-            Self::Open(_) | Self::Run(..) => Lane::Open,
-        }
-    }
-}
-
-/// A task with its command. A close has none: the ledger's is taken when its turn comes.
-struct Job {
-    task: Task,
-    invocation: Option<Invocation>,
-    /// Whether it must not run before what was said with it is on disk.
-    awaits_disk: bool,
-    /// The packet that completed the knock which it answers.
-    last: Option<Last>,
-}
-
-/// What is done with a command.
-pub(super) enum Way {
-    /// It is run, until `stop` is dropped.
-    Run {
-        timeout: Duration,
-        /// Which state directory its grant is in.
-        mark: Option<String>,
-        stopped: Arc<PipeReader>,
-        stop: Option<PipeWriter>,
-    },
-    Dry,
-}
-
-impl Way {
-    pub(super) fn run(timeout: Duration, mark: Option<String>) -> io::Result<Self> {
-        exec::hear_of_children()?;
-        let (stopped, stop) = io::pipe()?;
-        Ok(Self::Run {
-            timeout,
-            mark,
-            stopped: Arc::new(stopped),
-            stop: Some(stop),
-        })
-    }
 }
 
 pub(super) struct Dispatcher {

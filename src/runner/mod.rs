@@ -10,6 +10,7 @@
 mod dispatch;
 mod ended;
 mod exec;
+mod job;
 pub mod ledger;
 mod list;
 mod orphans;
@@ -23,9 +24,10 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use self::dispatch::{Dispatcher, Message, Way};
+use self::dispatch::{Dispatcher, Message};
 pub use self::ended::{Ended, HEAD, How, NotStarted};
 pub use self::exec::locate;
+use self::job::Way;
 use self::ledger::{Ledger, Trouble};
 use crate::clock;
 use crate::engine::action::{Action, Command, GrantId, Outcome};

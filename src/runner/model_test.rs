@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::Engine;
+use crate::engine::action::GrantId;
 use crate::engine::command::Template;
 use crate::engine::detector;
 use crate::engine::door::{GrantRule, Limits, OnRepeat, OtherPorts, Rule, Scope, SequenceRule};

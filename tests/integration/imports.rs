@@ -87,10 +87,11 @@ const ROOMS: [(&str, &[&str]); 25] = [
 ];
 
 /// The engine's modules in the order of the walk: each may know only those before it.
-const WALK: [&str; 25] = [
-    "reason", "time", "scan", "line", "loss", "packet", "reading", "timeline", "sequence",
-    "one_time", "account", "command", "door", "knock", "identity", "once", "answered", "event",
-    "attempt", "silence", "knockers", "detector", "action", "grant", "mod",
+const WALK: [&str; 28] = [
+    "reason", "time", "scan", "line", "loss", "packet", "reading", "kernel", "timeline",
+    "sequence", "one_time", "account", "command", "door", "knock", "facts", "identity", "once",
+    "answered", "event", "attempt", "silence", "knockers", "detector", "action", "grant",
+    "telling", "mod",
 ];
 
 /// Crates, and parts of the standard library, that only some rooms may use.

@@ -10,7 +10,7 @@ use crate::config::command::CommandText;
 use crate::config::document::Document;
 use crate::config::duration;
 use crate::config::nearest::nearest;
-use crate::config::problem::{Problem, StepFlaw};
+use crate::config::problem::Problem;
 use crate::config::report::{Report, Span};
 use crate::config::schema::{DoorTable, NamedDoor};
 use crate::config::scope::{Flags, Target};
@@ -18,10 +18,11 @@ use crate::config::value::Given;
 use crate::config::value::absolute;
 use crate::engine::command::Template;
 use crate::engine::packet::TcpFlags;
-use crate::engine::sequence::{MAX_STEPS, Sequence, Step, Transport};
+use crate::engine::sequence::Sequence;
 
 use super::lines::Word;
 use super::number::number;
+use super::sequence::Steps;
 use super::{Key, Trap};
 
 /// knockd's flags.
@@ -37,14 +38,6 @@ pub(super) struct Section<'a> {
     given: Vec<(Key, Word<'a>, Word<'a>)>,
     /// For each of [`FLAGS`], whether a packet must have it or must not.
     flags: Option<[Option<bool>; FLAGS.len()]>,
-}
-
-/// A sequence as knockd reads it.
-struct Steps {
-    /// `None` when knockd refuses it.
-    sequence: Option<Sequence>,
-    /// A step that nobody can knock at.
-    is_dead: bool,
 }
 
 impl<'a> Section<'a> {
@@ -84,7 +77,7 @@ impl<'a> Section<'a> {
 
     fn add_flags(&mut self, value: &Word<'_>, document: &Document<'_>, report: &mut Report) {
         let flags = self.flags.get_or_insert_default();
-        for item in items(value) {
+        for item in value.items() {
             let span = document.span(item.at.clone());
             let word = item.text.to_ascii_lowercase();
             let name = word.strip_prefix('!').unwrap_or(&word);
@@ -167,7 +160,7 @@ impl<'s, 'a> Reader<'s, 'a> {
         let mut is_dead = false;
         let mut steps = 0;
         if let Some(given) = self.given(Key::Sequence) {
-            let read = self.steps(given.1);
+            let read = Steps::read(given.1, &mut |word, problem| self.problem(word, problem));
             is_dead |= read.is_dead;
             steps = read.sequence.as_ref().map_or(0, Sequence::len);
             table.sequence = Some(self.entry(given, read.sequence));
@@ -219,72 +212,6 @@ impl<'s, 'a> Reader<'s, 'a> {
             self.report.add(sequence.key, trap);
             *is_dead = false;
         }
-    }
-
-    fn steps(&mut self, value: &Word<'_>) -> Steps {
-        let items = items(value);
-        let mut read = Steps {
-            sequence: None,
-            is_dead: false,
-        };
-        if items.len() > MAX_STEPS {
-            let (what, most) = ("steps", MAX_STEPS);
-            self.problem(value, Problem::TooMany { what, most });
-            return read;
-        }
-        let steps: Vec<_> = items
-            .iter()
-            .zip(1..)
-            .map(|(item, number)| self.step(item, number, &mut read.is_dead))
-            .collect();
-        let steps: Option<Vec<_>> = steps.into_iter().collect();
-        read.sequence = steps.and_then(Sequence::new);
-        read
-    }
-
-    /// One step: `port[:protocol[:anything]]`.
-    fn step(&mut self, item: &Word<'_>, number: usize, is_dead: &mut bool) -> Option<Step> {
-        let refuse = |flaw| Problem::Step { number, flaw };
-        let mut parts = item.text.split(':');
-        let port = parts.next().unwrap_or("");
-        let transport = match parts.next().map(|word| word.trim().to_ascii_lowercase()) {
-            None => Some(Transport::Tcp),
-            Some(word) => match word.as_str() {
-                "tcp" => Some(Transport::Tcp),
-                "udp" => Some(Transport::Udp),
-                _ => None,
-            },
-        };
-        let read = self::number(port);
-        let tail = port.get(read.length..).unwrap_or("").trim();
-        let Some(transport) = transport else {
-            self.problem(item, refuse(StepFlaw::Protocol));
-            return None;
-        };
-        if read.value > i32::from(u16::MAX) {
-            self.problem(item, refuse(StepFlaw::Port));
-            return None;
-        }
-        if read.length > 0 && (!tail.is_empty() || parts.next().is_some()) {
-            let range = tail.strip_prefix('-').map(str::trim_start);
-            let is_range = range.is_some_and(|end| end.starts_with(|c: char| c.is_ascii_digit()));
-            let trap = if is_range {
-                Trap::StepRange { number }
-            } else {
-                Trap::StepTail { number }
-            };
-            self.trap(item, trap);
-        }
-        // knockd keeps the low half.
-        let [low, high, ..] = read.value.to_le_bytes();
-        let port = u16::from_le_bytes([low, high]);
-        if port == 0 {
-            *is_dead = true;
-            self.trap(item, Trap::StepZero { number });
-        } else if read.value < 0 {
-            self.trap(item, Trap::StepNegative { number });
-        }
-        Some(Step { port, transport })
     }
 
     /// A timeout's seconds.
@@ -421,16 +348,4 @@ pub(super) fn is_ambiguous(script: &str) -> bool {
 
 fn is_nothing(given: &Given<CommandText>) -> bool {
     given.value.as_ref().is_none_or(CommandText::is_empty)
-}
-
-/// What stands between commas, blanks included.
-fn items<'a>(value: &Word<'a>) -> Vec<Word<'a>> {
-    let mut start = value.at.start;
-    let mut items = Vec::new();
-    for text in value.text.split(',') {
-        let at = start..start + text.len();
-        start = at.end + 1;
-        items.push(Word { text, at });
-    }
-    items
 }

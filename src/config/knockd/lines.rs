@@ -38,6 +38,18 @@ pub(in crate::config) struct Word<'a> {
 }
 
 impl<'a> Word<'a> {
+    /// What stands between commas, blanks included.
+    pub(super) fn items(&self) -> Vec<Self> {
+        let mut start = self.at.start;
+        let mut items = Vec::new();
+        for text in self.text.split(',') {
+            let at = start..start + text.len();
+            start = at.end + 1;
+            items.push(Self { text, at });
+        }
+        items
+    }
+
     /// The blanks around `text`, which begins at `start`, taken away.
     pub(super) fn trimmed(text: &'a str, start: usize) -> Self {
         let behind = text.trim_start_matches(BLANKS);

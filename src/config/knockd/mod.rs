@@ -3,13 +3,14 @@
 //! In: a file in knockd's words. Out: the same [`super::schema::Schema`] that a TOML file becomes, so
 //! that every rule about doors is looked at once; and in front of it, what knockd would do with this
 //! file without a word, as warnings. Where knockd refuses to start, this is an error. The walk is
-//! `form`, `lines`, `read` with `door` and `number`; `toml` writes a schema down again.
+//! `form`, `lines`, `read` with `door`, `sequence` and `number`; `toml` writes a schema down again.
 
 mod door;
 mod form;
 mod lines;
 mod number;
 mod read;
+mod sequence;
 mod toml;
 mod trap;
 

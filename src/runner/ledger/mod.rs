@@ -9,8 +9,10 @@
 //! knows what of it is on the disk (Linux drops a page that it could not write). It is written anew,
 //! from memory, before the next grant begins.
 
+mod boot;
 mod disk;
 mod error;
+mod found;
 mod reading;
 mod record;
 
@@ -21,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
+pub use self::boot::Boot;
 use self::disk::{Disk, Journal, Nowhere, StateDir};
 pub use self::error::{Notice, OpenError, Trouble};
 pub use self::reading::Damage;
@@ -35,38 +38,11 @@ use crate::engine::time::Time;
 
 const JOURNAL: &str = "grants.jsonl";
 const FRESH: &str = "grants.jsonl.new";
-const ASIDE: &str = "grants.corrupt-";
-
-/// How many damaged journals are kept, the newest ones.
-const ASIDES: usize = 3;
-
-/// More than this of a journal is not read. 10 000 grants are some 8 MiB.
-const MAX_JOURNAL: u64 = 32 * 1024 * 1024;
-
 /// A journal shorter than this is not worth rewriting.
 const MIN_GROWTH: usize = 1024 * 1024;
 
 /// How often a disk that refused is tried again while nothing begins.
 const RETRY: Duration = Duration::from_secs(30);
-
-/// This boot, and what its clock shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Boot {
-    /// The kernel's number for it.
-    pub id: Box<str>,
-    /// The time on its clock.
-    pub now: Time,
-}
-
-impl Boot {
-    /// As it is now.
-    pub fn read() -> io::Result<Self> {
-        Ok(Self {
-            id: clock::boot_id()?,
-            now: clock::boot_now(),
-        })
-    }
-}
 
 /// A ledger just opened.
 #[derive(Debug)]
@@ -127,7 +103,7 @@ impl Ledger {
     }
 
     pub(super) fn recover(mut disk: Box<dyn Disk>, boot: &Boot) -> io::Result<Opened> {
-        let (mut reading, found) = read(&mut *disk)?;
+        let (mut reading, found) = found::read(&mut *disk)?;
         let mut rebooted = BTreeSet::new();
         for (id, entry) in &mut reading.open {
             if entry.due.boot != boot.id {
@@ -136,7 +112,7 @@ impl Ledger {
             entry.due = entry.due.under(boot);
         }
         let notice = reading.damage.filter(|_| found).map(|damage| {
-            let (name, first) = set_aside(&mut *disk);
+            let (name, first) = found::set_aside(&mut *disk);
             reading.next = reading.next.max(first);
             Notice::SetAside { damage, name }
         });
@@ -398,61 +374,6 @@ impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Ledger({} open)", self.open.len())
     }
-}
-
-impl Due {
-    /// This under the present boot: due at once if its clock is another, or has been turned back
-    /// (another time namespace), which could make an hour a year.
-    fn under(&self, boot: &Boot) -> Self {
-        let now = boot.now.as_nanos();
-        if self.boot == boot.id && self.at <= now {
-            return self.clone();
-        }
-        Self {
-            boot: boot.id.clone(),
-            at: now,
-            deadline: now,
-            wall: self.wall,
-        }
-    }
-}
-
-/// What the journal says, and whether there is one.
-fn read(disk: &mut dyn Disk) -> io::Result<(Reading, bool)> {
-    let mut bytes = Vec::new();
-    let result = disk.read(JOURNAL, MAX_JOURNAL + 1, &mut bytes);
-    let too_large = u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_JOURNAL);
-    let mut reading = Reading::of(&bytes);
-    match result {
-        Ok(()) if too_large => reading.damage = Some(Damage::TooLarge),
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((reading, false)),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
-        Err(_) => reading.damage = Some(Damage::Unreadable),
-    }
-    Ok((reading, true))
-}
-
-/// Gives the damaged journal a second name, which it keeps when the rewritten one takes the first.
-/// Returns that name, if it could be given, and a number that no grant can have had: with each damage
-/// they go on 2³² higher, because the lines that are lost may have held any lower one.
-fn set_aside(disk: &mut dyn Disk) -> (Option<Box<str>>, u64) {
-    let number = |name: &String| {
-        let number: u32 = name.strip_prefix(ASIDE)?.parse().ok()?;
-        (number < 1 << 20).then_some(number)
-    };
-    let names = disk.names().unwrap_or_default();
-    let mut numbers: Vec<u32> = names.iter().filter_map(number).collect();
-    numbers.sort_unstable();
-    let new = numbers.last().map_or(1, |last| last + 1);
-    let name = format!("{ASIDE}{new}");
-    let kept = disk.link(JOURNAL, &name).is_ok();
-    let surplus = (numbers.len() + usize::from(kept)).saturating_sub(ASIDES);
-    for old in numbers.into_iter().take(surplus) {
-        // One too many is no reason not to guard the door.
-        let _ = disk.remove(&format!("{ASIDE}{old}"));
-    }
-    (kept.then(|| name.into()), u64::from(new) << 32)
 }
 
 #[cfg(test)]

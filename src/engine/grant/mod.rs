@@ -5,11 +5,15 @@
 //! ever, 1 s later and then twice as long each time up to a minute. No grant is ever evicted: at the
 //! limit a new knock is refused.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+mod table;
+
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::table::{Grant, Table};
+pub use self::table::{Phase, Standing};
 use super::action::{Action, Command, GrantId, Outcome};
 use super::answered::Last;
 use super::command::Facts;
@@ -68,57 +72,10 @@ pub struct Told {
     pub kind: EventKind,
 }
 
-/// How far a grant is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// The open command has been ordered or has succeeded.
-    Open,
-    /// The close command has been ordered.
-    Closing,
-    /// The close command failed and is to be ordered again at the timer.
-    Waiting,
-}
-
-/// A grant as others may see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing<'a> {
-    /// Its door's name, which the config may no longer have.
-    pub door: &'a Arc<str>,
-    /// Its address.
-    pub src: IpAddr,
-    /// How far it is.
-    pub phase: Phase,
-    /// Its deadline, or the next try at its close command.
-    pub until: Time,
-    /// How often its close command failed.
-    pub failed: u32,
-}
-
-#[derive(Debug)]
-struct Grant {
-    door: Arc<str>,
-    src: IpAddr,
-    phase: Phase,
-    /// The deadline, or the next try.
-    timer: Time,
-    /// Since when its open command is known to have succeeded.
-    opened: Option<Time>,
-    /// Closes that failed.
-    failed: u32,
-    /// Failed closes after which it is forgotten; `None` for never.
-    tries: Option<u32>,
-    /// An earlier run ended before its open command did, and nobody knows whether it opened anything.
-    in_doubt: bool,
-    /// A knock that came while it was closing, to be answered once it is closed.
-    again: Option<(Arc<Door>, Completed)>,
-}
-
 /// Everything that is open or being closed.
 #[derive(Debug, Default)]
 pub struct Grants {
-    by_id: BTreeMap<GrantId, Grant>,
-    by_name: HashMap<(Arc<str>, IpAddr), GrantId>,
-    timers: BTreeSet<(Time, GrantId)>,
+    table: Table,
     actions: VecDeque<Action>,
     last_id: u64,
 }
@@ -143,36 +100,24 @@ impl Grants {
             rebooted,
         } = saved;
         self.last_id = self.last_id.max(id.0);
-        self.by_name.insert((Arc::clone(&door), src), id);
-        self.timers.insert((deadline, id));
-        let grant = Grant {
-            door,
-            src,
-            phase: Phase::Open,
-            timer: deadline,
-            opened: Some(Time::from_nanos(i64::MIN)),
-            failed: 0,
-            tries: rebooted.then_some(TRIES_AFTER_REBOOT),
-            in_doubt: !proven,
-            again: None,
-        };
-        self.by_id.insert(id, grant);
+        let mut grant = Grant::new(door, src, deadline);
+        grant.opened = Some(Time::from_nanos(i64::MIN));
+        grant.tries = rebooted.then_some(TRIES_AFTER_REBOOT);
+        grant.in_doubt = !proven;
+        self.table.insert(id, grant);
     }
 
     /// Moves the deadline of an open grant.
     pub fn extend(&mut self, id: GrantId, deadline: Time) {
-        let grant = self.by_id.get(&id);
+        let grant = self.table.get(id);
         if grant.is_some_and(|grant| grant.phase == Phase::Open) {
-            self.set_timer(id, deadline);
+            self.table.set_timer(id, deadline);
         }
     }
 
     /// Drops a grant of which nothing is left to be done.
     pub fn drop_grant(&mut self, id: GrantId) {
-        if let Some(grant) = self.by_id.remove(&id) {
-            self.timers.remove(&(grant.timer, id));
-            self.by_name.remove(&(grant.door, grant.src));
-        }
+        self.table.remove(id);
     }
 
     /// Takes a completed knock.
@@ -201,8 +146,8 @@ impl Grants {
             tell(told(now, EventKind::Open));
             return;
         }
-        let Some(&id) = self.by_name.get(&(Arc::clone(&door.name), src)) else {
-            if self.by_id.len() < MAX_GRANTS {
+        let Some(id) = self.table.id_of(&door.name, src) else {
+            if self.table.len() < MAX_GRANTS {
                 self.open(door, completed, now, tell);
             } else {
                 self.actions.extend(completed.spend.map(Action::Spend));
@@ -211,7 +156,7 @@ impl Grants {
             }
             return;
         };
-        let Some(grant) = self.by_id.get_mut(&id) else {
+        let Some(grant) = self.table.get_mut(id) else {
             return;
         };
         // To extend what may not be open would lock its owner out for as long as they knock.
@@ -224,7 +169,7 @@ impl Grants {
             (Phase::Open, OnRepeat::Ignore) => {
                 self.actions.extend(completed.spend.map(Action::Spend));
                 // A later run must not take it for one that is still to be answered.
-                let (deadline, last) = (grant.timer, completed.last);
+                let (deadline, last) = (grant.timer(), completed.last);
                 self.actions.push_back(Action::Extend {
                     grant: id,
                     deadline,
@@ -235,7 +180,7 @@ impl Grants {
                 let Completed { facts, spend, last } = completed;
                 self.actions.extend(spend.map(Action::Spend));
                 let deadline = now.after(door.grant.hold);
-                self.set_timer(id, deadline);
+                self.table.set_timer(id, deadline);
                 self.actions.push_back(Action::Extend {
                     grant: id,
                     deadline,
@@ -268,7 +213,7 @@ impl Grants {
         now: Time,
         tell: &mut impl FnMut(Told),
     ) {
-        let Some(grant) = self.by_id.get_mut(&id) else {
+        let Some(grant) = self.table.get_mut(id) else {
             return;
         };
         match (command, outcome) {
@@ -289,7 +234,7 @@ impl Grants {
                 } else {
                     grant.phase = Phase::Waiting;
                     let doublings = grant.failed.min(16) - 1;
-                    self.set_timer(
+                    self.table.set_timer(
                         id,
                         now.after((FIRST_RETRY * 2_u32.pow(doublings)).min(LAST_RETRY)),
                     );
@@ -300,7 +245,7 @@ impl Grants {
 
     /// Closes what is due at `now`. Calling it early or often does nothing.
     pub fn handle_timeout(&mut self, now: Time, tell: &mut impl FnMut(Told)) {
-        while let Some(&(at, id)) = self.timers.first().filter(|&&(at, _)| at <= now) {
+        while let Some((at, id)) = self.table.first_timer().filter(|&(at, _)| at <= now) {
             self.close(id, at, tell);
         }
     }
@@ -313,25 +258,18 @@ impl Grants {
         now: Time,
         tell: &mut impl FnMut(Told),
     ) {
-        let Some(&id) = self.by_name.get(&(Arc::clone(door), src)) else {
+        let Some(id) = self.table.id_of(door, src) else {
             return;
         };
-        if self
-            .by_id
-            .get(&id)
-            .is_some_and(|grant| grant.phase == Phase::Open)
-        {
+        let grant = self.table.get(id);
+        if grant.is_some_and(|grant| grant.phase == Phase::Open) {
             self.close(id, now, tell);
         }
     }
 
     /// Since when what `door` has opened for `src` stands; `None` when nothing does.
     pub fn open_since(&self, door: &Arc<str>, src: IpAddr) -> Option<Time> {
-        if self.by_id.is_empty() {
-            return None; // which most hits find
-        }
-        let id = self.by_name.get(&(Arc::clone(door), src))?;
-        let grant = self.by_id.get(id)?;
+        let grant = self.table.get(self.table.id_of(door, src)?)?;
         grant.opened.filter(|_| grant.phase == Phase::Open)
     }
 
@@ -346,11 +284,11 @@ impl Grants {
     ) -> usize {
         let meant = |grant: &Grant| src.is_none_or(|src| src == grant.src);
         let mut concerned = Vec::new();
-        for (id, grant) in self.by_id.iter_mut().filter(|(_, grant)| meant(grant)) {
+        for (id, grant) in self.table.iter_mut().filter(|(_, grant)| meant(grant)) {
             let again = grant.again.take();
             let again = again.and_then(|(_, completed)| completed.spend);
             self.actions.extend(again.map(Action::Spend));
-            concerned.push((*id, grant.phase));
+            concerned.push((id, grant.phase));
         }
         for (id, phase) in &concerned {
             if *phase != Phase::Closing {
@@ -362,18 +300,12 @@ impl Grants {
 
     /// Everything that is open or being closed, the oldest first.
     pub fn standing(&self) -> impl Iterator<Item = Standing<'_>> {
-        self.by_id.values().map(|grant| Standing {
-            door: &grant.door,
-            src: grant.src,
-            phase: grant.phase,
-            until: grant.timer,
-            failed: grant.failed,
-        })
+        self.table.standing()
     }
 
     /// When [`Self::handle_timeout`] has something to do next.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.timers.first().map(|&(at, _)| at)
+        self.table.first_timer().map(|(at, _)| at)
     }
 
     /// What to do next.
@@ -383,17 +315,17 @@ impl Grants {
 
     /// The door of a grant.
     pub fn door_of(&self, id: GrantId) -> Option<Arc<str>> {
-        self.by_id.get(&id).map(|grant| Arc::clone(&grant.door))
+        self.table.get(id).map(|grant| Arc::clone(&grant.door))
     }
 
     /// How many are open or being closed.
     pub fn len(&self) -> usize {
-        self.by_id.len()
+        self.table.len()
     }
 
     /// Whether nothing is open.
     pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
+        self.table.len() == 0
     }
 
     fn open(
@@ -407,20 +339,8 @@ impl Grants {
         self.last_id = self.last_id.saturating_add(1);
         let (id, src, name) = (GrantId(self.last_id), facts.src, &door.name);
         let deadline = now.after(door.grant.hold);
-        self.by_name.insert((Arc::clone(name), src), id);
-        self.timers.insert((deadline, id));
-        let grant = Grant {
-            door: Arc::clone(name),
-            src,
-            phase: Phase::Open,
-            timer: deadline,
-            opened: None,
-            failed: 0,
-            tries: None,
-            in_doubt: false,
-            again: None,
-        };
-        self.by_id.insert(id, grant);
+        let grant = Grant::new(Arc::clone(name), src, deadline);
+        self.table.insert(id, grant);
         self.actions.push_back(Action::Open {
             grant: id,
             door: Arc::clone(door),
@@ -439,10 +359,10 @@ impl Grants {
 
     /// Orders the close command. Told once, however often it must be tried.
     fn close(&mut self, id: GrantId, at: Time, tell: &mut impl FnMut(Told)) {
-        let Some(grant) = self.by_id.get_mut(&id) else {
+        self.table.clear_timer(id);
+        let Some(grant) = self.table.get_mut(id) else {
             return;
         };
-        self.timers.remove(&(grant.timer, id));
         if grant.phase == Phase::Open {
             tell(Told {
                 at,
@@ -457,21 +377,9 @@ impl Grants {
 
     /// Drops a grant that is closed, and answers the knock that waited for that.
     fn forget(&mut self, id: GrantId, now: Time, tell: &mut impl FnMut(Told)) {
-        let Some(grant) = self.by_id.remove(&id) else {
-            return;
-        };
-        self.timers.remove(&(grant.timer, id));
-        self.by_name.remove(&(grant.door, grant.src));
-        if let Some((door, completed)) = grant.again {
+        let again = self.table.remove(id).and_then(|grant| grant.again);
+        if let Some((door, completed)) = again {
             self.open(&door, completed, now, tell);
-        }
-    }
-
-    fn set_timer(&mut self, id: GrantId, at: Time) {
-        if let Some(grant) = self.by_id.get_mut(&id) {
-            self.timers.remove(&(grant.timer, id));
-            grant.timer = at;
-            self.timers.insert((at, id));
         }
     }
 }

@@ -1,0 +1,46 @@
+//! What became of attempts and grants, as events.
+
+use std::sync::Arc;
+
+use super::attempt::Progress;
+use super::detector::Detected;
+use super::event::{Event, EventKind, RefusedReason, Whence};
+use super::grant::Told;
+use super::time::Time;
+
+/// What to tell of an attempt; nothing of a completed one, whose grant tells. What was over before
+/// the hit has no line: time did it.
+pub(super) fn of_attempt(detected: &Detected, cause: Option<(Whence, Time)>) -> Option<Event> {
+    let of = detected.door.rule.knocks();
+    let (kind, at) = match detected.progress {
+        Progress::Stage { stage, at } => (EventKind::Stage { stage, of }, at),
+        Progress::Reset { stage, reason, at } => (EventKind::Reset { stage, of, reason }, at),
+        Progress::LockedOut { at } => (EventKind::LockedOut, at),
+        Progress::Used { at } => {
+            let reason = RefusedReason::Used;
+            (EventKind::Refused { reason }, at)
+        }
+        Progress::Completed { .. } => return None,
+    };
+    let whence = cause
+        .filter(|&(_, hit)| at >= hit)
+        .map(|(whence, _)| whence);
+    Some(Event {
+        at,
+        door: Arc::clone(&detected.door.name),
+        src: detected.src,
+        kind,
+        whence,
+    })
+}
+
+/// What to tell of a grant.
+pub(super) fn of_grant(told: Told, whence: Option<Whence>) -> Event {
+    Event {
+        at: told.at,
+        door: told.door,
+        src: told.src,
+        kind: told.kind,
+        whence,
+    }
+}
