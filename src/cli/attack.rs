@@ -35,7 +35,7 @@ pub(super) fn rehearse(state: &Path, config: &Path, log: &Path) {
         let parent = parent.ok_or(io::ErrorKind::NotFound)?;
         kill_process(parent, signal).map_err(io::Error::from)
     };
-    let tries: [(&str, io::Result<()>); 19] = [
+    let tries: [(&str, io::Result<()>); 21] = [
         ("read the log", fs::read(log).map(drop)),
         ("read /etc/shadow", fs::read("/etc/shadow").map(drop)),
         ("read the configuration", fs::read(config).map(drop)),
@@ -46,6 +46,14 @@ pub(super) fn rehearse(state: &Path, config: &Path, log: &Path) {
         ("read the runner's memory", fs::read(memory).map(drop)),
         ("list the root", fs::read_dir("/").map(drop)),
         ("write the grants", write(&state.join("grants.jsonl"))),
+        (
+            "remove the grants",
+            fs::remove_file(state.join("grants.jsonl")),
+        ),
+        (
+            "remove what the grants are locked with",
+            fs::remove_file(state.join("lock")),
+        ),
         ("write the log", write(log)),
         ("write beside the log", write(&beside)),
         ("write to /tmp", write(Path::new("/tmp/logknock-attack"))),

@@ -31,6 +31,11 @@ pub(super) fn run(
     let (again, followed) = (global.clone(), sources.to_vec());
     let reads_stdin = sources.contains(&SourceSpec::Stdin);
     let stdin = reads_stdin.then(|| io::stdin().as_fd().try_clone_to_owned());
+    let mut sockets = vec![global.control_path(daemon.control.as_deref())];
+    sockets.extend(sources.iter().filter_map(|source| match source {
+        SourceSpec::Unix(path) => Some(path.clone()),
+        _ => None,
+    }));
     let journals = sources.iter().zip(0..);
     let journals = journals.filter(|(source, _)| **source == SourceSpec::Journald);
     let plan = Plan {
@@ -51,6 +56,7 @@ pub(super) fn run(
             arguments: arguments(),
         },
         stdin: stdin.transpose()?,
+        sockets,
         journals: journals.map(|(_, number)| number).collect(),
         journal: Box::new(journal),
         reload: Box::new(move || {

@@ -39,13 +39,7 @@ fn restricted(needs: &Needs) -> Result<RulesetStatus, RulesetError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let write =
         read | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
-    let remove = BitFlags::from(AccessFs::RemoveFile);
-    let kinds = [
-        (&needs.read, read),
-        (&needs.write, write),
-        (&needs.remove, remove),
-    ];
-    for (paths, access) in kinds {
+    for (paths, access) in [(&needs.read, read), (&needs.write, write)] {
         for path in paths {
             ruleset = beneath(ruleset, path, access)?;
         }

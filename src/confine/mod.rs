@@ -25,8 +25,6 @@ pub struct Needs {
     pub read: Vec<PathBuf>,
     /// Directories in which files are made, written, replaced and read.
     pub write: Vec<PathBuf>,
-    /// Directories of which files are removed.
-    pub remove: Vec<PathBuf>,
     /// Whether files are to be read whatever their mode, for as long as no other right is.
     pub read_any_mode: bool,
 }

@@ -94,7 +94,7 @@ impl Daemon {
             ..source::file::Options::default()
         };
         let confined = welcome.as_ref().map(|_| {
-            let mut needs = needs(&opened, plan.control.as_ref(), &plan.records);
+            let mut needs = needs(&opened, &plan.records);
             needs.write.extend(plan.checkpoints);
             confine::confine(&needs)
         });
@@ -199,7 +199,7 @@ fn bound(socket: &Socket) -> Option<control::Bound> {
 }
 
 /// What is still needed once the sources are open.
-fn needs(opened: &[Opened], control: Option<&Socket>, records: &Files) -> Needs {
+fn needs(opened: &[Opened], records: &Files) -> Needs {
     let mut needs = Needs {
         read: ZONE.map(PathBuf::from).into(),
         ..Needs::default()
@@ -217,12 +217,9 @@ fn needs(opened: &[Opened], control: Option<&Socket>, records: &Files) -> Needs 
                     .extend(directories_of(&pattern.directory().join("*")));
                 needs.read_any_mode = true;
             }
-            SourceSpec::Unix(path) => needs.remove.extend(path.parent().map(Path::to_owned)),
             _ => {}
         }
     }
-    let socket = control.and_then(|socket| socket.path.parent());
-    needs.remove.extend(socket.map(Path::to_owned));
     let records = [&records.event_log, &records.knockd_log, &records.metrics];
     let records = records
         .into_iter()

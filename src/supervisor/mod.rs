@@ -11,9 +11,11 @@ mod carried;
 mod follower;
 mod plan;
 mod report;
+mod sockets;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
@@ -94,6 +96,7 @@ struct Supervisor {
     text: String,
     start: Start,
     stdin: Option<OwnedFd>,
+    sockets: Vec<PathBuf>,
     journals: Vec<u16>,
     journal: StartOfJournal,
     /// By source, and whether it shows only the latest entry.
@@ -163,6 +166,7 @@ impl Supervisor {
             text: plan.rules.text,
             start: plan.follower,
             stdin: plan.stdin,
+            sockets: plan.sockets,
             journals: plan.journals,
             journal: plan.journal,
             running: Vec::new(),
@@ -303,6 +307,7 @@ impl Supervisor {
         if clock::boot_now().since(self.since) > SETTLED {
             self.pause = PAUSE;
         }
+        sockets::remove(&self.sockets);
         report::lost(why, how, self.book.len(), self.pause);
         self.try_again();
     }
@@ -379,6 +384,9 @@ impl Supervisor {
             0
         };
         drop(self.follower);
+        if self.has_started {
+            sockets::remove(&self.sockets);
+        }
         // Reports that still come have no reader: let go of the queue, so that nobody waits in it.
         drop(self.events);
         self.runner

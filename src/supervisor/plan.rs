@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use crate::runner::ledger::OpenError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// In this directory.
-    In(std::path::PathBuf),
+    In(PathBuf),
     /// In memory only: a crash leaves doors open.
     Nowhere,
 }
@@ -64,6 +65,8 @@ pub struct Plan {
     pub follower: Start,
     /// The standard input, if lines are to be read from there.
     pub stdin: Option<OwnedFd>,
+    /// The sockets that the follower makes.
+    pub sockets: Vec<PathBuf>,
     /// Sources, by number, that a journalctl may be started for.
     pub journals: Vec<u16>,
     /// Starts one.
