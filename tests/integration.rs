@@ -28,7 +28,7 @@ mod config; // fixtures/config: what is accepted, and exactly what is said of wh
 #[path = "integration/config_secrecy.rs"]
 mod config_secrecy; // damaged configs, searched for their secrets
 #[path = "integration/control.rs"]
-mod control; // the running daemon and the commands that ask it
+mod control; // the running daemon and the commands that ask it: who may, and what
 #[path = "integration/crashes.rs"]
 mod crashes; // kill -9 at any instant, many times
 #[path = "integration/daemon.rs"]
@@ -37,6 +37,8 @@ mod daemon; // the fixture of the one before
 mod differential; // the packet reader against regular expressions
 #[path = "integration/docs.rs"]
 mod docs; // documents that cannot go stale
+#[path = "integration/ending.rs"]
+mod ending; // what systemd is told, and how the daemon ends at a signal
 #[path = "integration/engine.rs"]
 mod engine; // properties of the detection, on random knocks
 #[path = "integration/faults.rs"]
@@ -135,6 +137,8 @@ mod sockets; // syslog datagrams over UNIX and UDP
 mod stdin; // the daemon on standard input, to its end
 #[path = "integration/time.rs"]
 mod time; // what clocks, zones and calendars can do to a knock
+#[path = "integration/told.rs"]
+mod told; // what the daemon tells of itself: status, stories, metrics, events
 #[path = "integration/totp.rs"]
 mod totp; // the secret of a door, and its ports of the moment
 #[path = "integration/trust.rs"]

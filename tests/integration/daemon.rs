@@ -19,6 +19,12 @@ use super::processes;
 
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Who knocks in most tests.
+pub(crate) const KNOCKER: &str = "203.0.113.7";
+/// What its door wants.
+pub(crate) const PORTS: [u16; 3] = [7101, 8202, 9303];
+/// What must never be told: these ports, and its prefix.
+pub(crate) const SECRETS: [&str; 4] = ["7101", "8202", "9303", "4f9a1c7e"];
 /// How long a door stays open, in seconds.
 pub(crate) const HOLD: u64 = 3600;
 
@@ -95,7 +101,7 @@ impl Daemon {
         };
         let config = format!(
             "[log]\nprefix = \"lk-4f9a1c7e: \"\n\n\
-             [door.ssh]\nsequence = [7101, 8202, 9303]\n\
+             [door.ssh]\nsequence = {PORTS:?}\n\
              start_command = {}\nstop_command = {}\nseq_timeout = \"20s\"\n\
              cmd_timeout = {HOLD}\n\n[daemon]\n{keys}",
             command("open"),

@@ -8,12 +8,9 @@ use logknock::protocol::PhaseWord;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Resource, Signal, getrlimit};
 
-use super::daemon::{Daemon, eventually};
+use super::daemon::{Daemon, KNOCKER, PORTS, eventually};
 use super::logknock::Logknock;
 use super::{namespace, need};
-
-const KNOCKER: &str = "203.0.113.7";
-const PORTS: [u16; 3] = [7101, 8202, 9303];
 
 fn open(daemon: &Daemon) {
     daemon.knock(KNOCKER, &PORTS);

@@ -6,11 +6,9 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use super::daemon::{Daemon, eventually};
+use super::daemon::{Daemon, KNOCKER, PORTS, eventually};
 use super::need;
 use super::processes::{self, send};
-
-const KNOCKER: &str = "203.0.113.7";
 
 /// The process that reads the log.
 fn follower(daemon: &Daemon) -> i32 {
@@ -64,7 +62,7 @@ fn what_somebody_who_has_taken_over_the_follower_tries_the_kernel_refuses() {
             .iter()
             .all(|left| left == "DAC_READ_SEARCH")
     );
-    daemon.knock(KNOCKER, &[7101, 8202, 9303]);
+    daemon.knock(KNOCKER, &PORTS);
     daemon.await_command("open", KNOCKER);
 }
 
@@ -72,7 +70,7 @@ fn what_somebody_who_has_taken_over_the_follower_tries_the_kernel_refuses() {
 fn a_follower_that_is_killed_is_started_again_and_closes_what_was_open() {
     let mut daemon = Daemon::start("");
     set_hold(&daemon, "2s");
-    daemon.knock(KNOCKER, &[7101, 8202, 9303]);
+    daemon.knock(KNOCKER, &PORTS);
     daemon.await_command("open", KNOCKER);
     for restarts in 1..=2 {
         send(follower(&daemon), Signal::KILL);
@@ -82,7 +80,7 @@ fn a_follower_that_is_killed_is_started_again_and_closes_what_was_open() {
     }
     daemon.await_command("close", KNOCKER);
     assert_eq!(daemon.commands().lines().count(), 2);
-    daemon.knock("203.0.113.8", &[7101, 8202, 9303]);
+    daemon.knock("203.0.113.8", &PORTS);
     daemon.await_command("open", "203.0.113.8");
     assert_eq!(daemon.stop().code(), Some(0));
     daemon.await_command("close", "203.0.113.8");
@@ -92,7 +90,7 @@ fn a_follower_that_is_killed_is_started_again_and_closes_what_was_open() {
 fn a_follower_that_hangs_holds_no_door_open_and_no_stop_up() {
     let mut daemon = Daemon::start("stop_timeout = \"1s\"\n");
     set_hold(&daemon, "1s");
-    daemon.knock(KNOCKER, &[7101, 8202, 9303]);
+    daemon.knock(KNOCKER, &PORTS);
     daemon.await_command("open", KNOCKER);
     send(follower(&daemon), Signal::STOP);
     daemon.await_command("close", KNOCKER);

@@ -6,11 +6,8 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::daemon::{Daemon, eventually};
+use super::daemon::{Daemon, KNOCKER, PORTS, eventually};
 use super::need;
-
-const KNOCKER: &str = "203.0.113.7";
-const SEQUENCE: [u16; 3] = [7101, 8202, 9303];
 
 /// Who is who for the daemon: mounted over the machine's own files, for it alone.
 const USERS: &str = "root:x:0:0::/root:/bin/sh\nknock:x:4998:4997::/var/lib/knock:/bin/sh\n";
@@ -43,7 +40,7 @@ fn start(keys: impl Fn(&Path) -> String) -> Option<(Daemon, TempDir)> {
 
 fn set_door(daemon: &Daemon, keys: &str) {
     daemon.set_config(&format!(
-        "[log]\nprefix = \"lk-4f9a1c7e: \"\n\n[door.ssh]\nsequence = {SEQUENCE:?}\n\
+        "[log]\nprefix = \"lk-4f9a1c7e: \"\n\n[door.ssh]\nsequence = {PORTS:?}\n\
          seq_timeout = \"20s\"\ncmd_timeout = 3600\n{keys}"
     ));
 }
@@ -103,7 +100,7 @@ fn a_command_runs_as_its_user_with_that_users_groups_and_no_right() {
     let Some((daemon, place)) = start(keys) else {
         return;
     };
-    daemon.knock(KNOCKER, &SEQUENCE);
+    daemon.knock(KNOCKER, &PORTS);
     assert_is_knock(&written(&place.path().join("start_command")));
     daemon.says(&["close", KNOCKER]);
     assert_is_knock(&written(&place.path().join("stop_command")));
@@ -118,7 +115,7 @@ fn what_a_user_opened_that_user_closes_after_a_crash_whatever_the_config_says_th
     let Some((mut daemon, place)) = start(keys) else {
         return;
     };
-    daemon.knock(KNOCKER, &SEQUENCE);
+    daemon.knock(KNOCKER, &PORTS);
     // The follower says so before the runner has it on disk.
     written(&place.path().join("start_command"));
     daemon.kill();
@@ -143,7 +140,7 @@ fn a_command_of_another_user_that_takes_too_long_is_ended() {
     let Some((daemon, place)) = start(keys) else {
         return;
     };
-    daemon.knock(KNOCKER, &SEQUENCE);
+    daemon.knock(KNOCKER, &PORTS);
     let pid = place.path().join("pid");
     eventually("it runs", || {
         fs::read_to_string(&pid).is_ok_and(|pid| pid.ends_with('\n'))
@@ -165,7 +162,7 @@ fn a_command_of_another_user_that_outlived_a_killed_daemon_is_ended() {
     let Some((mut daemon, place)) = start(keys) else {
         return;
     };
-    daemon.knock(KNOCKER, &SEQUENCE);
+    daemon.knock(KNOCKER, &PORTS);
     let pid = place.path().join("pid");
     eventually("it runs", || {
         fs::read_to_string(&pid).is_ok_and(|pid| pid.ends_with('\n'))
