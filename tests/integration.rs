@@ -18,11 +18,13 @@ mod attacks_live; // … old ones and floods, at the real daemon
 #[path = "integration/attacks_packet.rs"]
 mod attacks_packet; // packets that are no knock
 #[path = "integration/cli.rs"]
-mod cli; // every command: what it prints where, and how it ends
+mod cli; // every command: what it says, and how it ends
 #[path = "integration/cli_daemon.rs"]
 mod cli_daemon; // the daemon on a log file: signals, crashes, reloads
 #[path = "integration/cli_knockd.rs"]
 mod cli_knockd; // a knockd.conf on the command line, as it is and converted
+#[path = "integration/cli_logs.rs"]
+mod cli_logs; // parse and replay, to the letter
 #[path = "integration/config.rs"]
 mod config; // fixtures/config: what is accepted, and exactly what is said of what is not
 #[path = "integration/config_secrecy.rs"]
@@ -42,7 +44,7 @@ mod ending; // what systemd is told, and how the daemon ends at a signal
 #[path = "integration/engine.rs"]
 mod engine; // properties of the detection, on random knocks
 #[path = "integration/faults.rs"]
-mod faults; // disks, clocks, limits and signals that fail the daemon
+mod faults; // disks, clocks and signals that fail the daemon
 #[path = "integration/follow.rs"]
 mod follow; // a followed file through rotation, step by step
 #[path = "integration/follow_busy.rs"]
@@ -54,7 +56,7 @@ mod follow_files; // … the files of a pattern
 #[path = "integration/follow_history.rs"]
 mod follow_history; // random histories of a file against a model
 #[path = "integration/follow_live.rs"]
-mod follow_live; // the real thread and inotify
+mod follow_live; // … by a thread that inotify wakes
 #[path = "integration/follow_model.rs"]
 mod follow_model; // the model
 #[path = "integration/follow_mounts.rs"]
@@ -63,6 +65,8 @@ mod follow_mounts; // … whose file system goes, over thousands of rotations, a
 mod follow_restart; // a follower that ends and begins again
 #[path = "integration/followed.rs"]
 mod followed; // the fixture of those without a thread
+#[path = "integration/follower.rs"]
+mod follower; // the real thread and inotify, for those that follow live
 #[path = "integration/forger.rs"]
 mod forger; // a forged sequence in front of a genuine one
 #[path = "integration/formats.rs"]
@@ -131,6 +135,8 @@ mod scans; // port scans, which open nothing
 mod scenarios; // fixtures/scenarios: timed knocks and what they do
 #[path = "integration/several_sources.rs"]
 mod several_sources; // one kernel's lines through two sources at once
+#[path = "integration/slow_commands.rs"]
+mod slow_commands; // commands that hang, wait, or cannot be started
 #[path = "integration/sockets.rs"]
 mod sockets; // syslog datagrams over UNIX and UDP
 #[path = "integration/stdin.rs"]

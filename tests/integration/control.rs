@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use logknock::protocol::{self, PhaseWord, Reply, Request, Status, Whose};
 
-use super::daemon::{Daemon, HOLD, KNOCKER, PATIENCE, PORTS, SECRETS};
+use super::daemon::{Daemon, HOLD, KNOCKER, PATIENCE, SECRETS};
 use super::need;
 
 fn knocker() -> IpAddr {
@@ -121,8 +121,7 @@ fn a_thousand_idle_and_slow_clients_disturb_no_knock() {
     }
     assert!(clients.len() > 900, "{} clients", clients.len());
     let knocked = Instant::now();
-    daemon.knock(KNOCKER, &PORTS);
-    daemon.await_command("open", KNOCKER);
+    daemon.open();
     let took = knocked.elapsed();
     assert!(took < Duration::from_secs(2), "{took:?}");
     // Those that were let in have to leave after a while, though they are still connected.
@@ -196,15 +195,13 @@ fn a_broken_configuration_changes_nothing_and_says_where() {
         SECRETS.iter().all(|secret| !said.contains(secret)),
         "{said}"
     );
-    daemon.knock(KNOCKER, &PORTS);
-    daemon.await_command("open", KNOCKER);
+    daemon.open();
 }
 
 #[test]
 fn a_grant_keeps_its_old_close_command_over_a_reload() {
     let daemon = Daemon::start("");
-    daemon.knock(KNOCKER, &PORTS);
-    daemon.await_command("open", KNOCKER);
+    daemon.open();
     let renamed = daemon.config().replace("[door.ssh]", "[door.other]");
     daemon.set_config(&renamed.replace("echo close", "echo wrong"));
     assert_eq!(daemon.says(&["reload"]), "reloaded, 1 door\n");
@@ -234,8 +231,7 @@ fn a_command_may_ask_the_daemon_that_started_it() {
         &format!("{script}; echo open $LOGKNOCK_IP"),
     ));
     daemon.says(&["reload"]);
-    daemon.knock(KNOCKER, &PORTS);
-    daemon.await_command("open", KNOCKER);
+    daemon.open();
     let asked = fs::read_to_string(daemon.dir().join("asked")).unwrap();
     let status: Status = serde_json::from_str(&asked).unwrap();
     assert_eq!(status.grants[0].phase, PhaseWord::Open);

@@ -6,16 +6,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use logknock::clock;
-use logknock::protocol::{self, Reply, Request, Status};
+use ::logknock::clock;
+use ::logknock::protocol::{self, Reply, Request, Status};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::processes;
+use super::{logknock, processes};
 
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,16 +30,7 @@ pub(crate) const HOLD: u64 = 3600;
 
 /// Waits until `done`.
 pub(crate) fn eventually(what: &str, done: impl FnMut() -> bool) {
-    eventually_or(done, || what.to_owned());
-}
-
-/// Waits until `done`; says why it is not when that takes too long.
-fn eventually_or(mut done: impl FnMut() -> bool, otherwise: impl Fn() -> String) {
-    let end = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < end, "{}", otherwise());
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    logknock::eventually(done, || what.to_owned());
 }
 
 pub(crate) struct Daemon {
@@ -243,7 +234,7 @@ impl Daemon {
             let reply = protocol::ask(&self.socket(), &Request::Status, PATIENCE);
             matches!(reply, Ok(Reply::Status(status)) if wanted(&status))
         };
-        eventually_or(done, || format!("{what}\n{}", self.said()));
+        logknock::eventually(done, || format!("{what}\n{}", self.said()));
     }
 
     /// Appends a line as a syslog daemon would.
@@ -295,6 +286,12 @@ impl Daemon {
         eventually(&format!("{line}\n{}", self.said()), || {
             self.commands().lines().any(|found| found == line)
         });
+    }
+
+    /// Opens its door as a knocker does.
+    pub(crate) fn open(&self) {
+        self.knock(KNOCKER, &PORTS);
+        self.await_command("open", KNOCKER);
     }
 
     /// What it has said on stderr.

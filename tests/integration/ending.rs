@@ -39,8 +39,7 @@ fn without_a_watchdog_none_is_fed() {
 #[test]
 fn a_second_sigterm_does_not_hinder_the_first() {
     let mut daemon = Daemon::start("");
-    daemon.knock(KNOCKER, &PORTS);
-    daemon.await_command("open", KNOCKER);
+    daemon.open();
     daemon.signal(rustix::process::Signal::TERM);
     daemon.signal(rustix::process::Signal::TERM);
     assert_eq!(daemon.ended().code(), Some(0));
@@ -53,8 +52,7 @@ fn doors_that_remain_are_an_exit_status_of_their_own() {
     let config = daemon.config();
     daemon.set_config(&config.replace("echo close", "exit 1; echo close"));
     daemon.says(&["reload"]);
-    daemon.knock(KNOCKER, &PORTS);
-    daemon.await_command("open", KNOCKER);
+    daemon.open();
     daemon.says(&["close", "--all"]);
     let failed = |status: &Status| status.grants[0].phase == PhaseWord::Failed;
     daemon.wait_until("closing has failed", failed);

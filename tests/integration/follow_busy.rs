@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::process::{Pid, Signal};
 
-use super::follow_live::{Follower, append, log, write};
+use super::follower::{Follower, append, log, write};
 use super::held;
 use super::logknock::{Logknock, eventually};
 use super::processes;

@@ -8,7 +8,7 @@ use logknock::source::{Health, Trouble, files};
 use logknock::source_spec::SourceSpec;
 use tempfile::TempDir;
 
-use super::follow_live::{Follower, append, write};
+use super::follower::{Follower, append, write};
 use super::logknock::Logknock;
 
 fn start(dir: &Path, pattern: &str) -> Follower {

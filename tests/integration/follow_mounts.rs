@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use logknock::source::{Health, Trouble};
 
-use super::follow_live::{Follower, append, assert_is_woken, log, write};
+use super::follower::{Follower, append, assert_is_woken, log, write};
 use super::logknock::eventually;
 use super::{namespace, need};
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::follow_live::Follower;
+use super::follower::Follower;
 use super::need;
 
 /// How often the log is rotated.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
-use super::follow_live::{Follower, append};
+use super::follower::{Follower, append};
 use super::logknock::eventually;
 use super::logrotate::{Rotated, line, number_of_last, numbers};
 use super::need;

@@ -62,16 +62,14 @@ fn what_somebody_who_has_taken_over_the_follower_tries_the_kernel_refuses() {
             .iter()
             .all(|left| left == "DAC_READ_SEARCH")
     );
-    daemon.knock(KNOCKER, &PORTS);
-    daemon.await_command("open", KNOCKER);
+    daemon.open();
 }
 
 #[test]
 fn a_follower_that_is_killed_is_started_again_and_closes_what_was_open() {
     let mut daemon = Daemon::start("");
     set_hold(&daemon, "2s");
-    daemon.knock(KNOCKER, &PORTS);
-    daemon.await_command("open", KNOCKER);
+    daemon.open();
     for restarts in 1..=2 {
         send(follower(&daemon), Signal::KILL);
         daemon.wait_until("another one follows", |status| {
@@ -90,8 +88,7 @@ fn a_follower_that_is_killed_is_started_again_and_closes_what_was_open() {
 fn a_follower_that_hangs_holds_no_door_open_and_no_stop_up() {
     let mut daemon = Daemon::start("stop_timeout = \"1s\"\n");
     set_hold(&daemon, "1s");
-    daemon.knock(KNOCKER, &PORTS);
-    daemon.await_command("open", KNOCKER);
+    daemon.open();
     send(follower(&daemon), Signal::STOP);
     daemon.await_command("close", KNOCKER);
     assert_eq!(daemon.stop().code(), Some(0));

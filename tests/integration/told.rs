@@ -173,8 +173,7 @@ fn a_source_that_dies_is_told_and_comes_back_alone() {
     });
     assert_eq!(daemon.status().sources[0].health, "following");
     daemon.await_notice("1 of 2 sources degraded");
-    daemon.knock(KNOCKER, &PORTS);
-    daemon.await_command("open", KNOCKER);
+    daemon.open();
     fs::rename(&aside, &here).unwrap();
     daemon.wait_until("it is followed again", |status| {
         status.sources[1].health == "following"
@@ -229,8 +228,7 @@ fn metrics_and_events_are_written_to_their_files() {
         metrics.display(),
         events.display()
     ));
-    daemon.knock(KNOCKER, &PORTS);
-    daemon.await_command("open", KNOCKER);
+    daemon.open();
     let read = |path: &PathBuf| fs::read_to_string(path).unwrap_or_default();
     eventually("the events are on disk", || {
         read(&events).lines().count() == 4
@@ -264,8 +262,7 @@ fn metrics_and_events_are_written_to_their_files() {
 #[test]
 fn what_cannot_be_written_is_said_and_knocks_count_all_the_same() {
     let daemon = Daemon::start("metrics_file = \"/dev/full/x\"\nevent_log = \"/dev/full\"\n");
-    daemon.knock(KNOCKER, &PORTS);
-    daemon.await_command("open", KNOCKER);
+    daemon.open();
     daemon.await_said("path=/dev/full\n");
     daemon.await_said("/dev/full/x");
     let said = daemon.said();
