@@ -7,16 +7,16 @@ use rustix::process::Signal;
 
 use super::logknock::{Logknock, PREFIX, eventually};
 
+/// What the commands of a door have noted by then.
+const OPENED_AND_CLOSED: &str = "open 203.0.113.7\nclose 203.0.113.7\n";
+
 #[test]
 fn a_knock_opens_and_the_time_closes() {
     let logknock = Logknock::new().door("cmd_timeout = 1");
     let daemon = logknock.follow("");
     logknock.knock("203.0.113.7");
     logknock.awaits_act("close 203.0.113.7");
-    assert_eq!(
-        logknock.read("acts"),
-        "open 203.0.113.7\nclose 203.0.113.7\n"
-    );
+    assert_eq!(logknock.read("acts"), OPENED_AND_CLOSED);
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.ends(), 0);
 }
@@ -45,10 +45,7 @@ fn sigterm_closes_what_is_open_and_ends_well() {
     logknock.awaits_act("open 203.0.113.7");
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.ends(), 0);
-    assert_eq!(
-        logknock.read("acts"),
-        "open 203.0.113.7\nclose 203.0.113.7\n"
-    );
+    assert_eq!(logknock.read("acts"), OPENED_AND_CLOSED);
 }
 
 #[test]
@@ -74,10 +71,7 @@ fn what_was_open_when_it_was_killed_is_closed_by_the_next_one_when_due() {
         knocked.elapsed() > Duration::from_secs(3),
         "closed too soon"
     );
-    assert_eq!(
-        logknock.read("acts"),
-        "open 203.0.113.7\nclose 203.0.113.7\n"
-    );
+    assert_eq!(logknock.read("acts"), OPENED_AND_CLOSED);
 }
 
 #[test]
@@ -186,10 +180,7 @@ fn sighup_leaves_everything_as_it_was_for_a_bad_config() {
     logknock.awaits_act("open 203.0.113.7");
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.ends(), 0);
-    assert_eq!(
-        logknock.read("acts"),
-        "open 203.0.113.7\nclose 203.0.113.7\n"
-    );
+    assert_eq!(logknock.read("acts"), OPENED_AND_CLOSED);
 }
 
 #[test]

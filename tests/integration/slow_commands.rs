@@ -1,4 +1,5 @@
-//! The real daemon where a command holds it up: one that hangs, waits for a lock, cannot be started, or a crowd of them.
+//! The real daemon where a command holds it up: one that hangs, waits for a lock, or cannot be started, and
+//! a crowd of them.
 
 use std::collections::HashSet;
 use std::fs;

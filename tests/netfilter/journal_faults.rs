@@ -21,10 +21,20 @@ use crate::turn::Ring;
 const TOOLS: [&str; 3] = ["systemd-journald", "journalctl", "nsenter"];
 const FIRST: u16 = 10_000;
 
+/// A lab whose kernel logs knocks, and its journald.
+fn journal_lab(ring: Ring) -> Option<(Lab, Journald)> {
+    let lab = Lab::new(ring, &TOOLS)?;
+    firewall::nft(&lab);
+    let journal = Journald::start(&lab);
+    Some((lab, journal))
+}
+
 /// A source on the journal, and what has come of it.
 struct Followed {
     _handle: Handle,
     reports: Receiver<Report>,
+    /// How many packets the kernel was made to log.
+    sent: usize,
     /// The ports that have come, in order.
     ports: Vec<u16>,
     lost: usize,
@@ -55,6 +65,7 @@ impl Followed {
         let mut followed = Self {
             _handle: handle,
             reports,
+            sent: 0,
             ports: Vec::new(),
             lost: 0,
             health: None,
@@ -82,12 +93,23 @@ impl Followed {
         }
     }
 
-    /// Everything that was sent has come, once and in order, and nothing was lost.
-    fn has_all(&mut self, lab: &Lab, sent: usize) {
-        self.until(lab, "all lines come", |followed| {
-            followed.ports.len() >= sent
+    /// Has the kernel log so many packets more, each to the port behind the one before.
+    fn send(&mut self, lab: &Lab, count: usize) {
+        let from = FIRST + u16::try_from(self.sent).expect("few");
+        let ports: Vec<u16> = (from..).take(count).collect();
+        let server = Family::V4.server(0).ip();
+        lab.near.scan(server, &ports, 20, || {
+            std::thread::sleep(Duration::from_millis(5));
         });
-        let expected: Vec<u16> = (FIRST..).take(sent).collect();
+        self.sent += count;
+    }
+
+    /// Everything that was sent has come, once and in order, and nothing was lost.
+    fn has_all(&mut self, lab: &Lab) {
+        self.until(lab, "all lines come", |followed| {
+            followed.ports.len() >= followed.sent
+        });
+        let expected: Vec<u16> = (FIRST..).take(self.sent).collect();
         assert_eq!(self.ports, expected);
         assert_eq!(self.lost, 0);
     }
@@ -106,69 +128,50 @@ fn journalctl(lab: &Lab) -> Pid {
     pid.expect("a process id")
 }
 
-/// Has the kernel log so many packets, to ports that go on where `sent` ends.
-fn send(lab: &Lab, sent: &mut usize, count: usize) {
-    let from = FIRST + u16::try_from(*sent).expect("few");
-    let ports: Vec<u16> = (from..).take(count).collect();
-    let server = Family::V4.server(0).ip();
-    lab.near.scan(server, &ports, 20, || {
-        std::thread::sleep(Duration::from_millis(5));
-    });
-    *sent += count;
-}
-
 #[test]
 fn three_hundred_lines_across_rotations_vacuums_and_flushes_come_once_each() {
-    let Some(lab) = Lab::new(Ring::Shared, &TOOLS) else {
+    let Some((lab, journal)) = journal_lab(Ring::Shared) else {
         return;
     };
-    firewall::nft(&lab);
-    let journal = Journald::start(&lab);
     let mut followed = Followed::start(&lab, &journal, PATIENCE);
-    let mut sent = 0;
     for round in 0..10 {
-        send(&lab, &mut sent, 30);
+        followed.send(&lab, 30);
         match round % 3 {
             0 => journal.control(&["--rotate"]),
             1 => journal.control(&["--rotate", "--vacuum-files=1"]),
             _ => journal.rotate(),
         }
     }
-    followed.has_all(&lab, sent);
+    followed.has_all(&lab);
 }
 
 #[test]
 fn lines_written_while_journald_is_down_come_when_it_is_back() {
-    let Some(lab) = Lab::new(Ring::Shared, &TOOLS) else {
+    let Some((lab, mut journal)) = journal_lab(Ring::Shared) else {
         return;
     };
-    firewall::nft(&lab);
-    let mut journal = Journald::start(&lab);
     let mut followed = Followed::start(&lab, &journal, PATIENCE);
-    let mut sent = 0;
     for signal in [Signal::TERM, Signal::KILL] {
-        send(&lab, &mut sent, 50);
+        followed.send(&lab, 50);
         journal.stop(signal);
-        send(&lab, &mut sent, 50);
+        followed.send(&lab, 50);
         journal.start_again(&lab);
-        send(&lab, &mut sent, 50);
+        followed.send(&lab, 50);
     }
-    followed.has_all(&lab, sent);
+    followed.has_all(&lab);
 }
 
 #[test]
 fn a_journalctl_that_is_killed_behind_an_entry_of_a_user_skips_no_line() {
-    let Some(lab) = Lab::new(Ring::Shared, &TOOLS) else {
+    let Some((lab, journal)) = journal_lab(Ring::Shared) else {
         return;
     };
-    firewall::nft(&lab);
-    let journal = Journald::start(&lab);
     let mut followed = Followed::start(&lab, &journal, PATIENCE);
-    let mut sent = 0;
     let user = std::os::unix::net::UnixDatagram::unbound().expect("a socket");
     for _ in 0..3 {
-        send(&lab, &mut sent, 5);
-        followed.has_all(&lab, sent);
+        followed.send(&lab, 5);
+        followed.has_all(&lab);
+        let sent = followed.sent;
         let entry = format!("MESSAGE=after {sent}\n");
         user.send_to(entry.as_bytes(), journal.socket("socket"))
             .expect("journald listens");
@@ -177,28 +180,25 @@ fn a_journalctl_that_is_killed_behind_an_entry_of_a_user_skips_no_line() {
             journal.everything().contains(&words)
         });
         kill_process(journalctl(&lab), Signal::KILL).expect("it runs");
-        send(&lab, &mut sent, 5);
-        followed.has_all(&lab, sent);
+        followed.send(&lab, 5);
+        followed.has_all(&lab);
     }
 }
 
 #[test]
 fn a_journalctl_that_hangs_while_the_kernel_logs_is_noticed_and_replaced() {
-    let Some(lab) = Lab::new(Ring::Shared, &TOOLS) else {
+    let Some((lab, journal)) = journal_lab(Ring::Shared) else {
         return;
     };
-    firewall::nft(&lab);
-    let journal = Journald::start(&lab);
     let mut followed = Followed::start(&lab, &journal, Duration::from_secs(1));
     held::hold(journalctl(&lab));
-    let mut sent = 0;
-    send(&lab, &mut sent, 3);
+    followed.send(&lab, 3);
     followed.until(&lab, "it is noticed", |followed| {
         followed.health == Some(Health::Degraded(Trouble::Stuck))
     });
     assert_eq!(followed.lost, 1, "that lines may be missing is said");
     followed.ports.clear();
-    send(&lab, &mut sent, 3);
+    followed.send(&lab, 3);
     followed.until(&lab, "the next lines come", |followed| {
         followed.health == Some(Health::Following) && followed.ports.ends_with(&[FIRST + 5])
     });
@@ -206,25 +206,22 @@ fn a_journalctl_that_hangs_while_the_kernel_logs_is_noticed_and_replaced() {
 
 #[test]
 fn ten_thousand_lines_wait_for_a_reader_that_is_stalled() {
-    let Some(lab) = Lab::new(Ring::Alone, &TOOLS) else {
+    let Some((lab, journal)) = journal_lab(Ring::Alone) else {
         return;
     };
-    firewall::nft(&lab);
-    let journal = Journald::start(&lab);
     let mut followed = Followed::start(&lab, &journal, PATIENCE);
     let child = journalctl(&lab);
     // What is full is a pipe: the source waits in its sink, journalctl in its write.
     held::hold(child);
-    let mut sent = 0;
     for _ in 0..50 {
-        send(&lab, &mut sent, 200);
+        followed.send(&lab, 200);
         // journald must read the ring before the next lines push these out of it.
-        let last = format!(" DPT={} ", usize::from(FIRST) + sent - 1);
+        let last = format!(" DPT={} ", usize::from(FIRST) + followed.sent - 1);
         let latest = || journal.latest(300).contains(&last);
         eventually("journald has them", PATIENCE, latest);
     }
     held::let_go(child);
-    followed.has_all(&lab, sent);
+    followed.has_all(&lab);
 }
 
 #[test]

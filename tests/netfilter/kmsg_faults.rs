@@ -28,7 +28,16 @@ struct Followed {
 impl Followed {
     fn start() -> Self {
         let (sender, reports) = channel();
-        let sink = move |report| sender.send(report).map_err(|_| Closed);
+        Self::through(reports, move |report| {
+            sender.send(report).map_err(|_| Closed)
+        })
+    }
+
+    /// The same with a sink of the test's own, which hands on to `reports`.
+    fn through(
+        reports: Receiver<Report>,
+        sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
+    ) -> Self {
         let mut followed = Self {
             _handle: kmsg::open()
                 .and_then(|device| kmsg::spawn(0, device, Haste::default(), sink))
@@ -89,16 +98,7 @@ fn a_reader_that_the_ring_overtakes_counts_exactly_what_it_has_lost() {
         }
         sender.send(report).map_err(|_| Closed)
     };
-    let mut followed = Followed {
-        _handle: kmsg::open()
-            .and_then(|device| kmsg::spawn(0, device, Haste::default(), sink))
-            .expect("root may read it"),
-        reports,
-        lines: Vec::new(),
-        rejected: 0,
-        lost: 0,
-    };
-    followed.take();
+    let mut followed = Followed::through(reports, sink);
     lab.near.syn(Family::V4.server(7000));
     held.recv_timeout(PATIENCE).expect("the first line comes");
     let ports: Vec<u16> = (10_000..30_000).collect();

@@ -86,6 +86,10 @@ mod rsyslog;
 #[cfg(test)]
 mod scan;
 #[cfg(test)]
+mod sesamy_patterns;
+#[cfg(test)]
+mod sesamy_scene;
+#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod turn;

@@ -1,0 +1,340 @@
+//! Doors with `counts` guarded three times over, and a crowd that plays patterns of hits at them: by the
+//! original rules, by the rules that logknock prints, and by its daemon.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::socket_error;
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::daemon::Daemon;
+use crate::host::{Reach, begun};
+use crate::kernel_only::Form;
+use crate::lab::{Family, Lab, PATIENCE};
+use crate::process::{eventually, finish};
+use crate::random::Random;
+use crate::sesamy_patterns::Pattern;
+use crate::turn::Ring;
+
+/// A door, under three guards.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Door {
+    name: &'static str,
+    pub(crate) counts: [u8; 4],
+    /// What is knocked at.
+    knock: u16,
+    /// What Open Sesamy's own rules secure.
+    pub(crate) secured: u16,
+    /// What the printed rules open.
+    pub(crate) printed: u16,
+}
+
+pub(crate) const DOORS: [Door; 3] = [
+    door("a", [1, 2, 1, 2], 443, 22, 2022),
+    door("b", [2, 1, 1, 1], 444, 23, 2023),
+    door("c", [1, 1, 3, 1], 445, 24, 2024),
+];
+
+const fn door(name: &'static str, counts: [u8; 4], knock: u16, secured: u16, printed: u16) -> Door {
+    Door {
+        name,
+        counts,
+        knock,
+        secured,
+        printed,
+    }
+}
+
+/// The window; the kernel's lists know whole seconds.
+const WINDOW: f64 = 1.0;
+
+/// How near to a window's edge nobody can say which side a hit is on.
+const EDGE: f64 = 0.03;
+
+/// Who let it in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) script: bool,
+    pub(crate) printed: bool,
+    pub(crate) daemon: bool,
+}
+
+/// A pattern as it was played.
+#[derive(Debug)]
+pub(crate) struct Played {
+    pub(crate) pattern: Pattern,
+    pub(crate) verdict: Verdict,
+    /// Whether a hit was too near to a window's edge.
+    pub(crate) close: bool,
+}
+
+/// What a client does next.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Hit {
+        udp: bool,
+        from: u16,
+    },
+    /// A connection to what the script and to what the printed rules guard.
+    Enter,
+    /// Whether they are there.
+    Look,
+}
+
+/// The lab in which they are.
+pub(crate) struct Scene {
+    pub(crate) lab: Lab,
+    daemon: Daemon,
+    rounds: u8,
+    dice: Random,
+    _listeners: Vec<std::net::TcpListener>,
+}
+
+impl Scene {
+    /// With all rules loaded, and transports by chance from `seed`; `None` where a tool is missing.
+    pub(crate) fn new(seed: u64) -> Option<Self> {
+        let lab = Lab::new(Ring::Alone, &["iptables", "ip6tables", "iptables-restore"])?;
+        lab.near.crowd(&lab.server);
+        let secured = DOORS.iter().flat_map(|door| [door.secured, door.printed]);
+        let listeners = secured
+            .filter(|port| *port != 22)
+            .map(|port| lab.server.listen(port))
+            .collect();
+        for door in DOORS {
+            let file = lab.write("script", &script(door));
+            let mut restore = lab.server.command("iptables-restore");
+            finish(restore.arg("-n").arg(file));
+        }
+        Form::Recent.load(&lab, &doors(|door| format!("opens = [{}]", door.printed)));
+        let log = format!(
+            "table inet witness {{ chain before {{ type filter hook prerouting priority -350; \
+             tcp flags & (syn | ack) == syn tcp dport {{ 443, 444, 445, 60001 }} log prefix \"{prefix}\"; \
+             udp dport {{ 443, 444, 445 }} log prefix \"{prefix}\"; }}; }}",
+            prefix = lab.prefix
+        );
+        finish(lab.server.command("nft").arg(log));
+        let commands = "start_command = [\"/bin/true\"]\nstop_command = [\"/bin/true\"]";
+        let records = format!("[daemon]\nevent_log = \"{}\"\n", events(&lab).display());
+        let doors = doors(|_| commands.to_owned()) + &records;
+        let daemon = Daemon::start(&lab, "kmsg", &doors);
+        Some(Self {
+            lab,
+            daemon,
+            rounds: 0,
+            dice: Random(seed),
+            _listeners: listeners,
+        })
+    }
+
+    /// Plays the patterns of each door, all at once, each from an address of its own.
+    pub(crate) fn play(&mut self, patterns: [Vec<Pattern>; 3]) -> Vec<Played> {
+        self.rounds += 1;
+        let mut plays = Vec::new();
+        for (patterns, (door, number)) in patterns.into_iter().zip(DOORS.iter().zip(0_u8..)) {
+            for (pattern, who) in patterns.into_iter().zip(1_u8..) {
+                // A round of 40 is as many as fit into the network of the crowd.
+                let who = Ipv4Addr::new(198, 18, self.rounds * 4 + number, who);
+                plays.push((who, *door, pattern));
+            }
+        }
+        let mut acts = Vec::new();
+        for (index, (_, _, pattern)) in plays.iter().enumerate() {
+            let mut hits = pattern.hits.clone();
+            hits.sort_by(f64::total_cmp);
+            for (at, from) in hits.iter().zip(20_000_u16..) {
+                let udp = self.dice.below(3) == 0;
+                acts.push((*at, index, Act::Hit { udp, from }));
+            }
+            acts.push((pattern.enter, index, Act::Enter));
+            // Before a SYN is sent again.
+            acts.push((pattern.enter + 0.4 / WINDOW, index, Act::Look));
+        }
+        acts.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let (reached, entered, times) = self.lab.near.inside(|| perform(&plays, &acts));
+        self.daemon.settle(&self.lab, &self.lab.near, Family::V4);
+        let events = self.events();
+        let played = plays.into_iter().enumerate();
+        let played = played.map(|(index, (who, _, pattern))| Played {
+            verdict: Verdict {
+                script: reached[index][0] == Reach::Open,
+                printed: reached[index][1] == Reach::Open,
+                daemon: events
+                    .get(&who)
+                    .is_some_and(|events| is_open(events, entered[index])),
+            },
+            close: is_close(&times[index]),
+            pattern,
+        });
+        played.collect()
+    }
+
+    /// For each address when the daemon opened and closed.
+    pub(crate) fn events(&self) -> HashMap<Ipv4Addr, Vec<(OffsetDateTime, bool)>> {
+        let fences = usize::from(self.rounds);
+        let mut text = String::new();
+        eventually("the events are written", PATIENCE, || {
+            text = fs::read_to_string(events(&self.lab)).unwrap_or_default();
+            let opens = text.lines().filter(|line| {
+                line.contains("\"door\":\"fence\"") && line.contains("\"event\":\"open\"")
+            });
+            opens.count() >= fences
+        });
+        let mut events: HashMap<_, Vec<_>> = HashMap::new();
+        for line in text.lines() {
+            let event: Value = serde_json::from_str(line).expect("an event is an object");
+            let word = |key: &str| event[key].as_str().expect("a text");
+            let opens = match word("event") {
+                "open" => true,
+                "close" => false,
+                _ => continue,
+            };
+            let time = OffsetDateTime::parse(word("time"), &Rfc3339).expect("a time");
+            let who: Ipv4Addr = word("src").parse().expect("an address");
+            events.entry(who).or_default().push((time, opens));
+        }
+        events
+    }
+}
+
+/// Whether it was open then. Events have the time at which they were told, later than the packet on a
+/// busy machine; nothing closes by itself until most of a window after that.
+fn is_open(events: &[(OffsetDateTime, bool)], then: OffsetDateTime) -> bool {
+    let told = then + Duration::from_millis(450);
+    let mut before = events.iter().filter(|(time, _)| *time <= told);
+    before.next_back().is_some_and(|(_, opens)| *opens)
+}
+
+/// Who knocks at which door, and how.
+type Play = (Ipv4Addr, Door, Pattern);
+
+/// When an act began and ended, in seconds.
+type Moment = (f64, f64);
+
+type Done = (Vec<[Reach; 2]>, Vec<OffsetDateTime>, Vec<Vec<Moment>>);
+
+/// Does what is to be done, in time. Out: for each play who let it in, the time of day then, and when
+/// its hits and its connections were.
+fn perform(plays: &[Play], acts: &[(f64, usize, Act)]) -> Done {
+    let mut reached = vec![[Reach::Closed; 2]; plays.len()];
+    let mut times = vec![Vec::new(); plays.len()];
+    let mut entered = vec![OffsetDateTime::UNIX_EPOCH; plays.len()];
+    let mut entering: HashMap<usize, [OwnedFd; 2]> = HashMap::new();
+    let began = Instant::now();
+    for &(at, index, act) in acts {
+        let due = Duration::from_secs_f64(at * WINDOW);
+        thread::sleep(due.saturating_sub(began.elapsed()));
+        let (who, door, _) = &plays[index];
+        let before = began.elapsed().as_secs_f64();
+        let server = |port| Family::V4.server(port);
+        match act {
+            Act::Hit { udp, from } => {
+                let source = SocketAddr::from((*who, from));
+                if udp {
+                    let socket = UdpSocket::bind(source).expect("the address is its own");
+                    socket.send_to(&[0], server(door.knock)).expect("it leaves");
+                } else {
+                    drop(begun(Some(source), server(door.knock)).expect("a SYN leaves"));
+                }
+            }
+            Act::Enter => {
+                let to = [door.secured, door.printed]
+                    .map(|port| begun(Some((*who, 0).into()), server(port)).expect("a SYN leaves"));
+                entered[index] = OffsetDateTime::now_utc();
+                entering.insert(index, to);
+            }
+            Act::Look => {
+                let there = entering.remove(&index).expect("it has begun");
+                reached[index] = there.map(|socket| is_there(&socket));
+                continue;
+            }
+        }
+        times[index].push((before, began.elapsed().as_secs_f64()));
+    }
+    (reached, entered, times)
+}
+
+fn is_there(socket: &OwnedFd) -> Reach {
+    let mut writable = [PollFd::new(socket, PollFlags::OUT)];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    if poll(&mut writable, Some(&now)).expect("a socket can be waited for") == 0 {
+        return Reach::Closed;
+    }
+    let ended = socket_error(socket).expect("a socket tells");
+    ended.expect("nobody refuses");
+    Reach::Open
+}
+
+/// Whether a hit is beside a window's edge, seen from the last hit or from the connection behind it, or
+/// goes over it in between.
+fn is_close(times: &[Moment]) -> bool {
+    let [hits @ .., (_, entered)] = times else {
+        return true;
+    };
+    let Some((last, _)) = hits.last() else {
+        return true;
+    };
+    hits.iter().any(|(began, ended)| {
+        let (youngest, oldest) = (last - ended - EDGE, entered - began + EDGE);
+        (1..=4).any(|windows| {
+            let edge = f64::from(windows) * WINDOW;
+            youngest <= edge && edge <= oldest
+        })
+    })
+}
+
+fn events(lab: &Lab) -> std::path::PathBuf {
+    lab.record("events.jsonl")
+}
+
+/// The doors in the words of the configuration.
+fn doors(opens: impl Fn(Door) -> String) -> String {
+    let mut text = String::new();
+    for door in DOORS {
+        let Door {
+            name,
+            counts,
+            knock,
+            ..
+        } = door;
+        let _ = writeln!(
+            text,
+            "[door.{name}]\ncounts = {counts:?}\nport = {knock}\nwindow = {WINDOW}\n{}",
+            opens(door)
+        );
+    }
+    text
+}
+
+/// The script's rules for a door.
+fn script(door: Door) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/rules/open-sesamy.rules");
+    let mut text = fs::read_to_string(path).expect("the rules are there");
+    let mut set = |name: &str, value: String| text = text.replace(&format!("{{{name}}}"), &value);
+    set("NAME", format!("sesamy-{}", door.name));
+    set("KNOCK", door.knock.to_string());
+    set("SECURED", door.secured.to_string());
+    let mut sum = 0;
+    for (count, windows) in door.counts.iter().rev().zip(1_u8..) {
+        sum += count;
+        set(
+            &format!("W{windows}"),
+            (f64::from(windows) * WINDOW).to_string(),
+        );
+        set(&format!("H{windows}"), sum.to_string());
+        set(&format!("M{windows}"), (sum + 1).to_string());
+    }
+    set("TWICE", (2 * sum + 1).to_string());
+    text
+}
