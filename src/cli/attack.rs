@@ -1,7 +1,7 @@
 //! What somebody who has taken over the follower would do; only in test builds, and only when told to.
 //!
-//! In: `LOGKNOCK_ATTACK`, in the environment. Out: a line on standard error for each try, with what the
-//! kernel said. A release build has none of it.
+//! In: `LOGKNOCK_ATTACK`, in the environment: `1`, or what to say to the runner. Out: a line on standard
+//! error for each try, with what the kernel said; or those messages. A release build has none of it.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -20,8 +20,10 @@ use rustix::process::{Signal, getppid, kill_process};
 
 /// Tries everything, in vain, if it is to.
 pub(super) fn rehearse(state: &Path, config: &Path, log: &Path) {
-    if std::env::var_os("LOGKNOCK_ATTACK").is_none() {
-        return;
+    match std::env::var("LOGKNOCK_ATTACK").as_deref() {
+        Err(_) => return,
+        Ok("1") => {}
+        Ok(says) => return say(says),
     }
     let write = |path: &Path| {
         let mut options = OpenOptions::new();
@@ -88,5 +90,18 @@ pub(super) fn rehearse(state: &Path, config: &Path, log: &Path) {
         };
         // Nobody may be there to read it.
         drop(writeln!(io::stderr(), "attack: {what}: {said}"));
+    }
+}
+
+/// Says each line of `text` to the runner, as often as the number in front of its `*` says.
+fn say(text: &str) {
+    let runner = io::stdin();
+    for line in text.lines() {
+        let (times, message) = line.split_once('*').unwrap_or(("1", line));
+        for _ in 0..times.parse().unwrap_or(1) {
+            if rustix::io::write(&runner, message.as_bytes()).is_err() {
+                return;
+            }
+        }
     }
 }

@@ -56,6 +56,7 @@ pub(super) fn run(
             arguments: arguments(),
         },
         stdin: stdin.transpose()?,
+        has_end: sources.iter().all(|source| *source == SourceSpec::Stdin),
         sockets,
         journals: journals.map(|(_, number)| number).collect(),
         journal: Box::new(journal),

@@ -96,6 +96,7 @@ struct Supervisor {
     text: String,
     start: Start,
     stdin: Option<OwnedFd>,
+    has_end: bool,
     sockets: Vec<PathBuf>,
     journals: Vec<u16>,
     journal: StartOfJournal,
@@ -166,6 +167,7 @@ impl Supervisor {
             text: plan.rules.text,
             start: plan.follower,
             stdin: plan.stdin,
+            has_end: plan.has_end,
             sockets: plan.sockets,
             journals: plan.journals,
             journal: plan.journal,
@@ -319,6 +321,10 @@ impl Supervisor {
 
     /// The follower has nothing more to ask.
     fn done(&mut self) {
+        if self.end.is_none() && !self.has_end {
+            // Nobody has told it to, and there is more to read. What it says next is that it is gone.
+            return;
+        }
         self.begin_end();
         if let Some(follower) = self.follower.take() {
             follower.let_end();

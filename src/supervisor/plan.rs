@@ -65,6 +65,8 @@ pub struct Plan {
     pub follower: Start,
     /// The standard input, if lines are to be read from there.
     pub stdin: Option<OwnedFd>,
+    /// Whether the follower comes to an end by itself: it reads nothing but standard input.
+    pub has_end: bool,
     /// The sockets that the follower makes.
     pub sockets: Vec<PathBuf>,
     /// Sources, by number, that a journalctl may be started for.

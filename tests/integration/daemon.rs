@@ -42,8 +42,8 @@ pub(crate) struct Daemon {
     also: Vec<PathBuf>,
     /// What starts it, if not we.
     starter: Vec<String>,
-    /// Whether its follower tries what somebody would who has taken it over.
-    is_attacked: bool,
+    /// What its follower is to do as if somebody had taken it over.
+    attack: Option<String>,
     /// The packets so far: each has an ID of its own.
     packets: std::cell::Cell<u16>,
 }
@@ -78,8 +78,17 @@ impl Daemon {
     /// One whose follower tries what somebody would who has taken it over.
     pub(crate) fn start_attacked() -> Self {
         let mut daemon = Self::prepared("");
-        daemon.is_attacked = true;
+        daemon.attack = Some("1".to_owned());
         daemon.restart();
+        daemon
+    }
+
+    /// The same, where each follower says these messages to the runner, one a line, before it follows. Not
+    /// waited for.
+    pub(crate) fn start_lied_to(keys: &str, messages: &str) -> Self {
+        let mut daemon = Self::prepared(keys);
+        daemon.attack = Some(messages.to_owned());
+        daemon.spawn();
         daemon
     }
 
@@ -106,7 +115,7 @@ impl Daemon {
             watchdog: None,
             also: Vec::new(),
             starter: Vec::new(),
-            is_attacked: false,
+            attack: None,
             packets: std::cell::Cell::new(1),
         };
         private(&daemon.dir().join("logknock.toml"));
@@ -126,8 +135,8 @@ impl Daemon {
         if let Some(watchdog) = self.watchdog {
             command.env("WATCHDOG_USEC", watchdog.as_micros().to_string());
         }
-        if self.is_attacked {
-            command.env("LOGKNOCK_ATTACK", "1");
+        if let Some(attack) = &self.attack {
+            command.env("LOGKNOCK_ATTACK", attack);
         }
         let stderr = File::create(self.dir().join("stderr")).unwrap();
         self.child = command

@@ -115,3 +115,24 @@ fn a_source_that_the_follower_cannot_open_ends_the_daemon_with_its_own_exit_stat
     assert_eq!(refused.status.code(), Some(69), "{said}");
     assert_eq!(said.matches("cannot follow").count(), 1, "{said}");
 }
+
+/// What a follower says to have the door opened, as the first grant there is; it is due at once.
+fn open(src: &str) -> String {
+    format!(
+        r#"{{"open":{{"grant":1,"knock":{{"door":"ssh","src":"{src}","dst":"192.0.2.1","port":9303,"udp":false,"interface":"eth0"}},"deadline":0,"spend":null,"last":null}}}}"#
+    )
+}
+
+#[test]
+fn a_follower_that_says_it_is_done_ends_no_daemon_that_has_more_to_read() {
+    if !need::met(cfg!(debug_assertions), "a build that tries it") {
+        return;
+    }
+    let says = format!("\"started\"\n{}\n\"done\"", open(KNOCKER));
+    let mut daemon = Daemon::start_lied_to("on_exit = \"keep\"\n", &says);
+    daemon.await_command("close", KNOCKER);
+    eventually("it is started again and again", || {
+        daemon.said().matches("it is started again").count() > 1
+    });
+    assert_eq!(daemon.stop().code(), Some(0));
+}
