@@ -12,9 +12,9 @@ mod follower;
 mod plan;
 mod report;
 mod sockets;
+mod succession;
 
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -24,10 +24,11 @@ use self::book::Book;
 use self::follower::Follower;
 pub use self::follower::Start;
 pub use self::plan::{End, EndOfJournal, Journal, Kept, Plan, Rules, StartError, StartOfJournal};
+use self::succession::PAUSE;
 use crate::clock;
 use crate::engine::answered::Answers;
 use crate::engine::time::Time;
-use crate::privsep::{Ask, Broken, Last, Notice, Tell, VERSION, pieces};
+use crate::privsep::{Ask, Broken, Notice, Tell, pieces};
 use crate::runner::ledger::{Boot, Ledger, Opened};
 use crate::runner::{Carried, Runner};
 use crate::signals::{self, Signal};
@@ -37,11 +38,6 @@ use crate::systemd;
 const ROOM: usize = 1024;
 /// The wait is cut into pieces: a timer that must count suspend cannot wait on a clock that does not.
 const PIECE: Duration = Duration::from_secs(1);
-/// How long to wait before the follower is started again: at first, and at most.
-const PAUSE: Duration = Duration::from_millis(100);
-const MAX_PAUSE: Duration = Duration::from_secs(10);
-/// A follower that has lived for so long was well.
-const SETTLED: Duration = Duration::from_secs(60);
 /// How much longer than the daemon may take to stop the follower may.
 const MARGIN: Duration = Duration::from_secs(2);
 
@@ -251,86 +247,6 @@ impl Supervisor {
                 self.try_again();
             }
         }
-    }
-
-    fn start_follower(&mut self) -> io::Result<()> {
-        self.number = self.number.wrapping_add(1);
-        self.since = clock::boot_now();
-        let follower = Follower::start(&self.start, self.number, &self.inbox)?;
-        self.welcome(follower)
-    }
-
-    /// Tells a follower that has just been started all that it has to know.
-    fn welcome(&mut self, follower: Follower) -> io::Result<()> {
-        let stdin = self
-            .stdin
-            .as_ref()
-            .map(|stdin| stdin.as_fd().try_clone_to_owned());
-        let stdin = stdin.transpose()?;
-        let hello = Tell::Hello {
-            version: VERSION,
-            last_id: self.book.last_id(),
-            alive_every: self.alive_every.map(millis),
-            restarts: self.number.saturating_sub(1),
-            stdin: stdin.is_some(),
-        };
-        follower.tell(hello, stdin);
-        for grant in self.book.restored() {
-            follower.tell(Tell::Grant(grant), None);
-        }
-        for (door, until) in self.book.used() {
-            let door = door.to_string();
-            follower.tell(Tell::Used { door, until }, None);
-        }
-        for (door, src, at, last) in self.book.answers(self.since).iter() {
-            let (door, at, last) = (door.to_string(), at.as_nanos(), Last::of(last));
-            let tell = Tell::Answered {
-                door,
-                src,
-                at,
-                last,
-            };
-            follower.tell(tell, None);
-        }
-        for piece in pieces(&self.text) {
-            follower.tell(piece, None);
-        }
-        self.book.attended(true);
-        self.follower = Some(follower);
-        Ok(())
-    }
-
-    /// The follower is gone, and was not to go.
-    fn lost(&mut self, why: Broken, how: Option<ExitStatus>) {
-        self.book.attended(false);
-        if self.end.is_some() {
-            return self.close_all();
-        }
-        if clock::boot_now().since(self.since) > SETTLED {
-            self.pause = PAUSE;
-        }
-        sockets::remove(&self.sockets);
-        report::lost(why, how, self.book.len(), self.pause);
-        self.try_again();
-    }
-
-    fn try_again(&mut self) {
-        self.again = Some(clock::boot_now().after(self.pause));
-        self.pause = (self.pause * 2).min(MAX_PAUSE);
-    }
-
-    /// The follower has nothing more to ask.
-    fn done(&mut self) {
-        if self.end.is_none() && !self.has_end {
-            // Nobody has told it to, and there is more to read. What it says next is that it is gone.
-            return;
-        }
-        self.begin_end();
-        if let Some(follower) = self.follower.take() {
-            follower.let_end();
-        }
-        self.book.attended(false);
-        self.close_all();
     }
 
     fn begin_end(&mut self) {
