@@ -8,6 +8,7 @@
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub(super) struct Dispatcher {
     ledger: Ledger,
     queue: Queue<Job>,
     inbox: Sender<Message>,
+    /// Actions that were submitted and not taken yet.
+    waiting: Arc<AtomicUsize>,
     /// Jobs of this turn, in order, that wait for the ledger.
     admitted: Vec<(IpAddr, Job)>,
     /// Reports of this turn.
@@ -56,12 +59,20 @@ pub(super) struct Dispatcher {
 }
 
 impl Dispatcher {
-    pub(super) fn new(way: Way, places: usize, ledger: Ledger, inbox: Sender<Message>) -> Self {
+    /// One that runs so many commands at a time; `queues` are the way to itself, and how many wait there.
+    pub(super) fn new(
+        way: Way,
+        places: usize,
+        ledger: Ledger,
+        queues: (Sender<Message>, Arc<AtomicUsize>),
+    ) -> Self {
+        let (inbox, waiting) = queues;
         Self {
             way,
             ledger,
             queue: Queue::new(places),
             inbox,
+            waiting,
             admitted: Vec::new(),
             reports: Vec::new(),
             trouble: None,
@@ -111,7 +122,10 @@ impl Dispatcher {
 
     fn handle(&mut self, message: Message) {
         match message {
-            Message::Do(action) => self.take(action),
+            Message::Do(action) => {
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
+                self.take(action);
+            }
             Message::Ended(src, task, ended) => self.finish(src, task, ended),
             Message::Stop(until) => self.stop = Some(until),
         }

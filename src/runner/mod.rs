@@ -20,6 +20,7 @@ pub mod run_as;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -95,6 +96,7 @@ pub enum Carried {
 #[derive(Debug)]
 pub struct Runner {
     inbox: Sender<Message>,
+    waiting: Arc<AtomicUsize>,
     thread: Option<JoinHandle<usize>>,
 }
 
@@ -127,20 +129,29 @@ impl Runner {
         reports: impl FnMut(Carried) + Send + 'static,
     ) -> io::Result<Self> {
         let (inbox, messages) = mpsc::channel();
-        let dispatcher = Dispatcher::new(way, options.max_commands, ledger, inbox.clone());
+        let waiting = Arc::default();
+        let queues = (inbox.clone(), Arc::clone(&waiting));
+        let dispatcher = Dispatcher::new(way, options.max_commands, ledger, queues);
         let thread = thread::Builder::new()
             .name("runner".to_owned())
             .spawn(move || dispatcher.run(&messages, reports))?;
         Ok(Self {
             inbox,
+            waiting,
             thread: Some(thread),
         })
     }
 
     /// Carries out `action` after all earlier ones of its address. Never blocks.
     pub fn submit(&self, action: Action) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         // Only `stop` ends the other side.
         let _ = self.inbox.send(Message::Do(action));
+    }
+
+    /// How many actions are not looked at yet. The disk can hold them up.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Lets what was submitted end, `within` this time; kills the commands that still run then and

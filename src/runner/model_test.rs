@@ -341,7 +341,7 @@ fn start(
         engine.restore(grant.clone());
     }
     let (inbox, messages) = mpsc::channel();
-    let dispatcher = Dispatcher::new(Way::Dry, 4, ledger, inbox.clone());
+    let dispatcher = Dispatcher::new(Way::Dry, 4, ledger, (inbox.clone(), Arc::default()));
     (engine, grants, dispatcher, inbox, messages)
 }
 

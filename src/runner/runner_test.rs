@@ -242,3 +242,23 @@ fn a_dry_run_says_what_it_would_run_in_order_and_runs_nothing() {
     assert_eq!((all.len(), all.iter().filter(done).count()), (6, 3));
     assert!(!std::path::Path::new(&mark).exists());
 }
+
+#[test]
+fn what_is_submitted_waits_until_it_is_looked_at() {
+    let (entered, reporting) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let runner = Runner::dry(move |_| {
+        entered.send(()).unwrap();
+        let _ = may_go_on.recv();
+    });
+    let runner = runner.unwrap();
+    let nothing = || runner.submit(Action::Close { grant: GrantId(1) });
+    nothing();
+    reporting.recv().unwrap();
+    assert_eq!(runner.waiting(), 0);
+    (0..3).for_each(|_| nothing());
+    assert_eq!(runner.waiting(), 3);
+    go_on.send(()).unwrap();
+    reporting.recv().unwrap();
+    assert_eq!(runner.waiting(), 0);
+}

@@ -53,12 +53,16 @@ impl Supervisor {
             } => self.book.extend(grant, deadline, last, now),
             Ask::Close(grant) => {
                 let closed = self.book.close(grant);
-                if closed == Err(Refused::Grant) {
+                match closed {
                     // To close what is not open is done.
-                    let (command, outcome) = (Command::Close, Outcome::Done);
-                    return self.tell(Tell::finished(GrantId(grant), command, outcome), None);
+                    Err(Refused::Grant) => {
+                        let (command, outcome) = (Command::Close, Outcome::Done);
+                        return self.tell(Tell::finished(GrantId(grant), command, outcome), None);
+                    }
+                    // The end of that is told to it.
+                    Err(Refused::Closing) => return,
+                    closed => closed,
                 }
-                closed
             }
             Ask::Forget(grant) => self.book.forget(grant),
         };

@@ -36,6 +36,11 @@ use crate::systemd;
 
 /// Messages in the queue. Whoever finds it full waits: a follower that asks too much, and reports.
 const ROOM: usize = 1024;
+/// So many actions before the runner are enough: no more is taken from the follower. It writes and syncs so
+/// many at once.
+const BEHIND: usize = 1024;
+/// How soon to look whether it has caught up.
+const CATCH_UP: Duration = Duration::from_millis(5);
 /// The wait is cut into pieces: a timer that must count suspend cannot wait on a clock that does not.
 const PIECE: Duration = Duration::from_secs(1);
 /// How much longer than the daemon may take to stop the follower may.
@@ -80,6 +85,8 @@ struct Supervisor {
     inbox: SyncSender<Event>,
     events: Receiver<Event>,
     follower: Option<Follower>,
+    /// Asks of it that have been taken and not answered for, as the runner is behind.
+    taken: usize,
     /// The number of the follower, and when it was started.
     number: u32,
     since: Time,
@@ -155,6 +162,7 @@ impl Supervisor {
             inbox,
             events,
             follower: None,
+            taken: 0,
             number: 1,
             since: clock::boot_now(),
             has_started: false,
@@ -188,7 +196,10 @@ impl Supervisor {
                 Some(Event::Signal(Signal::Reload)) => self.reload(),
                 Some(Event::Carried(carried)) => self.carried(&carried),
                 Some(Event::Asked(number, Ask::Done)) if number == self.number => self.done(),
-                Some(Event::Asked(number, ask)) if number == self.number => self.asked(ask),
+                Some(Event::Asked(number, ask)) if number == self.number => {
+                    self.asked(ask);
+                    self.taken += 1;
+                }
                 Some(Event::Gone(number, why)) if number == self.number => {
                     let gone = self.follower.take().map(Follower::end);
                     self.running.clear();
@@ -224,15 +235,27 @@ impl Supervisor {
             self.end.map(|end| end.after(MARGIN)),
             alive.map(|every| clock::boot_now().after(every)),
         ];
-        let Some(due) = dues.into_iter().flatten().min() else {
+        let dues = dues.into_iter().chain([self.look_again()]);
+        let Some(due) = dues.flatten().min() else {
             return self.events.recv().ok();
         };
         let left = due.since(clock::boot_now());
         self.events.recv_timeout(left.min(PIECE)).ok()
     }
 
+    /// When to look again whether the runner has caught up with what was asked.
+    fn look_again(&self) -> Option<Time> {
+        (self.taken > 0).then(|| clock::boot_now().after(CATCH_UP))
+    }
+
     fn do_what_is_due(&mut self) {
         let now = clock::boot_now();
+        if self.runner.waiting() < BEHIND {
+            let taken = std::mem::take(&mut self.taken);
+            self.follower
+                .iter()
+                .for_each(|follower| follower.answered(taken));
+        }
         while let Some(action) = self.book.poll_action(now) {
             self.runner.submit(action);
         }

@@ -63,6 +63,7 @@ impl Supervisor {
             follower.tell(piece, None);
         }
         self.book.attended(true);
+        self.taken = 0;
         self.follower = Some(follower);
         Ok(())
     }

@@ -183,13 +183,14 @@ impl Book {
         })
     }
 
-    /// The command that closes.
-    pub(in crate::supervisor) fn close(&self, grant: u64) -> Result<Action, Refused> {
+    /// The command that closes; once, until it has ended.
+    pub(in crate::supervisor) fn close(&mut self, grant: u64) -> Result<Action, Refused> {
         let grant = GrantId(grant);
-        let is_held = self.held.contains_key(&grant);
-        is_held
-            .then_some(Action::Close { grant })
-            .ok_or(Refused::Grant)
+        let held = self.held.get_mut(&grant).ok_or(Refused::Grant)?;
+        if std::mem::replace(&mut held.is_closing, true) {
+            return Err(Refused::Closing);
+        }
+        Ok(Action::Close { grant })
     }
 
     /// A grant whose close cannot succeed.

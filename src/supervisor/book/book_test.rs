@@ -313,3 +313,25 @@ fn what_is_answered_is_noted_whatever_answers_it_and_a_stamp_to_come_is_not_beli
     assert!(book.run(&ssh, None, last(99), at(103)).is_err());
     assert_eq!(answered(&mut book)[0].1, at(101));
 }
+
+#[test]
+fn a_grant_is_closed_once_at_a_time_however_often_it_is_asked_for() {
+    let mut book = book();
+    let id = opened(&mut book);
+    let close = Ok(Action::Close { grant: id });
+    assert_eq!(book.close(id.0), close);
+    assert_eq!(book.close(id.0), Err(Refused::Closing));
+    book.finished(id, Command::Close, Outcome::Failed, at(101));
+    assert_eq!(book.close(id.0), close);
+    book.finished(id, Command::Close, Outcome::Done, at(102));
+    assert_eq!(book.close(id.0), Err(Refused::Grant));
+}
+
+#[test]
+fn what_is_closed_as_it_is_due_is_not_closed_again_for_who_is_late() {
+    let mut book = book();
+    let id = opened(&mut book);
+    let action = book.poll_action(at(136));
+    assert_eq!(action, Some(Action::Close { grant: id }));
+    assert_eq!(book.close(id.0), Err(Refused::Closing));
+}

@@ -39,6 +39,8 @@ struct Held {
     failed: u32,
     /// Failed closes after which it may be forgotten.
     tries: Option<u32>,
+    /// Its close was asked for and has not ended.
+    is_closing: bool,
 }
 
 /// The doors, and what is open.
@@ -80,6 +82,7 @@ impl Book {
             saved: saved.clone(),
             failed: 0,
             tries: saved.rebooted.then_some(TRIES_AFTER_REBOOT),
+            is_closing: false,
         };
         self.held.insert(saved.id, held);
         self.own.restore(saved);
@@ -171,7 +174,10 @@ impl Book {
             // What stands half open has perhaps nothing to close.
             (Command::Open, Outcome::Failed) => held.tries = Some(1),
             (Command::Close, Outcome::Done) => return self.gone(grant),
-            (Command::Close, Outcome::Failed) => held.failed = held.failed.saturating_add(1),
+            (Command::Close, Outcome::Failed) => {
+                held.failed = held.failed.saturating_add(1);
+                held.is_closing = false;
+            }
         }
         // Of the follower's own commands it decides itself what comes next.
         if self.grace.is_zero() || (command == Command::Close && self.closing.remove(&grant)) {
@@ -198,6 +204,9 @@ impl Book {
         match action {
             Action::Close { grant } => {
                 self.closing.insert(grant);
+                if let Some(held) = self.held.get_mut(&grant) {
+                    held.is_closing = true;
+                }
             }
             Action::Forget { grant } => {
                 self.held.remove(&grant);

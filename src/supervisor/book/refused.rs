@@ -17,6 +17,8 @@ pub(in crate::supervisor) enum Refused {
     Deadline,
     /// No such grant is open.
     Grant,
+    /// It is being closed already.
+    Closing,
     /// Its close has not failed often enough.
     Forget,
     /// No sequence of the door can be used like this.
@@ -34,6 +36,7 @@ impl fmt::Display for Refused {
             Self::Number => "the number is not the next one",
             Self::Deadline => "the deadline is later than the door stays open",
             Self::Grant => "no such grant is open",
+            Self::Closing => "the grant is being closed",
             Self::Forget => "the grant is not closed yet",
             Self::Spend => "no sequence of the door can be used like this",
             Self::Crowded => "too many doors are open",
