@@ -125,6 +125,12 @@ impl Tell {
         }
     }
 
+    /// Why there is no new configuration, cut to what may be said.
+    pub fn not_reloaded(mut why: String) -> Self {
+        why.truncate(boundary(&why, PIECE));
+        Self::NotReloaded(why)
+    }
+
     /// Its bytes; `None` when they are too many.
     pub(super) fn encode(&self) -> Option<Vec<u8>> {
         encode(self, MAX_TELL)
@@ -157,5 +163,21 @@ pub fn pieces(text: &str) -> Vec<Tell> {
         if rest.is_empty() {
             return pieces;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_much_is_wrong_with_a_configuration_it_can_be_said() {
+        let why = "\u{1}é".repeat(MAX_TELL);
+        let said = Tell::not_reloaded(why.clone());
+        let Some(Tell::NotReloaded(read)) = said.encode().and_then(|bytes| Tell::decode(&bytes))
+        else {
+            panic!("it is no message");
+        };
+        assert!(why.starts_with(&read) && read.len() > PIECE / 2);
     }
 }

@@ -313,7 +313,7 @@ impl Supervisor {
                 }
                 self.text = text;
             }
-            Err(why) => self.tell(Tell::NotReloaded(why), None),
+            Err(why) => self.tell(Tell::not_reloaded(why), None),
         }
         if self.follower.is_none() {
             systemd::tell(&Notice::Reloaded);

@@ -168,8 +168,12 @@ impl Book {
         let standing = self.held.get_mut(&grant).ok_or(Refused::Grant)?;
         let mut doors = self.doors.iter();
         let door = doors.find(|door| door.name == standing.saved.door);
-        let hold = door.ok_or(Refused::Door)?.grant.hold;
-        if deadline > now.after(hold) {
+        let door = door.ok_or(Refused::Door)?;
+        // A reload may have shut it to whom it is open for: then it closes when due.
+        if !door.scope.lets_in(standing.saved.src) {
+            return Err(Refused::Scope);
+        }
+        if deadline > now.after(door.grant.hold) {
             return Err(Refused::Deadline);
         }
         standing.saved.deadline = deadline;

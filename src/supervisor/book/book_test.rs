@@ -335,3 +335,17 @@ fn what_is_closed_as_it_is_due_is_not_closed_again_for_who_is_late() {
     assert_eq!(action, Some(Action::Close { grant: id }));
     assert_eq!(book.close(id.0), Err(Refused::Closing));
 }
+
+#[test]
+fn what_is_open_for_whom_a_reload_has_shut_out_is_not_extended() {
+    let mut book = book();
+    let id = opened(&mut book);
+    let mut doors = doors();
+    let ssh = Arc::make_mut(&mut doors[0]);
+    ssh.scope.deny.push("192.0.2.7/32".parse().unwrap());
+    book.replace_doors(doors);
+    let later = |book: &mut Book| book.extend(id.0, nanos(140), None, at(120));
+    assert_eq!(later(&mut book), Err(Refused::Scope));
+    let deadline = book.restored()[0].deadline;
+    assert_eq!(deadline, nanos(130), "it closes when it was due");
+}
