@@ -49,3 +49,7 @@ pub mod source_spec;
 pub mod supervisor;
 pub mod systemd;
 pub mod trust;
+
+// Tests inside and outside name it alike, so that both can have the same examples.
+#[cfg(test)]
+extern crate self as logknock;

@@ -17,6 +17,8 @@ mod attacks; // lines that the kernel did not write
 mod attacks_live; // … old ones and floods, at the real daemon
 #[path = "integration/attacks_packet.rs"]
 mod attacks_packet; // packets that are no knock
+#[path = "integration/bench.rs"]
+mod bench; // a runner with a state directory of its own
 #[path = "integration/cli.rs"]
 mod cli; // every command: what it says, and how it ends
 #[path = "integration/cli_daemon.rs"]
@@ -43,6 +45,8 @@ mod docs; // documents that cannot go stale
 mod ending; // what systemd is told, and how the daemon ends at a signal
 #[path = "integration/engine.rs"]
 mod engine; // properties of the detection, on random knocks
+#[path = "../src/engine/example_test.rs"]
+mod example; // a plain door, the same as in the engine's own tests
 #[path = "integration/faults.rs"]
 mod faults; // disks, clocks and signals that fail the daemon
 #[path = "integration/follow.rs"]
@@ -89,6 +93,8 @@ mod knock; // the client on loopback
 mod knock_files; // … and the files it reads
 #[path = "integration/knockd_conf.rs"]
 mod knockd_conf; // fixtures/knockd: what becomes of them, and whether the real knockd agrees
+#[path = "integration/knocks.rs"]
+mod knocks; // random doors and knocks, and an engine to try them on
 #[path = "integration/lines.rs"]
 mod lines; // fixtures/lines: log lines with their reading
 #[path = "integration/logknock.rs"]

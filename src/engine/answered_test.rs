@@ -6,15 +6,12 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::super::action::Action;
-use super::super::command::Template;
 use super::super::detector::Limits;
-use super::super::door::{
-    self, Door, GrantRule, OnRepeat, OtherPorts, PerFamily, Rule, Scope, SequenceRule,
-};
+use super::super::door::{Door, GrantRule, OtherPorts, Rule, SequenceRule};
 use super::super::event::Whence;
+use super::super::example;
 use super::super::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
 use super::super::reason::Reason;
-use super::super::sequence::{Sequence, Step};
 use super::super::{Engine, Sighting};
 use super::*;
 
@@ -26,32 +23,19 @@ fn millis(millis: u64) -> Duration {
 
 /// A door that runs a command at every completed knock.
 fn door(name: &str, ports: &[u16], other_ports: OtherPorts) -> Arc<Door> {
-    let step = |&port| Step {
-        port,
-        transport: Transport::Tcp,
-    };
+    let plain = example::door(ports);
     Arc::new(Door {
         name: name.into(),
-        scope: Scope::default(),
         rule: Rule::Sequence(SequenceRule {
-            sequence: Sequence::new(ports.iter().map(step).collect::<Vec<_>>()).unwrap(),
-            window: Duration::from_secs(25),
-            knock_timeout: None,
-            min_gap: None,
             other_ports,
+            ..example::rule(ports)
         }),
-        limits: door::Limits::default(),
         grant: GrantRule {
             hold: Duration::from_secs(30),
-            on_repeat: OnRepeat::Extend,
-            open: PerFamily {
-                v4: Template::from_words(&["/bin/do", "%IP%"]).ok(),
-                v6: None,
-            },
-            refresh: PerFamily::default(),
-            close: PerFamily::default(),
-            once: Box::default(),
+            open: example::command(&["/bin/do", "%IP%"]),
+            ..plain.grant
         },
+        ..plain
     })
 }
 

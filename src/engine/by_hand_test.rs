@@ -1,8 +1,6 @@
-use super::command::Template;
-use super::door::{GrantRule, OnRepeat, OtherPorts, PerFamily, Rule, Scope, SequenceRule};
+use super::door::{GrantRule, OnRepeat, PerFamily, Scope};
 use super::grant::Phase;
 use super::packet::{Fingerprint, Ports, Proto, TcpFlags};
-use super::sequence::{Sequence, Step, Transport};
 use super::*;
 
 const PORTS: [u16; 3] = [7001, 7002, 7003];
@@ -12,36 +10,24 @@ fn address(last: u8) -> IpAddr {
 }
 
 fn door(on_repeat: OnRepeat) -> Door {
-    let steps = PORTS.map(|port| Step {
-        port,
-        transport: Transport::Tcp,
-    });
+    let plain = example::door(&PORTS);
     let command = PerFamily {
-        v4: Template::from_words(&["/bin/do", "%IP%", "%PORT%", "%IN%", "%DST%"]).ok(),
         v6: None,
+        ..example::command(&["/bin/do", "%IP%", "%PORT%", "%IN%", "%DST%"])
     };
     Door {
-        name: "ssh".into(),
         scope: Scope {
             interface: Some("eth7".into()),
-            ..Scope::default()
+            ..plain.scope
         },
-        rule: Rule::Sequence(SequenceRule {
-            sequence: Sequence::new(steps).unwrap(),
-            window: Duration::from_secs(25),
-            knock_timeout: None,
-            min_gap: None,
-            other_ports: OtherPorts::Reset,
-        }),
-        limits: door::Limits::default(),
         grant: GrantRule {
             hold: Duration::from_secs(10),
             on_repeat,
             open: command.clone(),
-            refresh: PerFamily::default(),
             close: command,
-            once: Box::default(),
+            ..plain.grant
         },
+        ..plain
     }
 }
 

@@ -5,9 +5,8 @@ use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 
-use super::super::door::{
-    CountsRule, GrantRule, Lockout, OnRepeat, OtherPorts, PerFamily, Rule, Scope, SequenceRule,
-};
+use super::super::door::{CountsRule, Lockout, OtherPorts, Rule, SequenceRule};
+use super::super::example;
 use super::super::knock::Logged;
 use super::super::knockers::Knocker;
 use super::super::packet::{Fingerprint, Ports, TcpFlags};
@@ -211,8 +210,6 @@ fn door() -> impl Strategy<Value = Door> {
         prop::option::weighted(0.2, 1..9_u64),
     );
     (rule, limits).prop_map(|(rule, (lockout, cooldown))| Door {
-        name: "door".into(),
-        scope: Scope::default(),
         rule,
         limits: door::Limits {
             lockout: lockout.then_some(Lockout {
@@ -222,14 +219,7 @@ fn door() -> impl Strategy<Value = Door> {
             }),
             cooldown: cooldown.map(Duration::from_secs),
         },
-        grant: GrantRule {
-            hold: Duration::from_secs(1),
-            on_repeat: OnRepeat::Extend,
-            open: PerFamily::default(),
-            refresh: PerFamily::default(),
-            close: PerFamily::default(),
-            once: Box::default(),
-        },
+        ..example::door(&[1])
     })
 }
 
@@ -289,30 +279,14 @@ proptest! {
 
 #[test]
 fn over_a_reload_an_attempt_goes_on_at_a_door_as_it_was_and_is_dropped_at_one_that_changed() {
-    let step = |port| Step {
-        port,
-        transport: Transport::Tcp,
-    };
     let door = |name: &str, ports: [u16; 2]| {
         Arc::new(Door {
             name: name.into(),
-            scope: Scope::default(),
             rule: Rule::Sequence(SequenceRule {
-                sequence: Sequence::new(ports.map(step)).unwrap(),
-                window: Duration::from_secs(25),
-                knock_timeout: None,
-                min_gap: None,
                 other_ports: OtherPorts::Ignore,
+                ..example::rule(&ports)
             }),
-            limits: door::Limits::default(),
-            grant: GrantRule {
-                hold: Duration::from_secs(10),
-                on_repeat: OnRepeat::Extend,
-                open: PerFamily::default(),
-                refresh: PerFamily::default(),
-                close: PerFamily::default(),
-                once: Box::default(),
-            },
+            ..example::door(&ports)
         })
     };
     let before = vec![

@@ -394,3 +394,7 @@ fn let_in(grants: &Grants, door: &Door, hit: &Hit<'_>) -> bool {
 #[cfg(test)]
 #[path = "by_hand_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "example_test.rs"]
+pub(crate) mod example;

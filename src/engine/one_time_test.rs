@@ -1,3 +1,4 @@
+use super::super::example::line;
 use super::*;
 
 const RFC: &[u8] = b"12345678901234567890123456789012";
@@ -15,18 +16,6 @@ fn keys(secret: &[u8]) -> TotpKeys {
 
 fn origin() -> Origin {
     Origin::Totp(Totp::new(keys(RFC)).unwrap())
-}
-
-fn line(number: u32, ports: &[u16]) -> Line {
-    let step = |&port| Step {
-        port,
-        transport: Transport::Tcp,
-    };
-    Line {
-        number,
-        text: format!("{ports:?}").into(),
-        sequence: Sequence::new(ports.iter().map(step).collect::<Vec<_>>()).unwrap(),
-    }
 }
 
 fn list(ahead: usize) -> Origin {

@@ -9,11 +9,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::engine::Engine;
 use crate::engine::action::GrantId;
-use crate::engine::command::Template;
 use crate::engine::detector;
-use crate::engine::door::{GrantRule, Limits, OnRepeat, OtherPorts, Rule, Scope, SequenceRule};
+use crate::engine::door::{GrantRule, OnRepeat};
+use crate::engine::example;
 use crate::engine::grant::SavedGrant;
-use crate::engine::sequence::{Sequence, Step as Knock, Transport};
 use crate::runner::ledger::forgetful_disk::ForgetfulDisk;
 use crate::runner::ledger::{Boot, Opened};
 
@@ -53,33 +52,16 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn door(on_repeat: OnRepeat) -> Arc<Door> {
-    let command = |word| PerFamily {
-        v4: Template::from_words(&[word, "%IP%"]).ok(),
-        v6: None,
-    };
-    let knock = Knock {
-        port: 7000,
-        transport: Transport::Tcp,
-    };
+    let plain = example::door(&[7000]);
     Arc::new(Door {
-        name: "ssh".into(),
-        scope: Scope::default(),
-        rule: Rule::Sequence(SequenceRule {
-            sequence: Sequence::new([knock]).unwrap(),
-            window: HOLD,
-            knock_timeout: None,
-            min_gap: None,
-            other_ports: OtherPorts::Reset,
-        }),
-        limits: Limits::default(),
         grant: GrantRule {
             hold: HOLD,
             on_repeat,
-            open: command("open"),
-            refresh: PerFamily::default(),
-            close: command("close"),
-            once: Box::default(),
+            open: example::command(&["open", "%IP%"]),
+            close: example::command(&["close", "%IP%"]),
+            ..plain.grant
         },
+        ..plain
     })
 }
 

@@ -7,40 +7,27 @@ use super::ledger::forgetful_disk::ForgetfulDisk;
 use super::ledger::{Boot, Opened};
 use super::*;
 use crate::engine::command::{Facts, Template};
-use crate::engine::door::{
-    Door, GrantRule, Limits, OnRepeat, OtherPorts, PerFamily, Rule, SequenceRule,
-};
-use crate::engine::sequence::{Sequence, Step, Transport};
+use crate::engine::door::{Door, GrantRule, PerFamily};
+use crate::engine::example;
+use crate::engine::sequence::Step;
 
-const STEP: Step = Step {
-    port: 7000,
-    transport: Transport::Tcp,
-};
+const STEP: Step = example::tcp(7000);
 
+/// A door for IPv4 alone; no words are no command.
 fn door(open: &[&str], close: &[&str]) -> Arc<Door> {
     let command = |words: &[&str]| PerFamily {
         v4: Template::from_words(words).ok(),
         v6: None,
     };
+    let plain = example::door(&[STEP.port]);
     Arc::new(Door {
-        name: "ssh".into(),
-        scope: crate::engine::door::Scope::default(),
-        rule: Rule::Sequence(SequenceRule {
-            sequence: Sequence::new([STEP]).unwrap(),
-            window: Duration::from_secs(25),
-            knock_timeout: None,
-            min_gap: None,
-            other_ports: OtherPorts::Reset,
-        }),
-        limits: Limits::default(),
         grant: GrantRule {
             hold: Duration::from_secs(10),
-            on_repeat: OnRepeat::Extend,
             open: command(open),
-            refresh: PerFamily::default(),
             close: command(close),
-            once: Box::default(),
+            ..plain.grant
         },
+        ..plain
     })
 }
 

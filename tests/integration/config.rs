@@ -3,8 +3,6 @@
 //! A file in `fixtures/config/bad` is answered with the `.stderr` beside it to the letter, one in
 //! `ok` is accepted, with the warnings in its `.stderr` if it has one. `BLESS=1` writes them anew.
 
-#![expect(clippy::disallowed_methods, reason = "tests read and write fixtures")]
-
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};

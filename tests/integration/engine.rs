@@ -6,130 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logknock::config;
-use logknock::engine::action::{Action, Command, Outcome};
-use logknock::engine::command::Template;
 use logknock::engine::detector::Limits;
 use logknock::engine::door::{
-    self, Door, GrantRule, OnRepeat, OtherPorts, PerFamily, Rule, Scope, SequenceRule,
+    Door, GrantRule, OnRepeat, OtherPorts, PerFamily, Rule, SequenceRule,
 };
-use logknock::engine::event::{Event, EventKind, Whence};
-use logknock::engine::knock::Logged;
-use logknock::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
-use logknock::engine::sequence::{Sequence, Step, Transport};
+use logknock::engine::event::{Event, EventKind};
+use logknock::engine::packet::Packet;
 use logknock::engine::time::Time;
 use logknock::engine::timeline::{Received, Stamps, Timeline};
 use logknock::engine::{Engine, Sighting};
 use proptest::prelude::*;
 
-/// A packet: seconds after the one before, who, to which port, and whether it is a packet sent before.
-#[derive(Clone, Debug)]
-pub(super) struct Knock {
-    pub(super) after: u64,
-    pub(super) from: u8,
-    pub(super) port: u16,
-    pub(super) udp: bool,
-}
-
-pub(super) fn knocks(count: usize) -> impl Strategy<Value = Vec<Knock>> {
-    let knock = (0..4_u64, 1..4_u8, 1..5_u16, prop::bool::weighted(0.2));
-    prop::collection::vec(
-        knock.prop_map(|(after, from, port, udp)| Knock {
-            after,
-            from,
-            port,
-            udp,
-        }),
-        0..count,
-    )
-}
-
-pub(super) fn door() -> impl Strategy<Value = Door> {
-    let steps = prop::collection::vec((1..4_u16, prop::bool::weighted(0.1)), 1..5);
-    let repeat = prop_oneof![
-        Just(OnRepeat::Extend),
-        Just(OnRepeat::Ignore),
-        Just(OnRepeat::Reopen)
-    ];
-    let other = prop_oneof![Just(OtherPorts::Reset), Just(OtherPorts::Ignore)];
-    (steps, 1..12_u64, other, repeat, 1..20_u64, any::<bool>()).prop_map(
-        |(steps, window, other_ports, on_repeat, hold, once)| Door {
-            name: "door".into(),
-            scope: Scope::default(),
-            rule: Rule::Sequence(SequenceRule {
-                sequence: Sequence::new(steps.into_iter().map(step).collect::<Vec<_>>()).unwrap(),
-                window: Duration::from_secs(window),
-                knock_timeout: None,
-                min_gap: None,
-                other_ports,
-            }),
-            limits: door::Limits::default(),
-            grant: GrantRule {
-                hold: Duration::from_secs(hold),
-                on_repeat,
-                open: command(),
-                refresh: PerFamily::default(),
-                close: command(),
-                once: if once {
-                    Box::new([ENTRANCE])
-                } else {
-                    Box::default()
-                },
-            },
-        },
-    )
-}
-
-/// A port that is in no sequence, of which a door may let in one connection.
-const ENTRANCE: Step = Step {
-    port: 4,
-    transport: Transport::Tcp,
+use super::example;
+use super::knocks::{
+    ENTRANCE, Knock, door, knocks, named, packet, run_out, run_to, settle, sighting, step,
 };
-
-fn step((port, udp): (u16, bool)) -> Step {
-    Step {
-        port,
-        transport: if udp { Transport::Udp } else { Transport::Tcp },
-    }
-}
-
-pub(super) fn command() -> PerFamily {
-    let template = Template::from_words(&["true", "%IP%"]).unwrap();
-    PerFamily {
-        v4: Some(template.clone()),
-        v6: Some(template),
-    }
-}
-
-pub(super) fn named(doors: Vec<Door>) -> Vec<Arc<Door>> {
-    let name = |(number, door)| {
-        Arc::new(Door {
-            name: format!("door{number}").into(),
-            ..door
-        })
-    };
-    doors.into_iter().enumerate().map(name).collect()
-}
-
-pub(super) fn packet(number: usize, knock: &Knock) -> Packet<'static> {
-    Packet {
-        prefix: b"",
-        iif: b"eth0",
-        oif: b"",
-        src: IpAddr::V4(Ipv4Addr::new(192, 0, 2, knock.from)),
-        dst: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)),
-        proto: if knock.udp { Proto::Udp } else { Proto::Tcp },
-        ports: Some(Ports {
-            src: u16::try_from(number).unwrap() + 1024,
-            dst: knock.port,
-        }),
-        flags: if knock.udp {
-            TcpFlags::NONE
-        } else {
-            TcpFlags::SYN
-        },
-        mark: Fingerprint::default(),
-    }
-}
 
 /// Runs `knocks` with commands that succeed at once, then lets the clock run until all is closed.
 fn run(doors: &[Arc<Door>], knocks: &[Knock]) -> Vec<Event> {
@@ -138,29 +29,14 @@ fn run(doors: &[Arc<Door>], knocks: &[Knock]) -> Vec<Event> {
     let mut events = Vec::new();
     for (number, knock) in knocks.iter().enumerate() {
         now = now.after(Duration::from_secs(knock.after));
-        let whence = Whence {
-            source: 0,
-            line: number as u64 + 1,
-        };
-        let sighting = Sighting {
-            packet: packet(number, knock),
-            at: now,
-            uptime: None,
-            logged: Logged::default(),
-            whence,
-        };
-        while let Some(due) = engine.poll_timeout().filter(|&due| due <= now) {
-            engine.handle_timeout(due);
-            settle(&mut engine, due);
-        }
-        engine.handle_packet(now, &sighting).unwrap();
+        run_to(&mut engine, now);
+        engine
+            .handle_packet(now, &sighting(number, knock, now))
+            .unwrap();
         settle(&mut engine, now);
         events.extend(std::iter::from_fn(|| engine.poll_event()));
     }
-    while let Some(due) = engine.poll_timeout() {
-        engine.handle_timeout(due);
-        settle(&mut engine, due);
-    }
+    run_out(&mut engine);
     events.extend(std::iter::from_fn(|| engine.poll_event()));
     assert_eq!(
         (engine.grants(), engine.knockers()),
@@ -168,22 +44,6 @@ fn run(doors: &[Arc<Door>], knocks: &[Knock]) -> Vec<Event> {
         "something is left for ever"
     );
     events
-}
-
-/// Answers every action with success.
-pub(super) fn settle(engine: &mut Engine, now: Time) {
-    while let Some(action) = engine.poll_action() {
-        let (grant, command) = match action {
-            Action::Open { grant, .. } => (grant, Command::Open),
-            Action::Close { grant } => (grant, Command::Close),
-            Action::Run { .. }
-            | Action::Spend(_)
-            | Action::Extend { .. }
-            | Action::Refresh { .. }
-            | Action::Forget { .. } => continue,
-        };
-        engine.handle_finished(now, grant, command, Outcome::Done);
-    }
 }
 
 /// Which knocks complete `door` for an address, read straight from the rule: the last knocks that
@@ -338,12 +198,8 @@ proptest! {
         let mut events = Vec::new();
         for (number, knock) in knocks.iter().enumerate() {
             now = now.after(Duration::from_secs(knock.after));
-            let whence = Whence { source: 0, line: number as u64 + 1 };
-            let sighting = Sighting { packet: packet(number, knock), at: now, uptime: None, logged: Logged::default(), whence };
-            while let Some(due) = engine.poll_timeout().filter(|&due| due <= now) {
-                engine.handle_timeout(due);
-                settle(&mut engine, due);
-            }
+            let sighting = sighting(number, knock, now);
+            run_to(&mut engine, now);
             prop_assert!(engine.handle_packet(now, &sighting).is_ok());
             settle(&mut engine, now);
             prop_assert!(engine.handle_packet(now, &sighting).is_err());
@@ -374,8 +230,7 @@ proptest! {
             let received = Received { now: latest, awake: latest, wall: latest, late: false };
             let stamps = Stamps { host: b"fw", wall: None, uptime: Some(uptime) };
             let placed = clock.place_live(stamps, received).unwrap();
-            let whence = Whence { source: 0, line: number as u64 + 1 };
-            let sighting = Sighting { packet: packet(number, knock), at: placed.at, uptime: Some(uptime), logged: Logged::default(), whence };
+            let sighting = Sighting { uptime: Some(uptime), ..sighting(number, knock, placed.at) };
             live.handle_packet(latest, &sighting).unwrap();
             settle(&mut live, latest);
             opened.extend(std::iter::from_fn(|| live.poll_event()).filter_map(stage_of));
@@ -399,15 +254,7 @@ fn a_knock_that_waits_for_a_close_opens_nothing_once_all_is_to_be_closed() {
     };
     let now = Time::from_secs(1);
     for number in 0..2 {
-        let whence = Whence { source: 0, line: 1 };
-        let packet = packet(number, &knock);
-        let sighting = Sighting {
-            packet,
-            at: now,
-            uptime: None,
-            logged: Logged::default(),
-            whence,
-        };
+        let sighting = sighting(number, &knock, now);
         engine.handle_packet(now, &sighting).unwrap();
     }
     engine.handle_close_all(now, None);
@@ -448,16 +295,9 @@ fn run_odd(doors: &[Arc<Door>], knocks: &[Knock]) -> Vec<Event> {
             wall: None,
             uptime: Some(uptime),
         });
-        let whence = Whence {
-            source: 0,
-            line: number as u64 + 1,
-        };
         let sighting = Sighting {
-            packet: packet(number, knock),
-            at: placed.at,
             uptime: Some(uptime),
-            logged: Logged::default(),
-            whence,
+            ..sighting(number, knock, placed.at)
         };
         engine.handle_packet(placed.at, &sighting).unwrap();
         settle(&mut engine, placed.at);
@@ -467,25 +307,20 @@ fn run_odd(doors: &[Arc<Door>], knocks: &[Knock]) -> Vec<Event> {
 
 #[test]
 fn the_table_stays_bounded_and_keeps_the_one_who_is_further_on() {
+    let plain = example::door(&[1, 2, 3]);
+    let command = || example::command(&["true", "%IP%"]);
     let door = Door {
-        name: "ssh".into(),
-        scope: Scope::default(),
         rule: Rule::Sequence(SequenceRule {
-            sequence: Sequence::new([1, 2, 3].map(|port| step((port, false)))).unwrap(),
             window: Duration::from_secs(60),
-            knock_timeout: None,
-            min_gap: None,
-            other_ports: OtherPorts::Reset,
+            ..example::rule(&[1, 2, 3])
         }),
-        limits: door::Limits::default(),
         grant: GrantRule {
             hold: Duration::from_secs(10),
-            on_repeat: OnRepeat::Extend,
             open: command(),
-            refresh: PerFamily::default(),
             close: command(),
-            once: Box::default(),
+            ..plain.grant
         },
+        ..plain
     };
     let limits = Limits {
         knockers: 100,
@@ -509,10 +344,7 @@ fn the_table_stays_bounded_and_keeps_the_one_who_is_further_on() {
         };
         let sighting = Sighting {
             packet,
-            at: now,
-            uptime: None,
-            logged: Logged::default(),
-            whence: Whence { source: 0, line: 1 },
+            ..sighting(0, &knock, now)
         };
         engine.handle_packet(now, &sighting).unwrap();
         settle(engine, now);

@@ -2,12 +2,6 @@
 //!
 //! `BLESS=1` writes the expected conversions and diagnostics anew.
 
-#![expect(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "tests read and write fixtures, and start knockd"
-)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

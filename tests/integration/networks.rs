@@ -8,15 +8,15 @@ use logknock::calendar::rfc3339;
 use logknock::clock;
 use logknock::engine::detector::Limits;
 use logknock::engine::door::{Door, GrantRule, PerFamily};
-use logknock::engine::event::{Event, Whence};
-use logknock::engine::knock::{KnockerPrefix, Logged};
+use logknock::engine::event::Event;
+use logknock::engine::knock::KnockerPrefix;
 use logknock::engine::packet::Packet;
 use logknock::engine::time::Time;
 use logknock::engine::{Engine, Sighting};
 use proptest::prelude::*;
 use rustix::process::Signal;
 
-use super::engine::{Knock, door, knocks, named, packet, settle};
+use super::knocks::{Knock, door, knocks, named, packet, run_out, run_to, settle, sighting};
 use super::logknock::{Logknock, PREFIX};
 
 /// A knock, and from which host of which network.
@@ -37,31 +37,19 @@ fn run(doors: &[Arc<Door>], bits: u8, sent: &[Sent]) -> Vec<Event> {
     let mut now = Time::from_secs(0);
     for (number, (knock, host)) in sent.iter().enumerate() {
         now = now.after(Duration::from_secs(knock.after));
-        while let Some(due) = engine.poll_timeout().filter(|&due| due <= now) {
-            engine.handle_timeout(due);
-            settle(&mut engine, due);
-        }
+        run_to(&mut engine, now);
         let sighting = Sighting {
             packet: Packet {
                 src: address(*host),
                 dst: IpAddr::V6(Ipv6Addr::LOCALHOST),
                 ..packet(number, knock)
             },
-            at: now,
-            uptime: None,
-            logged: Logged::default(),
-            whence: Whence {
-                source: 0,
-                line: number as u64,
-            },
+            ..sighting(number, knock, now)
         };
         engine.handle_packet(now, &sighting).unwrap();
         settle(&mut engine, now);
     }
-    while let Some(due) = engine.poll_timeout() {
-        engine.handle_timeout(due);
-        settle(&mut engine, due);
-    }
+    run_out(&mut engine);
     std::iter::from_fn(|| engine.poll_event()).collect()
 }
 
@@ -110,7 +98,8 @@ proptest! {
         // What a line does is told of, and opened for, the address that sent it.
         for event in &many {
             if let Some(whence) = event.whence {
-                prop_assert_eq!(event.src, address(sent[usize::try_from(whence.line).unwrap()].1));
+                let (_, host) = sent[usize::try_from(whence.line).unwrap() - 1];
+                prop_assert_eq!(event.src, address(host));
             }
         }
     }

@@ -5,20 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use logknock::engine::Engine;
 use logknock::engine::action::{Action, Command, Outcome};
 use logknock::engine::detector::Limits;
-use logknock::engine::door::{
-    self, Door, GrantRule, OneTimeRule, OtherPorts, PerFamily, Rule, Scope,
-};
-use logknock::engine::event::Whence;
-use logknock::engine::knock::Logged;
+use logknock::engine::door::{Door, GrantRule, OneTimeRule, OtherPorts, PerFamily, Rule};
 use logknock::engine::one_time::{Line, List, Origin, Secret, Token, Totp, TotpKeys, Used};
-use logknock::engine::sequence::{Sequence, Step, Transport};
+use logknock::engine::sequence::{Sequence, Transport};
 use logknock::engine::time::Time;
-use logknock::engine::{Engine, Sighting};
 use proptest::prelude::*;
 
-use super::engine::{Knock, command, packet};
+use super::example::{self, line};
+use super::knocks::{Knock, sighting};
 
 const STEP: i64 = 10;
 const SKEW: u8 = 1;
@@ -64,18 +61,6 @@ fn totp(high: u16) -> Totp {
         skew: SKEW,
     };
     Totp::new(keys).unwrap()
-}
-
-fn line(number: u32, ports: &[u16]) -> Line {
-    let step = |&port| Step {
-        port,
-        transport: Transport::Tcp,
-    };
-    Line {
-        number,
-        text: format!("{ports:?}").into(),
-        sequence: Sequence::new(ports.iter().map(step).collect::<Vec<_>>()).unwrap(),
-    }
 }
 
 fn list(lines: Vec<Line>, ahead: usize) -> Origin {
@@ -159,13 +144,7 @@ impl Run {
             port,
             udp: false,
         };
-        let sighting = Sighting {
-            packet: packet(self.hits.len(), &knock),
-            at,
-            uptime: None,
-            logged: Logged::default(),
-            whence: Whence { source: 0, line: 1 },
-        };
+        let sighting = sighting(self.hits.len(), &knock, at);
         self.engine.handle_packet(at, &sighting).unwrap();
         self.settle(Some(from));
     }
@@ -255,24 +234,23 @@ fn doors(origin: &Origin, holds: bool) -> Vec<Arc<Door>> {
         min_gap: None,
         other_ports: OtherPorts::Reset,
     };
-    let grant = GrantRule {
-        hold: Duration::from_secs(7),
-        on_repeat: door::OnRepeat::Extend,
-        open: command(),
-        refresh: PerFamily::default(),
-        close: if holds {
-            command()
-        } else {
-            PerFamily::default()
-        },
-        once: Box::default(),
+    let plain = example::door(&[1]);
+    let command = || example::command(&["true", "%IP%"]);
+    let close = if holds {
+        command()
+    } else {
+        PerFamily::default()
     };
     vec![Arc::new(Door {
         name: "door".into(),
-        scope: Scope::default(),
         rule: Rule::OneTime(rule),
-        limits: door::Limits::default(),
-        grant,
+        grant: GrantRule {
+            hold: Duration::from_secs(7),
+            open: command(),
+            close,
+            ..plain.grant
+        },
+        ..plain
     })]
 }
 

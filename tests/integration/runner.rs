@@ -1,177 +1,19 @@
 //! The runner with real processes and a real state directory.
-#![expect(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test reads what commands wrote, waits with a deadline, starts itself, and fails by panicking"
-)]
 
 use std::collections::HashSet;
-use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use logknock::clock;
 use logknock::engine::action::{Action, Command, GrantId, Outcome};
-use logknock::engine::command::{Facts, Template};
-use logknock::engine::door::{
-    self, Door, GrantRule, OnRepeat, OtherPorts, PerFamily, Rule, Scope, SequenceRule,
-};
+use logknock::engine::command::Template;
+use logknock::engine::door::{Door, PerFamily};
 use logknock::engine::grant::SavedGrant;
-use logknock::engine::sequence::{Sequence, Step, Transport};
-use logknock::runner::ledger::{Boot, Ledger, Opened};
-use logknock::runner::{Carried, Ended, How, NotStarted, Options, Runner};
-use tempfile::TempDir;
+use logknock::runner::{How, NotStarted, Options};
 
-const PATIENCE: Duration = Duration::from_secs(20);
-
-const STEP: Step = Step {
-    port: 7000,
-    transport: Transport::Tcp,
-};
-
-fn address(last: u8) -> IpAddr {
-    IpAddr::from([192, 0, 2, last])
-}
-
-/// A door whose commands are shell scripts.
-fn door(name: &str, open: &str, close: &str) -> Arc<Door> {
-    let command = |script: &str| PerFamily {
-        v4: Template::from_shell(script).ok(),
-        v6: Template::from_shell(script).ok(),
-    };
-    Arc::new(Door {
-        name: name.into(),
-        scope: Scope::default(),
-        rule: Rule::Sequence(SequenceRule {
-            sequence: Sequence::new([STEP]).unwrap(),
-            window: Duration::from_secs(25),
-            knock_timeout: None,
-            min_gap: None,
-            other_ports: OtherPorts::Reset,
-        }),
-        limits: door::Limits::default(),
-        grant: GrantRule {
-            hold: Duration::from_secs(3600),
-            on_repeat: OnRepeat::Extend,
-            open: command(open),
-            refresh: PerFamily::default(),
-            close: command(close),
-            once: Box::default(),
-        },
-    })
-}
-
-fn facts(door: &Door, src: IpAddr) -> Facts {
-    Facts {
-        src,
-        dst: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        step: STEP,
-        interface: "eth0".into(),
-        door: Arc::clone(&door.name),
-        hold: Some(door.grant.hold),
-    }
-}
-
-/// A state directory with a runner on it, and a log that commands append to.
-struct Bench {
-    dir: TempDir,
-    runner: Option<Runner>,
-    carried: Receiver<Carried>,
-    grants: Vec<SavedGrant>,
-}
-
-impl Bench {
-    fn new(options: Options) -> Self {
-        Self::on(tempfile::tempdir().unwrap(), options)
-    }
-
-    fn on(dir: TempDir, options: Options) -> Self {
-        let Opened { ledger, grants, .. } = open_ledger(dir.path());
-        let (sender, carried) = mpsc::channel();
-        let reports = move |carried| {
-            let _ = sender.send(carried);
-        };
-        let runner = Some(Runner::start(options, ledger, reports).unwrap());
-        Self {
-            dir,
-            runner,
-            carried,
-            grants,
-        }
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
-    }
-
-    /// A script that appends `words` to the log.
-    fn say(&self, words: &str) -> String {
-        format!("echo {words} >> {}/log", self.dir.path().display())
-    }
-
-    fn wait_for(&self, line: &str) {
-        let end = Instant::now() + PATIENCE;
-        while !self.log().lines().any(|found| found == line) {
-            assert!(
-                Instant::now() < end,
-                "no '{line}' in the log:\n{}",
-                self.log()
-            );
-            std::thread::yield_now();
-        }
-    }
-
-    fn submit(&self, action: Action) {
-        self.runner.as_ref().unwrap().submit(action);
-    }
-
-    fn open(&self, grant: u64, door: &Arc<Door>, src: IpAddr) {
-        self.submit(Action::Open {
-            grant: GrantId(grant),
-            facts: facts(door, src),
-            door: Arc::clone(door),
-            deadline: clock::boot_now().after(door.grant.hold),
-            spend: None,
-            last: None,
-        });
-    }
-
-    fn close(&self, grant: u64) {
-        let grant = GrantId(grant);
-        self.submit(Action::Close { grant });
-    }
-
-    fn finished(&self) -> (u64, Command, Outcome, Ended) {
-        match self.carried.recv_timeout(PATIENCE).unwrap() {
-            Carried::Finished {
-                grant,
-                command,
-                outcome,
-                ended,
-            } => (grant.0, command, outcome, ended),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn stop(&mut self, within: Duration) -> usize {
-        self.runner.take().unwrap().stop(within)
-    }
-
-    /// Another start on the same state directory.
-    fn restarted(mut self) -> Self {
-        self.stop(PATIENCE);
-        Self::on(self.dir, Options::default())
-    }
-}
-
-fn open_ledger(dir: &Path) -> Opened {
-    Ledger::open(&dir.join("state"), &Boot::read().unwrap()).unwrap()
-}
+use super::bench::{Bench, PATIENCE, address, door, facts, open_ledger};
 
 #[test]
 fn a_command_knows_the_knock_and_nothing_of_us() {

@@ -1,37 +1,20 @@
-use super::super::command::Template;
-use super::super::door::{GrantRule, Limits, OtherPorts, PerFamily, Rule, Scope, SequenceRule};
-use super::super::sequence::{Sequence, Step, Transport};
+use super::super::door::GrantRule;
+use super::super::example;
+use super::super::sequence::Step;
 use super::*;
 
-const STEP: Step = Step {
-    port: 7000,
-    transport: Transport::Tcp,
-};
+const STEP: Step = example::tcp(7000);
 
 fn door(on_repeat: OnRepeat) -> Arc<Door> {
-    let command = |word| PerFamily {
-        v4: Template::from_words(&[word]).ok(),
-        v6: None,
-    };
+    let plain = example::door(&[STEP.port]);
     Arc::new(Door {
-        name: "ssh".into(),
-        scope: Scope::default(),
-        rule: Rule::Sequence(SequenceRule {
-            sequence: Sequence::new([STEP]).unwrap(),
-            window: Duration::from_secs(25),
-            knock_timeout: None,
-            min_gap: None,
-            other_ports: OtherPorts::Reset,
-        }),
-        limits: Limits::default(),
         grant: GrantRule {
-            hold: Duration::from_secs(60),
             on_repeat,
-            open: command("open"),
-            refresh: PerFamily::default(),
-            close: command("close"),
-            once: Box::default(),
+            open: example::command(&["open"]),
+            close: example::command(&["close"]),
+            ..plain.grant
         },
+        ..plain
     })
 }
 

@@ -1,11 +1,8 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::engine::command::Template;
-use crate::engine::door::{
-    GrantRule, Limits, OnRepeat, OtherPorts, PerFamily, Rule, Scope, SequenceRule,
-};
-use crate::engine::sequence::{Sequence, Step, Transport};
+use crate::engine::door::{GrantRule, PerFamily, Scope};
+use crate::engine::example;
 use crate::privsep::{Knock, Last};
 
 const HOLD: Duration = Duration::from_secs(30);
@@ -20,39 +17,24 @@ fn nanos(seconds: i64) -> i64 {
 
 /// `ssh` opens and closes, for a network; `wake` runs a command.
 fn doors() -> Vec<Arc<Door>> {
-    let command = || PerFamily {
-        v4: Template::from_words(&["/bin/do", "%IP%"]).ok(),
-        v6: None,
-    };
-    let step = Step {
-        port: 7001,
-        transport: Transport::Tcp,
-    };
+    let command = || example::command(&["/bin/do", "%IP%"]);
     let door = |name: &str, close: PerFamily| {
+        let plain = example::door(&[7001]);
         Arc::new(Door {
             name: name.into(),
             scope: Scope {
                 allow: vec!["192.0.2.0/24".parse().unwrap()],
                 deny: vec!["192.0.2.99/32".parse().unwrap()],
                 interface: Some("eth0".into()),
-                ..Scope::default()
+                ..plain.scope
             },
-            rule: Rule::Sequence(SequenceRule {
-                sequence: Sequence::new([step]).unwrap(),
-                window: HOLD,
-                knock_timeout: None,
-                min_gap: None,
-                other_ports: OtherPorts::Reset,
-            }),
-            limits: Limits::default(),
             grant: GrantRule {
                 hold: HOLD,
-                on_repeat: OnRepeat::Extend,
                 open: command(),
-                refresh: PerFamily::default(),
                 close,
-                once: Box::default(),
+                ..plain.grant
             },
+            ..plain
         })
     };
     vec![door("ssh", command()), door("wake", PerFamily::default())]
