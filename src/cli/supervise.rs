@@ -63,6 +63,8 @@ pub(super) fn run(
         reload: Box::new(move || {
             let settings = again.load_to_run().map_err(|failure| failure.message)?;
             trust::require(&settings, &followed, None).map_err(|failure| failure.message)?;
+            let apart = trust::require_records_apart(&again, &settings.config);
+            apart.map_err(|failure| failure.message)?;
             rules(&settings).map_err(|failure| failure.message)
         }),
     };

@@ -1,10 +1,13 @@
 //! Which sources may be believed with the config at hand: the daemon's refusal.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::exit::Failure;
 use super::settings::{Global, Settings};
 use crate::config::Config;
+use crate::engine::command::Template;
+use crate::engine::door::{Door, GrantRule, Rule};
+use crate::engine::one_time::Origin;
 use crate::source_spec::SourceSpec;
 use crate::trust::{self, Finding, Machine};
 
@@ -33,10 +36,34 @@ pub(super) fn require(
     }
 }
 
-/// Records that lie where the configuration or the open grants are.
+/// Records that lie where the configuration or the open grants are, or what the doors run or mark.
 pub(super) fn records(global: &Global, config: &Config) -> Vec<Finding> {
-    let kept = [global.config.as_path(), global.state_dir.as_path()];
+    let mut kept = vec![global.config.clone(), global.state_dir.clone()];
+    kept.extend(config.doors.iter().flat_map(|door| files_of(door)));
     trust::records(&config.daemon, &kept)
+}
+
+/// The programs and scripts that are words of a door's commands, and its list of sequences.
+fn files_of(door: &Door) -> Vec<PathBuf> {
+    let GrantRule {
+        open,
+        close,
+        refresh,
+        ..
+    } = &door.grant;
+    let commands = [open, close, refresh].map(|command| [&command.v4, &command.v6]);
+    let words = commands.iter().flatten().flat_map(|command| command.iter());
+    let mut files: Vec<_> = words
+        .flat_map(Template::fixed_words)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute() && path.is_file())
+        .collect();
+    if let Rule::OneTime(rule) = &door.rule
+        && let Origin::List(list) = &rule.origin
+    {
+        files.push(list.file.to_path_buf());
+    }
+    files
 }
 
 /// Refuses them.

@@ -9,7 +9,7 @@ mod machine;
 mod rights;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::{Daemon, Diagnostic, ErrorKind, Log, Severity};
 use crate::source_spec::SourceSpec;
@@ -204,7 +204,7 @@ pub fn state_dir(path: &Path, machine: &Machine) -> Vec<Finding> {
 
 /// Records that lie where the files in `kept` are. Who reads the log writes records, and so has the right to
 /// write in their directories: it could say there what is run. Nothing makes that acceptable.
-pub fn records(records: &Daemon, kept: &[&Path]) -> Vec<Finding> {
+pub fn records(records: &Daemon, kept: &[PathBuf]) -> Vec<Finding> {
     let whole = |path: &Path| {
         let there = path.ancestors().find(|path| path.exists())?;
         Some(

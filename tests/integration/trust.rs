@@ -155,3 +155,28 @@ fn records_where_the_configuration_or_the_grants_are_would_give_away_both() {
     );
     assert_eq!(etc.logknock(&["check"]).status.code(), Some(0));
 }
+
+#[test]
+fn records_beside_a_script_that_a_door_runs_or_a_list_that_it_marks_are_refused() {
+    let etc = Etc::new("prefix = \"lk-4f9a1c7e: \"");
+    let config = fs::read_to_string(etc.path("logknock.toml")).unwrap();
+    fs::create_dir(etc.path("apart")).unwrap();
+    etc.write("apart/run.sh", "#!/bin/sh\n", 0o700);
+    etc.write("apart/list", "7101, 8202, 9303\n", 0o600);
+    let (script, list) = (etc.path("apart/run.sh"), etc.path("apart/list"));
+    let doors = [
+        format!("sequence = [7000]\nstart_command = [\"/bin/sh\", \"{script}\", \"%IP%\"]\n"),
+        format!("one_time_sequences = \"{list}\"\nstart_command = [\"true\"]\n"),
+    ];
+    for door in doors {
+        for (records, status) in [("apart", 78), ("log", 0)] {
+            let records = etc.path(&format!("{records}/events.jsonl"));
+            let config =
+                format!("{config}[door.more]\n{door}[daemon]\nevent_log = \"{records}\"\n");
+            etc.write("logknock.toml", &config, 0o600);
+            let check = etc.logknock(&["check"]);
+            assert_eq!(check.status.code(), Some(status), "{}", said(&check));
+            assert_eq!(said(&check).contains("what is run"), status != 0);
+        }
+    }
+}
