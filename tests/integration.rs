@@ -113,6 +113,8 @@ mod namespace; // one test again where it may lower limits and mount
 mod need; // what a test needs from its surroundings
 #[path = "integration/netfilter_line.rs"]
 mod netfilter_line; // packet lines made by the grammar
+#[path = "integration/netfilter_transport.rs"]
+mod netfilter_transport; // … from PROTO= on
 #[path = "integration/networks.rs"]
 mod networks; // an IPv6 network as one knocker
 #[path = "integration/one_time.rs"]

@@ -396,5 +396,8 @@ fn let_in(grants: &Grants, door: &Door, hit: &Hit<'_>) -> bool {
 mod tests;
 
 #[cfg(test)]
+#[path = "damage_test.rs"]
+mod damage;
+#[cfg(test)]
 #[path = "example_test.rs"]
 pub(crate) mod example;

@@ -5,7 +5,38 @@ use logknock::engine::line::{self, Writer};
 use logknock::engine::packet::{self, Packet};
 use proptest::prelude::*;
 
-use super::netfilter_line::{Dice, FRAMINGS, Line};
+use super::netfilter_line::{Dice, Line};
+
+/// What may stand in front of a kernel message in a log.
+const FRAMINGS: &[&str] = &[
+    "Nov 20 21:00:00 fw kernel: [ 1234.000000] ",
+    "Nov  2 21:00:00 fw kernel: [    1.234567][   T17] ",
+    "Nov 2 21:00:00 192.0.2.1 kernel: ",
+    "Nov 20 21:00:00 kernel: ",
+    "Nov 20 21:00:00 kernel: kernel: [ 1234.000000] ",
+    "Nov 20 21:00:00 fw fw user.warn kernel: [ 1234.000000] ",
+    "<4>Nov 20 21:00:00 fw kernel: [ 1234.000000] ",
+    "2026-11-20T21:01:10,123456+0100 fw kernel: [ 1234.000000] ",
+    "2026-11-20T20:01:10.123456Z fw kernel: ",
+    "2026-11-20T21:01:10.123456 [ 1234.000000] ",
+    "Fri 2026-11-20 21:01:10 CET fw kernel: ",
+    "<4>1 2026-11-20T21:01:05.123456+01:00 192.0.2.1 kernel - - - ",
+    "<4>1 2026-11-20T21:01:05Z fw kernel - - [meta x=\"a] b \\\" c\"][z] ",
+    "Fri Nov 20 13:31:15 2026 kern.warn kernel: [45020.393820] ",
+    "[Fri Nov 20 21:55:11 2026] ",
+    "[    1.234567] ",
+    "[    1.234567] [   T17] ",
+    "[ 1234.567890] fw kernel: ",
+    "<6>[ 5739.482168] ",
+    "4,2451,1234000000,-;",
+    "4,2451,1234000000,-,caller=T123,future=1;",
+    "kernel: ",
+    "    kernel: [ 9271.326139] ",
+    "\0\0\0\0Nov 20 21:00:00 fw kernel: [ 1234.000000] ",
+    "MESSAGE=",
+    "2026-11-20 21:01:10.222382500 <4>",
+    "kern.log:12:Nov 20 21:00:00 fw kernel: [ 1234.000000] ",
+];
 
 /// Reads `line` in every way there is; what comes out is for the caller to judge.
 fn read_in_every_way(line: &[u8]) {

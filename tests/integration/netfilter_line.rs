@@ -8,24 +8,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use logknock::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
 
-/// Chance from a seed (splitmix64).
-pub(crate) struct Dice(u64);
+use super::random::Random;
+
+/// Chance from a seed, in the forms that a line needs.
+pub(crate) struct Dice(Random);
 
 impl Dice {
     pub(crate) const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        Self(Random(seed))
     }
 
     /// Below `end`.
     pub(crate) fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end as u64).unwrap()
+        self.0.below(end)
     }
 
     /// True in `percent` of cases.
@@ -34,25 +29,25 @@ impl Dice {
     }
 
     /// At most `limit`, often at one of its ends.
-    fn number<T: TryFrom<u64>>(&mut self, limit: u64) -> T {
+    pub(super) fn number<T: TryFrom<usize>>(&mut self, limit: usize) -> T {
         let number = match self.below(10) {
             0 => 0,
             1 => limit,
-            2 => self.next() % 10,
-            _ => self.next() % (limit + 1),
+            2 => self.below(10),
+            _ => self.below(limit + 1),
         };
         T::try_from(number).ok().unwrap()
     }
 
     /// One of `choices`.
     pub(crate) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        *choices.get(self.below(choices.len())).unwrap()
+        *self.0.pick(choices)
     }
 }
 
 /// Who writes the line.
 #[derive(Clone, Copy, PartialEq)]
-enum Author {
+pub(super) enum Author {
     Kernel,
     Ulogd,
 }
@@ -65,12 +60,12 @@ pub(crate) struct Line {
     pub(crate) body: String,
     iif: String,
     oif: String,
-    src: IpAddr,
+    pub(super) src: IpAddr,
     dst: IpAddr,
-    proto: Proto,
-    ports: Option<Ports>,
-    flags: TcpFlags,
-    mark: Fingerprint,
+    pub(super) proto: Proto,
+    pub(super) ports: Option<Ports>,
+    pub(super) flags: TcpFlags,
+    pub(super) mark: Fingerprint,
 }
 
 impl Line {
@@ -137,7 +132,8 @@ impl Line {
         }
     }
 
-    fn put(&mut self, text: impl std::fmt::Display) {
+    /// Adds a word and a blank.
+    pub(super) fn put(&mut self, text: impl std::fmt::Display) {
         write!(self.body, "{text} ").unwrap();
     }
 
@@ -250,166 +246,6 @@ impl Line {
         }
         self.body.contains("FRAG:1448")
     }
-
-    fn later_fragment(&mut self, dice: &mut Dice) {
-        let (name, proto) = dice.pick(&[
-            ("TCP", Proto::Tcp),
-            ("UDP", Proto::Udp),
-            ("47", Proto::Number(47)),
-        ]);
-        self.proto = proto;
-        self.put(format_args!("PROTO={name}"));
-        self.tail(dice);
-    }
-
-    fn transport(&mut self, dice: &mut Dice, author: Author) {
-        match dice.below(20) {
-            0..=9 => self.tcp(dice, author),
-            10..=14 => self.udp(dice),
-            15 => self.icmp(dice),
-            16 => self.icmp_error(dice),
-            17 => {
-                let number = dice.pick(&[2, 33, 41, 47, 89, 132, 255]);
-                self.proto = Proto::Number(number);
-                self.put(format_args!("PROTO={number}"));
-            }
-            18 => {
-                let (name, proto) = dice.pick(&[("ESP", Proto::Esp), ("AH", Proto::Ah)]);
-                self.proto = proto;
-                self.put(format_args!("PROTO={name} SPI=0xdeadbeef"));
-            }
-            _ => return self.sctp(dice),
-        }
-        if !self.body.ends_with("] ") && !self.body.ends_with("(TRUNCATED) ") {
-            self.tail(dice);
-        }
-    }
-
-    fn ports(&mut self, dice: &mut Dice) {
-        let (src, dst) = (dice.number(65_535), dice.number(65_535));
-        self.ports = Some(Ports { src, dst });
-        self.put(format_args!("SPT={src} DPT={dst}"));
-    }
-
-    fn tcp(&mut self, dice: &mut Dice, author: Author) {
-        self.put("PROTO=TCP");
-        if dice.chance(4) {
-            return self.put("INCOMPLETE [8 bytes]");
-        }
-        self.ports(dice);
-        if author == Author::Ulogd || dice.chance(20) {
-            let (seq, ack): (u32, u32) =
-                (dice.number(u32::MAX.into()), dice.number(u32::MAX.into()));
-            self.mark.seq = Some(seq);
-            self.put(format_args!("SEQ={seq} ACK={ack}"));
-        }
-        let window: u16 = dice.number(65_535);
-        self.put(format_args!("WINDOW={window}"));
-        if author == Author::Kernel {
-            self.put("RES=0x00");
-        }
-        for (name, flag) in TcpFlags::NAMES {
-            if dice.chance(if name == "syn" { 60 } else { 15 }) {
-                self.flags = self.flags.with(flag);
-                self.put(name.to_uppercase());
-            }
-        }
-        if self.flags == TcpFlags::NONE || dice.chance(90) {
-            let urgent: u16 = dice.number(65_535);
-            self.put(format_args!("URGP={urgent}"));
-            if dice.chance(15) {
-                self.put(dice.pick(&["OPT (020405B401010402)", "OPT (TRUNCATED)"]));
-            }
-        }
-    }
-
-    fn udp(&mut self, dice: &mut Dice) {
-        let (name, proto) = dice.pick(&[
-            ("UDP", Proto::Udp),
-            ("UDP", Proto::Udp),
-            ("UDPLITE", Proto::UdpLite),
-        ]);
-        self.proto = proto;
-        self.put(format_args!("PROTO={name}"));
-        if dice.chance(4) {
-            return self.put("INCOMPLETE [6 bytes]");
-        }
-        self.ports(dice);
-        let len = dice.number(65_535);
-        self.mark.udp_len = Some(len);
-        self.put(format_args!("LEN={len}"));
-    }
-
-    fn sctp(&mut self, dice: &mut Dice) {
-        self.proto = Proto::Sctp;
-        self.put("PROTO=SCTP");
-        self.ports(dice);
-        self.put("MARK=0"); // so that the port is not the last word
-    }
-
-    fn icmp(&mut self, dice: &mut Dice) {
-        let (name, proto) = if self.src.is_ipv4() {
-            ("ICMP", Proto::Icmp)
-        } else {
-            ("ICMPv6", Proto::Icmpv6)
-        };
-        self.proto = proto;
-        self.put(format_args!("PROTO={name}"));
-        self.put(dice.pick(&[
-            "TYPE=8 CODE=0 ID=51318 SEQ=10",
-            "TYPE=13 CODE=0",
-            "TYPE=8 CODE=0 INCOMPLETE [4 bytes]",
-            "INCOMPLETE [2 bytes]",
-            "TYPE=12 CODE=0 PARAMETER=4",
-        ]));
-    }
-
-    /// An error that quotes a packet to a knock port, from somebody else.
-    fn icmp_error(&mut self, dice: &mut Dice) {
-        let v4 = self.src.is_ipv4();
-        self.proto = if v4 { Proto::Icmp } else { Proto::Icmpv6 };
-        let (head, network) = if v4 {
-            (
-                dice.pick(&[
-                    "PROTO=ICMP TYPE=3 CODE=4",
-                    "PROTO=ICMP TYPE=5 CODE=1 GATEWAY=192.0.2.1",
-                ]),
-                "SRC=198.51.100.66 DST=192.0.2.66 LEN=60 TOS=0x00 PREC=0x00 TTL=1 ID=0 DF",
-            )
-        } else {
-            (
-                dice.pick(&[
-                    "PROTO=ICMPv6 TYPE=1 CODE=4",
-                    "PROTO=ICMPv6 TYPE=4 CODE=1 POINTER=00000006",
-                ]),
-                "SRC=2001:db8::66 DST=2001:db8::67 LEN=60 TC=0 HOPLIMIT=1 FLOWLBL=0",
-            )
-        };
-        let transport = dice.pick(&[
-            "PROTO=TCP SPT=4444 DPT=7000 WINDOW=64240 RES=0x00 SYN URGP=0",
-            "PROTO=TCP INCOMPLETE [8 bytes]",
-            "PROTO=UDP SPT=4444 DPT=7000 LEN=20",
-        ]);
-        self.put(format_args!("{head} [{network} {transport} ]"));
-        if dice.chance(30) {
-            self.put("MTU=1492");
-        }
-    }
-
-    fn tail(&mut self, dice: &mut Dice) {
-        if dice.chance(10) {
-            self.put("UID=1000");
-            if dice.chance(80) {
-                self.put("GID=1000");
-            }
-        }
-        if dice.chance(10) {
-            self.put(dice.pick(&["MARK=0x8000000", "MARK=0", "MARK=1a0000"]));
-        }
-        if dice.chance(3) {
-            self.put("PHYSIN=br0 PHYSOUT=eth1");
-        }
-    }
 }
 
 const PREFIXES: &[&str] = &[
@@ -426,35 +262,4 @@ const PREFIXES: &[&str] = &[
     "[WAN_IN-RET-3006] DESCR=\"[WAN_IN] PortForward Allow [HTTPS (cli ",
     "DA->FEDERATEUR ACCEPT  ",
     "\u{1f6d1}Drop all ",
-];
-
-/// What may stand in front of a kernel message in a log.
-pub(crate) const FRAMINGS: &[&str] = &[
-    "Nov 20 21:00:00 fw kernel: [ 1234.000000] ",
-    "Nov  2 21:00:00 fw kernel: [    1.234567][   T17] ",
-    "Nov 2 21:00:00 192.0.2.1 kernel: ",
-    "Nov 20 21:00:00 kernel: ",
-    "Nov 20 21:00:00 kernel: kernel: [ 1234.000000] ",
-    "Nov 20 21:00:00 fw fw user.warn kernel: [ 1234.000000] ",
-    "<4>Nov 20 21:00:00 fw kernel: [ 1234.000000] ",
-    "2026-11-20T21:01:10,123456+0100 fw kernel: [ 1234.000000] ",
-    "2026-11-20T20:01:10.123456Z fw kernel: ",
-    "2026-11-20T21:01:10.123456 [ 1234.000000] ",
-    "Fri 2026-11-20 21:01:10 CET fw kernel: ",
-    "<4>1 2026-11-20T21:01:05.123456+01:00 192.0.2.1 kernel - - - ",
-    "<4>1 2026-11-20T21:01:05Z fw kernel - - [meta x=\"a] b \\\" c\"][z] ",
-    "Fri Nov 20 13:31:15 2026 kern.warn kernel: [45020.393820] ",
-    "[Fri Nov 20 21:55:11 2026] ",
-    "[    1.234567] ",
-    "[    1.234567] [   T17] ",
-    "[ 1234.567890] fw kernel: ",
-    "<6>[ 5739.482168] ",
-    "4,2451,1234000000,-;",
-    "4,2451,1234000000,-,caller=T123,future=1;",
-    "kernel: ",
-    "    kernel: [ 9271.326139] ",
-    "\0\0\0\0Nov 20 21:00:00 fw kernel: [ 1234.000000] ",
-    "MESSAGE=",
-    "2026-11-20 21:01:10.222382500 <4>",
-    "kern.log:12:Nov 20 21:00:00 fw kernel: [ 1234.000000] ",
 ];
