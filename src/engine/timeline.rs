@@ -342,5 +342,11 @@ fn nanos(span: Duration) -> i64 {
 }
 
 #[cfg(test)]
+#[path = "timeline_file_test.rs"]
+mod file_tests;
+#[cfg(test)]
+#[path = "timeline_kernel_test.rs"]
+mod kernel_tests;
+#[cfg(test)]
 #[path = "timeline_test.rs"]
 mod tests;

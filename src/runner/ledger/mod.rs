@@ -382,6 +382,9 @@ mod answered_tests;
 #[cfg(test)]
 mod crash_test;
 #[cfg(test)]
+#[path = "damaged_test.rs"]
+mod damaged_tests;
+#[cfg(test)]
 pub(super) mod forgetful_disk;
 #[cfg(test)]
 #[path = "ledger_test.rs"]
