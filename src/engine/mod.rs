@@ -35,6 +35,7 @@ pub mod reading;
 pub mod reason;
 mod scan;
 pub mod sequence;
+mod sieve;
 mod silence;
 mod telling;
 pub mod time;

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use super::identity::Identity;
 use super::knock::Hit;
 use super::sequence::Transport;
+use super::sieve::Sieve;
 use super::time::Time;
 
 /// How long a TCP packet with the same ports is a retransmission, from the first sighting.
@@ -196,6 +197,8 @@ pub(super) struct Lately {
     limit: usize,
     /// For each remainder of an identity the newest that has it; as many as a power of two.
     chains: Vec<u32>,
+    /// What can be among them at all.
+    sieve: Sieve,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -218,12 +221,16 @@ impl Lately {
             next: 0,
             limit: limit.max(1),
             chains: Vec::new(),
+            sieve: Sieve::new(limit.max(1)),
         }
     }
 
     /// Whether `sighting` is of a packet that has been seen. Of many that are alike the last
     /// [`REMEMBERED`] are looked at, so that nobody makes this slow.
     pub(super) fn have(&mut self, sighting: &Sighting) -> bool {
+        if !self.sieve.may_have(sighting.identity) {
+            return false;
+        }
         let half = lower(sighting.identity);
         let mut place = self.chain(half).map_or(NOWHERE, |first| *first);
         let (mut age, mut alike, mut oldest) = (0, 0, None);
@@ -252,6 +259,7 @@ impl Lately {
 
     /// Remembers a packet that was not.
     pub(super) fn remember(&mut self, sighting: Sighting) {
+        self.sieve.add(sighting.identity);
         let place = self.next;
         let link = Link {
             half: lower(sighting.identity),

@@ -87,10 +87,10 @@ const ROOMS: [(&str, &[&str]); 25] = [
 ];
 
 /// The engine's modules in the order of the walk: each may know only those before it.
-const WALK: [&str; 28] = [
+const WALK: [&str; 29] = [
     "reason", "time", "scan", "line", "loss", "packet", "reading", "kernel", "timeline",
-    "sequence", "one_time", "account", "command", "door", "knock", "facts", "identity", "once",
-    "answered", "event", "attempt", "silence", "knockers", "detector", "action", "grant",
+    "sequence", "one_time", "account", "command", "door", "knock", "facts", "identity", "sieve",
+    "once", "answered", "event", "attempt", "silence", "knockers", "detector", "action", "grant",
     "telling", "mod",
 ];
 
@@ -180,7 +180,7 @@ const KEPT: [(&str, &[&str]); 29] = [
             "supervisor",
         ],
     ),
-    ("ruzstd", &["cli"]),
+    ("zstd", &["cli"]),
     ("landlock", &["confine"]),
     ("libc", &["confine"]),
     ("seccompiler", &["confine"]),
