@@ -7,8 +7,7 @@
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
 use flate2::bufread::MultiGzDecoder;
-use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
-use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+use zstd::stream::read::Decoder;
 
 /// How much of an archive is read at a time.
 const PIECE: usize = 128 * 1024;
@@ -28,12 +27,8 @@ pub(super) fn unpack(mut raw: Box<dyn Read + Send>) -> io::Result<Box<dyn Read +
             let (head, raw) = archive.input.into_inner().into_inner();
             Box::new(head.chain(raw))
         }
-        Kind::Gzip => Box::new(Gzip(MultiGzDecoder::new(archive))),
-        Kind::Zstd => Box::new(Zstd {
-            source: archive,
-            decoder: FrameDecoder::new(),
-            is_within: false,
-        }),
+        Kind::Gzip => Box::new(Unpacked(MultiGzDecoder::new(archive))),
+        Kind::Zstd => Box::new(Unpacked(Decoder::with_buffer(archive)?)),
         Kind::Foreign(name, tool) => {
             let what = format!(
                 "is packed by {name}, which is not unpacked here; try '{tool} FILE | logknock … -'"
@@ -102,74 +97,37 @@ impl<R: Read> Source<R> {
     }
 }
 
-struct Gzip<R>(MultiGzDecoder<Source<R>>);
+/// What unpacks a [`Source`], whose errors are of the archive.
+struct Unpacked<D>(D);
 
-impl<R: Read> Read for Gzip<R> {
+trait Unpacker: Read {
+    type Raw: Read;
+
+    fn source(&self) -> &Source<Self::Raw>;
+}
+
+impl<R: Read> Unpacker for MultiGzDecoder<Source<R>> {
+    type Raw = R;
+
+    fn source(&self) -> &Source<R> {
+        self.get_ref()
+    }
+}
+
+impl<R: Read> Unpacker for Decoder<'_, Source<R>> {
+    type Raw = R;
+
+    fn source(&self) -> &Source<R> {
+        self.get_ref()
+    }
+}
+
+impl<D: Unpacker> Read for Unpacked<D> {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         self.0.read(room).map_err(|error| match error.kind() {
             io::ErrorKind::Interrupted => error,
-            _ => self.0.get_ref().wrong(&error),
+            _ => self.0.source().wrong(&error),
         })
-    }
-}
-
-/// zstd's frames, one after the other.
-struct Zstd<R> {
-    source: Source<R>,
-    decoder: FrameDecoder,
-    /// A frame has begun and has not been given to its end.
-    is_within: bool,
-}
-
-impl<R: Read> Read for Zstd<R> {
-    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if !self.is_within {
-                if self.source.fill_buf()?.is_empty() {
-                    return Ok(0);
-                }
-                self.begin_frame()?;
-                continue;
-            }
-            while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
-                let one = BlockDecodingStrategy::UptoBlocks(1);
-                let decoded = self.decoder.decode_blocks(&mut self.source, one);
-                decoded.map_err(|error| self.source.wrong(&error))?;
-            }
-            let count = self.decoder.read(room)?;
-            if count > 0 || room.is_empty() {
-                return Ok(count);
-            }
-            self.end_frame()?;
-        }
-    }
-}
-
-impl<R: Read> Zstd<R> {
-    /// Begins the next frame, or skips one that holds no text.
-    fn begin_frame(&mut self) -> io::Result<()> {
-        use FrameDecoderError::ReadFrameHeaderError as Header;
-        match self.decoder.reset(&mut self.source) {
-            Ok(()) => self.is_within = true,
-            Err(Header(ReadFrameHeaderError::SkipFrame { length, .. })) => {
-                let frame = &mut self.source.by_ref().take(length.into());
-                if io::copy(frame, &mut io::sink())? < length.into() {
-                    return Err(self.source.wrong(&"a frame ends early"));
-                }
-            }
-            Err(error) => return Err(self.source.wrong(&error)),
-        }
-        Ok(())
-    }
-
-    fn end_frame(&mut self) -> io::Result<()> {
-        self.is_within = false;
-        let said = self.decoder.get_checksum_from_data();
-        if said.is_some() && said != self.decoder.get_calculated_checksum() {
-            let damaged = "the archive is damaged: its checksum is another";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, damaged));
-        }
-        Ok(())
     }
 }
 
@@ -178,7 +136,6 @@ mod tests {
     use std::io::Write;
 
     use flate2::write::GzEncoder;
-    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
     use super::*;
 
@@ -189,7 +146,10 @@ mod tests {
     }
 
     fn zstd(text: &[u8]) -> Vec<u8> {
-        compress_to_vec(text, CompressionLevel::Fastest)
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.include_checksum(true).unwrap(); // as the command does
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
     }
 
     fn unpacked(bytes: &[u8]) -> Result<Vec<u8>, String> {
