@@ -2,17 +2,17 @@
 
 use std::io;
 
-use super::JOURNAL;
 use super::disk::Disk;
 use super::reading::{Damage, Reading};
+use super::{JOURNAL, LARGEST};
 
 const ASIDE: &str = "grants.corrupt-";
 
 /// How many damaged journals are kept, the newest ones.
 const ASIDES: usize = 3;
 
-/// More than this of a journal is not read. 10 000 grants are some 8 MiB.
-const MAX_JOURNAL: u64 = 32 * 1024 * 1024;
+/// More than this of a journal is not read; none that we write is so large.
+const MAX_JOURNAL: u64 = 2 * LARGEST as u64;
 
 /// What the journal says, and whether there is one.
 pub(super) fn read(disk: &mut dyn Disk) -> io::Result<(Reading, bool)> {

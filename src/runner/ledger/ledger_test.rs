@@ -303,3 +303,27 @@ fn debug_shows_no_command() {
         "{text}"
     );
 }
+
+#[test]
+fn no_more_begins_than_can_be_read_again() {
+    const LONG: usize = 100_000;
+    let disk = ForgetfulDisk::default();
+    let mut ledger = recover(&disk, &this_boot()).ledger;
+    ledger.largest = 8 * LONG;
+    let is_taken = |ledger: &mut Ledger, id| {
+        let mut close = close(id);
+        close.argv.push("x".repeat(LONG));
+        ledger.begin(GrantId(id), &"ssh".into(), address(id), in_an_hour(), close);
+        ledger.commit().is_ok()
+    };
+    let begun = (1..10)
+        .take_while(|&id| is_taken(&mut ledger, id))
+        .collect::<Vec<_>>();
+    assert_eq!(begun.len(), 7);
+    let opened = recover(&disk, &this_boot());
+    assert_eq!((ids(&opened), opened.notice), (begun, None));
+    ledger.closed(GrantId(3));
+    assert!(is_taken(&mut ledger, 9));
+    assert_eq!(ledger.trouble(), None);
+    assert_eq!(ids(&recover(&disk, &this_boot())), [1, 2, 4, 5, 6, 7, 9]);
+}

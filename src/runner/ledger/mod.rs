@@ -23,6 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
+use rustix::io::Errno;
+
 pub use self::boot::Boot;
 use self::disk::{Disk, Journal, Nowhere, StateDir};
 pub use self::error::{Notice, OpenError, Trouble};
@@ -38,6 +40,11 @@ use crate::engine::time::Time;
 
 const JOURNAL: &str = "grants.jsonl";
 const FRESH: &str = "grants.jsonl.new";
+
+/// Nothing more begins when the journal would be larger than this. 10 000 grants are some 8 MiB, unless their
+/// commands are long. What becomes of them adds to it, up to half as much, before it is rewritten.
+const LARGEST: usize = 48 * 1024 * 1024;
+
 /// A journal shorter than this is not worth rewriting.
 const MIN_GROWTH: usize = 1024 * 1024;
 
@@ -85,6 +92,8 @@ pub struct Ledger {
     retry_at: Time,
     length: usize,
     compact_at: usize,
+    /// [`LARGEST`], or less in a test.
+    largest: usize,
 }
 
 impl Ledger {
@@ -132,7 +141,7 @@ impl Ledger {
         }
         let mut ledger = Self::new(disk, &boot.id, reading);
         ledger.answers = answers.clone();
-        ledger.rewrite()?;
+        ledger.rewrite(usize::MAX)?;
         Ok(Opened {
             grants,
             used,
@@ -159,6 +168,7 @@ impl Ledger {
             retry_at: Time::default(),
             length: 0,
             compact_at: MIN_GROWTH,
+            largest: LARGEST,
         }
     }
 
@@ -281,14 +291,21 @@ impl Ledger {
         let lines = std::mem::take(&mut self.lines);
         let staged = std::mem::take(&mut self.staged);
         let awaited = std::mem::take(&mut self.spent) || !staged.is_empty();
+        let most = if staged.is_empty() {
+            usize::MAX
+        } else {
+            self.largest
+        };
         let result = match self.trouble {
             None if lines.is_empty() => return Ok(()),
+            // What has become of the others may make room.
+            None if self.length + lines.len() > most => self.rewrite(most),
             None => self.append(&lines, awaited),
             // Ten thousand closes do not try a full disk ten thousand times.
             Some(trouble) if !awaited && clock::monotonic_now() < self.retry_at => {
                 return Err(trouble);
             }
-            Some(_) => self.rewrite(),
+            Some(_) => self.rewrite(most),
         };
         if let Err(error) = result {
             let trouble = Trouble::from(&error);
@@ -315,13 +332,13 @@ impl Ledger {
 
     /// Makes a journal that has grown short again. Where that fails, the old one goes on.
     fn compact(&mut self) {
-        if self.rewrite().is_err() {
+        if self.rewrite(usize::MAX).is_err() {
             self.compact_at = self.length.saturating_mul(2);
         }
     }
 
-    /// Writes the journal anew from memory and puts it in place of the old one.
-    fn rewrite(&mut self) -> io::Result<()> {
+    /// Writes the journal anew from memory and puts it in place of the old one, unless it is more than `most`.
+    fn rewrite(&mut self, most: usize) -> io::Result<()> {
         let mut lines = Vec::new();
         let next = self.next;
         let version = VERSION;
@@ -338,6 +355,9 @@ impl Ledger {
         for (&id, entry) in &self.open {
             entry.write(id, &mut lines);
         }
+        if lines.len() > most {
+            return Err(Errno::FBIG.into());
+        }
         let journal = self.replace(&lines);
         if journal.is_err() {
             // On a full disk its bytes may be the last ones.
@@ -345,7 +365,8 @@ impl Ledger {
         }
         self.journal = Some(journal?);
         self.length = lines.len();
-        self.compact_at = MIN_GROWTH.max(lines.len().saturating_mul(2));
+        let twice = lines.len().saturating_mul(2);
+        self.compact_at = twice.clamp(MIN_GROWTH, LARGEST / 2 * 3);
         let known = self.disk.sync();
         self.trouble = known.as_ref().err().map(Trouble::from);
         known
