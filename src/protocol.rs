@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::clock;
 use crate::engine::time::Time;
@@ -394,7 +395,8 @@ pub enum AskError {
     NoReply(FrameError),
 }
 
-/// Asks the daemon that listens at `path`.
+/// Asks the daemon that listens at `path`. What comes back can be printed: it is from a process that reads
+/// what anybody may have written, and goes to an administrator's terminal.
 pub fn ask(path: &Path, request: &Request, within: Duration) -> Result<Reply, AskError> {
     let stream = UnixStream::connect(path).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => AskError::Denied,
@@ -403,10 +405,32 @@ pub fn ask(path: &Path, request: &Request, within: Duration) -> Result<Reply, As
     let mut timed = Timed::new(&stream, within);
     // A daemon that will not hear us says so and hangs up, perhaps before we have said anything.
     let asked = write_frame(&mut timed, request, MAX_REQUEST);
-    match (read_frame(&mut timed, MAX_REPLY), asked) {
+    let answered = read_frame(&mut timed, MAX_REPLY).map(tame);
+    let answered =
+        answered.and_then(|reply| serde_json::from_value(reply).map_err(|_| FrameError::Malformed));
+    match (answered, asked) {
         (Ok(Reply::Denied), _) => Err(AskError::Denied),
         (Ok(reply), _) => Ok(reply),
         (Err(_), Err(error)) | (Err(error), Ok(())) => Err(AskError::NoReply(error)),
+    }
+}
+
+/// Puts a sign in place of each control character but the end of a line.
+fn tame(value: Value) -> Value {
+    let text = |text: String| {
+        text.replace(
+            |character: char| character.is_control() && character != '\n',
+            "\u{fffd}",
+        )
+    };
+    match value {
+        Value::String(said) => Value::String(text(said)),
+        Value::Array(values) => values.into_iter().map(tame).collect(),
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(name, value)| (text(name), tame(value)))
+            .collect(),
+        other => other,
     }
 }
 

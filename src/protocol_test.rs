@@ -97,3 +97,23 @@ fn a_status_with_every_grant_it_may_have_fits_into_a_reply() {
         reply
     );
 }
+
+#[test]
+fn what_comes_back_does_nothing_to_a_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("control.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut client, _) = listener.accept().unwrap();
+            let _: Request = read_frame(&mut client, MAX_REQUEST).unwrap();
+            let message = "1\u{1b}[2J2\u{9b}3\r4\n5\u{7f}é".to_owned();
+            write_frame(&mut client, &Reply::Failed { message }, MAX_REPLY).unwrap();
+        });
+        let reply = ask(&path, &Request::Reload, Duration::from_secs(10));
+        let Ok(Reply::Failed { message }) = reply else {
+            panic!("{reply:?}");
+        };
+        assert_eq!(message, "1\u{fffd}[2J2\u{fffd}3\u{fffd}4\n5\u{fffd}é");
+    });
+}
