@@ -18,9 +18,10 @@ use crate::calendar::rfc3339;
 use crate::clock;
 use crate::config::one_time::{self, Form};
 use crate::engine::door::Rule;
-use crate::engine::one_time::{Origin, Totp};
+use crate::engine::one_time::Origin;
 use crate::engine::sequence::{Sequence, Step, Transport};
 use crate::engine::time::Time;
+use crate::engine::totp::Totp;
 use crate::knock::totp::{SecretError, read_secret};
 
 pub(super) const EXAMPLES: &str = "Examples:

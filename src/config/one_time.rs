@@ -10,8 +10,9 @@ use std::time::Duration;
 use data_encoding::BASE32_NOPAD;
 use toml::de::{DeTable, DeValue};
 
-use crate::engine::one_time::{Line, List, MAX_SKEW, Secret, Totp, TotpKeys};
+use crate::engine::one_time::{Line, List};
 use crate::engine::sequence::{MAX_STEPS, Sequence, Transport};
+use crate::engine::totp::{MAX_SKEW, Secret, Totp, TotpKeys};
 
 use super::files;
 use super::problem::{Problem, TotpFlaw};

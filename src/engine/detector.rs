@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::answered::{Answers, Last};
 use super::attempt::{Ground, Progress};
-use super::door::{self, Door};
+use super::door::Door;
 use super::event::ResetReason;
 use super::identity::Identity;
 use super::knock::{Hit, KnockerPrefix};
@@ -212,7 +212,7 @@ impl Detector {
                 .attempt(number)
                 .hit(&door.rule, &mut ground, hit.step, at, &mut |progress| {
                     tell(progress);
-                    locked_out |= silence(silences, who, door, progress, at);
+                    locked_out |= silences.note(who, door, progress, at);
                 });
             if locked_out {
                 knocker.attempt(number).forget();
@@ -369,39 +369,6 @@ impl Detector {
                 });
             }
         }
-    }
-}
-
-/// Notes what a door's limits make of `progress`; `true` when it locks the address out.
-fn silence(
-    silences: &mut Silences,
-    src: IpAddr,
-    door: &Door,
-    progress: Progress,
-    at: Time,
-) -> bool {
-    match (progress, door.limits) {
-        (
-            Progress::Completed { .. },
-            door::Limits {
-                cooldown: Some(time),
-                ..
-            },
-        ) => {
-            silences.keep(src, &door.name, at, at.after(time));
-            false
-        }
-        (
-            Progress::Reset {
-                reason: ResetReason::WrongPort,
-                ..
-            },
-            door::Limits {
-                lockout: Some(rule),
-                ..
-            },
-        ) => silences.fail(src, &door.name, rule, at),
-        _ => false,
     }
 }
 

@@ -57,7 +57,7 @@ impl Plain {
             };
             attempt.hit(&door.rule, &mut ground, hit.step, at, &mut |progress| {
                 told.push(detected(hit.src, door, progress));
-                locked_out |= silence(silences, hit.src, door, progress, at);
+                locked_out |= silences.note(hit.src, door, progress, at);
             });
             if locked_out {
                 attempt.forget();
@@ -211,7 +211,7 @@ fn door() -> impl Strategy<Value = Door> {
     );
     (rule, limits).prop_map(|(rule, (lockout, cooldown))| Door {
         rule,
-        limits: door::Limits {
+        limits: super::super::door::Limits {
             lockout: lockout.then_some(Lockout {
                 fails: 2,
                 within: Duration::from_secs(20),

@@ -19,6 +19,7 @@ mod attempt;
 pub mod command;
 pub mod detector;
 pub mod door;
+mod entry;
 pub mod event;
 mod facts;
 pub mod grant;
@@ -40,6 +41,7 @@ mod silence;
 mod telling;
 pub mod time;
 pub mod timeline;
+pub mod totp;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -50,7 +52,7 @@ use action::{Action, Command, GrantId, Outcome};
 use answered::Last;
 use attempt::Progress;
 use detector::{Detected, Detector, Limits};
-use door::{Door, Rule, Scope};
+use door::{Door, Rule};
 use event::{Event, ResetReason, Whence};
 use grant::{Completed, Grants, SavedGrant, Standing};
 use knock::{Hit, KnockerPrefix, Logged};
@@ -330,7 +332,7 @@ impl Engine {
             ..
         } = self;
         for door in detector.doors() {
-            if is_entered(door, hit) && let_in(grants, door, hit) {
+            if entry::is_last(door, hit, grants) {
                 let tell = &mut |told| events.push_back(telling::of_grant(told, Some(whence)));
                 grants.handle_close(&door.name, hit.src, *now, tell);
             }
@@ -377,19 +379,6 @@ fn open_for(grants: &Grants, name: &Arc<str>, prefix: KnockerPrefix, src: IpAddr
         .standing()
         .filter(|grant| grant.door == name && prefix.of(grant.src) == who);
     theirs.map(|grant| grant.src).collect()
-}
-
-/// Whether `hit` begins a connection of which one is all that `door` lets in.
-fn is_entered(door: &Door, hit: &Hit<'_>) -> bool {
-    door.grant.once.contains(&hit.step) && Scope::default().admits(hit)
-}
-
-/// Whether `hit` came when `door` stood open for who sent it. A packet that was sent again counts as well: the
-/// first one may have come too early to be let in. One that came while the open command ran may have been
-/// dropped, so it does not count. Without the kernel's stamp the order of the lines decides.
-fn let_in(grants: &Grants, door: &Door, hit: &Hit<'_>) -> bool {
-    let since = grants.open_since(&door.name, hit.src);
-    since.is_some_and(|since| hit.uptime.is_none() || hit.at >= since)
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::door::Lockout;
+use super::attempt::Progress;
+use super::door::{Door, Limits, Lockout};
+use super::event::ResetReason;
 use super::time::Time;
 
 /// (address, door) pairs remembered.
@@ -43,6 +45,26 @@ impl Silences {
         entry
             .and_then(|entry| entry.until)
             .is_some_and(|until| at <= until)
+    }
+
+    /// Notes what a door's limits make of `progress`; `true` when it locks the address out.
+    pub(super) fn note(&mut self, src: IpAddr, door: &Door, progress: Progress, at: Time) -> bool {
+        let Limits {
+            cooldown, lockout, ..
+        } = door.limits;
+        match progress {
+            Progress::Completed { .. } => {
+                if let Some(time) = cooldown {
+                    self.keep(src, &door.name, at, at.after(time));
+                }
+                false
+            }
+            Progress::Reset {
+                reason: ResetReason::WrongPort,
+                ..
+            } => lockout.is_some_and(|rule| self.fail(src, &door.name, rule, at)),
+            _ => false,
+        }
     }
 
     /// Counts a failed attempt; `true` when it was one too many.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::private_file::{self, PrivateFileError};
 use crate::config::one_time;
-use crate::engine::one_time::Secret;
+use crate::engine::totp::Secret;
 
 /// Why there is no secret.
 #[derive(Debug)]

@@ -87,11 +87,11 @@ const ROOMS: [(&str, &[&str]); 25] = [
 ];
 
 /// The engine's modules in the order of the walk: each may know only those before it.
-const WALK: [&str; 29] = [
+const WALK: [&str; 31] = [
     "reason", "time", "scan", "line", "loss", "packet", "reading", "kernel", "timeline",
-    "sequence", "one_time", "account", "command", "door", "knock", "facts", "identity", "sieve",
-    "once", "answered", "event", "attempt", "silence", "knockers", "detector", "action", "grant",
-    "telling", "mod",
+    "sequence", "totp", "one_time", "account", "command", "door", "knock", "facts", "identity",
+    "sieve", "once", "answered", "event", "attempt", "silence", "knockers", "detector", "action",
+    "grant", "entry", "telling", "mod",
 ];
 
 /// Crates, and parts of the standard library, that only some rooms may use.

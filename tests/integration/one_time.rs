@@ -2,8 +2,8 @@
 //! list that somebody else has changed.
 
 use logknock::clock;
-use logknock::engine::one_time::{Secret, Totp, TotpKeys};
 use logknock::engine::sequence::Transport;
+use logknock::engine::totp::{Secret, Totp, TotpKeys};
 use rustix::process::Signal;
 
 use super::logknock::{Logknock, PREFIX, Running};

@@ -9,9 +9,10 @@ use logknock::engine::Engine;
 use logknock::engine::action::{Action, Command, Outcome};
 use logknock::engine::detector::Limits;
 use logknock::engine::door::{Door, GrantRule, OneTimeRule, OtherPorts, PerFamily, Rule};
-use logknock::engine::one_time::{Line, List, Origin, Secret, Token, Totp, TotpKeys, Used};
+use logknock::engine::one_time::{Line, List, Origin, Token, Used};
 use logknock::engine::sequence::{Sequence, Transport};
 use logknock::engine::time::Time;
+use logknock::engine::totp::{Secret, Totp, TotpKeys};
 use proptest::prelude::*;
 
 use super::example::{self, line};

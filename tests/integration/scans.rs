@@ -12,10 +12,10 @@ use logknock::calendar::{Zone, rfc3339};
 use logknock::config;
 use logknock::dialect::{Dialect, Reader};
 use logknock::engine::knock::KnockerPrefix;
-use logknock::engine::one_time::{Secret, Totp, TotpKeys};
 use logknock::engine::reading::Expected;
 use logknock::engine::sequence::Transport;
 use logknock::engine::time::Time;
+use logknock::engine::totp::{Secret, Totp, TotpKeys};
 use logknock::replay::{self, Input};
 
 use super::random::Random;

@@ -14,8 +14,9 @@ use crate::engine::answered;
 use crate::engine::door::{Door, Rule};
 use crate::engine::grant::SavedGrant;
 use crate::engine::knock::is_nobody;
-use crate::engine::one_time::{MAX_SKEW, Origin, Token, Used};
+use crate::engine::one_time::{Origin, Token, Used};
 use crate::engine::time::Time;
+use crate::engine::totp::MAX_SKEW;
 use crate::privsep::{Knock, Last, Spend};
 
 /// How far a kernel's stamp may be ahead of the boot clock; of one that is further nothing is believed.

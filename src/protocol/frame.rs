@@ -1,0 +1,149 @@
+//! One message on the control socket, and how long it may take.
+//!
+//! In and out: anything that serde knows, as a length (four bytes, the highest first) and that many bytes of
+//! JSON with the version of this protocol. The length is looked at before anything is read.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::VERSION;
+use crate::clock;
+use crate::engine::time::Time;
+
+/// What is on the wire.
+#[derive(Serialize, Deserialize)]
+struct Frame<T> {
+    version: u32,
+    body: T,
+}
+
+/// What every version has.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+/// Why a frame was not understood.
+#[derive(Debug)]
+pub enum FrameError {
+    /// It did not come, or not in time.
+    Io(io::Error),
+    /// It is longer than it may be.
+    TooLong,
+    /// The other side speaks another version.
+    Version(u32),
+    /// It is not what this version says.
+    Malformed,
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::TooLong => f.write_str("the message is too long"),
+            Self::Version(version) => write!(
+                f,
+                "the other side speaks version {version} of the control protocol, this one {VERSION}; \
+                 restart the daemon after an upgrade"
+            ),
+            Self::Malformed => f.write_str("the message is not understood"),
+        }
+    }
+}
+
+impl std::error::Error for FrameError {}
+
+impl From<io::Error> for FrameError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Writes `body` as one frame of at most `most` bytes.
+pub fn write_frame<T: Serialize>(
+    to: &mut impl Write,
+    body: &T,
+    most: usize,
+) -> Result<(), FrameError> {
+    let version = VERSION;
+    let json = serde_json::to_vec(&Frame { version, body }).map_err(|_| FrameError::Malformed)?;
+    let length = u32::try_from(json.len()).map_err(|_| FrameError::TooLong)?;
+    if json.len() > most {
+        return Err(FrameError::TooLong);
+    }
+    to.write_all(&length.to_be_bytes())?;
+    Ok(to.write_all(&json)?)
+}
+
+/// Reads one frame of at most `most` bytes.
+pub fn read_frame<T: DeserializeOwned>(from: &mut impl Read, most: usize) -> Result<T, FrameError> {
+    let mut length = [0; 4];
+    from.read_exact(&mut length)?;
+    let length = usize::try_from(u32::from_be_bytes(length)).map_err(|_| FrameError::TooLong)?;
+    if length > most {
+        return Err(FrameError::TooLong);
+    }
+    let mut json = Vec::new();
+    from.take(length as u64).read_to_end(&mut json)?;
+    if json.len() < length {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    }
+    // What another version says need not be understood to be told from ours.
+    let malformed = |_| FrameError::Malformed;
+    let Version { version } = serde_json::from_slice(&json).map_err(malformed)?;
+    if version != VERSION {
+        return Err(FrameError::Version(version));
+    }
+    let frame: Frame<T> = serde_json::from_slice(&json).map_err(malformed)?;
+    Ok(frame.body)
+}
+
+/// A stream on which everything together must be over at a time on the monotonic clock.
+#[derive(Debug)]
+pub struct Timed<'a> {
+    stream: &'a UnixStream,
+    until: Time,
+}
+
+impl<'a> Timed<'a> {
+    /// `stream`, for so long from now.
+    pub fn new(stream: &'a UnixStream, within: Duration) -> Self {
+        let until = clock::monotonic_now().after(within);
+        Self { stream, until }
+    }
+
+    /// What is left of the time.
+    pub fn left(&self) -> Duration {
+        self.until.since(clock::monotonic_now())
+    }
+
+    fn timeout(&self) -> io::Result<Option<Duration>> {
+        match self.left() {
+            Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
+            left => Ok(Some(left)),
+        }
+    }
+}
+
+impl Read for Timed<'_> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(self.timeout()?)?;
+        self.stream.read(room)
+    }
+}
+
+impl Write for Timed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(self.timeout()?)?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
