@@ -1,3 +1,5 @@
+//! What the keys of a configuration become, and what holds where they are left out.
+
 use std::net::IpAddr;
 
 use crate::engine::command::{Facts, Invocation, Template};

@@ -1,3 +1,5 @@
+//! What an excerpt of a configuration shows beside a mistake, and what it hides.
+
 use super::super::document::Document;
 use super::super::report::Report;
 use super::super::text::Text;

@@ -1,3 +1,5 @@
+//! Configuration files: whose they may be, who else may write them, and how drop-ins are put together.
+
 use std::fs::{self, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};

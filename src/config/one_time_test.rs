@@ -1,3 +1,5 @@
+//! Secrets and ranges of ports, in every form that people write them.
+
 use super::*;
 
 #[test]

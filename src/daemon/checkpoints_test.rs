@@ -1,3 +1,5 @@
+//! When it is put away how far a log was decided, and what of it the next daemon believes.
+
 use std::sync::{Arc, Mutex};
 
 use super::*;

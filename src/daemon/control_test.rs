@@ -1,3 +1,4 @@
+//! The control socket: whose it is, and what in its place is left alone.
 #![expect(
     clippy::disallowed_methods,
     reason = "a test makes files, and reads what came of them"

@@ -1,3 +1,4 @@
+//! The event log and the metrics file: rotated, full, linked elsewhere, or flooded by strangers.
 #![expect(clippy::disallowed_methods, reason = "a test reads what was written")]
 
 use std::os::unix::fs::{MetadataExt, symlink};

@@ -1,3 +1,5 @@
+//! Envelopes, stamps and reasons that `parse` shows.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Other firewalls' lines by a regex: what they are read as, and which regexes are none.
+
 use super::*;
 use crate::engine::time::Time;
 

@@ -1,3 +1,5 @@
+//! Each dialect counts where it is configured, and only there.
+
 use super::*;
 
 const SECRET: &[u8] = b"lk-4f9a1c7e: ";

@@ -1,3 +1,5 @@
+//! What is opened and closed by hand, beside what is knocked.
+
 use super::door::{GrantRule, OnRepeat, PerFamily, Scope};
 use super::grant::Phase;
 use super::packet::{Fingerprint, Ports, Proto, TcpFlags};

@@ -1,3 +1,5 @@
+//! Sequences that open once: what may be knocked at a time, and what a use takes with it.
+
 use super::super::example::line;
 use super::super::totp::TotpKeys;
 use super::super::totp::tests::{RFC, keys};

@@ -1,3 +1,5 @@
+//! Numbers, pairs and octets, read fast, against the plain way.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What `opens` becomes with nft, ipset and iptables.
+
 use std::net::IpAddr;
 use std::time::Duration;
 

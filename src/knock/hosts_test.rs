@@ -1,3 +1,5 @@
+//! hosts.toml: what a host may be, and all its mistakes without a port.
+
 use super::*;
 
 const HOME: &str = r#"

@@ -1,3 +1,5 @@
+//! What the follower may ask, and that nothing else is an ask, whatever bytes come.
+
 use proptest::prelude::*;
 
 use super::*;

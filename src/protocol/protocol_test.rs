@@ -1,3 +1,5 @@
+//! What is written to the control socket and what of it is read, whatever bytes come.
+
 use super::*;
 
 fn frame(request: &Request) -> Vec<u8> {

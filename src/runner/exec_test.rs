@@ -1,3 +1,5 @@
+//! One command as a real process: its end, its output, its time, what it is started with.
+
 use std::io::PipeWriter;
 use std::os::unix::fs::PermissionsExt;
 

@@ -1,3 +1,4 @@
+//! A file of sequences: which lines are marked as used, and when none is.
 #![expect(clippy::disallowed_methods, reason = "a test writes and reads a list")]
 
 use std::path::PathBuf;

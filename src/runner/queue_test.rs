@@ -1,3 +1,5 @@
+//! The order of commands: within an address, between opens and closes, and how many wait.
+
 use std::collections::HashMap;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! What a source may be believed, by its kind, its prefix, its owner and its mode.
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::PathBuf;

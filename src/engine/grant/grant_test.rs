@@ -1,3 +1,5 @@
+//! A grant when its commands fail, are slow, or were cut short by a crash.
+
 use super::super::door::GrantRule;
 use super::super::example;
 use super::super::sequence::Step;

@@ -1,3 +1,5 @@
+//! Tags, stamps and priorities in front of a message, and where it begins.
+
 use super::*;
 
 fn message_of(line: &str) -> String {

@@ -1,3 +1,5 @@
+//! What of a packet line is read, and what is told of one that is cut or wrong.
+
 use super::*;
 
 fn parse(message: &str) -> Packet<'_> {

@@ -1,3 +1,5 @@
+//! The usual packet lines against the grammar, with anything wrong with them.
+
 use proptest::prelude::*;
 
 use super::super::super::damage::damage;

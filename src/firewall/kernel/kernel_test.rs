@@ -1,3 +1,5 @@
+//! Rules that need no daemon: what they are, and what they cannot keep.
+
 use super::*;
 use crate::config;
 

@@ -1,3 +1,5 @@
+//! The base rules: their order, what they drop, and what is refused.
+
 use super::*;
 
 const GUARDED: [Step; 3] = [

@@ -1,3 +1,5 @@
+//! What a follower that lies can have done: a configured door, for as long as it stays open, and no more.
+
 use std::net::IpAddr;
 
 use super::*;
