@@ -207,6 +207,7 @@ impl Supervisor {
                         // It said before that it was done.
                         None => {}
                         Some(how) if !self.has_started && self.end.is_none() => {
+                            self.close_what_is_due();
                             return Over::NotStarted(how);
                         }
                         Some(how) => self.lost(why, how),

@@ -9,7 +9,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use super::follower::Follower;
-use super::{Supervisor, millis, report, sockets};
+use super::{Event, Supervisor, millis, report, sockets};
 use crate::clock;
 use crate::privsep::{Broken, Last, Tell, VERSION, pieces};
 
@@ -80,6 +80,20 @@ impl Supervisor {
         sockets::remove(&self.sockets);
         report::lost(why, how, self.book.len(), self.pause);
         self.try_again();
+    }
+
+    /// The first follower has not followed, and perhaps none will for long: what an earlier run has left open
+    /// is not left for longer than it was to be.
+    pub(super) fn close_what_is_due(&mut self) {
+        let end = clock::boot_now().after(self.stop_timeout);
+        self.end = Some(end);
+        self.book.attended(false);
+        self.do_what_is_due();
+        while self.book.is_closing() && clock::boot_now() < end {
+            if let Some(Event::Carried(carried)) = self.next() {
+                self.carried(&carried);
+            }
+        }
     }
 
     pub(super) fn try_again(&mut self) {

@@ -136,3 +136,17 @@ fn a_follower_that_says_it_is_done_ends_no_daemon_that_has_more_to_read() {
     });
     assert_eq!(daemon.stop().code(), Some(0));
 }
+
+#[test]
+fn what_is_due_is_closed_by_a_daemon_that_cannot_follow_its_source() {
+    let mut daemon = Daemon::start("");
+    set_hold(&daemon, "1s");
+    daemon.knock(KNOCKER, &[7101, 8202, 9303]);
+    daemon.await_command("open", KNOCKER);
+    daemon.kill();
+    let words = ["--accept-forgeable", "--follow", "unix:/nonexistent/socket"];
+    eventually("it is closed", || {
+        assert_eq!(daemon.asks(&words).status.code(), Some(69));
+        daemon.commands().contains("close")
+    });
+}

@@ -125,6 +125,11 @@ impl Book {
         self.held.len()
     }
 
+    /// Whether something is being closed that nobody has asked for.
+    pub(super) fn is_closing(&self) -> bool {
+        !self.closing.is_empty()
+    }
+
     /// The door of a grant.
     pub(super) fn door_of(&self, grant: GrantId) -> Option<Arc<str>> {
         self.held
