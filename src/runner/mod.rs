@@ -112,7 +112,7 @@ impl Runner {
         let mark = ledger.mark().map(str::to_owned);
         // Only who was killed leaves a grant, and a command that may still be at it.
         if let Some(mark) = mark.as_deref().filter(|_| !ledger.is_empty()) {
-            orphans::end(mark);
+            orphans::end(mark, &ledger.users());
         }
         Self::spawn(Way::run(options.timeout, mark)?, options, ledger, reports)
     }

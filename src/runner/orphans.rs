@@ -1,17 +1,21 @@
 //! Commands that a run before this one left behind when it was killed.
 //!
-//! In: the mark that every command of a state directory carries in its environment. Out: none of them
-//! runs any more. An open command that outlived its daemon could otherwise end behind the close of the
+//! In: the mark that every command of a state directory carries in its environment, and the users that
+//! they run as. Out: none of them runs any more. An open command that outlived its daemon could otherwise end behind the close of the
 //! next one, and what it opened would stay open for ever. (Under systemd it has died with its unit.)
 //!
 //! What surprises: only a command itself is ended, with its process group. What it has put into the
-//! background carries the mark too; it is nobody's group any more, or has a session of its own.
+//! background carries the mark too; it is nobody's group any more, or has a session of its own. And
+//! an environment is memory of its process, which may lie in a file system of its user and never
+//! come: of other users' processes none is read.
 #![expect(
     clippy::disallowed_methods,
     reason = "the kernel tells in files who runs"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::thread;
 use std::time::Duration;
 
@@ -25,27 +29,31 @@ pub(super) const VARIABLE: &str = "LOGKNOCK_STATE";
 /// A process in the kernel's uninterruptible sleep is not waited for any longer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Ends every command with this `mark`. Returns how many there were.
-pub(super) fn end(mark: &str) -> usize {
-    let orphans = find(mark);
+/// Ends every command with this `mark` that runs as one of `users`. Returns how many there were.
+pub(super) fn end(mark: &str, users: &BTreeSet<u32>) -> usize {
+    let orphans = find(mark, users);
     for &orphan in &orphans {
         // It may have ended by itself meanwhile.
         let _ = kill_process_group(orphan, Signal::KILL);
     }
     let until = clock::monotonic_now().after(PATIENCE);
-    while !orphans.is_empty() && !find(mark).is_empty() && clock::monotonic_now() < until {
+    while !orphans.is_empty() && !find(mark, users).is_empty() && clock::monotonic_now() < until {
         thread::park_timeout(Duration::from_millis(1));
     }
     orphans.len()
 }
 
-fn find(mark: &str) -> Vec<Pid> {
+fn find(mark: &str, users: &BTreeSet<u32>) -> Vec<Pid> {
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
     };
     let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let commands = pids.filter(|&pid| is_command(pid, mark));
+    let commands = pids.filter(|&pid| runs_as(pid, users) && is_command(pid, mark));
     commands.filter_map(Pid::from_raw).collect()
+}
+
+fn runs_as(pid: i32, users: &BTreeSet<u32>) -> bool {
+    fs::metadata(format!("/proc/{pid}")).is_ok_and(|process| users.contains(&process.uid()))
 }
 
 fn is_command(pid: i32, mark: &str) -> bool {
@@ -114,10 +122,14 @@ mod tests {
             start(&mark, None, &["sleep", "600"]),
             start(&mark, None, &["setsid", "sleep", "600"]),
         ];
-        assert_eq!(end(&mark), 1);
+        let ourselves = rustix::process::geteuid().as_raw();
+        let users = BTreeSet::from([ourselves]);
+        assert_eq!(end(&mark, &BTreeSet::from([ourselves + 1])), 0);
+        assert_eq!(ours.0.try_wait().unwrap(), None);
+        assert_eq!(end(&mark, &users), 1);
         let how = ours.0.wait().unwrap();
         assert_eq!(how.signal(), Some(Signal::KILL.as_raw()));
-        assert_eq!(end(&mark), 0);
+        assert_eq!(end(&mark, &users), 0);
         for other in &mut others {
             assert_eq!(other.0.try_wait().unwrap(), None);
         }

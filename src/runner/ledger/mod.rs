@@ -24,6 +24,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 pub use self::boot::Boot;
 use self::disk::{Disk, Journal, Nowhere, StateDir};
@@ -263,6 +264,16 @@ impl Ledger {
     /// What tells this state directory from every other of the machine; none where there is no disk.
     pub(super) fn mark(&self) -> Option<&str> {
         self.disk.mark()
+    }
+
+    /// The users, by number, whose processes the commands of open grants are.
+    pub(super) fn users(&self) -> BTreeSet<u32> {
+        let accounts = self
+            .open
+            .values()
+            .filter_map(|entry| entry.close.account.as_ref());
+        let users = accounts.map(|account| account.uid);
+        users.chain([geteuid().as_raw()]).collect()
     }
 
     /// Whether no grant is open.
