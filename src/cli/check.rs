@@ -61,6 +61,7 @@ pub(super) fn run(global: &Global, format: Format) -> Result<(), Failure> {
     }
     findings.extend(super::trust::records(global, &config));
     findings.extend(trust::machine(&machine));
+    findings.extend(trust::readers(&machine));
     let found = findings.iter().map(|finding| &finding.diagnostic);
     match format {
         Format::Json => {

@@ -30,6 +30,7 @@ pub(super) fn require(
             .flat_map(|dir| trust::state_dir(dir, &machine)),
     );
     findings.extend(trust::machine(&machine));
+    findings.extend(trust::readers(&machine));
     match refusal(&findings) {
         Some(failure) => Err(failure),
         None => Ok(findings),

@@ -1,4 +1,4 @@
-//! What of this machine matters for trust: who we are, who syslog is, and two switches.
+//! What of this machine matters for trust: who we are, who syslog is, and a few switches.
 //!
 //! In: nothing. Out: a [`Machine`]. The only reader of these files; what cannot be read is taken as it
 //! is on a machine that has it not.
@@ -9,6 +9,7 @@
 )]
 
 use std::fs::{self, File};
+use std::path::Path;
 
 use crate::accounts::{group_number, user_number};
 
@@ -26,6 +27,8 @@ pub struct Machine {
     pub log_groups: Vec<u32>,
     /// Whether namespaces other than the first write to the kernel's log.
     pub logs_all_netns: bool,
+    /// Whether every user can read the kernel's log.
+    pub shows_kernel_log: bool,
     /// Whether `/dev/kmsg` opens for us.
     pub can_read_kmsg: bool,
 }
@@ -38,12 +41,16 @@ impl Machine {
         log_owners.extend(user_number(SYSLOG));
         let mut log_groups = vec![0];
         log_groups.extend(group_number(SYSLOG));
-        let all_netns = fs::read_to_string("/proc/sys/net/netfilter/nf_log_all_netns");
+        let is = |switch: &str, wanted: &str| {
+            let value = fs::read_to_string(Path::new("/proc/sys").join(switch));
+            value.is_ok_and(|value| value.trim() == wanted)
+        };
         Self {
             user,
             log_owners,
             log_groups,
-            logs_all_netns: all_netns.is_ok_and(|value| value.trim() == "1"),
+            logs_all_netns: is("net/netfilter/nf_log_all_netns", "1"),
+            shows_kernel_log: is("kernel/dmesg_restrict", "0"),
             can_read_kmsg: File::open("/dev/kmsg").is_ok(),
         }
     }

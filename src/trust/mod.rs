@@ -254,6 +254,20 @@ pub fn machine(machine: &Machine) -> Option<Finding> {
     })
 }
 
+/// What the machine shows to others, whatever the rights of a log file are.
+pub fn readers(machine: &Machine) -> Option<Finding> {
+    machine.shows_kernel_log.then(|| {
+        Finding::new(
+            Severity::Warning,
+            ErrorKind::Permission,
+            "kernel.dmesg_restrict",
+            "is 0: every local user can read the kernel's log (dmesg), and so what is knocked and the log prefix"
+                .to_owned(),
+            Some("sysctl -w kernel.dmesg_restrict=1".to_owned()),
+        )
+    })
+}
+
 #[cfg(test)]
 #[path = "trust_test.rs"]
 mod tests;

@@ -26,6 +26,7 @@ fn secret() -> Log {
 fn machine() -> Machine {
     Machine {
         logs_all_netns: false,
+        shows_kernel_log: false,
         can_read_kmsg: false,
         ..Machine::look()
     }
@@ -290,6 +291,24 @@ fn a_kernel_that_logs_for_containers_is_a_warning() {
     let said = warning.diagnostic.to_string();
     assert!(
         said.contains("containers") && said.contains("nf_log_all_netns=0"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_kernel_that_shows_its_log_to_everybody_is_a_warning() {
+    let finding = |shows_kernel_log| {
+        readers(&Machine {
+            shows_kernel_log,
+            ..machine()
+        })
+    };
+    assert!(finding(false).is_none());
+    let warning = finding(true).unwrap();
+    assert!(!warning.is_error());
+    let said = warning.diagnostic.to_string();
+    assert!(
+        said.contains("log prefix") && said.contains("dmesg_restrict=1"),
         "{said}"
     );
 }
