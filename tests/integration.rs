@@ -36,7 +36,7 @@ mod control; // the running daemon and the commands that ask it: who may, and wh
 #[path = "integration/crashes.rs"]
 mod crashes; // kill -9 at any instant, many times
 #[path = "integration/daemon.rs"]
-mod daemon; // the fixture of the one before
+mod daemon; // a real daemon that is asked, stopped and killed
 #[path = "integration/differential.rs"]
 mod differential; // the packet reader against regular expressions
 #[path = "integration/docs.rs"]
@@ -56,15 +56,15 @@ mod follow_busy; // … by one that cannot look
 #[path = "integration/follow_damage.rs"]
 mod follow_damage; // … through truncation, holes, and other things in its place
 #[path = "integration/follow_files.rs"]
-mod follow_files; // … the files of a pattern
+mod follow_files; // … where a pattern names many
 #[path = "integration/follow_history.rs"]
 mod follow_history; // random histories of a file against a model
 #[path = "integration/follow_live.rs"]
-mod follow_live; // … by a thread that inotify wakes
+mod follow_live; // a followed file by a thread that inotify wakes
 #[path = "integration/follow_model.rs"]
-mod follow_model; // the model
+mod follow_model; // … the model of these histories
 #[path = "integration/follow_mounts.rs"]
-mod follow_mounts; // … whose file system goes, over thousands of rotations, and idle
+mod follow_mounts; // … whose file system goes, over thousands of rotations, and idle: by that thread
 #[path = "integration/follow_restart.rs"]
 mod follow_restart; // a follower that ends and begins again
 #[path = "integration/followed.rs"]
@@ -98,7 +98,7 @@ mod knocks; // random doors and knocks, and an engine to try them on
 #[path = "integration/lines.rs"]
 mod lines; // fixtures/lines: log lines with their reading
 #[path = "integration/logknock.rs"]
-mod logknock; // the real binary in a directory of its own
+mod logknock; // the real binary with any command, in a directory of its own
 #[path = "integration/logrotate.rs"]
 mod logrotate; // the real logrotate
 #[path = "integration/logrotate_rsyslogd.rs"]
