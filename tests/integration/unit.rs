@@ -1,6 +1,6 @@
 //! The unit that is packaged for systemd.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::need;
@@ -8,12 +8,29 @@ use super::need;
 /// systemd's own figure for what a service could do, from 0 to 10; this is ten times as much.
 const MOST: &str = "20";
 
+/// The lines of the unit.
+fn lines() -> Vec<String> {
+    let unit = std::fs::read_to_string(unit()).unwrap();
+    unit.lines().map(str::to_owned).collect()
+}
+
+fn unit() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/systemd/logknock.service")
+}
+
+/// By default systemd does so five times in ten seconds and never again, and doors would stay open.
+#[test]
+fn a_daemon_that_fails_is_started_again_however_often_and_not_at_once() {
+    let lines = lines();
+    let has = |line: &str| lines.iter().any(|other| other == line);
+    assert!(has("Restart=on-failure") && has("StartLimitIntervalSec=0") && has("RestartSec=2s"));
+}
+
 #[test]
 fn systemd_gives_the_unit_less_than_two_points() {
     if !need::program("systemd-analyze") {
         return;
     }
-    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/systemd/logknock.service");
     let looked = Command::new("systemd-analyze")
         .args([
             "security",
@@ -22,7 +39,7 @@ fn systemd_gives_the_unit_less_than_two_points() {
             "--threshold",
             MOST,
         ])
-        .arg(unit)
+        .arg(unit())
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&looked.stdout);
