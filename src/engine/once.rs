@@ -274,7 +274,7 @@ impl Lately {
         }
         self.next = if place + 1 < self.limit { place + 1 } else { 0 };
         if self.ring.len() > self.chains.len() {
-            self.chains = vec![NOWHERE; self.ring.len().next_power_of_two() * 2];
+            self.chains = vec![NOWHERE; self.ring.len().next_power_of_two()];
             (0..place).for_each(|place| self.chain_up(place));
         }
         self.chain_up(place);
