@@ -1,6 +1,7 @@
 //! `logknock --follow …`: the daemon on this command line.
 
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
@@ -16,6 +17,7 @@ use crate::daemon::{self, Files, Office, OnExit, Plan, Reload, Rules, Socket, St
 use crate::render::Row;
 use crate::source::RefusalKind;
 use crate::source_spec::SourceSpec;
+use crate::supervisor;
 
 /// Where in the state directory is kept how far files are read: whoever reads them may write there, and
 /// only there.
@@ -64,8 +66,32 @@ impl Args {
     }
 }
 
+/// How long what is due may take to be closed by a start that cannot follow.
+const LAST_CLOSES: Duration = Duration::from_secs(15);
+
 /// Runs the daemon until it is told to stop.
 pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Failure> {
+    let prepared = prepare(args, global);
+    log_to_stderr(args);
+    let (settings, sources) = prepared.inspect_err(|_| {
+        if !args.dry_run {
+            supervisor::close_due(&global.state_dir, LAST_CLOSES);
+        }
+    })?;
+    if !args.dry_run {
+        return super::supervise::run(global, &settings, &sources);
+    }
+    let (again, followed) = (global.clone(), sources.clone());
+    let reload = Box::new(move |_: &str| {
+        let settings = again.load().map_err(|failure| failure.message)?;
+        super::trust::require(&settings, &followed, None).map_err(|failure| failure.message)?;
+        Ok(rules(settings))
+    });
+    work(args, global, settings, sources, format, Office::Dry, reload)
+}
+
+/// What is to be followed and how, if that is as it must be.
+fn prepare(args: &Args, global: &Global) -> Result<(Settings, Vec<SourceSpec>), Failure> {
     let settings = if args.dry_run {
         global.load()?
     } else {
@@ -85,17 +111,7 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
     if !args.dry_run {
         super::trust::require_records_apart(global, &settings.config)?;
     }
-    log_to_stderr(args);
-    if !args.dry_run {
-        return super::supervise::run(global, &settings, &sources);
-    }
-    let (again, followed) = (global.clone(), sources.clone());
-    let reload = Box::new(move |_: &str| {
-        let settings = again.load().map_err(|failure| failure.message)?;
-        super::trust::require(&settings, &followed, None).map_err(|failure| failure.message)?;
-        Ok(rules(settings))
-    });
-    work(args, global, settings, sources, format, Office::Dry, reload)
+    Ok((settings, sources))
 }
 
 /// The number of the user who may send to our socket.

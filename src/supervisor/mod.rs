@@ -13,6 +13,7 @@ mod plan;
 mod report;
 mod sockets;
 mod succession;
+mod unattended;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use self::follower::Follower;
 pub use self::follower::Start;
 pub use self::plan::{End, EndOfJournal, Journal, Kept, Plan, Rules, StartError, StartOfJournal};
 use self::succession::PAUSE;
+pub use self::unattended::close_due;
 use crate::clock;
 use crate::engine::answered::Answers;
 use crate::engine::time::Time;

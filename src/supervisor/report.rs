@@ -65,6 +65,11 @@ pub(super) fn restored(count: usize) {
     }
 }
 
+/// What an earlier run has left open is closed by a start that cannot follow.
+pub(super) fn closed_unattended(door: &str) {
+    info!(door, "closed, as it was due");
+}
+
 /// The follower has ended, and it was not to.
 pub(super) fn lost(why: Broken, how: Option<ExitStatus>, open: usize, again: Duration) {
     let how = how.map(|how| how.to_string()).unwrap_or_default();

@@ -152,3 +152,22 @@ fn what_is_due_is_closed_by_a_daemon_that_cannot_follow_its_source() {
     assert_eq!(daemon.asks(&words).status.code(), Some(69));
     daemon.await_command("close", KNOCKER);
 }
+
+#[test]
+fn what_is_due_is_closed_by_a_daemon_whose_configuration_is_wrong_and_nothing_else() {
+    for (hold, closes) in [("1s", true), ("1h", false)] {
+        let mut daemon = Daemon::start("");
+        set_hold(&daemon, hold);
+        daemon.knock(KNOCKER, &[7101, 8202, 9303]);
+        daemon.await_command("open", KNOCKER);
+        let due = clock::boot_now().after(Duration::from_secs(1));
+        daemon.kill();
+        eventually("it may be due", || clock::boot_now() > due);
+        daemon.set_config("[door.ssh]\n");
+        let wrong = daemon.asks(&["--follow", "/var/log/kern.log"]);
+        assert_eq!(wrong.status.code(), Some(78));
+        assert_eq!(daemon.commands().contains("close"), closes, "{hold}");
+        let said = String::from_utf8_lossy(&wrong.stderr);
+        assert_eq!(said.contains("closed, as it was due"), closes, "{said}");
+    }
+}

@@ -24,6 +24,10 @@ fn a_daemon_that_fails_is_started_again_however_often_and_not_at_once() {
     let lines = lines();
     let has = |line: &str| lines.iter().any(|other| other == line);
     assert!(has("Restart=on-failure") && has("StartLimitIntervalSec=0") && has("RestartSec=2s"));
+    // One whose configuration is wrong closes what is due each time, if nothing keeps it from starting.
+    let keeps = ["ExecStartPre=", "RestartPreventExitStatus="];
+    let is_kept = |line: &String| keeps.iter().any(|key| line.starts_with(key));
+    assert!(!lines.iter().any(is_kept));
 }
 
 #[test]
