@@ -1,13 +1,15 @@
 //! Documents that cannot go stale: what they name is there, and what is there is named where its users
 //! look for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use logknock::{cli, config};
 
 const EXAMPLE: &str = include_str!("../../packaging/examples/logknock.toml");
+const MAN_PAGE: &str = include_str!("../../packaging/man/logknock.8");
+const CONFIG_MAN_PAGE: &str = include_str!("../../packaging/man/logknock.toml.5");
 const README: &str = include_str!("../../README.md");
 const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
 
@@ -74,28 +76,6 @@ fn every_example_in_the_help_is_a_command() {
     }
 }
 
-#[test]
-fn the_man_pages_have_every_option_and_every_key() {
-    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/man");
-    let Ok(pages) = fs::read_dir(pages) else {
-        return;
-    };
-    let pages: String = pages
-        .map(|page| fs::read_to_string(page.unwrap().path()).unwrap())
-        .collect();
-    let definitions = cli::definitions();
-    for command in std::iter::once(&definitions).chain(definitions.get_subcommands()) {
-        let options = command.get_arguments().filter_map(clap::Arg::get_long);
-        for option in options.filter(|option| !["help", "version"].contains(option)) {
-            let option = format!("--{option}");
-            assert!(pages.contains(&option), "{} {option}", command.get_name());
-        }
-    }
-    for (table, key) in config::keys() {
-        assert!(pages.contains(key), "{key} of [{table}]");
-    }
-}
-
 /// The commands in `document`: in shell blocks, behind a prompt, and in backticks.
 fn commands(document: &str) -> Vec<String> {
     let mut commands = Vec::new();
@@ -122,6 +102,122 @@ fn is_understood(command: &str, place: &str) {
     if let Err(error) = cli::definitions().try_get_matches_from(words) {
         panic!("{place}: '{command}': {error}");
     }
+}
+
+// ── the man pages ──
+
+#[test]
+fn the_man_page_has_every_command_and_every_option_and_no_other() {
+    let definitions = cli::definitions();
+    let (everywhere, daemons): (Vec<_>, Vec<_>) = definitions
+        .get_arguments()
+        .partition(|option| option.is_global_set());
+    let mut options = long(everywhere);
+    // clap's own.
+    options.extend(["help".to_owned(), "version".to_owned()]);
+    assert_eq!(listed_options(".Sh OPTIONS"), options);
+    assert_eq!(listed_options(".Ss logknock"), long(daemons));
+    let named = definitions.get_subcommands().map(clap::Command::get_name);
+    let headings = MAN_PAGE
+        .lines()
+        .filter_map(|line| line.strip_prefix(".Ss logknock "));
+    assert_eq!(
+        headings.collect::<BTreeSet<_>>(),
+        named.collect::<BTreeSet<_>>()
+    );
+    for command in definitions.get_subcommands() {
+        let heading = format!(".Ss logknock {}", command.get_name());
+        let options = long(command.get_arguments());
+        assert_eq!(listed_options(&heading), options, "{heading}");
+    }
+}
+
+#[test]
+fn the_man_page_has_every_key_of_every_table_and_no_other() {
+    let mut tables: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (table, key) in config::keys() {
+        tables.entry(table).or_default().insert(key);
+    }
+    for (table, keys) in tables {
+        let heading = match table {
+            "defaults" => continue, // keys of a door
+            "door" => ".Ss [door.NAME]".to_owned(),
+            table => format!(".Ss [{table}]"),
+        };
+        let items = section(CONFIG_MAN_PAGE, &heading);
+        let items = items.filter_map(|line| line.strip_prefix(".It Ic "));
+        let listed: BTreeSet<_> = items.filter_map(|item| item.split(' ').next()).collect();
+        assert_eq!(listed, keys, "{heading}");
+    }
+}
+
+#[test]
+fn the_man_page_has_the_exit_status_of_the_help() {
+    let help = cli::definitions()
+        .get_after_long_help()
+        .unwrap()
+        .to_string();
+    let (_, table) = help.split_once("Exit status:\n").unwrap();
+    let told: Vec<_> = table
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    let items = section(MAN_PAGE, ".Sh EXIT STATUS");
+    let listed: Vec<_> = items.filter_map(|line| line.strip_prefix(".It ")).collect();
+    assert_eq!(listed, told);
+}
+
+#[test]
+fn every_example_in_the_man_page_is_a_command() {
+    let examples: Vec<_> = section(MAN_PAGE, ".Sh EXAMPLES")
+        .filter(|line| line.starts_with("logknock"))
+        .collect();
+    assert!(examples.len() > 8, "{examples:?}");
+    for example in examples {
+        is_understood(&example.replace("\\-", "-"), "logknock.8");
+    }
+}
+
+#[test]
+fn the_examples_in_the_man_page_of_the_configuration_are_doors() {
+    let mut lines = section(CONFIG_MAN_PAGE, ".Sh EXAMPLES");
+    let mut example = || {
+        let shown = lines.by_ref().skip_while(|line| !line.starts_with(".Bd"));
+        let shown = shown.skip(1).take_while(|line| !line.starts_with(".Ed"));
+        shown.collect::<Vec<_>>().join("\n")
+    };
+    let (whole, commands) = (example(), example());
+    let with_commands = whole.replace("opens = [\"22:tcp\"]", &commands);
+    assert_ne!(whole, with_commands);
+    for text in [whole, with_commands] {
+        let config = config::parse("logknock.toml", &text).unwrap();
+        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    }
+}
+
+/// The lines of `page` below the heading that begins with `heading`, down to the next one.
+fn section<'a>(page: &'a str, heading: &str) -> impl Iterator<Item = &'a str> {
+    let is_it = |line: &str| {
+        let rest = line.strip_prefix(heading);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    };
+    let mut lines = page.lines();
+    assert!(lines.any(is_it), "there is no '{heading}'");
+    lines.take_while(|line| !line.starts_with(".Sh ") && !line.starts_with(".Ss "))
+}
+
+/// The long names of the options that the items below `heading` are about.
+fn listed_options(heading: &str) -> BTreeSet<String> {
+    let items = section(MAN_PAGE, heading).filter(|line| line.starts_with(".It Fl "));
+    let words = items.flat_map(str::split_whitespace);
+    let names = words.filter_map(|word| word.strip_prefix("\\-"));
+    names.map(|name| name.replace("\\-", "-")).collect()
+}
+
+/// The long names of `options`.
+fn long<'a>(options: impl IntoIterator<Item = &'a clap::Arg>) -> BTreeSet<String> {
+    let names = options.into_iter().filter_map(clap::Arg::get_long);
+    names.map(str::to_owned).collect()
 }
 
 // ── the architecture ──
