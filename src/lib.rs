@@ -27,6 +27,7 @@
 
 pub mod accounts;
 pub mod calendar;
+pub mod child;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -14,16 +14,15 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::time::Duration;
 
 use super::Event;
+use crate::child::Owned;
 use crate::privsep::{Ask, Broken, Channel, MAX_ASK, Tell, decode_ask};
 
 /// This program, whatever has become of its file.
@@ -38,10 +37,7 @@ const DESCRIPTOR: usize = MOST / 16;
 /// no more of them than this.
 const AT_ONCE: usize = 16;
 /// How long it may take to write its records when it has nothing more to ask.
-const LAST_MOMENT: Timespec = Timespec {
-    tv_sec: 3,
-    tv_nsec: 0,
-};
+const LAST_MOMENT: Duration = Duration::from_secs(3);
 
 /// What it is started with.
 #[derive(Clone, Debug)]
@@ -54,7 +50,7 @@ pub struct Start {
 
 /// The child.
 pub(super) struct Follower {
-    child: Child,
+    child: Owned,
     tells: Sender<(Tell, Option<OwnedFd>)>,
     waiting: Arc<AtomicUsize>,
     /// One for each ask that waits to be carried out.
@@ -79,7 +75,7 @@ impl Follower {
         let (places, asked) = mpsc::sync_channel(AT_ONCE);
         // Made before its threads, so that it is ended if they cannot be.
         let follower = Self {
-            child,
+            child: Owned::new(child),
             tells,
             waiting: Arc::clone(&waiting),
             asked,
@@ -114,26 +110,12 @@ impl Follower {
 
     /// Ends it, if it has not ended, and says how it did.
     pub(super) fn end(mut self) -> Option<ExitStatus> {
-        // An end that has begun is what it was.
-        let _ = self.child.kill();
-        self.child.wait().ok()
+        self.child.end(Duration::ZERO)
     }
 
     /// Lets it end by itself, for a moment.
-    pub(super) fn let_end(self) {
-        if let Ok(ended) = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty()) {
-            let mut ended = [PollFd::new(&ended, PollFlags::IN)];
-            // Met or not, it is over.
-            let _ = poll(&mut ended, Some(&LAST_MOMENT));
-        }
-    }
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        // It may have ended, and been waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    pub(super) fn let_end(mut self) {
+        self.child.end(LAST_MOMENT);
     }
 }
 
@@ -193,7 +175,7 @@ mod tests {
         let room = || {
             let (tells, unread) = mpsc::channel();
             let (_, asked) = mpsc::channel();
-            let child = Command::new("sleep").arg("600").spawn().unwrap();
+            let child = Owned::new(Command::new("sleep").arg("600").spawn().unwrap());
             let waiting = Arc::default();
             let follower = Follower {
                 child,

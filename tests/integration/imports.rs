@@ -9,16 +9,17 @@ use regex::Regex;
 const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
 
 /// Each room of `src`, and the rooms that it may know.
-const ROOMS: [(&str, &[&str]); 25] = [
+const ROOMS: [(&str, &[&str]); 26] = [
     ("engine", &[]),
     ("accounts", &["engine"]),
     ("source_spec", &[]),
     ("clock", &["engine"]),
+    ("child", &[]),
     ("calendar", &["engine"]),
     ("firewall", &["engine"]),
     ("dialect", &["engine", "source_spec"]),
     ("render", &["engine", "calendar"]),
-    ("source", &["engine", "clock"]),
+    ("source", &["engine", "clock", "child"]),
     ("runner", &["engine", "clock"]),
     ("signals", &[]),
     ("confine", &[]),
@@ -26,7 +27,9 @@ const ROOMS: [(&str, &[&str]); 25] = [
     ("systemd", &["privsep"]),
     (
         "supervisor",
-        &["engine", "clock", "runner", "privsep", "signals", "systemd"],
+        &[
+            "engine", "clock", "child", "runner", "privsep", "signals", "systemd",
+        ],
     ),
     (
         "config",
@@ -123,11 +126,20 @@ const KEPT: [(&str, &[&str]); 29] = [
     ),
     (
         "std::process",
-        &["runner", "source", "supervisor", "daemon", "cli", "main"],
+        &[
+            "child",
+            "runner",
+            "source",
+            "supervisor",
+            "daemon",
+            "cli",
+            "main",
+        ],
     ),
     (
         "std::thread",
         &[
+            "child",
             "knock",
             "runner",
             "source",
@@ -167,6 +179,7 @@ const KEPT: [(&str, &[&str]); 29] = [
     (
         "rustix",
         &[
+            "child",
             "accounts",
             "clock",
             "config",

@@ -13,15 +13,14 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::read;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::boot;
 use super::entry::{Entry, MISSED};
+use crate::child::Owned;
 use crate::clock;
 use crate::source::Refusal;
 use crate::source::stop::{Stop, Woken};
@@ -32,10 +31,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const PATIENCE: Duration = Duration::from_secs(5);
 const MAX_ANSWER: usize = 1 << 20;
 /// How long one that has closed its output may take to end.
-const LAST_MOMENT: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 200_000_000,
-};
+const LAST_MOMENT: Duration = Duration::from_millis(200);
 
 /// What a journalctl is to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,8 +135,9 @@ impl Start for Journalctl {
                 command.stderr(Stdio::null())
             }
         };
-        let mut child = Killed(command.stdout(writer).spawn()?);
-        Ok(Running::new(output.into(), move || child.end()))
+        let mut child = Owned::new(command.stdout(writer).spawn()?);
+        // It may have closed its output and gone on.
+        Ok(Running::new(output.into(), move || child.end(LAST_MOMENT)))
     }
 }
 
@@ -185,28 +182,4 @@ fn read_to_end(output: &OwnedFd) -> Result<Vec<u8>, Refusal> {
         }
     }
     Ok(answer)
-}
-
-/// A child that is killed and waited for.
-struct Killed(Child);
-
-impl Killed {
-    /// How it ended. It may have closed its output and gone on.
-    fn end(&mut self) -> Option<ExitStatus> {
-        if let Ok(ended) = pidfd_open(Pid::from_child(&self.0), PidfdFlags::empty()) {
-            let mut ended = [PollFd::new(&ended, PollFlags::IN)];
-            // Met or not, it is over.
-            let _ = poll(&mut ended, Some(&LAST_MOMENT));
-        }
-        let _ = self.0.kill();
-        self.0.wait().ok()
-    }
-}
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        // It may have ended, and been waited for.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
