@@ -17,6 +17,7 @@ mod input;
 mod knock;
 mod knock_files;
 mod knocked;
+mod manual;
 mod parse;
 mod replay;
 mod rules;
@@ -171,6 +172,16 @@ for each. What rules cannot keep of a door is an error that names its key.")]
 
 It takes a few seconds, needs no configuration and leaves nothing behind.")]
     Demo,
+    /// Print a manual page
+    #[command(after_help = "Examples:
+  logknock man | man -l -
+  logknock man logknock.toml | man -l -")]
+    Man(manual::ManArgs),
+    /// Print the completions of a shell
+    #[command(after_help = "Examples:
+  logknock completions bash > /usr/share/bash-completion/completions/logknock
+  logknock completions zsh > /usr/local/share/zsh/site-functions/_logknock")]
+    Completions(manual::CompletionsArgs),
 }
 
 /// How results are printed.
@@ -242,6 +253,8 @@ fn dispatch(cli: &Cli, is_follower: bool) -> Result<(), Failure> {
         Some(Command::Explain(args)) => explain::run(args, &cli.global, format),
         Some(Command::Totp(args)) => totp::run(args, &cli.global, format),
         Some(Command::Demo) => demo::run(),
+        Some(Command::Man(args)) => manual::man(args),
+        Some(Command::Completions(args)) => manual::completions(args),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line as its users meet it: what is printed where, and how it ends.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -49,6 +50,33 @@ fn check_as_json_has_an_object_for_each_mistake_and_says_nothing_else() {
         object["severity"].as_str().unwrap().to_owned()
     });
     assert!(severities.filter(|severity| severity == "error").count() >= 2);
+}
+
+// ── what is installed beside it ──
+
+#[test]
+fn the_manual_is_in_the_program() {
+    let logknock = Logknock::new();
+    let page = logknock.run("man").succeeds();
+    page.prints_among_others(".Dt LOGKNOCK 8\n");
+    let page = logknock.run("man logknock.toml").succeeds();
+    page.prints_among_others(".Dt LOGKNOCK.TOML 5\n");
+}
+
+#[test]
+fn bash_completes_options_by_what_is_printed_for_it() {
+    let script = Logknock::new().run("completions bash").succeeds().stdout;
+    let asked = "COMP_WORDS=(logknock --fol) COMP_CWORD=1
+        _logknock logknock --fol logknock; echo \"${COMPREPLY[@]}\"";
+    let bash = Command::new("bash")
+        .args(["-c", &format!("{script}\n{asked}")])
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&bash.stdout),
+        "--follow\n",
+        "{bash:?}"
+    );
 }
 
 // ── how it ends ──

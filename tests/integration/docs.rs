@@ -97,7 +97,9 @@ fn commands(document: &str) -> Vec<String> {
 }
 
 fn is_understood(command: &str, place: &str) {
-    let end = command.find(['|', '#', '&', ';']).unwrap_or(command.len());
+    let end = command
+        .find(['|', '>', '#', '&', ';'])
+        .unwrap_or(command.len());
     let words = shlex::split(&command[..end]).unwrap();
     if let Err(error) = cli::definitions().try_get_matches_from(words) {
         panic!("{place}: '{command}': {error}");

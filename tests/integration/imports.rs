@@ -99,7 +99,7 @@ const WALK: [&str; 31] = [
 ];
 
 /// Crates, and parts of the standard library, that only some rooms may use.
-const KEPT: [(&str, &[&str]); 29] = [
+const KEPT: [(&str, &[&str]); 30] = [
     (
         "std::fs",
         &[
@@ -170,6 +170,7 @@ const KEPT: [(&str, &[&str]); 29] = [
     ("anstream", &["cli"]),
     ("anstyle", &["render", "cli"]),
     ("clap", &["cli"]),
+    ("clap_complete", &["cli"]),
     ("data_encoding", &["config"]),
     ("flate2", &["cli"]),
     ("hmac", &["engine"]),
