@@ -75,6 +75,16 @@ impl Channel {
         retry(|| send(&self.0, bytes, SendFlags::NOSIGNAL)).map(drop)
     }
 
+    /// The same, but for waiting: whether there was room.
+    pub(super) fn try_send(&self, bytes: &[u8]) -> Result<bool, Broken> {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        match retry(|| send(&self.0, bytes, flags)) {
+            Ok(_) => Ok(true),
+            Err(Broken::Failed(Errno::AGAIN)) => Ok(false),
+            Err(broken) => Err(broken),
+        }
+    }
+
     /// Sends a message with a descriptor.
     fn send_with(&self, bytes: &[u8], fd: BorrowedFd<'_>) -> Result<(), Broken> {
         retry(|| {

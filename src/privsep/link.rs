@@ -2,13 +2,13 @@
 //!
 //! In: the descriptor that the runner left as our standard input. Out: [`Welcome`] first, read by
 //! the only thread there is yet; then, once [`Link::start`] was called, everything else by one call
-//! back. Nobody waits to ask: a thread of its own sends. When the runner has gone, [`Heard::Gone`] is
+//! back. When the runner has gone, [`Heard::Gone`] is
 //! the last word, and nothing is to be done any more.
 
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -16,7 +16,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::ask::{Ask, Read};
-use super::channel::{Broken, Channel};
+use super::asks::{Asks, Waiting};
+use super::channel::Channel;
 use super::message::VERSION;
 use super::tell::{MAX_TELL, Restored, Tell};
 use crate::engine::answered::Last;
@@ -62,25 +63,23 @@ pub enum Heard {
 /// The follower's end, once it runs.
 #[derive(Debug)]
 pub struct Link {
-    asks: Sender<Ask>,
+    asks: Asks,
     journals: Journals,
     writer: Option<thread::JoinHandle<()>>,
-    ours: Option<(Channel, Sent)>,
+    /// What the threads need, which are not started yet.
+    ours: Option<(Channel, Waiting)>,
 }
-
-/// Where asks wait to be sent.
-type Sent = Receiver<Ask>;
 
 /// Starts journalctls, which only the runner can.
 #[derive(Clone, Debug)]
 pub struct Journals {
-    asks: Sender<Ask>,
+    asks: Asks,
     /// Who waits for which source.
-    waiting: Arc<Mutex<Waiting>>,
+    asked: Arc<Mutex<Asked>>,
 }
 
 /// By the number of the source.
-type Waiting = Vec<(u16, SyncSender<Answer>)>;
+type Asked = Vec<(u16, SyncSender<Answer>)>;
 
 /// What came of it.
 #[derive(Debug)]
@@ -100,16 +99,16 @@ impl Link {
                 "this is how logknock starts itself, and not for the hand",
             )
         })?;
-        let (asks, sent) = mpsc::channel();
+        let (asks, waiting) = Asks::new(channel.try_clone()?);
         let journals = Journals {
             asks: asks.clone(),
-            waiting: Arc::default(),
+            asked: Arc::default(),
         };
         let link = Self {
             asks,
             journals,
             writer: None,
-            ours: Some((channel, sent)),
+            ours: Some((channel, waiting)),
         };
         Ok((link, welcome))
     }
@@ -130,18 +129,14 @@ impl Link {
 
     /// Sends and receives from now on, on threads of its own; `hear` may wait.
     pub fn start(&mut self, mut hear: impl FnMut(Heard) + Send + 'static) -> io::Result<()> {
-        let Some((channel, sent)) = self.ours.take() else {
+        let Some((channel, waiting)) = self.ours.take() else {
             return Ok(());
         };
-        let reading = channel.try_clone()?;
         let journals = self.journals.clone();
         thread::Builder::new()
             .name("hear".to_owned())
-            .spawn(move || hear_all(&reading, &journals, &mut hear))?;
-        let writer = thread::Builder::new()
-            .name("ask".to_owned())
-            .spawn(move || send_all(&channel, &sent))?;
-        self.writer = Some(writer);
+            .spawn(move || hear_all(&channel, &journals, &mut hear))?;
+        self.writer = Some(waiting.start()?);
         Ok(())
     }
 
@@ -157,7 +152,7 @@ impl Link {
     }
 
     /// A way to ask for others than the loop.
-    pub fn asks(&self) -> Sender<Ask> {
+    pub fn asks(&self) -> Asks {
         self.asks.clone()
     }
 
@@ -236,7 +231,7 @@ fn hear_all(channel: &Channel, journals: &Journals, hear: &mut impl FnMut(Heard)
             tell => hear(Heard::Tell(tell)),
         }
     }
-    journals.waiting().clear();
+    journals.asked().clear();
     hear(Heard::Gone);
 }
 
@@ -251,17 +246,6 @@ fn next(channel: &Channel, room: &mut [u8], journals: &Journals) -> Option<Tell>
             (Tell::NoJournal(source, errno), _) => journals.answer(source, Answer::Failed(errno)),
             (Tell::JournalEnded(source, how), _) => journals.answer(source, Answer::Ended(how)),
             (tell, _) => return Some(tell),
-        }
-    }
-}
-
-fn send_all(channel: &Channel, asks: &Sent) {
-    for ask in asks {
-        let is_last = ask == Ask::Done;
-        // What is too long is not a knock: the runner would not read it.
-        let sent = ask.encode().map_or(Ok(()), |bytes| channel.send(&bytes));
-        if is_last || matches!(sent, Err(Broken::Ended | Broken::Failed(_))) {
-            return;
         }
     }
 }
@@ -286,7 +270,7 @@ impl Journals {
 
     fn ask(&self, source: u16, ask: Ask) -> io::Result<Answer> {
         let (answer, answered) = sync_channel(1);
-        self.waiting().push((source, answer));
+        self.asked().push((source, answer));
         if self.asks.send(ask).is_err() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
@@ -299,15 +283,15 @@ impl Journals {
     }
 
     fn answer(&self, source: u16, answer: Answer) {
-        let mut waiting = self.waiting();
-        if let Some(at) = waiting.iter().position(|(number, _)| *number == source) {
-            let (_, place) = waiting.remove(at);
+        let mut asked = self.asked();
+        if let Some(at) = asked.iter().position(|(number, _)| *number == source) {
+            let (_, place) = asked.remove(at);
             // Who does not wait any more does not want it.
             drop(place.try_send(answer));
         }
     }
 
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn asked(&self) -> std::sync::MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,12 +7,14 @@
 //! command: the runner looks up its own. What is asked is looked at again in `supervisor::book`.
 
 mod ask;
+mod asks;
 mod channel;
 mod link;
 mod message;
 mod tell;
 
 pub use ask::{Ask, Knock, Last, MAX_ASK, MAX_CURSOR, Notice, Read, Spend, decode_ask};
+pub use asks::{Asks, Gone};
 pub use channel::{Broken, Channel};
 pub use link::{Heard, Journals, Link, Welcome};
 pub use message::VERSION;

@@ -10,16 +10,15 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
-use std::thread;
 use std::time::Duration;
 
 use super::job::{Job, Task, Way};
 use super::ledger::{Ledger, Trouble};
 use super::queue::Queue;
+use super::spare::Spare;
 use super::{Carried, Ended, How, NotStarted, exec, list, orphans};
 use crate::clock;
 use crate::engine::action::{Action, Command, Outcome};
-use crate::engine::answered::Last;
 use crate::engine::command::{Facts, Invocation};
 use crate::engine::door::{Door, PerFamily};
 use crate::engine::one_time::{Token, Used};
@@ -45,6 +44,7 @@ pub(super) struct Dispatcher {
     way: Way,
     ledger: Ledger,
     queue: Queue<Job>,
+    spare: Spare,
     inbox: Sender<Message>,
     /// Actions that were submitted and not taken yet.
     waiting: Arc<AtomicUsize>,
@@ -71,6 +71,7 @@ impl Dispatcher {
             way,
             ledger,
             queue: Queue::new(places),
+            spare: Spare::default(),
             inbox,
             waiting,
             admitted: Vec::new(),
@@ -88,6 +89,7 @@ impl Dispatcher {
         mut reports: impl FnMut(Carried),
     ) -> usize {
         while !self.is_over() {
+            self.prepare();
             let first = self.wait(messages);
             for message in first.into_iter().chain(messages.try_iter().take(BATCH)) {
                 self.handle(message);
@@ -103,6 +105,13 @@ impl Dispatcher {
         self.commit();
         self.reports.drain(..).for_each(&mut reports);
         self.unfinished
+    }
+
+    /// Gets ready what the next command would have to wait for.
+    fn prepare(&mut self) {
+        if let Way::Run { .. } = self.way {
+            self.spare.prepare();
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -146,7 +155,7 @@ impl Dispatcher {
                     Ok((open, Some(close))) => {
                         let (ledger, src) = (&mut self.ledger, facts.src);
                         ledger.begin(grant, &door.name, src, deadline, close);
-                        self.admit_after_disk(src, task, open, last);
+                        self.admit(src, Job::after_disk(task, open, last));
                     }
                     Ok((_, None)) => self.refuse(task, NotStarted::NoCommand),
                     Err(why) => self.refuse(task, why),
@@ -161,9 +170,9 @@ impl Dispatcher {
                 let task = Task::Run(Arc::clone(&door.name), facts.src);
                 match self.admissible(&door, &facts, spend.as_ref()) {
                     Ok((open, _)) if spend.is_some() => {
-                        self.admit_after_disk(facts.src, task, open, last);
+                        self.admit(facts.src, Job::after_disk(task, open, last));
                     }
-                    Ok((open, _)) => self.admit(facts.src, task, Some(open), last),
+                    Ok((open, _)) => self.admit(facts.src, Job::new(task, Some(open), last)),
                     Err(why) => self.refuse(task, why),
                 }
             }
@@ -176,14 +185,14 @@ impl Dispatcher {
             Action::Refresh { door, facts } => {
                 let task = Task::Run(Arc::clone(&door.name), facts.src);
                 match self.expand(&door.grant.refresh, &facts) {
-                    Ok(refresh) => self.admit(facts.src, task, Some(refresh), None),
+                    Ok(refresh) => self.admit(facts.src, Job::new(task, Some(refresh), None)),
                     Err(why) => self.refuse(task, why),
                 }
             }
             Action::Close { grant } => match self.ledger.close_of(grant) {
                 Some((src, _)) => {
                     self.ledger.closing(grant);
-                    self.admit(src, Task::Close(grant), None, None);
+                    self.admit(src, Job::new(Task::Close(grant), None, None));
                 }
                 None => self.refuse(Task::Close(grant), NotStarted::NoGrant),
             },
@@ -234,35 +243,7 @@ impl Dispatcher {
         Ok(command.expand(facts))
     }
 
-    fn admit(
-        &mut self,
-        src: IpAddr,
-        task: Task,
-        invocation: Option<Invocation>,
-        last: Option<Last>,
-    ) {
-        let job = Job {
-            task,
-            invocation,
-            awaits_disk: false,
-            last,
-        };
-        self.admitted.push((src, job));
-    }
-
-    fn admit_after_disk(
-        &mut self,
-        src: IpAddr,
-        task: Task,
-        invocation: Invocation,
-        last: Option<Last>,
-    ) {
-        let job = Job {
-            task,
-            invocation: Some(invocation),
-            awaits_disk: true,
-            last,
-        };
+    fn admit(&mut self, src: IpAddr, job: Job) {
         self.admitted.push((src, job));
     }
 
@@ -342,11 +323,10 @@ impl Dispatcher {
                 invocation.env.extend(mark);
                 let (timeout, stopped) = (*timeout, Arc::clone(stopped));
                 let failed = Ended::not_started(Some(&invocation), NotStarted::Exhausted);
-                let spare = (end.clone(), task.clone());
-                let thread = thread::Builder::new().name("command".to_owned());
+                let instead = (end.clone(), task.clone());
                 let work = move || end(task, exec::run(&invocation, timeout, stopped.as_fd()));
-                if thread.spawn(work).is_err() {
-                    spare.0(spare.1, failed);
+                if self.spare.start(work).is_err() {
+                    instead.0(instead.1, failed);
                 }
             }
         }

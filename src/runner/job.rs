@@ -38,6 +38,25 @@ pub(super) struct Job {
     pub(super) last: Option<Last>,
 }
 
+impl Job {
+    pub(super) fn new(task: Task, invocation: Option<Invocation>, last: Option<Last>) -> Self {
+        Self {
+            task,
+            invocation,
+            awaits_disk: false,
+            last,
+        }
+    }
+
+    /// One that must not run before the ledger knows of it.
+    pub(super) fn after_disk(task: Task, invocation: Invocation, last: Option<Last>) -> Self {
+        Self {
+            awaits_disk: true,
+            ..Self::new(task, Some(invocation), last)
+        }
+    }
+}
+
 /// What is done with a command.
 pub(super) enum Way {
     /// It is run, until `stop` is dropped.

@@ -16,6 +16,7 @@ mod list;
 mod orphans;
 mod queue;
 pub mod run_as;
+mod spare;
 
 use std::io;
 use std::net::IpAddr;
