@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::forgetful_disk::ForgetfulDisk;
 use super::*;
+use crate::engine::grant::SavedGrant;
 
 /// One thing that happens.
 #[derive(Clone, Debug)]

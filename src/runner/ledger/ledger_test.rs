@@ -6,11 +6,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use super::forgetful_disk::ForgetfulDisk;
 use super::*;
 use crate::engine::account::Account;
+use crate::engine::grant::SavedGrant;
 
 pub(super) fn this_boot() -> Boot {
     Boot {

@@ -13,12 +13,12 @@ mod boot;
 mod disk;
 mod error;
 mod found;
+mod opened;
 mod reading;
 mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
@@ -27,8 +27,9 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 pub use self::boot::Boot;
-use self::disk::{Disk, Journal, Nowhere, StateDir};
+use self::disk::{Disk, Journal, Nowhere};
 pub use self::error::{Notice, OpenError, Trouble};
+pub use self::opened::Opened;
 pub use self::reading::Damage;
 use self::reading::{Entry, Reading};
 use self::record::{Answered, Due, MAX_ID, Record, VERSION};
@@ -36,7 +37,6 @@ use crate::clock;
 use crate::engine::action::GrantId;
 use crate::engine::answered::{Answers, Last};
 use crate::engine::command::Invocation;
-use crate::engine::grant::SavedGrant;
 use crate::engine::time::Time;
 
 const JOURNAL: &str = "grants.jsonl";
@@ -51,24 +51,6 @@ const MIN_GROWTH: usize = 1024 * 1024;
 
 /// How often a disk that refused is tried again while nothing begins.
 const RETRY: Duration = Duration::from_secs(30);
-
-/// A ledger just opened.
-#[derive(Debug)]
-pub struct Opened {
-    /// It.
-    pub ledger: Ledger,
-    /// What was open, or perhaps open, when the program ended, by number. The deadlines are on this boot's
-    /// clock; what another boot opened is due at once.
-    pub grants: Vec<SavedGrant>,
-    /// By door, before which Unix time (in seconds) its one-time sequences are used.
-    pub used: Vec<(Arc<str>, i64)>,
-    /// The knocks that were answered in this boot.
-    pub answers: Answers,
-    /// The number of the next grant: no grant of this state directory has had it or a higher one.
-    pub next: GrantId,
-    /// What is wrong, if anything.
-    pub notice: Option<Notice>,
-}
 
 /// The open grants and their journal.
 pub struct Ledger {
@@ -98,59 +80,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger in the state directory `dir`, which is made if its parent exists.
-    pub fn open(dir: &Path, boot: &Boot) -> Result<Opened, OpenError> {
-        let disk = StateDir::open(dir)?;
-        Self::recover(Box::new(disk), boot).map_err(|error| OpenError::failed(dir, error))
-    }
-
     /// A ledger that is on no disk: for a dry run, or where a crash may leave doors open.
     pub fn in_memory() -> Self {
         Self {
             journal: Some(Box::new(io::sink())),
             ..Self::new(Box::new(Nowhere), "", Reading::default())
         }
-    }
-
-    pub(super) fn recover(mut disk: Box<dyn Disk>, boot: &Boot) -> io::Result<Opened> {
-        let (mut reading, found) = found::read(&mut *disk)?;
-        let mut rebooted = BTreeSet::new();
-        for (id, entry) in &mut reading.open {
-            if entry.due.boot != boot.id {
-                rebooted.insert(*id);
-            }
-            entry.due = entry.due.under(boot);
-        }
-        let notice = reading.damage.filter(|_| found).map(|damage| {
-            let (name, first) = found::set_aside(&mut *disk);
-            reading.next = reading.next.max(first);
-            Notice::SetAside { damage, name }
-        });
-        let saved = |(&id, entry): (&u64, &Entry)| SavedGrant {
-            id: GrantId(id),
-            door: Arc::clone(&entry.door),
-            src: entry.src,
-            deadline: Time::from_nanos(entry.due.deadline),
-            proven: entry.proven,
-            rebooted: rebooted.contains(&id),
-        };
-        let grants = reading.open.iter().map(saved).collect();
-        let used = reading.used.clone().into_iter().collect();
-        let mut answers = Answers::default();
-        for answered in std::mem::take(&mut reading.answered) {
-            answered.note(&mut answers, boot);
-        }
-        let mut ledger = Self::new(disk, &boot.id, reading);
-        ledger.answers = answers.clone();
-        ledger.rewrite(usize::MAX)?;
-        Ok(Opened {
-            grants,
-            used,
-            answers,
-            next: GrantId(ledger.next),
-            ledger,
-            notice,
-        })
     }
 
     fn new(disk: Box<dyn Disk>, boot: &str, reading: Reading) -> Self {
