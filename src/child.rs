@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// How long a killed one may take to be gone; mostly it is so at once.
@@ -46,15 +47,14 @@ impl Owned {
     fn ended_within(&mut self, span: Duration) -> Option<ExitStatus> {
         let child = self.0.as_mut()?;
         let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty());
-        let (mut left, step) = match &pidfd {
-            Ok(ended) => {
-                let mut ended = [PollFd::new(ended, PollFlags::IN)];
-                // Met or not, it is looked at.
-                let _ = poll(&mut ended, Timespec::try_from(span).ok().as_ref());
-                (Duration::ZERO, span)
-            }
-            Err(_) => (span, LOOK_AGAIN),
-        };
+        let mut left = span;
+        if let Ok(ended) = &pidfd {
+            let mut ended = [PollFd::new(ended, PollFlags::IN)];
+            let span = Timespec::try_from(span).ok();
+            // Met or not, it is looked at once. A signal to us is not its end.
+            let _ = retry_on_intr(|| poll(&mut ended, span.as_ref()));
+            left = Duration::ZERO;
+        }
         loop {
             if let Ok(Some(status)) = child.try_wait() {
                 return Some(status);
@@ -62,8 +62,8 @@ impl Owned {
             if left.is_zero() {
                 return None;
             }
-            thread::sleep(step);
-            left = left.saturating_sub(step);
+            thread::sleep(LOOK_AGAIN);
+            left = left.saturating_sub(LOOK_AGAIN);
         }
     }
 
