@@ -88,6 +88,22 @@ fn the_least_config_has_the_defaults_of_knockd() {
 }
 
 #[test]
+fn every_key_of_the_firewall_reaches_it() {
+    let config = read(
+        "[firewall]\nbackend = \"nft\"\nalways_allow = [\"192.0.2.0/24\"]\npublic = [\"443:udp\", 80]\nheal = true\n\
+         [door.x]\nsequence = [7001, 8002]\nopens = [22]\n",
+    );
+    let firewall = config.firewall.as_ref().unwrap();
+    let always: [IpNet; 1] = ["192.0.2.0/24".parse().unwrap()];
+    assert_eq!(firewall.always_allow, always);
+    let public = [(80, Transport::Tcp), (443, Transport::Udp)];
+    let public = public.map(|(port, transport)| Step { port, transport });
+    assert_eq!(*firewall.public, public);
+    assert_eq!(*config.doors[0].scope.public, public);
+    assert!(firewall.heal);
+}
+
+#[test]
 fn every_key_reaches_the_door() {
     let door = door(
         "seq_timeout = \"15s\"\nknock_timeout = 5\nmin_gap = 0.1\ntcpflags = [\"fin\", \"!ACK\"]\n\
@@ -102,6 +118,7 @@ fn every_key_reaches_the_door() {
         target: Some(IpAddr::from([192, 0, 2, 1])),
         allow: vec!["192.0.2.7/32".parse().unwrap()],
         deny: vec!["2001:db8::/32".parse().unwrap()],
+        public: Box::default(),
     };
     assert_eq!(door.scope, scope);
     let steps = [(7001, Transport::Tcp), (8002, Transport::Udp)];

@@ -11,7 +11,6 @@ use crate::engine::door::{
 };
 use crate::engine::one_time::Origin;
 use crate::engine::sequence::Step;
-use crate::firewall::Backend;
 
 use super::counts::Counts;
 use super::draft::Draft;
@@ -19,7 +18,8 @@ use super::grant;
 use super::one_time::{self, LOOK_AHEAD};
 use super::problem::{DoorFlaw, Problem};
 use super::report::{Report, Span};
-use super::schema::{DoorTable, NamedDoor, Table as _};
+use super::resolve::public;
+use super::schema::{NamedDoor, Schema, Table as _};
 use super::scope::leaves_nobody;
 use super::steps::Steps;
 use super::value::{Given, value, written};
@@ -30,21 +30,30 @@ const SEQ_TIMEOUT: Duration = Duration::from_secs(25);
 /// Open Sesamy's window, as its guide has it.
 const WINDOW: Duration = Duration::from_secs(4);
 
-/// The door that `own` and `defaults` describe; `None` when they describe none, which has been
+/// The door that `own` describes, with what `schema` says of all; `None` when they describe none, which has been
 /// reported.
-pub(super) fn resolve(
-    own: &NamedDoor,
-    defaults: &DoorTable,
-    backend: Option<Backend>,
-    report: &mut Report,
-) -> Option<Door> {
+pub(super) fn resolve(own: &NamedDoor, schema: &Schema, report: &mut Report) -> Option<Door> {
+    let defaults = &schema.defaults;
     let door = Draft {
         own,
         table: own.table.or(defaults),
     };
-    let scope = door.scope(report);
+    let scope = Scope {
+        public: public(&schema.firewall),
+        ..door.scope(report)
+    };
     let rule = door.rule(report);
+    let backend = value(schema.firewall.backend.as_ref());
     let grant = grant::resolve(&door, rule.as_ref(), defaults, backend, report);
+    let is_public = |port: &Step| scope.public.contains(port);
+    if let Some(rule) = &rule
+        && scope.public.iter().any(|port| rule.may_have(*port))
+    {
+        report.add(own.at, door.flawed(DoorFlaw::PublicKnock));
+    }
+    if grant::opened(own, defaults).iter().any(is_public) {
+        report.add(own.at, door.flawed(DoorFlaw::PublicOpens));
+    }
     Some(Door {
         name: own.name.clone(),
         scope,
@@ -69,6 +78,7 @@ impl Draft<'_> {
             target: value(table.target.as_ref()).map(|target| target.0),
             allow: value(table.allow.as_ref()).unwrap_or_default(),
             deny: value(table.deny.as_ref()).unwrap_or_default(),
+            public: default.public,
         };
         if let Some(allow) = &table.allow {
             let given_as_empty = allow.value.as_ref().is_some_and(Vec::is_empty);

@@ -142,6 +142,12 @@ pub struct Firewall {
     pub backend: Backend,
     /// The doors with `opens`, and what each opens.
     pub opens: Vec<(Arc<str>, Box<[Step]>)>,
+    /// Networks that reach what is guarded without a knock.
+    pub always_allow: Vec<IpNet>,
+    /// Ports that are open to everybody, each once, in order.
+    pub public: Box<[Step]>,
+    /// Whether rules that somebody took away are put back.
+    pub heal: bool,
 }
 
 impl Firewall {

@@ -129,6 +129,8 @@ pub(super) enum Problem {
     Network,
     /// A network written with an address in it.
     HostBits { network: String },
+    /// `[firewall]` without its backend.
+    FirewallWithoutBackend,
     /// `allow = []`.
     AllowNobody,
     /// A command string that cannot be split.
@@ -215,6 +217,10 @@ pub(super) enum DoorFlaw {
     OnceWithoutOpens,
     /// It is to stay open for longer than the backend can have it.
     HoldBeyondBackend { most: u64 },
+    /// It is knocked at a port that is open to everybody.
+    PublicKnock,
+    /// It opens a port that is open to everybody.
+    PublicOpens,
     /// Another door opens one of its ports, and what they open is one thing.
     SamePort { other: String },
     /// It closes what it never opened.

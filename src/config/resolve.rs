@@ -17,9 +17,10 @@ use crate::source_spec::SourceSpec;
 use super::document::Document;
 use super::problem::{DoorFlaw, Problem};
 use super::report::Report;
-use super::schema::{DaemonTable, LogTable, NamedDoor, Schema};
+use super::schema::{DaemonTable, FirewallTable, LogTable, NamedDoor, Schema};
+use super::steps::Opens;
 use super::value::Given;
-use super::value::{Group, User, value};
+use super::value::{Group, User, value, written};
 use super::{Config, Daemon, Firewall, Log, Written, door, grant};
 
 /// Longest default of `max_line_age`.
@@ -41,10 +42,13 @@ pub(super) fn resolve(schema: &Schema, documents: &[Document<'_>], report: &mut 
     let doors: Vec<Arc<Door>> = schema
         .doors
         .iter()
-        .filter_map(|own| door::resolve(own, &schema.defaults, backend, report))
+        .filter_map(|own| door::resolve(own, schema, report))
         .map(Arc::new)
         .collect();
     warn_of_same_sequences(&schema.doors, report);
+    if backend.is_none() {
+        refuse_without_backend(&schema.firewall, report);
+    }
     let firewall = backend.map(|backend| firewall(backend, schema, report));
     Config {
         log: log(&schema.log, &doors, report),
@@ -95,6 +99,25 @@ fn log(table: &LogTable, doors: &[Arc<Door>], report: &mut Report) -> Log {
     }
 }
 
+/// The ports that are open to everybody.
+pub(super) fn public(table: &FirewallTable) -> Box<[Step]> {
+    value(table.public.as_ref()).map_or_else(Box::default, |Opens(ports)| ports)
+}
+
+/// Keys that say how a backend is used, where none is named.
+fn refuse_without_backend(table: &FirewallTable, report: &mut Report) {
+    let keys = [
+        written(table.always_allow.as_ref()),
+        written(table.public.as_ref()),
+        written(table.heal.as_ref()),
+    ];
+    if table.backend.is_none()
+        && let Some(at) = keys.into_iter().flatten().min()
+    {
+        report.add(at, Problem::FirewallWithoutBackend);
+    }
+}
+
 /// What each door opens. An element of a set has no owner; a rule has.
 fn firewall(backend: Backend, schema: &Schema, report: &mut Report) -> Firewall {
     let mut first: HashMap<Step, &NamedDoor> = HashMap::new();
@@ -116,7 +139,14 @@ fn firewall(backend: Backend, schema: &Schema, report: &mut Report) -> Firewall 
             opens.push((Arc::clone(&own.name), ports.into()));
         }
     }
-    Firewall { backend, opens }
+    let table = &schema.firewall;
+    Firewall {
+        backend,
+        opens,
+        always_allow: value(table.always_allow.as_ref()).unwrap_or_default(),
+        public: public(table),
+        heal: value(table.heal.as_ref()).unwrap_or(false),
+    }
 }
 
 fn daemon(table: &DaemonTable, report: &mut Report) -> Daemon {

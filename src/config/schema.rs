@@ -109,6 +109,9 @@ table! {
     /// `[firewall]`
     FirewallTable {
         backend: Backend,
+        always_allow: Networks,
+        public: Opens,
+        heal: bool,
     }
 }
 

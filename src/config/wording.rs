@@ -105,6 +105,7 @@ impl fmt::Display for Problem {
             Self::HostBits { network } => {
                 return write!(f, "not a network's own address; taken as '{network}'");
             }
+            Self::FirewallWithoutBackend => "this needs a 'backend' to go with it",
             Self::AllowNobody => "an empty 'allow' reads like nobody, but would mean everybody",
             Self::Quotes => "a quote in the command is not closed",
             Self::ShellArray => "with 'shell = true' a command is one string for /bin/sh -c",
@@ -189,6 +190,8 @@ impl fmt::Display for DoorFlaw {
                     "is to stay open for longer than ipset can have it, {most} s"
                 );
             }
+            Self::PublicKnock => "is knocked at a port that [firewall] lists as 'public', which is not logged",
+            Self::PublicOpens => "opens a port that [firewall] lists as 'public', which is open without it",
             Self::SamePort { other } => {
                 return write!(
                     f,
@@ -312,6 +315,7 @@ impl Problem {
             Self::Target => "write one IPv4 or IPv6 address",
             Self::Network => "write \"192.0.2.0/24\", \"2001:db8::/32\" or an address",
             Self::HostBits { .. } => "write it so, or leave out /… for the one address",
+            Self::FirewallWithoutBackend => "add backend = \"nft\", \"ipset\" or \"iptables\"",
             Self::AllowNobody => {
                 "take the key out, or write [\"0.0.0.0/0\", \"::/0\"] for everybody"
             }
@@ -341,6 +345,8 @@ impl DoorFlaw {
                 "add opens = [\"22:tcp\"] in place of commands, or take 'once' out"
             }
             Self::HoldBeyondBackend { .. } => "lower 'cmd_timeout'",
+            Self::PublicKnock => "take the port out of 'public', or knock at another one",
+            Self::PublicOpens => "take the port out of 'public' or out of 'opens'",
             Self::SamePort { .. } => "give the port to one of them",
             Self::StopWithoutStart { family } => {
                 return Some(format!("add a start command for {family}, or take it out").into());

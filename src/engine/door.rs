@@ -42,6 +42,8 @@ pub struct Scope {
     pub allow: Vec<IpNet>,
     /// None from these, whatever `allow` says.
     pub deny: Vec<IpNet>,
+    /// Ports that are open to everybody: a connection there is no knock.
+    pub public: Box<[Step]>,
 }
 
 impl Default for Scope {
@@ -54,6 +56,7 @@ impl Default for Scope {
             target: None,
             allow: Vec::new(),
             deny: Vec::new(),
+            public: Box::default(),
         }
     }
 }
@@ -108,6 +111,18 @@ impl Rule {
             Self::Counts(rule) => rule.counts(step),
             // What may be knocked now is not known here.
             Self::OneTime(_) => true,
+        }
+    }
+
+    /// Whether a hit at `step` can be one of its knocks.
+    pub fn may_have(&self, step: Step) -> bool {
+        match self {
+            Self::Sequence(rule) => rule.sequence.has(step),
+            Self::Counts(rule) => rule.counts(step),
+            Self::OneTime(rule) => match &rule.origin {
+                Origin::Totp(totp) => totp.may_have(step),
+                Origin::List(list) => list.lines.iter().any(|line| line.sequence.has(step)),
+            },
         }
     }
 

@@ -1,7 +1,7 @@
 //! Packet → hit: which packets can be a knock at all, whatever the doors are.
 //!
 //! In: a packet. Out: a [`Hit`], or the [`Reason`] why it is none. What only one door minds (its
-//! interface, target, networks, flags) is asked door by door in [`Scope::admits`]: a packet out of a
+//! interface, target, networks, flags, public ports) is asked door by door in [`Scope::admits`]: a packet out of a
 //! door's scope neither advances nor resets anything there.
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -141,6 +141,7 @@ impl Scope {
                 .as_deref()
                 .is_none_or(|name| name.as_bytes() == hit.interface)
             && self.target.is_none_or(|target| target == hit.dst)
+            && !self.public.contains(&hit.step)
             && self.lets_in(hit.src)
     }
 

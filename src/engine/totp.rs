@@ -133,6 +133,11 @@ impl Totp {
         self.knocks.into()
     }
 
+    /// Whether `step` can be a knock of some sequence.
+    pub fn may_have(&self, step: Step) -> bool {
+        step.transport == self.transport && (self.low..=self.high).contains(&step.port)
+    }
+
     /// How many steps a knocker's clock may be off.
     pub fn skew(&self) -> u8 {
         self.skew
