@@ -195,9 +195,9 @@ const KEPT: [(&str, &[&str]); 30] = [
             "supervisor",
         ],
     ),
-    ("zstd", &["cli"]),
     ("landlock", &["confine"]),
     ("libc", &["confine"]),
+    ("ruzstd", &["cli"]),
     ("seccompiler", &["confine"]),
     ("sd_notify", &["systemd"]),
     (
