@@ -97,6 +97,8 @@ mod knockd_conf; // fixtures/knockd: what becomes of them, and whether the real 
 mod knocks; // random doors and knocks, and an engine to try them on
 #[path = "integration/lines.rs"]
 mod lines; // fixtures/lines: log lines with their reading
+#[path = "integration/local_user.rs"]
+mod local_user; // what another user of the host can count of a daemon
 #[path = "integration/logknock.rs"]
 mod logknock; // the real binary with any command, in a directory of its own
 #[path = "integration/logrotate.rs"]

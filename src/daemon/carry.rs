@@ -14,9 +14,6 @@ use crate::protocol::Reply;
 use crate::render::Row;
 use crate::runner::Carried;
 
-/// So long after a knock the next one is awaited in haste. The clients' delays are shorter.
-const NEXT_KNOCK: Duration = Duration::from_secs(1);
-
 impl Daemon {
     /// Hands the engine's actions to the runner and its events to whoever listens.
     pub(super) fn carry_out(&mut self) {
@@ -36,11 +33,6 @@ impl Daemon {
         report::event(event);
         self.counts.event(event);
         let now = clock::boot_now();
-        if let EventKind::Stage { stage, of } = event.kind
-            && stage < of
-        {
-            self.haste.until(now.after(NEXT_KNOCK));
-        }
         let time = clock::wall_now().before(now.since(event.at));
         self.memory.event(event, Some(time));
         let source = event

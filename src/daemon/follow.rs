@@ -16,7 +16,7 @@ use super::StartError;
 use super::inbox::{Message, Outlet};
 use crate::privsep::{Journals, Read};
 use crate::source::journal::{Journalctl, Running, Start, Wanted};
-use crate::source::{self, Closed, Handle, Haste, Health, Refusal, Report};
+use crate::source::{self, Closed, Handle, Health, Refusal, Report};
 use crate::source_spec::{Pattern, SourceSpec};
 
 /// A source that is followed.
@@ -118,14 +118,13 @@ impl Opened {
         self,
         number: u16,
         files: &source::file::Options,
-        haste: &Haste,
         journals: Option<Journals>,
         inbox: &Outlet,
     ) -> Result<Followed, StartError> {
         let inbox = inbox.clone();
         let sink = move |report| inbox.send(Message::Source(report)).map_err(|_| Closed);
         let Self { spec, way } = self;
-        match start(way, number, files, haste, journals, sink) {
+        match start(way, number, files, journals, sink) {
             Ok(handle) => Ok(Followed {
                 spec,
                 health: None,
@@ -143,7 +142,6 @@ fn start(
     way: Way,
     number: u16,
     files: &source::file::Options,
-    haste: &Haste,
     journals: Option<Journals>,
     sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
 ) -> Result<Handle, Refusal> {
@@ -155,7 +153,7 @@ fn start(
             let files = files.clone();
             Ok(source::files::spawn(number, directory, meant, files, sink)?)
         }
-        Way::Kmsg(device) => source::kmsg::spawn(number, device, haste.clone(), sink),
+        Way::Kmsg(device) => source::kmsg::spawn(number, device, sink),
         Way::Journald(options) => {
             let journalctl: Box<dyn Start> = match journals {
                 Some(journals) => Box::new(Elsewhere { journals, number }),

@@ -84,6 +84,7 @@ impl Daemon {
         };
         self.calendar.set_not_after(received.wall);
         self.engine.handle_unix(received.now, received.wall);
+        self.expect_attempts(received.now);
         self.calibrate(batch, received);
         let lines = batch.bytes.split_inclusive(|&byte| byte == b'\n');
         let count = memchr::memchr_iter(b'\n', &batch.bytes).count() as u64;

@@ -36,6 +36,7 @@ pub use self::plan::{Office, OnExit, Plan, Reload, Rules, Told};
 pub use self::records::Files;
 use self::records::Records;
 use self::report::{Losses, Reboots, Rejections};
+use self::start::LATENESS;
 pub use self::start::StartError;
 use self::status::Counts;
 use crate::calendar::Calendar;
@@ -49,7 +50,6 @@ use crate::memory::Memory;
 use crate::metrics;
 use crate::protocol::Reply;
 use crate::signals::{self, Signal};
-use crate::source::Haste;
 
 /// Runs `plan` until it is told to stop. Returns how many doors were left open though they were to be
 /// closed.
@@ -64,6 +64,11 @@ pub fn run(plan: Plan) -> Result<usize, StartError> {
     })
 }
 
+/// How often attempts are looked at. Any local user can count our wake-ups (`/proc/PID/status`), and
+/// deadlines of their own would tell a right knock from a wrong one. So every line arms this, on the
+/// whole seconds of the boot clock.
+const TICK: Duration = Duration::from_secs(1);
+
 struct Daemon {
     engine: Engine,
     rules: Rules,
@@ -71,8 +76,6 @@ struct Daemon {
     hands: Hands,
     messages: Inbox,
     sources: Vec<Followed>,
-    /// Those of the sources that can hurry do, while it is said to.
-    haste: Haste,
     /// One for each source, in their order.
     feeds: Vec<Feed>,
     on_exit: OnExit,
@@ -83,6 +86,8 @@ struct Daemon {
     tell: Box<dyn FnMut(Told<'_>)>,
     notify: Notify,
     counts: Counts,
+    /// Until when an attempt may be alive, were the last line a right knock.
+    attempts_until: Time,
     /// What this process has given up; nothing in a dry run.
     confined: Option<Confined>,
     /// How often this process has been started before.
@@ -140,7 +145,8 @@ impl Daemon {
     fn poll_timeout(&self) -> Option<Time> {
         let records = self.records.as_ref().and_then(Records::poll_timeout);
         let dues = [
-            self.engine.poll_timeout(),
+            self.engine.poll_grants(),
+            next_tick(clock::boot_now()).filter(|&tick| tick <= self.attempts_until),
             self.notify.poll_timeout(),
             records,
             self.checkpoints
@@ -148,6 +154,12 @@ impl Daemon {
                 .and_then(Checkpoints::poll_timeout),
         ];
         dues.into_iter().flatten().min()
+    }
+
+    /// Notes that a line came, whatever it holds.
+    fn expect_attempts(&mut self, now: Time) {
+        let longest = self.engine.longest_window().saturating_add(LATENESS);
+        self.attempts_until = now.after(longest.saturating_add(TICK));
     }
 
     /// Does what is due.
@@ -223,4 +235,10 @@ impl Daemon {
         }
         left
     }
+}
+
+/// The first whole second after `now`.
+fn next_tick(now: Time) -> Option<Time> {
+    let second = now.as_nanos().div_euclid(1_000_000_000);
+    second.checked_add(1).map(Time::from_secs)
 }

@@ -30,13 +30,13 @@ use crate::engine::timeline::Timeline;
 use crate::memory::{self, Memory};
 use crate::privsep::Welcome;
 use crate::signals;
-use crate::source::{self, Haste, Refusal};
+use crate::source::{self, Refusal};
 use crate::source_spec::SourceSpec;
 use crate::systemd;
 
 /// How much later than its stamp a line may arrive without its attempt being expired. journald holds
 /// a single line back for half a second.
-const LATENESS: Duration = Duration::from_secs(1);
+pub(super) const LATENESS: Duration = Duration::from_secs(1);
 /// What tells the local time.
 const ZONE: [&str; 2] = ["/etc/localtime", "/usr/share/zoneinfo"];
 
@@ -112,11 +112,10 @@ impl Daemon {
             Some(signals::listen(tell)?)
         };
         hands.start(inbox)?;
-        let haste = Haste::default();
         let sources = opened
             .into_iter()
             .zip(0..)
-            .map(|(opened, number)| opened.follow(number, &files, &haste, hands.journals(), inbox));
+            .map(|(opened, number)| opened.follow(number, &files, hands.journals(), inbox));
         let sources = sources.collect::<Result<Vec<_>, _>>()?;
         let control = bound.and_then(|bound| {
             let answering = Control::start(bound, inbox.clone());
@@ -149,13 +148,13 @@ impl Daemon {
             hands,
             messages,
             sources,
-            haste,
             on_exit: plan.on_exit,
             stop_timeout: plan.stop_timeout,
             rejections: Rejections::default(),
             losses: Losses::default(),
             reboots: Reboots::default(),
             tell: plan.tell,
+            attempts_until: now,
             confined,
             restarts: welcome.map_or(0, |welcome| welcome.restarts),
             memory: Memory::new(memory::Limits::default()),

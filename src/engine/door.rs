@@ -103,6 +103,15 @@ impl Rule {
         }
     }
 
+    /// How long an attempt can last, first knock to last.
+    pub fn window(&self) -> Duration {
+        match self {
+            Self::Sequence(rule) => rule.window,
+            Self::Counts(rule) => rule.span(),
+            Self::OneTime(rule) => rule.window,
+        }
+    }
+
     /// Whether a knock at `step` can be the first one. `false` only where it does nothing to somebody
     /// who has not begun.
     pub fn may_begin_with(&self, step: Step) -> bool {

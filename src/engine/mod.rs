@@ -283,6 +283,17 @@ impl Engine {
         window.into_iter().chain(self.grants.poll_timeout()).min()
     }
 
+    /// When [`Self::handle_timeout`] has something to do next for what is open, attempts left out.
+    pub fn poll_grants(&self) -> Option<Time> {
+        self.grants.poll_timeout()
+    }
+
+    /// How long an attempt can last at any door.
+    pub fn longest_window(&self) -> Duration {
+        let windows = self.detector.doors().iter().map(|door| door.rule.window());
+        windows.max().unwrap_or_default()
+    }
+
     /// What to do next.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.grants.poll_action()

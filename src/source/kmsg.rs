@@ -18,7 +18,7 @@ use rustix::io::{Errno, read};
 use super::assembler::Yield;
 use super::outbox::Outbox;
 use super::stop::{Stop, Woken};
-use super::{Closed, Handle, Haste, Health, Refusal, Report};
+use super::{Closed, Handle, Health, Refusal, Report};
 use crate::engine::line::KmsgHead;
 use crate::engine::reason::Reason;
 
@@ -29,10 +29,6 @@ const RECORD: usize = 16 << 10;
 const AT_ONCE: usize = 1000;
 /// How long a device that fails is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often to look while there is reason to hurry.
-const LOOK: Duration = Duration::from_micros(500);
-/// So long after a line whoever got it has seen whether it is such a reason.
-const SEEN: Duration = Duration::from_millis(5);
 
 /// The open device: nothing that its reader needs a right for is left to be done.
 #[derive(Debug)]
@@ -49,18 +45,16 @@ pub fn open() -> Result<Kmsg, Refusal> {
 }
 
 /// Follows the kernel's log in a thread of its own. `sink` may wait, and ends the thread with
-/// [`Closed`]. While there is `haste`, it looks by itself and is not woken.
+/// [`Closed`].
 pub fn spawn(
     source: u16,
     Kmsg(device): Kmsg,
-    haste: Haste,
     sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
 ) -> Result<Handle, Refusal> {
     let stop = Stop::new()?;
     let follower = Follower {
         device,
         ring: Ring::new(source, sink),
-        haste,
         stop: stop.clone(),
     };
     let thread = thread::Builder::new()
@@ -109,7 +103,6 @@ impl Witness {
 struct Follower<S> {
     device: OwnedFd,
     ring: Ring<S>,
-    haste: Haste,
     stop: Stop,
 }
 
@@ -117,15 +110,15 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Follower<S> {
     fn run(mut self) {
         let mut record = [0; RECORD];
         loop {
-            let (health, came) = match self.drain(&mut record) {
-                Ok(came) => (Health::Following, came),
-                Err(errno) => (Health::Degraded(errno.into()), false),
+            let health = match self.drain(&mut record) {
+                Ok(()) => Health::Following,
+                Err(errno) => Health::Degraded(errno.into()),
             };
             if self.ring.outbox.send_all(health.clone()) == Err(Closed) {
                 return;
             }
             let woken = match health {
-                Health::Following => self.wait(came),
+                Health::Following => self.stop.wait(Some(self.device.as_fd()), None),
                 Health::Degraded(_) => self.stop.wait(None, Some(PAUSE)),
             };
             if woken == Woken::Stop {
@@ -134,21 +127,12 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Follower<S> {
         }
     }
 
-    /// Waits until there may be something to read; `came` is whether there just was.
-    fn wait(&self, came: bool) -> Woken {
-        if self.haste.is_on() {
-            return self.stop.wait(None, Some(LOOK));
-        }
-        let device = Some(self.device.as_fd());
-        self.stop.wait(device, came.then_some(SEEN))
-    }
-
-    /// Reads what there is, up to a fair amount; whether there was anything.
-    fn drain(&mut self, buffer: &mut [u8]) -> Result<bool, Errno> {
-        for number in 0..AT_ONCE {
+    /// Reads what there is, up to a fair amount.
+    fn drain(&mut self, buffer: &mut [u8]) -> Result<(), Errno> {
+        for _ in 0..AT_ONCE {
             match read(&self.device, &mut *buffer) {
                 Ok(length) => self.ring.take(buffer.get(..length).unwrap_or_default()),
-                Err(Errno::AGAIN) => return Ok(number > 0),
+                Err(Errno::AGAIN) => return Ok(()),
                 Err(Errno::INTR) => {}
                 Err(Errno::PIPE) => self.ring.overrun(),
                 // Larger than the buffer: the kernel has gone on to the next one.
@@ -156,7 +140,7 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Follower<S> {
                 Err(errno) => return Err(errno),
             }
         }
-        Ok(true)
+        Ok(())
     }
 }
 

@@ -11,7 +11,6 @@ mod datagram;
 pub mod file;
 mod file_id;
 pub mod files;
-mod haste;
 pub mod journal;
 pub mod kmsg;
 mod lookout;
@@ -32,7 +31,6 @@ use std::thread::JoinHandle;
 
 use rustix::io::Errno;
 
-pub use haste::Haste;
 pub use refusal::{Kind as RefusalKind, Refusal};
 
 use self::checkpoint::Checkpoint;

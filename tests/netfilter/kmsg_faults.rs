@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::sync::mpsc::{Receiver, channel};
 
-use logknock::source::{Closed, Handle, Haste, Report, kmsg};
+use logknock::source::{Closed, Handle, Report, kmsg};
 
 use crate::daemon::{Daemon, nft_door};
 use crate::firewall;
@@ -40,7 +40,7 @@ impl Followed {
     ) -> Self {
         let mut followed = Self {
             _handle: kmsg::open()
-                .and_then(|device| kmsg::spawn(0, device, Haste::default(), sink))
+                .and_then(|device| kmsg::spawn(0, device, sink))
                 .expect("root may read it"),
             reports,
             lines: Vec::new(),

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use logknock::source::journal::Journalctl;
-use logknock::source::{Closed, Handle, Haste, Refusal, Report, journal, kmsg};
+use logknock::source::{Closed, Handle, Refusal, Report, journal, kmsg};
 
 use crate::firewall;
 use crate::journald::Journald;
@@ -23,9 +23,7 @@ fn kmsg_hands_every_line_over_and_this_is_how_soon() {
     let Some(lab) = Lab::new(Ring::Shared, &[]) else {
         return;
     };
-    measure(&lab, "kmsg", |sink| {
-        kmsg::spawn(0, kmsg::open()?, Haste::default(), sink)
-    });
+    measure(&lab, "kmsg", |sink| kmsg::spawn(0, kmsg::open()?, sink));
 }
 
 #[test]
