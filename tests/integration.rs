@@ -37,6 +37,8 @@ mod control; // the running daemon and the commands that ask it: who may, and wh
 mod crashes; // kill -9 at any instant, many times
 #[path = "integration/daemon.rs"]
 mod daemon; // a real daemon that is asked, stopped and killed
+#[path = "integration/dependencies.rs"]
+mod dependencies; // they are those that deny.toml lets in
 #[path = "integration/differential.rs"]
 mod differential; // the packet reader against regular expressions
 #[path = "integration/docs.rs"]

@@ -13,7 +13,7 @@ use super::{Kept, Knocker, of, stage};
 use crate::engine::door::{CountsRule, Rule, SequenceRule};
 use crate::engine::sequence::{Step, Transport};
 
-/// The chain that INPUT jumps to; those of the doors are [`chain`]s.
+/// The chain that INPUT jumps to; each door has one of its own.
 const MAIN: &str = "LOGKNOCK_RECENT";
 
 /// The start of a TCP connection.
