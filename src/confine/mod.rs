@@ -135,21 +135,5 @@ fn names(set: CapabilitySet) -> Vec<&'static str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_missing_is_said() {
-        let none = Confined {
-            files: Strength::None,
-            calls: Strength::Full,
-            capabilities: vec!["DAC_READ_SEARCH"],
-            user: 0,
-        };
-        assert_eq!(
-            none.to_string(),
-            "files: no, this kernel has it not (Landlock); system calls: yes (seccomp); uid 0, only DAC_READ_SEARCH"
-        );
-        assert!(!none.is_full());
-    }
-}
+#[path = "mod_test.rs"]
+mod tests;

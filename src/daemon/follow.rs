@@ -151,7 +151,9 @@ fn start(
             let directory = pattern.directory().to_path_buf();
             let meant = move |name: &OsStr| pattern.means(name);
             let files = files.clone();
-            Ok(source::files::spawn(number, directory, meant, files, sink)?)
+            Ok(source::file::spawn_matching(
+                number, directory, meant, files, sink,
+            )?)
         }
         Way::Kmsg(device) => source::kmsg::spawn(number, device, sink),
         Way::Journald(options) => {

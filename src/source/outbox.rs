@@ -5,16 +5,16 @@
 //! has closed.
 
 use super::assembler::Yield;
-use super::{Batch, Closed, Health, Read, Report};
+use super::{Batch, Closed, Health, Read, Report, Sink};
 use crate::engine::reason::Tally;
 
 /// How many bytes of lines are enough to hand over.
 const BATCH: usize = 64 << 10;
 
 /// Turns what a source yields into reports.
-pub(super) struct Outbox<S> {
+pub(super) struct Outbox {
     source: u16,
-    sink: S,
+    sink: Box<dyn Sink>,
     lines: Vec<u8>,
     first_line: u64,
     next_line: u64,
@@ -25,12 +25,12 @@ pub(super) struct Outbox<S> {
     sent: Result<(), Closed>,
 }
 
-impl<S: FnMut(Report) -> Result<(), Closed>> Outbox<S> {
+impl Outbox {
     /// For the source with this number.
-    pub(super) fn new(source: u16, sink: S) -> Self {
+    pub(super) fn new(source: u16, sink: impl Sink) -> Self {
         Self {
             source,
-            sink,
+            sink: Box::new(sink),
             lines: Vec::new(),
             first_line: 1,
             next_line: 1,
@@ -148,89 +148,5 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Outbox<S> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::reason::Reason;
-
-    fn lines(bytes: &[u8]) -> Yield<'_> {
-        let count = bytes.split_inclusive(|&byte| byte == b'\n').count() as u64;
-        Yield::Lines { bytes, count }
-    }
-
-    #[test]
-    fn a_dropped_line_has_a_number_and_ends_the_batch() {
-        let mut sent = Vec::new();
-        let mut outbox = Outbox::new(7, |report| {
-            sent.push(report);
-            Ok(())
-        });
-        outbox.take(lines(b"one\n"));
-        outbox.take(lines(b"two\nthree\n"));
-        outbox.take(Yield::Dropped(Reason::TooLong));
-        outbox.take(Yield::Dropped(Reason::TooLong));
-        outbox.take(lines(b"six\n"));
-        outbox.send_all(Health::Following).unwrap();
-        outbox.send_all(Health::Following).unwrap();
-        let batch = |bytes: &[u8], first_line| {
-            Report::Lines(Batch {
-                source: 7,
-                bytes: bytes.to_vec(),
-                first_line,
-                late: false,
-                read: None,
-            })
-        };
-        assert_eq!(
-            sent,
-            [
-                batch(b"one\ntwo\nthree\n", 1),
-                batch(b"six\n", 6),
-                Report::Rejected {
-                    source: 7,
-                    reason: Reason::TooLong,
-                    count: 2
-                },
-                Report::Health {
-                    source: 7,
-                    health: Health::Following
-                },
-            ]
-        );
-    }
-
-    #[test]
-    fn a_gap_stands_between_the_lines_before_and_behind_it() {
-        let mut sent = Vec::new();
-        let mut outbox = Outbox::new(7, |report| {
-            sent.push(report);
-            Ok(())
-        });
-        outbox.take(lines(b"one\n"));
-        outbox.lose(Some(3));
-        outbox.take(lines(b"two\n"));
-        outbox.send_all(Health::Following).unwrap();
-        let kinds: Vec<_> = sent.iter().map(std::mem::discriminant).collect();
-        assert_eq!(kinds.len(), 4);
-        assert_eq!(
-            sent.get(1),
-            Some(&Report::Lost {
-                source: 7,
-                count: Some(3)
-            })
-        );
-        assert_eq!(kinds[0], kinds[2]);
-    }
-
-    #[test]
-    fn nothing_is_sent_after_the_sink_has_closed() {
-        let mut calls = 0;
-        let mut outbox = Outbox::new(0, |_| {
-            calls += 1;
-            Err(Closed)
-        });
-        outbox.take(lines(b"one\n"));
-        assert_eq!(outbox.send_all(Health::Following), Err(Closed));
-        assert_eq!(outbox.send_all(Health::Following), Err(Closed));
-        assert_eq!(calls, 1);
-    }
-}
+#[path = "outbox_test.rs"]
+mod tests;

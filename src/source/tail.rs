@@ -18,8 +18,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::assembler::Yield;
-use super::checkpoint::Checkpoint;
-use super::file_id::FileId;
+use super::checkpoint::{Checkpoint, FileId};
 pub use super::stream::Pace;
 use super::stream::{self, Begin, Buffer, Stream};
 use super::{FileKind, Trouble};

@@ -1,3 +1,5 @@
+//! A descriptor that fails.
+
 use super::*;
 
 #[test]

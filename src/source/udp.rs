@@ -16,8 +16,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use ipnet::{IpNet, Ipv4Net};
 use rustix::io::Errno;
 
-use super::datagram::{self, Receive, Sender};
-use super::{Closed, Handle, Refusal, Report};
+use super::datagram::{self, Receive};
+use super::{Handle, Refusal, Sink};
 
 /// A socket that is bound.
 #[derive(Debug)]
@@ -41,12 +41,8 @@ pub fn bound(address: SocketAddr, peers: &[IpNet]) -> Result<Bound, Refusal> {
     Ok(Bound(Udp { socket, peers }))
 }
 
-/// Receives in a thread of its own. `sink` may wait, and ends the thread with [`Closed`].
-pub fn spawn(
-    source: u16,
-    Bound(socket): Bound,
-    sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
-) -> Result<Handle, Refusal> {
+/// Receives in a thread of its own.
+pub fn spawn(source: u16, Bound(socket): Bound, sink: impl Sink) -> Result<Handle, Refusal> {
     let (thread, stop) = datagram::spawn(source, socket, sink)?;
     Ok(Handle::new(thread, move || stop.ask()))
 }
@@ -58,19 +54,12 @@ struct Udp {
 }
 
 impl Receive for Udp {
-    fn receive(&mut self, room: &mut [u8]) -> Result<(usize, Sender), Errno> {
+    fn receive(&mut self, room: &mut [u8]) -> Result<(usize, bool), Errno> {
         let received = self.socket.recv_from(room);
         let (length, from) = received.map_err(|error| errno(&error))?;
         let from = from.ip().to_canonical();
         let known = self.peers.iter().any(|peers| peers.contains(&from));
-        Ok((
-            length,
-            if known {
-                Sender::Peer
-            } else {
-                Sender::Stranger
-            },
-        ))
+        Ok((length, known))
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {

@@ -22,9 +22,9 @@ use rustix::net::{
 };
 use rustix::process::{Uid, geteuid};
 
-use super::datagram::{self, Receive, Sender};
-use super::file_id::FileId;
-use super::{Closed, Handle, Refusal, Report};
+use super::checkpoint::FileId;
+use super::datagram::{self, Receive};
+use super::{Handle, Refusal, Sink};
 
 /// A socket that is there.
 #[derive(Debug)]
@@ -43,12 +43,8 @@ pub fn bound(path: PathBuf, relay: Option<u32>) -> Result<Bound, Refusal> {
     Ok(Bound { socket, path, id })
 }
 
-/// Receives at the socket, in a thread of its own. `sink` may wait, and ends the thread with [`Closed`].
-pub fn spawn(
-    source: u16,
-    bound: Bound,
-    sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
-) -> Result<Handle, Refusal> {
+/// Receives at the socket, in a thread of its own.
+pub fn spawn(source: u16, bound: Bound, sink: impl Sink) -> Result<Handle, Refusal> {
     let Bound { socket, path, id } = bound;
     let (thread, stop) = datagram::spawn(source, socket, sink)?;
     Ok(Handle::new(thread, move || {
@@ -124,7 +120,7 @@ struct Unix {
 }
 
 impl Receive for Unix {
-    fn receive(&mut self, room: &mut [u8]) -> Result<(usize, Sender), Errno> {
+    fn receive(&mut self, room: &mut [u8]) -> Result<(usize, bool), Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
         let mut said = RecvAncillaryBuffer::new(&mut space);
         let mut slices = [IoSliceMut::new(room)];
@@ -140,12 +136,7 @@ impl Receive for Unix {
         });
         let known = sender
             .is_some_and(|uid| uid == Uid::ROOT || uid == geteuid() || Some(uid) == self.relay);
-        let sender = if known {
-            Sender::Peer
-        } else {
-            Sender::Stranger
-        };
-        Ok((received.bytes, sender))
+        Ok((received.bytes, known))
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {

@@ -2,30 +2,38 @@
 //!
 //! In: inotify's events, through `notify`. Out: at most one waiting wake-up, whatever happened; who
 //! is woken looks for itself, so a lost event or an overflow of the queue is a wake-up like any
-//! other. The directories are watched, never the file: a watch on a file stays with it when it is
+//! other. Also out: the files that got the followed name, opened at that moment ([`Pending`]). The follower may
+//! be waiting in a full sink, and a file that is rotated away meanwhile has no name to be found by. The directories are watched, never the file: a watch on a file stays with it when it is
 //! renamed. A directory that is removed takes its watch along without an event, hence
 //! [`arm`](Watch::arm) at every tick; it holds the directory open, so that a new one cannot have
 //! its inode number.
 #![expect(
     clippy::disallowed_types,
-    reason = "the watched directories are held open here"
+    reason = "the watched directories and the new files are held open here"
 )]
 
+use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use notify::event::{CreateKind, ModifyKind, RenameMode};
 use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::file_id::FileId;
-use super::lookout::Lookout;
+use super::checkpoint::FileId;
+use super::tail::open_regular;
 use super::{POLL, Trouble};
 
 /// How often everything is looked at where inotify works.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How many new files are held open until they are read.
+const MAX_PENDING: usize = 8;
 
 /// File systems that another host, or a process behind them, may write without an inotify event.
 const REMOTE: [(u32, &str); 10] = [
@@ -45,7 +53,7 @@ const REMOTE: [(u32, &str); 10] = [
 pub(super) struct Watch {
     path: PathBuf,
     wake: SyncSender<()>,
-    lookout: Lookout,
+    pending: Pending,
     watcher: Option<RecommendedWatcher>,
     armed: Vec<Directory>,
     trouble: Option<Trouble>,
@@ -62,7 +70,7 @@ impl Watch {
     /// Will send to `wake` for the file at `path`, once armed.
     pub(super) fn new(path: PathBuf, wake: SyncSender<()>) -> Self {
         Self {
-            lookout: Lookout::new(path.clone()),
+            pending: Pending::new(path.clone()),
             path,
             wake,
             watcher: None,
@@ -72,8 +80,8 @@ impl Watch {
     }
 
     /// The files that have got the name meanwhile.
-    pub(super) fn lookout(&self) -> &Lookout {
-        &self.lookout
+    pub(super) fn pending(&self) -> &Pending {
+        &self.pending
     }
 
     /// Why the file is polled, if it is.
@@ -92,7 +100,7 @@ impl Watch {
         let target = fs::canonicalize(&self.path).ok();
         let paths = [Some(self.path.as_path()), target.as_deref()];
         let names = paths.iter().flatten().filter_map(|path| path.file_name());
-        self.lookout.set_names(names.map(Into::into).collect());
+        self.pending.set_names(names.map(Into::into).collect());
         let wanted = directories(&paths);
         let remote = wanted.iter().find_map(|directory| remote(&directory.pin));
         let watching = self.watcher().and_then(|()| self.watch(wanted));
@@ -102,10 +110,10 @@ impl Watch {
     /// Makes the watcher, unless it is there.
     fn watcher(&mut self) -> Result<(), Trouble> {
         if self.watcher.is_none() {
-            let (wake, lookout) = (self.wake.clone(), self.lookout.clone());
+            let (wake, pending) = (self.wake.clone(), self.pending.clone());
             let handler = move |event: notify::Result<Event>| {
                 if let Ok(event) = &event {
-                    lookout.see(event);
+                    pending.see(event);
                 }
                 if is_change(&event) {
                     // Full means that a wake-up waits already.
@@ -190,6 +198,106 @@ fn remote_kind(word: i128) -> Option<&'static str> {
         .find_map(|(known, name)| (i128::from(known) == magic).then_some(name))
 }
 
+/// Shared by the thread that gets the events and the one that follows.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    path: PathBuf,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// What a file is called when it gets the name: as the path does, or the link's target.
+    names: Vec<OsString>,
+    ahead: VecDeque<File>,
+    last: Option<FileId>,
+    has_missed: bool,
+    overflows: u64,
+    has_changed: bool,
+}
+
+impl Pending {
+    /// For the file at `path`.
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            seen: Arc::default(),
+        }
+    }
+
+    /// These are the names by which files come to the path now.
+    pub(super) fn set_names(&self, names: Vec<OsString>) {
+        self.seen().names = names;
+    }
+
+    /// The next file that had the name.
+    pub(super) fn next(&self) -> Option<File> {
+        self.seen().ahead.pop_front()
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.seen().ahead.is_empty()
+    }
+
+    /// Whether a file has had the name that could not be opened in time; told once.
+    pub(super) fn take_missed(&self) -> bool {
+        std::mem::take(&mut self.seen().has_missed)
+    }
+
+    /// Whether a file has come, gone or been renamed in a watched directory; told once.
+    pub(super) fn take_changed(&self) -> bool {
+        std::mem::take(&mut self.seen().has_changed)
+    }
+
+    /// How often the kernel had more events than room for them, since the last call.
+    pub(super) fn take_overflows(&self) -> u64 {
+        std::mem::take(&mut self.seen().overflows)
+    }
+
+    /// Looks at an event.
+    pub(super) fn see(&self, event: &Event) {
+        let is_name = matches!(
+            event.kind,
+            EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))
+        );
+        let is_overflow = event.need_rescan();
+        if is_name || is_overflow {
+            let mut seen = self.seen();
+            seen.has_changed = true;
+            seen.overflows += u64::from(is_overflow);
+        }
+        let is_new = match event.kind {
+            EventKind::Create(CreateKind::File) => true,
+            EventKind::Modify(ModifyKind::Name(RenameMode::To)) => false,
+            _ => return,
+        };
+        let mut seen = self.seen();
+        let mut names = event.paths.iter().filter_map(|path| path.file_name());
+        if !names.any(|name| seen.names.iter().any(|known| known == name)) {
+            return;
+        }
+        let Ok(file) = open_regular(&self.path) else {
+            return;
+        };
+        let Ok(id) = file.metadata().map(|metadata| FileId::of(&metadata)) else {
+            return;
+        };
+        // A file was made, and the name already leads to another one that was made after it.
+        let is_skipped = is_new && seen.last == Some(id);
+        let is_full = seen.ahead.len() == MAX_PENDING;
+        seen.has_missed |= is_skipped || is_full;
+        seen.last = Some(id);
+        if !is_full && !is_skipped {
+            seen.ahead.push_back(file);
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Whether there may be something to read. Opening and closing are no change, and some of it is
 /// our own.
 fn is_change(event: &notify::Result<Event>) -> bool {
@@ -213,74 +321,5 @@ fn refused(error: &notify::Error) -> Trouble {
 }
 
 #[cfg(test)]
-mod tests {
-    use notify::event::{AccessKind, AccessMode, CreateKind, DataChange, Flag, ModifyKind};
-
-    use super::*;
-
-    #[test]
-    fn opening_a_file_is_no_change_but_an_overflow_is() {
-        let opened = EventKind::Access(AccessKind::Open(AccessMode::Any));
-        let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
-        assert!(!is_change(&Ok(Event::new(opened))));
-        assert!(is_change(&Ok(Event::new(written))));
-        assert!(is_change(&Ok(Event::new(EventKind::Create(
-            CreateKind::File
-        )))));
-        assert!(is_change(&Ok(
-            Event::new(EventKind::Other).set_flag(Flag::Rescan)
-        )));
-        assert!(is_change(&Err(notify::Error::generic("lost"))));
-    }
-
-    #[test]
-    fn used_up_instances_and_watches_are_told_apart() {
-        let used_up = notify::Error::io(Errno::MFILE.into());
-        assert_eq!(refused(&used_up), Trouble::Instances);
-        let full = notify::Error::new(ErrorKind::MaxFilesWatch);
-        assert_eq!(refused(&full), Trouble::Watches);
-        let missing = notify::Error::io(Errno::NOSYS.into());
-        assert_eq!(refused(&missing), Trouble::Unwatchable);
-    }
-
-    fn directories_of(path: &Path) -> usize {
-        let target = fs::canonicalize(path).ok();
-        directories(&[Some(path), target.as_deref()]).len()
-    }
-
-    #[test]
-    fn the_directory_of_a_link_and_of_its_target_are_both_watched_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let (near, far) = (dir.path().join("near"), dir.path().join("far"));
-        fs::create_dir(&near).unwrap();
-        fs::create_dir(&far).unwrap();
-        let link = near.join("kern.log");
-        std::os::unix::fs::symlink("../far/target", &link).unwrap();
-        assert_eq!(directories_of(&link), 1, "the target is missing");
-        std::os::unix::fs::symlink("far", far.join("target")).unwrap();
-        std::os::unix::fs::symlink("target", near.join("plain")).unwrap();
-        fs::create_dir(near.join("target")).unwrap();
-        assert_eq!(
-            directories_of(&near.join("plain")),
-            1,
-            "one directory for both"
-        );
-        fs::remove_file(far.join("target")).unwrap();
-        fs::create_dir(far.join("target")).unwrap();
-        assert_eq!(directories_of(&link), 2);
-    }
-
-    #[test]
-    fn a_file_system_of_other_hosts_is_known_by_its_number_of_either_sign() {
-        assert_eq!(remote_kind(0x6969), Some("NFS"));
-        assert_eq!(remote_kind(0xff53_4d42), Some("CIFS"));
-        assert_eq!(remote_kind(0xff53_4d42 - (1 << 32)), Some("CIFS"));
-        assert_eq!(remote_kind(0xef53), None);
-    }
-
-    #[test]
-    fn a_local_file_system_is_not_taken_for_a_remote_one() {
-        let dir = tempfile::tempdir().unwrap();
-        assert_eq!(remote(&hold(dir.path()).unwrap().pin), None);
-    }
-}
+#[path = "watch_test.rs"]
+mod tests;

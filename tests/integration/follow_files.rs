@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::Path;
 
-use logknock::source::{Health, Trouble, files};
+use logknock::source::{Health, Trouble, file};
 use logknock::source_spec::SourceSpec;
 use tempfile::TempDir;
 
@@ -19,7 +19,7 @@ fn start(dir: &Path, pattern: &str) -> Follower {
     let directory = pattern.directory().to_path_buf();
     let meant = move |name: &OsStr| pattern.means(name);
     Follower::spawned(3, 100_000, |sink| {
-        files::spawn(3, directory, meant, files::Options::default(), sink)
+        file::spawn_matching(3, directory, meant, file::Options::default(), sink)
     })
 }
 

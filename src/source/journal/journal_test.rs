@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 
 use super::*;
+use crate::source::Report;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -23,15 +23,15 @@ use super::entry::{Entry, MISSED};
 use crate::child::Owned;
 use crate::clock;
 use crate::source::Refusal;
-use crate::source::stop::{Stop, Woken};
+use crate::source::thread::{Stop, Woken};
 
 /// Where the program is looked for, and its own `PATH`.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How long the answer to the one question may take, and how long it may be.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ANSWER: usize = 1 << 20;
 /// How long one that has closed its output may take to end.
-const LAST_MOMENT: Duration = Duration::from_millis(200);
+const EXIT_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// What a journalctl is to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +137,7 @@ impl Start for Journalctl {
         };
         let mut child = Owned::new(command.stdout(writer).spawn()?);
         // It may have closed its output and gone on.
-        Ok(Running::new(output.into(), move || child.end(LAST_MOMENT)))
+        Ok(Running::new(output.into(), move || child.end(EXIT_TIMEOUT)))
     }
 }
 
@@ -166,14 +166,14 @@ pub(super) fn latest(journalctl: &mut dyn Start) -> Result<Option<String>, Refus
 
 /// Everything up to the end, which must come soon.
 fn read_to_end(output: &OwnedFd) -> Result<Vec<u8>, Refusal> {
-    let end = clock::monotonic_now().after(PATIENCE);
+    let end = clock::monotonic_now().after(ANSWER_TIMEOUT);
     let never = Stop::new()?;
     let mut answer = Vec::new();
     let mut piece = [0; 4096];
     while answer.len() < MAX_ANSWER {
         let left = end.since(clock::monotonic_now());
         if never.wait(Some(output.as_fd()), Some(left)) == Woken::Timeout {
-            let said = format!("no answer within {} s", PATIENCE.as_secs());
+            let said = format!("no answer within {} s", ANSWER_TIMEOUT.as_secs());
             return Err(Refusal::Journalctl(said));
         }
         match read(output, &mut piece).map_err(io::Error::from)? {

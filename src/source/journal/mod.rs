@@ -20,17 +20,18 @@ use self::journalctl::latest;
 pub use self::journalctl::{Journalctl, Running, Start, Wanted};
 use super::assembler::{Assembler, Yield};
 use super::outbox::Outbox;
-use super::stop::{Stop, Woken};
-use super::{Closed, Handle, Health, Refusal, Report, Trouble, kmsg};
+use super::thread::{Stop, Woken};
+use super::{Closed, Handle, Health, Refusal, Sink, Trouble, kmsg};
 use crate::clock;
 use crate::engine::reason::Reason;
 
 /// The longest entry that is looked at.
 const MAX_ENTRY: usize = 1 << 20;
-const PIECE: usize = 64 << 10;
+/// How many bytes are read at once.
+const BLOCK_SIZE: usize = 64 << 10;
 /// How long to wait before journalctl is started again: at first, and at most.
-const PAUSE: Duration = Duration::from_millis(100);
-const MAX_PAUSE: Duration = Duration::from_secs(10);
+const RESTART_WAIT: Duration = Duration::from_millis(100);
+const MAX_RESTART_WAIT: Duration = Duration::from_secs(10);
 /// A journalctl that has not ended by then does its work, though it says nothing.
 const SETTLED: Duration = Duration::from_secs(1);
 
@@ -65,13 +66,12 @@ fn boot() -> io::Result<String> {
     Ok(clock::boot_id()?.replace('-', ""))
 }
 
-/// Follows the journal in a thread of its own, from now on. `sink` may wait, and ends the thread with
-/// [`Closed`]. A journal that may not be read is refused; one that is empty is waited for.
+/// Follows the journal in a thread of its own, from now on. A journal that may not be read is refused; one that is empty is waited for.
 pub fn spawn(
     source: u16,
     mut journalctl: Box<dyn Start>,
     options: Options,
-    sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
+    sink: impl Sink,
 ) -> Result<Handle, Refusal> {
     let cursor = latest(&mut *journalctl)?;
     let stop = Stop::new()?;
@@ -98,9 +98,9 @@ pub fn spawn(
     Ok(Handle::new(thread, move || stop.ask()))
 }
 
-struct Follower<S> {
+struct Follower {
     journalctl: Box<dyn Start>,
-    entries: Entries<S>,
+    entries: Entries,
     watchdog: Watchdog,
     stop: Stop,
 }
@@ -165,9 +165,9 @@ impl From<io::Error> for End {
     }
 }
 
-impl<S: FnMut(Report) -> Result<(), Closed>> Follower<S> {
+impl Follower {
     fn run(mut self) {
-        let mut pause = PAUSE;
+        let mut pause = RESTART_WAIT;
         loop {
             let started = clock::monotonic_now();
             let Err(End::Trouble(trouble)) = self.follow() else {
@@ -177,15 +177,15 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Follower<S> {
                 self.entries.skip_to(latest(&mut *self.journalctl));
             }
             let health = Health::Degraded(trouble);
-            if clock::monotonic_now().since(started) > MAX_PAUSE {
-                pause = PAUSE;
+            if clock::monotonic_now().since(started) > MAX_RESTART_WAIT {
+                pause = RESTART_WAIT;
             }
             if self.entries.outbox.send_all(health) == Err(Closed)
                 || self.stop.wait(None, Some(pause)) == Woken::Stop
             {
                 return;
             }
-            pause = (pause * 2).min(MAX_PAUSE);
+            pause = (pause * 2).min(MAX_RESTART_WAIT);
         }
     }
 
@@ -196,7 +196,7 @@ impl<S: FnMut(Report) -> Result<(), Closed>> Follower<S> {
             .start(&Wanted::From(self.entries.cursor.clone()))?;
         self.entries.begin();
         let mut lines = Assembler::for_lines_up_to(MAX_ENTRY);
-        let mut piece = vec![0; PIECE];
+        let mut piece = vec![0; BLOCK_SIZE];
         let mut settled = false;
         loop {
             let timeout = if settled {
@@ -236,8 +236,8 @@ fn read(running: &mut Running, piece: &mut [u8]) -> Result<usize, End> {
 }
 
 /// Turns entries into lines, each once over all journalctls.
-struct Entries<S> {
-    outbox: Outbox<S>,
+struct Entries {
+    outbox: Outbox,
     boot: String,
     /// Where the last entry stands in the journal.
     cursor: Option<String>,
@@ -249,7 +249,7 @@ struct Entries<S> {
     is_stuck: bool,
 }
 
-impl<S: FnMut(Report) -> Result<(), Closed>> Entries<S> {
+impl Entries {
     /// A journalctl has been started at the last entry.
     fn begin(&mut self) {
         self.expected.clone_from(&self.cursor);

@@ -1,0 +1,161 @@
+//! The thread of a source: how it waits for input, reads messages, and is asked to stop.
+//!
+//! The request to stop is an eventfd that is never read, so a wait that begins after it was made ends at once.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
+
+use super::outbox::Outbox;
+use super::{Closed, Health, Sink};
+
+/// How many messages are read before the sink and the request to stop are looked at again.
+pub(super) const TURN: usize = 1000;
+/// How long a descriptor that fails is left alone.
+const RETRY_WAIT: Duration = Duration::from_secs(1);
+
+/// A running source. Dropping it asks the thread to end; [`stop`](Self::stop) also waits for it.
+pub struct Handle {
+    ask: Box<dyn Fn() + Send + Sync>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Handle {
+    /// Takes charge of `thread`, which ends soon after `ask` was called.
+    pub fn new(thread: JoinHandle<()>, ask: impl Fn() + Send + Sync + 'static) -> Self {
+        Self {
+            ask: Box::new(ask),
+            thread: Some(thread),
+        }
+    }
+
+    /// Ends the source and waits until it has ended. Let go of the receiving end first: a source
+    /// that waits in its sink ends when the sink does.
+    pub fn stop(mut self) {
+        (self.ask)();
+        if let Some(thread) = self.thread.take() {
+            // A panic of that thread has been reported by its own hook; there is nothing to add.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        (self.ask)();
+    }
+}
+
+/// A request to stop, made by one thread and seen by another.
+#[derive(Clone, Debug)]
+pub(super) struct Stop(Arc<OwnedFd>);
+
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Woken {
+    /// There may be something to read.
+    Input,
+    /// The source is to end.
+    Stop,
+    /// The time is over.
+    Timeout,
+}
+
+impl Stop {
+    /// A request that has not been made yet.
+    pub(super) fn new() -> io::Result<Self> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        Ok(Self(Arc::new(eventfd(0, flags)?)))
+    }
+
+    /// Makes it.
+    pub(super) fn ask(&self) {
+        // It fails only when it has been made more often than a u64 can count.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+
+    /// Waits until `input` can be read, or the request is made; for ever when no `timeout` is given.
+    pub(super) fn wait(&self, input: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Woken {
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        let stop = PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN);
+        // Where there is no input, the request itself stands in for it.
+        let input = input.unwrap_or(self.0.as_fd());
+        let mut both = [stop, PollFd::from_borrowed_fd(input, PollFlags::IN)];
+        loop {
+            match poll(&mut both, timeout.as_ref()) {
+                Err(Errno::INTR) => {}
+                Ok(0) => return Woken::Timeout,
+                // Whatever else is wrong, reading the input will say so.
+                Err(_) => return Woken::Input,
+                Ok(_) => {
+                    let asked = both.first().is_some_and(|stop| !stop.revents().is_empty());
+                    return if asked { Woken::Stop } else { Woken::Input };
+                }
+            }
+        }
+    }
+}
+
+/// What messages are read from, one at a time. Reading never waits.
+pub(super) trait Messages: Send + 'static {
+    /// Reads the next message into `outbox`; [`Errno::AGAIN`] where there is none.
+    fn read(&mut self, outbox: &mut Outbox) -> Result<(), Errno>;
+
+    /// What becomes readable when there is one.
+    fn descriptor(&self) -> BorrowedFd<'_>;
+}
+
+/// Reads `messages` in a thread called `name`, until the request is made or the sink closes.
+pub(super) fn spawn(
+    name: &str,
+    source: u16,
+    mut messages: impl Messages,
+    sink: impl Sink,
+) -> io::Result<(JoinHandle<()>, Stop)> {
+    let stop = Stop::new()?;
+    let asked = stop.clone();
+    let mut outbox = Outbox::new(source, sink);
+    let thread = thread::Builder::new()
+        .name(format!("{name}-{source}"))
+        .spawn(move || {
+            loop {
+                let read = read_turn(&mut messages, &mut outbox);
+                let health = match read {
+                    Ok(()) => Health::Following,
+                    Err(errno) => Health::Degraded(errno.into()),
+                };
+                if outbox.send_all(health) == Err(Closed) {
+                    return;
+                }
+                let woken = match read {
+                    Ok(()) => asked.wait(Some(messages.descriptor()), None),
+                    Err(_) => asked.wait(None, Some(RETRY_WAIT)),
+                };
+                if woken == Woken::Stop {
+                    return;
+                }
+            }
+        })?;
+    Ok((thread, stop))
+}
+
+/// Reads what there is, at most a turn's worth.
+fn read_turn(messages: &mut impl Messages, outbox: &mut Outbox) -> Result<(), Errno> {
+    for _ in 0..TURN {
+        match messages.read(outbox) {
+            Ok(()) | Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Ok(()),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "thread_test.rs"]
+mod tests;
