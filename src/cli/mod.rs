@@ -132,8 +132,8 @@ Overwrites nothing. What it writes is a secret, readable by its owner only; it p
   logknock rules --for nft-only | nft -f -
 
 The rules hold the log prefix, a secret: do not keep them where others can read them.
-Loading them twice is loading them once. No policy is touched; only ports in 'opens' are dropped.
-ufw wants backend = \"iptables\"; firewalld and openwrt want \"nft\".
+Loading them twice is loading them once. No policy is touched; only what begins at ports in 'opens' is dropped.
+ufw takes every backend; firewalld and openwrt want \"nft\".
 iptables-recent and nft-only need no daemon: they hold the knock itself, and let in one TCP connection
 for each. What rules cannot keep of a door is an error that names its key.")]
     Rules(rules::Args),

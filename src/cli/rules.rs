@@ -9,7 +9,7 @@ use crate::engine::door::Scope;
 use crate::engine::knock::KnockerPrefix;
 use crate::engine::sequence::Step;
 use crate::firewall::kernel::{Form, Knocker};
-use crate::firewall::rules::{Rules, Tcp, Tool};
+use crate::firewall::rules::{LogTo, Rules, Tcp, Tool};
 
 /// Arguments of `rules`.
 #[derive(Debug, clap::Args)]
@@ -92,10 +92,10 @@ fn whole(form: Form, config: &Config) -> Result<String, Failure> {
                        take knocker_prefix_v6 out of [log], or use a daemon";
         return Err(Failure::new(Code::Config, message));
     }
-    let guarded = config.firewall.as_ref().map(Firewall::guarded);
-    let guarded = guarded.unwrap_or_default();
-    let opens = config.firewall.as_ref().map(|firewall| &firewall.opens[..]);
-    let knocker = Knocker::new(form, &config.doors, opens.unwrap_or_default(), &guarded);
+    let firewall = config.firewall.as_ref();
+    let guarded = firewall.map(Firewall::guarded).unwrap_or_default();
+    let opens = firewall.map_or(&[][..], |firewall| &firewall.opens);
+    let knocker = Knocker::new(form, &config.doors, opens, &guarded);
     let knocker = knocker.map_err(|flaws| {
         let flaws: Vec<_> = flaws.iter().map(ToString::to_string).collect();
         let message = format!(
@@ -105,6 +105,10 @@ fn whole(form: Form, config: &Config) -> Result<String, Failure> {
         );
         Failure::new(Code::Config, message)
     })?;
+    let knocker = match firewall {
+        Some(firewall) => knocker.beside(&firewall.always_allow, &firewall.public),
+        None => knocker,
+    };
     for door in knocker.forgetful() {
         exit::tell(&format!(
             "warning: the sequence of door '{door}' begins anew within itself; after a wrong knock or an \
@@ -125,19 +129,21 @@ fn fitting<'a>(
         Failure::new(Code::Config, message)
     };
     let prefix = config.log.prefix.as_ref().map(Prefix::as_bytes);
+    let firewall = config.firewall.as_ref();
     let default = Scope::default();
     let starts = config.doors.iter().all(|door| {
         (door.scope.flags_set, door.scope.flags_clear) == (default.flags_set, default.flags_clear)
     });
     Ok(Rules {
         // A backend that no door uses binds nobody.
-        backend: config
-            .firewall
-            .as_ref()
+        backend: firewall
             .filter(|_| !guarded.is_empty())
             .map(|firewall| firewall.backend),
         guarded,
         once,
+        always: firewall.map_or(&[], |firewall| &firewall.always_allow),
+        public: firewall.map_or(&[], |firewall| &firewall.public),
+        log: &[LogTo::Kernel],
         prefix: prefix.ok_or_else(no_prefix)?,
         tcp: if starts { Tcp::Starts } else { Tcp::Every },
     })

@@ -80,14 +80,23 @@ fn ipset_takes_the_timeout_from_the_environment_and_a_port_a_call() {
 }
 
 #[test]
-fn iptables_has_rules_that_do_not_end_and_so_nothing_to_renew() {
+fn iptables_looks_for_each_rule_before_it_adds_it_and_renews_by_opening_again() {
     let commands = commands(Backend::Iptables, "ssh", &[SSH]).unwrap();
-    let rule =
-        "LOGKNOCK -s 192.0.2.7 -p tcp --dport 22 -m comment --comment logknock:ssh -j ACCEPT";
-    let open = format!("{{ iptables -w 5 -C {rule} 2>/dev/null || iptables -w 5 -A {rule}; }}");
-    assert_eq!(argv(&commands.open, "192.0.2.7")[2], open);
-    assert_eq!(commands.refresh, PerFamily::default());
-    assert!(argv(&commands.close, "2001:db8::7")[2].starts_with("{ ip6tables -w 5 -D LOGKNOCK"));
+    let rule = "LOGKNOCK -s 192.0.2.7 -p tcp --dport 22 -m comment --comment logknock:ssh -j";
+    let open = [
+        ("iptables -w 5 -t mangle", "RETURN"),
+        ("iptables -w 5", "ACCEPT"),
+    ]
+    .map(|(tool, target)| {
+        format!("{{ {tool} -C {rule} {target} 2>/dev/null || {tool} -I {rule} {target}; }}")
+    });
+    assert_eq!(argv(&commands.open, "192.0.2.7")[2], open.join(" && "));
+    assert_eq!(commands.refresh, commands.open);
+    let close = &argv(&commands.close, "2001:db8::7")[2];
+    assert!(
+        close.starts_with("{ ip6tables -w 5 -t mangle -D LOGKNOCK"),
+        "{close}"
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! `backend = "iptables"`: rules in a chain of our own, marked with the door's name.
+//! `backend = "iptables"`: rules in chains of our own, marked with the door's name: one where packets arrive, before
+//! any NAT, and one where they have arrived.
 //!
-//! A rule is looked for before it is added, so there is never a second one; when it is to go, exit
+//! Where they arrive a rule passes the chain that closes, which is jumped to by the last rule. A rule is looked for before it is added, so there is never a second one; when it is to go, exit
 //! status 1 says that it is not there, or that the chain is not, and any other that it could not be
 //! deleted. No rule ends by itself: the door is closed by the daemon, or by its next start.
 
@@ -8,14 +9,24 @@ use super::{Family, each};
 use crate::engine::command::{Template, TemplateError};
 use crate::engine::sequence::Step;
 
-/// The chain of what is open.
+/// The chains of what is open, in `mangle` and in `filter`.
 pub(super) const CHAIN: &str = "LOGKNOCK";
+/// The chain of `mangle` for all others.
+pub(super) const CLOSED: &str = "LOGKNOCK_SHUT";
 
 /// The program for a family, told to wait for others that change rules.
 pub(super) const fn tool(family: Family) -> &'static str {
     match family {
         Family::V4 => "iptables -w 5",
         Family::V6 => "ip6tables -w 5",
+    }
+}
+
+/// The same for the table where packets arrive.
+pub(super) const fn mangle(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "iptables -w 5 -t mangle",
+        Family::V6 => "ip6tables -w 5 -t mangle",
     }
 }
 
@@ -28,24 +39,32 @@ pub(super) const fn restore(family: Family) -> &'static str {
 }
 
 pub(super) fn open(family: Family, door: &str, ports: &[Step]) -> Result<Template, TemplateError> {
-    let tool = tool(family);
     Template::from_shell(&each(ports, " && ", |proto, port| {
-        let rule = rule(door, proto, port);
-        format!("{{ {tool} -C {rule} 2>/dev/null || {tool} -A {rule}; }}")
+        rules(family, door, proto, port, |tool, rule| {
+            format!("{{ {tool} -C {rule} 2>/dev/null || {tool} -I {rule}; }}")
+        })
     }))
 }
 
 pub(super) fn close(family: Family, door: &str, ports: &[Step]) -> Result<Template, TemplateError> {
-    let tool = tool(family);
     Template::from_shell(&each(ports, " && ", |proto, port| {
-        let rule = rule(door, proto, port);
-        format!("{{ {tool} -D {rule} 2>/dev/null || [ $? = 1 ]; }}")
+        rules(family, door, proto, port, |tool, rule| {
+            format!("{{ {tool} -D {rule} 2>/dev/null || [ $? = 1 ]; }}")
+        })
     }))
 }
 
 /// A door's name is of letters, digits and `._-` only, so it needs no quotes.
-fn rule(door: &str, proto: &str, port: u16) -> String {
-    format!(
-        "{CHAIN} -s %IP% -p {proto} --dport {port} -m comment --comment logknock:{door} -j ACCEPT"
-    )
+fn rules(
+    family: Family,
+    door: &str,
+    proto: &str,
+    port: u16,
+    one: impl Fn(&str, &str) -> String,
+) -> String {
+    let rule =
+        format!("{CHAIN} -s %IP% -p {proto} --dport {port} -m comment --comment logknock:{door}");
+    [(mangle(family), "RETURN"), (tool(family), "ACCEPT")]
+        .map(|(tool, target)| one(tool, &format!("{rule} -j {target}")))
+        .join(" && ")
 }

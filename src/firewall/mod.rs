@@ -11,6 +11,10 @@ pub mod kernel;
 mod nft;
 pub mod rules;
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
 pub use self::ipset::MAX_TIMEOUT as MAX_IPSET_TIMEOUT;
 use crate::engine::command::{Template, TemplateError};
 use crate::engine::door::PerFamily;
@@ -50,7 +54,7 @@ impl Backend {
 pub struct Commands {
     /// To open. Twice is as good as once.
     pub open: PerFamily,
-    /// To renew the kernel's timeout; none where there is no timeout.
+    /// To renew the kernel's timeout, and what somebody has flushed meanwhile: to open again.
     pub refresh: PerFamily,
     /// To close. What is closed already is no failure.
     pub close: PerFamily,
@@ -69,13 +73,9 @@ pub fn commands(backend: Backend, door: &str, ports: &[Step]) -> Result<Commands
         Backend::Ipset => (both(ipset::open)?, both(ipset::close)?),
         Backend::Iptables => (both(iptables::open)?, both(iptables::close)?),
     };
-    let refresh = match backend {
-        Backend::Nft | Backend::Ipset => open.clone(),
-        Backend::Iptables => PerFamily::default(),
-    };
     Ok(Commands {
+        refresh: open.clone(),
         open,
-        refresh,
         close,
     })
 }
@@ -96,6 +96,17 @@ impl Family {
             Self::V4 => "IPv4",
             Self::V6 => "IPv6",
         }
+    }
+
+    /// Those of `networks` that are of it, none inside another.
+    fn networks(self, networks: &[IpNet]) -> Vec<IpNet> {
+        let networks = networks.iter().map(IpNet::trunc);
+        let mine: Vec<_> = networks.filter(|net| self.has(net.addr())).collect();
+        IpNet::aggregate(&mine)
+    }
+
+    fn has(self, address: IpAddr) -> bool {
+        address.is_ipv4() == (self == Self::V4)
     }
 }
 

@@ -20,6 +20,17 @@ pub(super) const fn set(family: Family) -> &'static str {
     }
 }
 
+/// The start of a TCP connection.
+pub(super) const SYN: &str = "tcp flags & (syn | ack) == syn";
+
+/// What the fields of a family's header begin with.
+pub(super) const fn ip(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ip",
+        Family::V6 => "ip6",
+    }
+}
+
 /// The type of an address.
 pub(super) const fn address_type(family: Family) -> &'static str {
     match family {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::host::Reach;
 use crate::lab::{Family, Hit, Lab, PATIENCE, ssh};
+use crate::opens::{Backend, ruleset};
 use crate::process::{eventually, finish, run};
 use crate::scan;
 use crate::turn::Ring;
@@ -72,7 +73,7 @@ impl Form {
         let print = |tool: &str, options: &[&str]| finish(lab.server.command(tool).args(options));
         match self {
             Self::Nft => print("nft", &["-s", "list", "ruleset"]),
-            Self::Recent => print("iptables", &["-S"]) + &print("ip6tables", &["-S"]),
+            Self::Recent => ruleset(lab, Backend::Iptables),
         }
     }
 }

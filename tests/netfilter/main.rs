@@ -32,6 +32,8 @@ mod firewall;
 #[cfg(test)]
 mod forgery;
 #[cfg(test)]
+mod guard;
+#[cfg(test)]
 #[path = "../integration/held.rs"]
 mod held;
 #[cfg(test)]

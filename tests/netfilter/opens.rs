@@ -185,7 +185,7 @@ fn what_a_removed_ipset_took_along_counts_as_closed() {
         &[
             "sh",
             "-c",
-            "iptables -F && ip6tables -F && iptables -F LOGKNOCK_INPUT && ip6tables -F LOGKNOCK_INPUT && ipset destroy",
+            "for tool in iptables ip6tables; do $tool -F && $tool -t mangle -F || exit; done && ipset destroy",
         ],
     );
 }
@@ -293,16 +293,21 @@ fn closes_in_time(lab: &Lab, family: Family, knocked: Instant, hold: Duration) {
 }
 
 /// All rules of the server, without counters.
-fn ruleset(lab: &Lab, backend: Backend) -> String {
+pub(crate) fn ruleset(lab: &Lab, backend: Backend) -> String {
     let print = |tool: &str, options: &[&str]| finish(lab.server.command(tool).args(options));
+    let saved = || {
+        let tables = ["iptables-save", "ip6tables-save"].map(|tool| {
+            let said = ["mangle", "filter"].map(|table| print(tool, &["-t", table]));
+            said.concat()
+        });
+        let lines = tables.concat();
+        let lines = lines.lines().filter(|line| !line.starts_with('#'));
+        lines.collect::<Vec<_>>().join("\n")
+    };
     match backend {
         Backend::Nft => print("nft", &["list", "ruleset"]),
-        Backend::Iptables => print("iptables", &["-S"]) + &print("ip6tables", &["-S"]),
-        Backend::Ipset => {
-            print("iptables", &["-S"])
-                + &print("ip6tables", &["-S"])
-                + &print("ipset", &["list", "-name"])
-        }
+        Backend::Iptables => saved(),
+        Backend::Ipset => saved() + &print("ipset", &["list", "-name"]),
     }
 }
 

@@ -1,7 +1,6 @@
-//! `logknock rules` for ufw, firewalld and OpenWrt's fw4, loaded by the real iptables-restore and nft.
+//! `logknock rules` for ufw, firewalld and OpenWrt's fw4, loaded by the real nft.
 //!
-//! Their own programs are not there: a skeleton of ufw's files stands for ufw, and scripts that write
-//! down what they are asked for firewall-cmd, uci and fw4.
+//! Scripts that write down what they are asked stand for ufw, firewall-cmd, uci and fw4.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,89 +8,89 @@ use std::path::{Path, PathBuf};
 
 use crate::host::Reach;
 use crate::lab::{Family, Lab, ssh};
-use crate::opens::{Backend, configure, knock_until_open, start};
+use crate::opens::{Backend, configure, knock_until_open, ruleset, start};
 use crate::process::{finish, run};
 use crate::turn::Ring;
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
 #[test]
-fn the_block_for_ufw_loads_with_its_files_and_lets_in_who_knocks() {
-    let Some(lab) = Lab::new(Ring::Shared, Backend::Iptables.needs()) else {
-        return;
-    };
-    configure(&lab, Backend::Iptables, "30s");
-    let files = [
-        ("iptables", "before.rules", "ufw-before-input"),
-        ("ip6tables", "before6.rules", "ufw6-before-input"),
-    ];
-    let skeleton =
-        |chain: &str| format!("*filter\n:{chain} - [0:0]\n-A {chain} -i lo -j ACCEPT\nCOMMIT\n");
-    for (_, file, chain) in files {
-        lab.write(file, &skeleton(chain));
-    }
-    let script = print(&lab, "ufw", &[]);
-    let directory = lab.dir().display().to_string();
-    let reload = || {
-        for (tool, file, _) in files {
-            let mut restore = lab.server.command(&format!("{tool}-restore"));
-            finish(restore.arg("-n").arg(lab.path(file)));
-        }
-    };
-    for _ in 0..2 {
-        sh(&lab, &script, &[&directory]);
-        reload();
-    }
-    let block = fs::read_to_string(lab.path("before.rules")).expect("it is there");
-    assert_eq!(
-        block.matches("# logknock: begin").count(),
-        1,
-        "twice is once"
-    );
-    let rules = finish(
-        lab.server
-            .command("iptables")
-            .args(["-S", "ufw-before-input"]),
-    );
-    assert_eq!(rules.matches("-j LOGKNOCK_INPUT").count(), 1, "{rules}");
-    // As ufw's own start does.
-    for (tool, _, chain) in files {
-        finish(lab.server.command(tool).args(["-A", "INPUT", "-j", chain]));
-    }
-    lets_in(&lab);
-    let script = print(&lab, "ufw", &["--remove"]);
-    sh(&lab, &script, &[&directory]);
-    for (_, file, chain) in files {
-        let text = fs::read_to_string(lab.path(file)).expect("it is there");
-        assert_eq!(text, skeleton(chain), "nothing is left behind");
-    }
-}
-
-#[test]
-fn the_script_for_firewalld_tells_it_what_the_table_guards_and_lets_in_who_knocks() {
+fn the_script_for_ufw_names_what_the_table_guards_once_and_lets_in_who_knocks() {
     let Some(lab) = Lab::new(Ring::Shared, Backend::Nft.needs()) else {
         return;
     };
     configure(&lab, Backend::Nft, "30s");
+    let asked = stub(&lab, "ufw", "");
+    let before = ruleset(&lab, Backend::Nft);
+    let files = lab.path("ufw-files");
+    let script = |options: &[&str]| {
+        let script = print(&lab, "ufw", options);
+        let text = fs::read_to_string(&script).expect("it is there");
+        let text = text.replace("/etc/ufw/applications.d", &files.display().to_string());
+        sh(&lab, &lab.write("script", &text), &[]);
+    };
+    fs::create_dir(&files).expect("a directory");
+    for _ in 0..2 {
+        script(&[]);
+    }
+    let profile = fs::read_to_string(files.join("logknock")).expect("it is there");
+    assert!(profile.contains("\nports=22/tcp|60001/udp\n"), "{profile}");
+    assert_eq!(said(&asked)[..2], ["allow logknock", "app update logknock"]);
+    lets_in(&lab);
+    fs::remove_file(&asked).expect("it is there");
+    script(&["--remove"]);
+    assert_eq!(said(&asked), ["delete allow logknock"]);
+    assert!(!files.join("logknock").exists());
+    assert_eq!(
+        ruleset(&lab, Backend::Nft),
+        before,
+        "nothing is left behind"
+    );
+}
+
+#[test]
+fn the_script_for_firewalld_lets_in_for_good_what_the_table_guards_and_who_knocks_gets_in() {
+    let Some(lab) = Lab::new(Ring::Shared, Backend::Nft.needs()) else {
+        return;
+    };
+    configure(&lab, Backend::Nft, "30s");
+    // As firewalld answers where there is no such service, and then where there is.
     let asked = stub(&lab, "firewall-cmd", "");
-    let before = finish(lab.server.command("nft").args(["list", "ruleset"]));
+    let before = ruleset(&lab, Backend::Nft);
     let script = print(&lab, "firewalld", &[]);
     sh(&lab, &script, &[]);
-    let ports = ["22/tcp", "60001/udp"];
-    assert_eq!(
-        said(&asked),
-        ports.map(|port| format!("--quiet --add-port={port}"))
-    );
+    let words = said(&asked).join("\n");
+    for port in ["22/tcp", "60001/udp"] {
+        let forever = format!("--quiet --permanent --service=logknock --add-port={port}");
+        let now = format!("--quiet --add-port={port}");
+        assert!(words.contains(&forever) && words.contains(&now), "{words}");
+    }
+    assert!(words.ends_with("--quiet --permanent --add-service=logknock"));
     lets_in(&lab);
+    stub(
+        &lab,
+        "firewall-cmd",
+        "case $* in *--get-ports) echo 22/tcp 60001/udp ;; *--get-services) echo dns logknock ;; \
+         *--query-port=22/tcp) exit 0 ;; *--query-port*) exit 1 ;; esac",
+    );
     let script = print(&lab, "firewalld", &["--remove"]);
     fs::remove_file(&asked).expect("it is there");
     sh(&lab, &script, &[]);
-    assert_eq!(
-        said(&asked),
-        ports.map(|port| format!("--quiet --remove-port={port}"))
+    let words = said(&asked);
+    let has = |word: &str| words.iter().any(|said| said == word);
+    assert!(
+        has("--quiet --remove-port=60001/udp")
+            && has("--quiet --permanent --delete-service=logknock")
     );
-    let after = finish(lab.server.command("nft").args(["list", "ruleset"]));
-    assert_eq!(after, before, "nothing is left behind");
+    assert!(
+        !has("--quiet --remove-port=22/tcp"),
+        "it was let in without us"
+    );
+    assert_eq!(
+        ruleset(&lab, Backend::Nft),
+        before,
+        "nothing is left behind"
+    );
 }
 
 #[test]

@@ -70,29 +70,36 @@ impl Sender {
     pub(crate) fn send(&self, shot: Shot) {
         let Shot { from, port, kind } = shot;
         let (is_tcp, packet) = match kind {
-            Kind::Tcp(flags) => (true, self.segment(from, port, flags)),
+            Kind::Tcp(flags) => (true, segment(from, self.to, port, flags)),
             Kind::Udp => (false, datagram(from.port(), port)),
         };
         let socket = &self.sockets[&(*from.ip(), is_tcp)];
         let to = SocketAddrV4::new(self.to, 0);
         sendto(socket, &packet, SendFlags::empty(), &to).expect("the packet leaves");
     }
+}
 
-    fn segment(&self, from: SocketAddrV4, port: u16, flags: u8) -> Vec<u8> {
-        let mut segment = [from.port().to_be_bytes(), port.to_be_bytes()].concat();
-        segment.extend(
-            u32::from(from.port())
-                .wrapping_mul(2_654_435_761)
-                .to_be_bytes(),
-        );
-        segment.extend([0; 4]);
-        segment.extend([5 << 4, flags, 0xfa, 0xf0, 0, 0, 0, 0]);
-        let length = u8::try_from(segment.len()).expect("twenty");
-        let head = [from.ip().octets(), self.to.octets(), [0, 6, 0, length]];
-        let sum = checksum(&[head.concat(), segment.clone()].concat());
-        segment[16..18].copy_from_slice(&sum.to_be_bytes());
-        segment
-    }
+fn segment(from: SocketAddrV4, to: Ipv4Addr, port: u16, flags: u8) -> Vec<u8> {
+    let mut segment = [from.port().to_be_bytes(), port.to_be_bytes()].concat();
+    segment.extend(
+        u32::from(from.port())
+            .wrapping_mul(2_654_435_761)
+            .to_be_bytes(),
+    );
+    segment.extend([0; 4]);
+    segment.extend([5 << 4, flags, 0xfa, 0xf0, 0, 0, 0, 0]);
+    let length = u8::try_from(segment.len()).expect("twenty");
+    let head = [from.ip().octets(), to.octets(), [0, 6, 0, length]];
+    let sum = checksum(&[head.concat(), segment.clone()].concat());
+    segment[16..18].copy_from_slice(&sum.to_be_bytes());
+    segment
+}
+/// A SYN with its IPv4 header, from any address at all.
+pub(crate) fn spoofed_syn(from: Ipv4Addr, to: Ipv4Addr, port: u16) -> Vec<u8> {
+    let mut header = vec![0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0];
+    header.extend([from.octets(), to.octets()].concat());
+    header.extend(segment(SocketAddrV4::new(from, 40_000), to, port, SYN));
+    header
 }
 
 /// Without a checksum, which IPv4 allows.

@@ -110,31 +110,35 @@ fn who_has_knocked_comes_before_what_is_a_knock_and_that_before_what_is_dropped(
         (
             Form::Nft,
             [
-                "established",
+                "fib daddr type != local",
                 "@open4_ssh",
                 "@open6_ssh",
                 "jump door4_ssh",
                 "jump door6_ssh",
                 "drop",
+                "chain input",
+                "ct status dnat drop",
             ],
         ),
         (
             Form::Recent,
             [
-                "ESTABLISHED",
+                "--dst-type LOCAL",
                 "open-ssh",
-                "ACCEPT",
+                "-j RETURN",
                 "-j LOGKNOCK_R1",
                 "-p udp",
                 "-j DROP",
+                "*filter",
+                "--ctstate DNAT -j DROP",
             ],
         ),
     ] {
         let text = load(SSH, form);
         let (_, input) = text
             .split_once(match form {
-                Form::Nft => "    chain input {",
-                Form::Recent => "*filter",
+                Form::Nft => "    chain prerouting {",
+                Form::Recent => "*mangle",
             })
             .unwrap();
         let mut lines = input.lines();
@@ -150,11 +154,11 @@ fn a_door_for_one_family_is_in_that_family_only_and_what_it_opens_is_closed_in_b
         let text = format!("{SSH}{scope}\n");
         let nft = load(&text, Form::Nft);
         assert!(nft.contains("door4_ssh") && !nft.contains("door6_ssh"));
-        assert!(nft.contains("tcp dport { 22 } drop"));
+        assert!(nft.contains("tcp dport { 22 } tcp flags & (syn | ack) == syn drop"));
         let recent = load(&text, Form::Recent);
         let (v4, v6) = recent.split_once("---- IPv6 ----").unwrap();
         assert!(v4.contains("LOGKNOCK_R1") && !v6.contains("LOGKNOCK_R1"));
-        assert!(v6.contains("--dport 22 -j DROP"));
+        assert!(v6.contains("--dport 22 --tcp-flags SYN,ACK SYN -j DROP"));
     }
 }
 
@@ -178,6 +182,7 @@ fn what_takes_a_knocker_away_names_nothing_but_ours() {
     assert!(Knocker::remove(Form::Nft).contains("delete table inet logknock_only"));
     let text = Knocker::remove(Form::Recent);
     for line in text.lines().filter(|line| line.contains(" -D ")) {
-        assert!(line.contains("-D INPUT -j LOGKNOCK_RECENT"), "{line}");
+        let ours = ["INPUT", "PREROUTING"].map(|hook| format!("-D {hook} -j LOGKNOCK_RECENT"));
+        assert!(ours.iter().any(|ours| line.contains(ours)), "{line}");
     }
 }

@@ -9,13 +9,14 @@ mod nft;
 mod recent;
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::Family;
+use super::rules::Tcp;
+use super::rules::base::{self, Line};
 use crate::engine::door::{Door, OnRepeat, OtherPorts, Rule, Scope};
 use crate::engine::one_time::Origin;
 use crate::engine::sequence::{Step, Transport};
@@ -59,6 +60,8 @@ pub struct Knocker<'a> {
     form: Form,
     doors: Vec<Kept<'a>>,
     guarded: &'a [Step],
+    always: &'a [IpNet],
+    public: &'a [Step],
 }
 
 /// One of them.
@@ -96,10 +99,34 @@ impl<'a> Knocker<'a> {
                 form,
                 doors: kept,
                 guarded,
+                always: &[],
+                public: &[],
             })
         } else {
             Err(flaws)
         }
+    }
+
+    /// With networks that never need a knock, and ports that are open to everybody.
+    #[must_use]
+    pub fn beside(self, always: &'a [IpNet], public: &'a [Step]) -> Self {
+        Self {
+            always,
+            public,
+            ..self
+        }
+    }
+
+    /// The rules where packets arrive, around those of the doors.
+    fn preamble(&self) -> Vec<Line> {
+        base::preamble(self.always, self.public, Tcp::Starts)
+    }
+
+    /// The rules where they have arrived.
+    fn input(&self) -> Vec<Line> {
+        let mut lines = base::arrived(self.always, self.guarded);
+        lines.extend(base::let_through(self.guarded));
+        lines
     }
 
     /// The text that loads it.
@@ -129,13 +156,6 @@ impl<'a> Knocker<'a> {
         };
         self.doors.iter().filter(forgets).map(|door| door.name)
     }
-
-    fn guarded(&self, transport: Transport) -> impl Iterator<Item = u16> {
-        let ports = self.guarded.iter();
-        ports
-            .filter(move |port| port.transport == transport)
-            .map(|port| port.port)
-    }
 }
 
 impl Kept<'_> {
@@ -148,8 +168,8 @@ impl Kept<'_> {
 
     /// Whether a knock at an address of `family` can be one for this door.
     fn is_for(&self, family: Family) -> bool {
-        let target = self.scope.target.is_none_or(|target| is_of(target, family));
-        target && (self.scope.allow.is_empty() || !of(family, &self.scope.allow).is_empty())
+        let target = self.scope.target.is_none_or(|target| family.has(target));
+        target && (self.scope.allow.is_empty() || !family.networks(&self.scope.allow).is_empty())
     }
 
     /// The ports that it minds, each once; `None` when it minds all.
@@ -174,17 +194,6 @@ impl Kept<'_> {
             Rule::OneTime(_) => Some(Vec::new()),
         }
     }
-}
-
-/// The networks of `family`, none inside another.
-fn of(family: Family, networks: &[IpNet]) -> Vec<IpNet> {
-    let networks = networks.iter().map(IpNet::trunc);
-    let mine: Vec<_> = networks.filter(|net| is_of(net.addr(), family)).collect();
-    IpNet::aggregate(&mine)
-}
-
-fn is_of(address: IpAddr, family: Family) -> bool {
-    address.is_ipv4() == (family == Family::V4)
 }
 
 /// How many steps of how many, and with what in between, for a comment.

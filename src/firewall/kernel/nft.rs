@@ -9,21 +9,21 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::super::{Family, nft};
-use super::{Kept, Knocker, of, stage};
+use super::super::Family;
+use super::super::nft::{self, SYN};
+use super::super::rules::base;
+use super::super::rules::nft::{INPUT, PREROUTING, draw};
+use super::{Kept, Knocker, stage};
 use crate::engine::door::{Rule, SequenceRule};
 use crate::engine::sequence::{Step, Transport};
 
 /// Family and name of the table.
 const TABLE: &str = "inet logknock_only";
 
-/// The start of a TCP connection.
-const SYN: &str = "tcp flags & (syn | ack) == syn";
-
 const HEAD: &str = "\
 # A whole port knocker in the kernel: no daemon, no log.  Load:  logknock rules --for nft-only | nft -f -
 # It holds the knock, a secret: keep it from others. Loading again forgets nobody.
-# To keep it over a reboot put it into a file of mode 0600 that /etc/nftables.conf includes.
+# To keep it over a reboot:  logknock rules --for nft-only --install
 # Who has knocked gets one TCP connection, and is forgotten.
 # Other tables have their say too: they must let in what this one guards.
 ";
@@ -48,14 +48,27 @@ pub(super) fn load(knocker: &Knocker<'_>) -> String {
     }
     let _ = writeln!(
         text,
-        "add chain {TABLE} input {{ type filter hook input priority filter - 10; policy accept; }}\n\
+        "add chain {TABLE} prerouting {{ {PREROUTING} }}\n\
+         add chain {TABLE} input {{ {INPUT} }}\n\
          table {TABLE} {{"
     );
     for door in &doors {
         door.knocks(&mut text);
     }
-    input(knocker, &doors, &mut text);
-    text += "}\n";
+    text += "    chain prerouting {\n";
+    text += &draw(&knocker.preamble(), &[]);
+    for door in &doors {
+        door.let_in(&mut text);
+    }
+    for door in &doors {
+        door.listen(&mut text);
+    }
+    text += &draw(&base::guard(knocker.guarded), &[]);
+    let _ = write!(
+        text,
+        "    }}\n    chain input {{\n{}    }}\n}}\n",
+        draw(&knocker.input(), &[])
+    );
     text
 }
 
@@ -67,29 +80,6 @@ add table {TABLE}
 delete table {TABLE}
 "
     )
-}
-
-fn input(knocker: &Knocker<'_>, doors: &[Drawn<'_>], text: &mut String) {
-    *text += "    chain input {\n";
-    note(
-        text,
-        "What is connected stays connected, and this host may talk to itself.",
-    );
-    rule(text, "ct state established,related accept");
-    rule(text, "iif \"lo\" accept");
-    for door in doors {
-        door.let_in(text);
-    }
-    for door in doors {
-        door.listen(text);
-    }
-    note(text, "Only what a door opens is closed to all others.");
-    for transport in [Transport::Tcp, Transport::Udp] {
-        if let Some(ports) = list(knocker.guarded(transport)) {
-            rule(text, &format!("{} dport {ports} drop", transport.as_str()));
-        }
-    }
-    *text += "    }\n";
 }
 
 fn note(text: &mut String, why: &str) {
@@ -113,14 +103,6 @@ impl Drawn<'_> {
         match self.family {
             Family::V4 => '4',
             Family::V6 => '6',
-        }
-    }
-
-    /// `ip` or `ip6`: what its rules have.
-    fn ip(&self) -> &'static str {
-        match self.family {
-            Family::V4 => "ip",
-            Family::V6 => "ip6",
         }
     }
 
@@ -161,7 +143,7 @@ impl Drawn<'_> {
 
     /// Who has knocked may connect.
     fn let_in(&self, text: &mut String) {
-        let (source, open) = (format!("{} saddr", self.ip()), self.set("open"));
+        let (source, open) = (format!("{} saddr", nft::ip(self.family)), self.set("open"));
         note(
             text,
             &format!(
@@ -185,7 +167,7 @@ impl Drawn<'_> {
 
     /// Which packets its chain sees.
     fn listen(&self, text: &mut String) {
-        let (scope, ip) = (self.door.scope, self.ip());
+        let (scope, ip) = (self.door.scope, nft::ip(self.family));
         let family = match self.family {
             Family::V4 => "ipv4",
             Family::V6 => "ipv6",
@@ -225,7 +207,7 @@ impl Drawn<'_> {
 
     /// What it does with them.
     fn knocks(&self, text: &mut String) {
-        let (ip, open, began) = (self.ip(), self.set("open"), self.set("began"));
+        let (ip, open, began) = (nft::ip(self.family), self.set("open"), self.set("began"));
         let source = format!("{ip} saddr");
         let steps = self.rule.sequence.steps();
         let Some((first, later)) = steps.split_first() else {
@@ -308,7 +290,7 @@ impl Drawn<'_> {
 
     /// The daemon counts a retransmission once; here a set of what was seen does.
     fn once(&self, text: &mut String) {
-        let (ip, seen) = (self.ip(), self.set("seen"));
+        let (ip, seen) = (nft::ip(self.family), self.set("seen"));
         let packet = format!("{ip} saddr . {ip} daddr . tcp sport . tcp dport");
         note(text, "A SYN that is sent again counts once, for 10 s.");
         rule(text, &format!("{packet} @{seen} return"));
@@ -324,7 +306,11 @@ fn list(ports: impl Iterator<Item = u16>) -> Option<String> {
 
 /// The networks of a family as a set; `None` when there are none.
 fn networks(family: Family, networks: &[IpNet]) -> Option<String> {
-    let networks: Vec<_> = of(family, networks).iter().map(IpNet::to_string).collect();
+    let networks: Vec<_> = family
+        .networks(networks)
+        .iter()
+        .map(IpNet::to_string)
+        .collect();
     (!networks.is_empty()).then(|| format!("{{ {} }}", networks.join(", ")))
 }
 

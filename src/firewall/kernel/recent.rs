@@ -8,12 +8,14 @@
 
 use std::fmt::Write as _;
 
+use super::super::rules::base::guard;
+use super::super::rules::iptables::{self as rules, jumps, take_away};
 use super::super::{Family, iptables};
-use super::{Kept, Knocker, of, stage};
+use super::{Kept, Knocker, stage};
 use crate::engine::door::{CountsRule, Rule, SequenceRule};
 use crate::engine::sequence::{Step, Transport};
 
-/// The chain that INPUT jumps to; each door has one of its own.
+/// The chain that PREROUTING jumps to in `mangle`, and INPUT in `filter`; those of the doors are in `mangle`.
 const MAIN: &str = "LOGKNOCK_RECENT";
 
 /// The start of a TCP connection.
@@ -23,7 +25,7 @@ const HEAD: &str = "\
 #!/bin/sh
 # A whole port knocker in the kernel: no daemon, no log.  Load:  logknock rules --for iptables-recent | sh
 # It holds the knock, a secret: keep it from others. Loading again forgets nobody.
-# To keep it over a reboot run this at boot, from a file of mode 0700, after other firewalls.
+# To keep it over a reboot:  logknock rules --for iptables-recent --install
 # Who has knocked gets one TCP connection, and is forgotten. /proc/net/xt_recent shows who is on the way to
 # every local user. A list has room for 100 addresses (xt_recent.ip_list_tot): one more pushes out the oldest.
 set -e
@@ -32,15 +34,14 @@ set -e
 pub(super) fn load(knocker: &Knocker<'_>) -> String {
     let mut text = HEAD.to_owned();
     for family in Family::ALL {
-        let (name, tool) = (family.name(), iptables::tool(family));
-        let restore = iptables::restore(family);
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "\n# ---- {name} ----\n{restore} <<'END'\n*filter\n{}COMMIT\nEND\n\
-             # Before all other rules, once.\n\
-             {tool} -C INPUT -j {MAIN} 2>/dev/null || {tool} -I INPUT -j {MAIN}\n",
-            filter(knocker, family)
+            "\n# ---- {} ----\n{} <<'END'\n{}END",
+            family.name(),
+            iptables::restore(family),
+            tables(knocker, family)
         );
+        text += &jumps(family, [MAIN, MAIN]);
     }
     text
 }
@@ -51,26 +52,18 @@ pub(super) fn remove() -> String {
 # Takes the knocker away.  logknock rules --for iptables-recent --remove | sh
 "
     .to_owned();
-    let prefix = "LOGKNOCK_R";
     for family in Family::ALL {
-        let (name, tool) = (family.name(), iptables::tool(family));
-        let _ = write!(
-            text,
-            "\n# ---- {name} ----\n\
-             {tool} -n -L INPUT >/dev/null || exit 1\n\
-             while {tool} -D INPUT -j {MAIN} 2>/dev/null; do :; done\n\
-             {tool} -F {MAIN} 2>/dev/null && {tool} -X {MAIN}\n\
-             for chain in $({tool} -S | sed -n 's/^-N \\({prefix}[0-9][0-9]*\\)$/\\1/p'); do\n    \
-                 {tool} -F $chain && {tool} -X $chain\n\
-             done\n"
+        let (tool, mangle) = (iptables::tool(family), iptables::mangle(family));
+        let doors = format!(
+            "$({{ {tool} -S; {mangle} -S; }} | sed -n 's/^-N \\(LOGKNOCK_R[0-9][0-9]*\\)$/\\1/p')"
         );
+        text += &take_away(family, [MAIN, MAIN], &doors);
     }
-    text += "exit 0\n";
-    text
+    text + "exit 0\n"
 }
 
-/// What stands in the table between its name and `COMMIT`.
-fn filter(knocker: &Knocker<'_>, family: Family) -> String {
+/// What the restore tool of a family reads.
+fn tables(knocker: &Knocker<'_>, family: Family) -> String {
     let doors: Vec<_> = knocker
         .doors
         .iter()
@@ -78,30 +71,34 @@ fn filter(knocker: &Knocker<'_>, family: Family) -> String {
         .filter(|(door, _)| door.is_for(family))
         .map(|(door, number)| Drawn::new(door, family, number))
         .collect();
-    let mut text = format!(":{MAIN} - [0:0]\n");
+    let main = rules::Chain {
+        name: MAIN,
+        family,
+        backend: None,
+        log: &[],
+    };
+    let mut text = format!("*mangle\n:{MAIN} - [0:0]\n");
     for door in &doors {
         let _ = writeln!(text, ":{} - [0:0]", door.chain);
     }
-    let mut main = Chain::new(MAIN);
-    main.note("What is connected stays connected, and what this host says to itself is no knock.");
-    main.rule("-m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT");
-    main.rule("-i lo -j RETURN");
+    text += &main.draw(knocker.preamble());
+    let mut knocks = Chain::new(MAIN);
     for door in &doors {
-        door.let_in(&mut main);
+        door.let_in(&mut knocks);
     }
     for door in &doors {
-        door.listen(&mut main);
+        door.listen(&mut knocks);
     }
-    main.note("Only what a door opens is closed to all others.");
-    for transport in [Transport::Tcp, Transport::Udp] {
-        for port in knocker.guarded(transport) {
-            main.rule(&format!("-p {} --dport {port} -j DROP", transport.as_str()));
-        }
-    }
-    text += &main.text;
+    text += &knocks.text;
+    text += &main.draw(guard(knocker.guarded));
     for door in &doors {
         text += &door.knocks().text;
     }
+    let _ = write!(
+        text,
+        "COMMIT\n*filter\n:{MAIN} - [0:0]\n{}COMMIT\n",
+        main.draw(knocker.input())
+    );
     text
 }
 
@@ -167,11 +164,11 @@ impl<'a> Drawn<'a> {
                 // With the record, as Open Sesamy does: or its hits would be in the way of the next knock.
                 main.rule(&format!("{port} {} --remove", self.way));
             }
-            main.rule(&format!("{port} {open} --remove -j ACCEPT"));
+            main.rule(&format!("{port} {open} --remove -j RETURN"));
         }
         for port in self.door.opens(Transport::Udp) {
             main.rule(&format!(
-                "-p udp --dport {port} {open} --rcheck --seconds {hold} -j ACCEPT"
+                "-p udp --dport {port} {open} --rcheck --seconds {hold} -j RETURN"
             ));
         }
     }
@@ -186,7 +183,9 @@ impl<'a> Drawn<'a> {
         if let Some(target) = scope.target {
             let _ = write!(place, "-d {target} ");
         }
-        let mut sources: Vec<_> = of(self.family, &scope.allow)
+        let mut sources: Vec<_> = self
+            .family
+            .networks(&scope.allow)
             .iter()
             .map(|net| format!("{place}-s {net} "))
             .collect();
@@ -213,7 +212,7 @@ impl<'a> Drawn<'a> {
         let mut chain = Chain::new(&self.chain);
         let name = self.door.name;
         chain.note(&format!("Door {name}: its knock."));
-        for net in of(self.family, &self.door.scope.deny) {
+        for net in self.family.networks(&self.door.scope.deny) {
             chain.rule(&format!("-s {net} -j RETURN"));
         }
         match self.door.rule {
@@ -300,13 +299,14 @@ impl<'a> Drawn<'a> {
         chain.rule(&format!("{matches}{open} --set"));
     }
 
-    /// The daemon counts a retransmission once; here a bucket of one packet that fills in 10 s does.
+    /// The daemon counts a retransmission once; here a bucket of one packet that fills in 10 s does. hashlimit drops
+    /// what finds no room for a bucket, so the limit before it asks for fewer than there is room for.
     fn once(&self, chain: &mut Chain<'_>) {
         chain.note("A SYN that is sent again counts once, for 10 s.");
         chain.rule(&format!(
-            "-p tcp -m hashlimit --hashlimit-name logknock-{} --hashlimit-mode srcip,srcport,dstip,dstport \
-             --hashlimit-above 6/minute --hashlimit-burst 1 --hashlimit-htable-max 262144 \
-             --hashlimit-htable-expire 10000 -j RETURN",
+            "-p tcp -m limit --limit 10000/second --limit-burst 10000 -m hashlimit --hashlimit-name logknock-{} \
+             --hashlimit-mode srcip,srcport,dstip,dstport --hashlimit-above 6/minute --hashlimit-burst 1 \
+             --hashlimit-htable-max 262144 --hashlimit-htable-expire 10000 -j RETURN",
             self.number
         ));
     }

@@ -5,13 +5,14 @@
 //! out by more than it says: no policy is touched, and only ports that a door opens are dropped. The
 //! text holds the log prefix, a secret.
 
-mod firewalld;
-mod iptables;
-mod nft;
-mod openwrt;
-mod ufw;
+pub(super) mod base;
+mod beside;
+pub(super) mod iptables;
+pub(super) mod nft;
 
 use std::fmt;
+
+use ipnet::IpNet;
 
 use super::Backend;
 use crate::engine::sequence::{Step, Transport};
@@ -30,7 +31,7 @@ pub enum Tool {
     Nft,
     /// `sh`, which calls iptables-restore, ip6tables-restore and ipset.
     Iptables,
-    /// `sh`, which writes into ufw's files.
+    /// `sh`, which loads the rules of the backend and tells ufw.
     Ufw,
     /// `sh`, which calls nft and tells firewalld.
     Firewalld,
@@ -63,7 +64,7 @@ impl Tool {
         match self {
             Self::Nft | Self::Firewalld | Self::Openwrt => &[Backend::Nft],
             Self::Iptables => &[Backend::Iptables, Backend::Ipset],
-            Self::Ufw => &[Backend::Iptables],
+            Self::Ufw => &[Backend::Nft, Backend::Iptables, Backend::Ipset],
         }
     }
 }
@@ -86,6 +87,15 @@ pub enum Tcp {
     Every,
 }
 
+/// Where a packet is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogTo {
+    /// The kernel's log.
+    Kernel,
+    /// A group of `nfnetlink_log`.
+    Group(u16),
+}
+
 /// What the rules must fit.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
@@ -95,8 +105,14 @@ pub struct Rules<'a> {
     pub guarded: &'a [Step],
     /// Those of them to which a door lets in one connection, each once: logged before they are let in.
     pub once: &'a [Step],
+    /// Networks that never need a knock.
+    pub always: &'a [IpNet],
+    /// Ports that are open to everybody, each once: not logged.
+    pub public: &'a [Step],
     /// The log prefix.
     pub prefix: &'a [u8],
+    /// Where packets are logged.
+    pub log: &'a [LogTo],
     /// Which TCP packets a door may wait for.
     pub tcp: Tcp,
 }
@@ -144,13 +160,16 @@ impl Rules<'_> {
         let prefix = self.prefix()?;
         match tool {
             Tool::Nft => Ok(nft::load(self, prefix)),
-            Tool::Firewalld => Ok(firewalld::load(self, prefix)),
-            Tool::Openwrt => Ok(openwrt::load(self, prefix)),
+            Tool::Firewalld => Ok(beside::firewalld(self, prefix)),
+            Tool::Openwrt => Ok(beside::openwrt(self, prefix)),
+            Tool::Ufw if self.backend.is_none_or(|backend| backend == Backend::Nft) => {
+                Ok(beside::ufw(self, prefix))
+            }
             Tool::Iptables | Tool::Ufw if prefix.len() > iptables::MAX_PREFIX => {
                 Err(RulesError::LongPrefix(iptables::MAX_PREFIX))
             }
-            Tool::Iptables => Ok(iptables::load(self, prefix)),
-            Tool::Ufw => Ok(ufw::load(self, prefix)),
+            // What it lets in passes ufw's rules, which it stands before and which leave it alone.
+            Tool::Iptables | Tool::Ufw => Ok(iptables::load(self, prefix)),
         }
     }
 
@@ -159,9 +178,9 @@ impl Rules<'_> {
         match tool {
             Tool::Nft => nft::remove(),
             Tool::Iptables => iptables::remove(),
-            Tool::Ufw => ufw::remove(),
-            Tool::Firewalld => firewalld::remove(),
-            Tool::Openwrt => openwrt::remove(),
+            Tool::Ufw => beside::remove_ufw(),
+            Tool::Firewalld => beside::remove_firewalld(),
+            Tool::Openwrt => beside::remove_openwrt(),
         }
     }
 

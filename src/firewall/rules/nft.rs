@@ -6,17 +6,24 @@
 use std::fmt::Write as _;
 
 use super::super::{Family, nft};
-use super::{BURST, RATE, Rules, Tcp, of};
-use crate::engine::sequence::{Step, Transport};
+use super::base::{self, Line, Then, When};
+use super::{BURST, LogTo, RATE, Rules};
 
 pub(super) const TABLE: &str = nft::TABLE;
 
 const HEAD: &str = "\
 # Rules for logknock. Load:  logknock rules --for nft | nft -f -
 # They hold the log prefix, a secret: keep them from others. Loading again changes nothing that is open.
-# To keep them over a reboot put them into a file of mode 0600 that /etc/nftables.conf includes.
+# To keep them over a reboot:  logknock rules --for nft --install
 # Other tables have their say too: they must let in what this one guards.
 ";
+
+/// The hook where packets arrive, before any NAT.
+pub(in super::super) const PREROUTING: &str =
+    "type filter hook prerouting priority mangle; policy accept;";
+/// The hook where they have arrived, before the filters of others.
+pub(in super::super) const INPUT: &str =
+    "type filter hook input priority filter - 10; policy accept;";
 
 pub(super) fn load(rules: &Rules<'_>, prefix: &str) -> String {
     format!("{HEAD}\n{}", table(rules, prefix))
@@ -29,6 +36,11 @@ pub(super) fn table(rules: &Rules<'_>, prefix: &str) -> String {
     } else {
         Family::ALL.map(open_set).concat()
     };
+    let log: Vec<_> = rules.log.iter().map(|to| log(*to, prefix)).collect();
+    let log: Vec<_> = log.iter().map(String::as_str).collect();
+    let mut arriving = base::preamble(rules.always, rules.public, rules.tcp);
+    arriving.extend(base::let_in(rules));
+    arriving.extend(base::others(rules));
     format!(
         "\
 add table {TABLE}
@@ -36,21 +48,27 @@ add table {TABLE}
 add set {TABLE} logged4 {{ type ipv4_addr; size 65536; flags dynamic, timeout; timeout 1m; }}
 add set {TABLE} logged6 {{ type ipv6_addr; size 65536; flags dynamic, timeout; timeout 1m; }}
 add chain {TABLE} knocks
-add chain {TABLE} input {{ type filter hook input priority filter - 10; policy accept; }}
+add chain {TABLE} prerouting {{ {PREROUTING} }}
+add chain {TABLE} input {{ {INPUT} }}
 flush chain {TABLE} knocks
+flush chain {TABLE} prerouting
 flush chain {TABLE} input
 table {TABLE} {{
     chain knocks {{
-        # No address fills the log. Where the set is full, packets are logged rather than lost.
+        # No address fills the log. Where the set is full, packets are logged, and none is dropped.
         update @logged4 {{ ip saddr limit rate over {RATE}/second burst {BURST} packets }} return
         update @logged6 {{ ip6 saddr & ffff:ffff:ffff:ffff:: limit rate over {RATE}/second burst {BURST} packets }} return
-        log prefix \"{prefix}\"
+        {}
     }}
+    chain prerouting {{
+{}    }}
     chain input {{
 {}    }}
 }}
 ",
-        input(rules, prefix)
+        log.join("\n        "),
+        draw(&arriving, &log),
+        draw(&base::input(rules), &log),
     )
 }
 
@@ -73,76 +91,57 @@ fn open_set(family: Family) -> String {
     )
 }
 
-fn input(rules: &Rules<'_>, prefix: &str) -> String {
-    let mut text = String::new();
-    let mut rule = |why: &str, rule: &str| {
-        if !why.is_empty() {
-            let _ = writeln!(text, "        # {why}");
-        }
-        let _ = writeln!(text, "        {rule}");
-    };
-    rule(
-        "What is connected stays connected, and this host may talk to itself.",
-        "ct state established,related accept",
-    );
-    rule("", "iif \"lo\" accept");
-    if !rules.guarded.is_empty() {
-        let mut why =
-            "One connection closes these again, so each is logged: no limit, as few may connect.";
-        for transport in [Transport::Tcp, Transport::Udp] {
-            for (ip, family) in [("ip", Family::V4), ("ip6", Family::V6)] {
-                if let Some(ports) = list(transport, rules.once) {
-                    let begins = match transport {
-                        Transport::Tcp => "tcp flags & (syn | ack) == syn ",
-                        Transport::Udp => "",
-                    };
-                    let (proto, open) = (transport.as_str(), is_open(ip, nft::set(family)));
-                    let log = format!("log prefix \"{prefix}\"");
-                    rule(
-                        why,
-                        &format!("{proto} dport {{ {ports} }} {begins}{open} {log}"),
-                    );
-                    why = "";
-                }
-            }
-        }
-        rule(
-            "Who has knocked may connect.",
-            &accept("ip", nft::set(Family::V4)),
-        );
-        rule("", &accept("ip6", nft::set(Family::V6)));
+fn log(to: LogTo, prefix: &str) -> String {
+    match to {
+        // The sequence number tells a packet that is sent again from a new one.
+        LogTo::Kernel => format!("log prefix \"{prefix}\" flags tcp sequence"),
+        LogTo::Group(group) => format!("log prefix \"{prefix}\" group {group}"),
     }
-    rule(
-        "Every port is logged, so that a scan is seen to hit the wrong ones. A busy public one need not be:",
-        "# tcp dport { 80, 443 } accept",
-    );
-    let tcp = match rules.tcp {
-        Tcp::Starts => "tcp flags & (syn | ack) == syn",
-        Tcp::Every => "meta l4proto tcp",
-    };
-    rule("", &format!("meta pkttype host {tcp} jump knocks"));
-    rule("", "meta pkttype host meta l4proto udp jump knocks");
-    let mut why = "Only what a door opens is closed to all others.";
-    for transport in [Transport::Tcp, Transport::Udp] {
-        if let Some(ports) = list(transport, rules.guarded) {
-            let proto = transport.as_str();
-            rule(why, &format!("{proto} dport {{ {ports} }} drop"));
-            why = "";
+}
+
+/// The rules of a chain. `log` is what logs.
+pub(in super::super) fn draw(lines: &[Line], log: &[&str]) -> String {
+    let mut text = String::new();
+    for line in lines {
+        if !line.why.is_empty() {
+            let _ = writeln!(text, "        # {}", line.why);
+        }
+        let when: Vec<_> = line.when.iter().map(asked).collect();
+        let when = when.join(" ");
+        let thens: &[&str] = match line.then {
+            Then::Pass | Then::Enter => &["accept"],
+            Then::Drop => &["drop"],
+            Then::Log => &["jump knocks"],
+            Then::LogAll => log,
+        };
+        for then in thens {
+            let _ = writeln!(text, "        {when} {then}");
         }
     }
     text
 }
 
-fn accept(family: &str, set: &str) -> String {
-    format!("{} accept", is_open(family, set))
-}
-
-fn is_open(family: &str, set: &str) -> String {
-    format!("{family} saddr . meta l4proto . th dport @{set}")
-}
-
-/// The ports of one transport, if there are any.
-fn list(transport: Transport, ports: &[Step]) -> Option<String> {
-    let ports: Vec<_> = of(transport, ports).map(|port| port.to_string()).collect();
-    (!ports.is_empty()).then(|| ports.join(", "))
+fn asked(when: &When) -> String {
+    match when {
+        When::Loopback => "iif \"lo\"".to_owned(),
+        When::Elsewhere => "fib daddr type != local".to_owned(),
+        When::From(family, networks) => {
+            let networks: Vec<_> = networks.iter().map(ToString::to_string).collect();
+            format!("{} saddr {{ {} }}", nft::ip(*family), networks.join(", "))
+        }
+        When::To(transport, ports) => {
+            let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
+            format!("{} dport {{ {} }}", transport.as_str(), ports.join(", "))
+        }
+        When::Is(transport) => format!("meta l4proto {}", transport.as_str()),
+        When::Begins => nft::SYN.to_owned(),
+        When::Continues => "tcp flags & (syn | ack) != syn".to_owned(),
+        When::Tracked => "ct state established,related".to_owned(),
+        When::Redirected => "ct status dnat".to_owned(),
+        When::Unicast => "meta pkttype host".to_owned(),
+        When::Open(family) => {
+            let (ip, set) = (nft::ip(*family), nft::set(*family));
+            format!("{ip} saddr . meta l4proto . th dport @{set}")
+        }
+    }
 }

@@ -17,6 +17,9 @@ fn rules(backend: Backend) -> Rules<'static> {
         backend: Some(backend),
         guarded: &GUARDED,
         once: &[],
+        always: &[],
+        public: &[],
+        log: &[LogTo::Kernel],
         prefix: b"lk-4f9a1c7e: ",
         tcp: Tcp::Starts,
     }
@@ -40,13 +43,18 @@ fn in_order(text: &str, starts: &[&str]) -> bool {
 fn what_is_connected_comes_before_what_is_logged_and_that_before_what_is_dropped() {
     let nft = rules(Backend::Nft).load(Tool::Nft).unwrap();
     let order = [
-        "ct state established",
+        "iif \"lo\" accept",
+        "fib daddr type != local accept",
+        "tcp flags & (syn | ack) != syn accept",
+        "meta l4proto udp ct state established,related accept",
         "@open4 accept",
         "@open6 accept",
-        "tcp flags",
-        "meta l4proto udp",
-        "tcp dport { 22, 2022 } drop",
+        "tcp flags & (syn | ack) == syn jump knocks",
+        "meta l4proto udp jump knocks",
+        "tcp dport { 22, 2022 } tcp flags & (syn | ack) == syn drop",
         "udp dport { 60001 } drop",
+        "@open4 accept",
+        "tcp dport { 22, 2022 } tcp flags & (syn | ack) == syn drop",
     ];
     assert!(in_order(&nft, &order), "{nft}");
     for (backend, accept) in [
@@ -55,13 +63,17 @@ fn what_is_connected_comes_before_what_is_logged_and_that_before_what_is_dropped
     ] {
         let text = rules(backend).load(Tool::Iptables).unwrap();
         let order = [
-            "ESTABLISHED,RELATED -j ACCEPT",
+            "-p tcp ! --tcp-flags SYN,ACK SYN -j RETURN",
+            "-p udp -m conntrack --ctstate ESTABLISHED,RELATED -j RETURN",
             accept,
-            "-p tcp --tcp-flags SYN,ACK SYN",
-            "-p udp",
-            "--dport 22 -j DROP",
-            "--dport 2022 -j DROP",
+            "-p tcp --tcp-flags SYN,ACK SYN -m pkttype --pkt-type unicast -j LOGKNOCK_LOG",
+            "-p udp -m pkttype --pkt-type unicast -j LOGKNOCK_LOG",
+            "--dport 22 --tcp-flags SYN,ACK SYN -j DROP",
+            "--dport 2022 --tcp-flags SYN,ACK SYN -j DROP",
             "-p udp --dport 60001 -j DROP",
+            "*filter",
+            accept,
+            "--dport 22 --tcp-flags SYN,ACK SYN -j DROP",
             "ip6tables-restore",
         ];
         assert!(in_order(&text, &order), "{text}");
@@ -87,7 +99,8 @@ fn only_guarded_ports_are_dropped_and_no_policy_is_set() {
         .iter()
         .filter(|line| line.contains("DROP"))
         .count();
-    assert_eq!(drops, 2 * GUARDED.len());
+    // Of two families, where packets arrive and where they have arrived.
+    assert_eq!(drops, 4 * GUARDED.len());
     assert!(!text.contains("-P ") && !text.contains(":INPUT"));
 }
 
@@ -107,18 +120,18 @@ fn what_lets_in_one_connection_is_logged_before_it_is_let_in() {
             Backend::Ipset,
             Tool::Iptables,
             [
-                "-p tcp --tcp-flags SYN,ACK SYN --dport 22 -m set --match-set logknock4 src,dst -j LOG",
-                "-p udp --dport 60001 -m set --match-set logknock4 src,dst -j LOG",
-                "-m set --match-set logknock4 src,dst -j ACCEPT",
+                "-p tcp --dport 22 --tcp-flags SYN,ACK SYN -m set --match-set logknock4 src,dst -j LOG ",
+                "-p udp --dport 60001 -m set --match-set logknock4 src,dst -j LOG ",
+                "-m set --match-set logknock4 src,dst -j RETURN",
             ],
         ),
         (
             Backend::Iptables,
             Tool::Iptables,
             [
-                "-p tcp --tcp-flags SYN,ACK SYN -m pkttype --pkt-type unicast -m hashlimit",
-                "-p udp -m pkttype --pkt-type unicast -m hashlimit",
-                "-A LOGKNOCK_INPUT -j LOGKNOCK",
+                "-p tcp --dport 22 --tcp-flags SYN,ACK SYN -j LOGKNOCK_LOG",
+                "-p udp --dport 60001 -j LOGKNOCK_LOG",
+                "-A LOGKNOCK_PRE -j LOGKNOCK",
             ],
         ),
     ];
@@ -129,7 +142,6 @@ fn what_lets_in_one_connection_is_logged_before_it_is_let_in() {
         };
         let text = once.load(tool).unwrap();
         assert!(in_order(&text, &order), "{text}");
-        assert!(!text.contains("dport { 22, 2022 } tcp flags"), "{text}");
         let plain = rules(backend).load(tool).unwrap();
         assert_ne!(text, plain);
     }
@@ -143,7 +155,8 @@ fn a_door_with_flags_of_its_own_has_every_packet_logged() {
     };
     let text = every.load(Tool::Nft).unwrap();
     assert!(text.contains("meta l4proto tcp jump knocks"));
-    assert!(!text.contains("tcp flags"));
+    let tracked = "tcp flags & (syn | ack) != syn ct state established,related accept";
+    assert!(text.contains(tracked));
 }
 
 #[test]
@@ -184,7 +197,11 @@ fn what_takes_the_rules_away_holds_no_secret_and_names_nothing_but_ours() {
     let text = Rules::remove(Tool::Iptables);
     assert!(!text.contains("lk-"));
     for line in said(&text).iter().filter(|line| line.contains(" -D ")) {
-        assert!(line.contains("-D INPUT -j LOGKNOCK_INPUT"), "{line}");
+        let ours = [
+            "-D INPUT -j LOGKNOCK_INPUT",
+            "-D PREROUTING -j LOGKNOCK_PRE",
+        ];
+        assert!(ours.iter().any(|ours| line.contains(ours)), "{line}");
     }
 }
 
@@ -195,7 +212,7 @@ fn each_tool_has_rules_for_the_backends_that_it_can_see_and_for_no_other() {
         (Tool::Firewalld, vec![Backend::Nft]),
         (Tool::Openwrt, vec![Backend::Nft]),
         (Tool::Iptables, vec![Backend::Iptables, Backend::Ipset]),
-        (Tool::Ufw, vec![Backend::Iptables]),
+        (Tool::Ufw, Backend::ALL.map(|(_, backend)| backend).to_vec()),
     ];
     for (tool, sees) in tools {
         for (_, backend) in Backend::ALL {
@@ -210,4 +227,61 @@ fn each_tool_has_rules_for_the_backends_that_it_can_see_and_for_no_other() {
             }
         }
     }
+}
+
+#[test]
+fn what_never_needs_a_knock_and_what_is_public_comes_before_what_is_logged() {
+    let always: Vec<IpNet> = ["198.51.100.0/24", "198.51.100.8/32", "2001:db8::/32"]
+        .map(|net| net.parse().unwrap())
+        .to_vec();
+    let public = [step(80, Transport::Tcp), step(443, Transport::Udp)];
+    let beside = |backend| Rules {
+        always: &always,
+        public: &public,
+        ..rules(backend)
+    };
+    let nft = beside(Backend::Nft).load(Tool::Nft).unwrap();
+    let order = [
+        "ip saddr { 198.51.100.0/24 } accept",
+        "ip6 saddr { 2001:db8::/32 } accept",
+        "tcp dport { 80 } accept",
+        "udp dport { 443 } accept",
+        "jump knocks",
+        "tcp dport { 22, 2022 } ip saddr { 198.51.100.0/24 } accept",
+    ];
+    assert!(in_order(&nft, &order), "{nft}");
+    let iptables = beside(Backend::Ipset).load(Tool::Iptables).unwrap();
+    let order = [
+        "-A LOGKNOCK_PRE -s 198.51.100.0/24 -j RETURN",
+        "-p tcp --dport 80 -j RETURN",
+        "-p udp --dport 443 -j RETURN",
+        "-j LOGKNOCK_LOG",
+        "-A LOGKNOCK_INPUT -p tcp --dport 22 -s 198.51.100.0/24 -j ACCEPT",
+        "-A LOGKNOCK_PRE -s 2001:db8::/32 -j RETURN",
+    ];
+    assert!(in_order(&iptables, &order), "{iptables}");
+}
+
+#[test]
+fn a_group_gets_the_prefix_and_the_kernels_log_the_sequence_number() {
+    let both = Rules {
+        log: &[LogTo::Kernel, LogTo::Group(7)],
+        ..rules(Backend::Nft)
+    };
+    let nft = both.load(Tool::Nft).unwrap();
+    let order = [
+        "log prefix \"lk-4f9a1c7e: \" flags tcp sequence",
+        "log prefix \"lk-4f9a1c7e: \" group 7",
+    ];
+    assert!(in_order(&nft, &order), "{nft}");
+    let iptables = Rules {
+        backend: Some(Backend::Ipset),
+        ..both
+    };
+    let iptables = iptables.load(Tool::Iptables).unwrap();
+    let order = [
+        "-j LOG --log-tcp-sequence --log-prefix \"lk-4f9a1c7e: \"",
+        "-j NFLOG --nflog-group 7 --nflog-prefix \"lk-4f9a1c7e: \"",
+    ];
+    assert!(in_order(&iptables, &order), "{iptables}");
 }
