@@ -49,7 +49,8 @@ pub(crate) fn run(name: &str, lines: u64) -> io::Result<bool> {
             for text in log {
                 // Behind the framing, which is the same length in each.
                 let message = text.get(FRAMING..).unwrap_or_default();
-                let packet = packet::read_behind(black_box(message), PREFIX);
+                let packet =
+                    packet::read_behind(black_box(message), PREFIX, packet::Printer::Kernel);
                 black_box(packet.map_err(|reason| io::Error::other(reason.as_str()))?);
             }
         }

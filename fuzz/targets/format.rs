@@ -1,6 +1,6 @@
 //! A first line as somebody's own regex, the rest as a line of that firewall.
 
-use logknock::dialect::{Dialect, Format, Reader};
+use logknock::dialect::{Format, Pattern, Reader};
 use logknock::engine::reading::Expected;
 
 pub(crate) fn run(data: &[u8]) {
@@ -11,11 +11,11 @@ pub(crate) fn run(data: &[u8]) {
     let Ok(text) = str::from_utf8(regex) else {
         return;
     };
-    match text.parse::<Format>() {
-        Ok(format) => {
+    match text.parse::<Pattern>() {
+        Ok(pattern) => {
             let begins = text.starts_with('^') || text.starts_with(r"\A");
             assert!(begins, "a regex that could begin anywhere");
-            reads_whole_packets(format, line);
+            reads_whole_packets(pattern, line);
         }
         Err(error) => assert!(
             !error.to_string().contains("lk-4f9a1c7e"),
@@ -24,10 +24,10 @@ pub(crate) fn run(data: &[u8]) {
     }
 }
 
-fn reads_whole_packets(format: Format, line: &[u8]) {
+fn reads_whole_packets(pattern: Pattern, line: &[u8]) {
     let expected = Expected::Prefix(b"lk-4f9a1c7e: ".as_slice().into());
-    let has_prefix = format.has_prefix();
-    let reader = Reader::new(Dialect::Own(format), expected);
+    let has_prefix = pattern.has_prefix();
+    let reader = Reader::new(Format::Pattern(pattern), expected);
     let opened = reader.open(line);
     if let Ok(Some((_, packet))) = reader.read(&opened) {
         assert!(

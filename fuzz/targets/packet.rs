@@ -10,19 +10,19 @@ pub(crate) fn run(data: &[u8]) {
         return;
     };
     a_line_without_the_prefix_is_no_packet(message);
-    let Ok(Some(packet)) = packet::read(message) else {
+    let Ok(Some(packet)) = packet::read(message, packet::Printer::Kernel) else {
         return;
     };
     is_consistent(&packet, message);
     assert_eq!(
-        packet::read_behind(message, packet.prefix),
+        packet::read_behind(message, packet.prefix, packet::Printer::Kernel),
         Ok(Some(packet)),
         "its prefix gives the same packet"
     );
     let cut = message.len() * usize::from(place) / 256;
     if let Some(Ok(Some(rest))) = message
         .get(..cut)
-        .map(|line| packet::read_behind(line, packet.prefix))
+        .map(|line| packet::read_behind(line, packet.prefix, packet::Printer::Kernel))
     {
         assert_eq!(rest.src, packet.src, "a cut line has another source");
         assert_eq!(rest.dst, packet.dst, "a cut line has another target");

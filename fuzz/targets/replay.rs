@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use logknock::calendar::Zone;
 use logknock::config;
-use logknock::dialect::{Dialect, Reader};
+use logknock::dialect::{Format, Reader};
 use logknock::engine::event::EventKind;
 use logknock::engine::knock::KnockerPrefix;
 use logknock::engine::reading::Expected;
@@ -46,7 +46,7 @@ pub(crate) fn run(data: &[u8]) {
     let mut opens = 0;
     let summary = replay::run(
         inputs.collect(),
-        &Reader::new(Dialect::Kernel, Expected::AnyPrefix),
+        &Reader::new(Format::Kernel, Expected::AnyPrefix),
         doors,
         KnockerPrefix::default(),
         Zone::Local,

@@ -215,6 +215,9 @@ fn why_rejected(reason: &str) -> &str {
         "transport" => "the transport says that it is not the kernel's",
         "facility" => "its syslog facility is not the kernel's",
         "program" => "a program wrote the line, not the kernel",
+        "header" => {
+            "the prefix stands behind a header of a form that is not read; see format in logknock.toml(5)"
+        }
         "peer" => "its sender may not send",
         "repeated" => "a 'message repeated' line is no packet",
         "grammar" => "the line is not what the kernel writes",

@@ -96,7 +96,7 @@ impl Global {
         });
         Settings {
             doors: config.doors.clone(),
-            reader: Reader::new(config.log.dialect.clone(), expected),
+            reader: Reader::new(config.log.format.clone(), expected),
             config,
         }
     }

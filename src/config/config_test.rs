@@ -64,7 +64,7 @@ fn the_least_config_has_the_defaults_of_knockd() {
     let log = Log {
         sources: Vec::new(),
         prefix: None,
-        dialect: Dialect::Kernel,
+        format: Format::Kernel,
         accept_forgeable: false,
         max_line_age: Duration::from_secs(25),
         knocker_prefix: KnockerPrefix::default(),

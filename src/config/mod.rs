@@ -40,7 +40,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::dialect::Dialect;
+use crate::dialect::Format;
 use crate::engine::door::Door;
 use crate::engine::knock::KnockerPrefix;
 use crate::engine::sequence::Step;
@@ -97,7 +97,7 @@ pub struct Log {
     /// What a packet line begins with.
     pub prefix: Option<Prefix>,
     /// How lines are written.
-    pub dialect: Dialect,
+    pub format: Format,
     /// Whether lines count that others than the kernel could have written.
     pub accept_forgeable: bool,
     /// How old a line may be and still be a knock.

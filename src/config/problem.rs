@@ -7,7 +7,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::dialect::FormatError;
+use crate::dialect::PatternError;
 use crate::engine::command::TemplateError;
 use crate::source_spec::SourceSpecError;
 
@@ -87,14 +87,14 @@ pub(super) enum Problem {
     NoUdpPeers,
     /// No prefix.
     Prefix(PrefixError),
-    /// No format of lines.
-    Format(FormatError),
-    /// `[log.format]` without its regex.
-    NoRegex,
-    /// A key of `[log.format]` that does not exist.
-    FormatKey,
-    /// Both ways to say how lines are written.
-    DialectAndFormat,
+    /// No regex for lines.
+    Format(PatternError),
+    /// `[log.format]` without regex and json, or with both.
+    FormatTable,
+    /// A key of `[log.format]` that does not exist; those that do.
+    FormatKey(&'static str),
+    /// `[log.format] json` without the key of its message.
+    NoMessageKey,
     /// An empty sequence.
     NoStep,
     /// A step, counted from 1, that is none.

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::dialect::Dialect;
 use crate::engine::door::{Door, Rule};
 use crate::engine::knock::KnockerPrefix;
 use crate::engine::sequence::Step;
@@ -81,16 +80,10 @@ fn log(table: &LogTable, doors: &[Arc<Door>], report: &mut Report) -> Log {
         report,
     );
     let prefix = prefix.and_then(|bits| KnockerPrefix::new(u8::try_from(bits).ok()?));
-    let format = value(table.format.as_ref()).map(Dialect::Own);
-    if let (Some(dialect), Some(_)) = (&table.dialect, &table.format)
-        && dialect.value != Some(Dialect::Kernel)
-    {
-        report.add(dialect.key, Problem::DialectAndFormat);
-    }
     Log {
         sources: value(table.sources.as_ref()).unwrap_or_default(),
         prefix: value(table.prefix.as_ref()),
-        dialect: format.or(value(table.dialect.as_ref())).unwrap_or_default(),
+        format: value(table.format.as_ref()).unwrap_or_default(),
         accept_forgeable: value(table.accept_forgeable.as_ref()).unwrap_or(false),
         max_line_age: value(table.max_line_age.as_ref()).unwrap_or(longest.min(MAX_LINE_AGE)),
         knocker_prefix: prefix.unwrap_or_default(),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::dialect::{Dialect, Format};
+use crate::dialect::Format;
 use crate::engine::door::{Lockout, OnRepeat};
 use crate::firewall::Backend;
 use crate::source_spec::SourceSpec;
@@ -79,7 +79,6 @@ table! {
     LogTable {
         sources: Vec<SourceSpec>,
         prefix: Prefix,
-        dialect: Dialect,
         format: Format,
         accept_forgeable: bool,
         max_line_age: Duration,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use crate::dialect::{Dialect, Format};
+use crate::dialect::{Format, Keys, Pattern};
 use crate::engine::door::OnRepeat;
 use crate::firewall::Backend;
 use crate::source_spec::SourceSpec;
@@ -105,6 +105,35 @@ impl<'a> Written<'a> {
             return self.refuse(Problem::TooMany { what, most }, report);
         }
         Some(items)
+    }
+
+    /// What it has under each of `names`, if it is a table; any other key is reported.
+    fn keys<const N: usize>(
+        self,
+        names: [&str; N],
+        listed: &'static str,
+        report: &mut Report,
+    ) -> Option<[Option<Self>; N]> {
+        let DeValue::Table(table) = self.value else {
+            return self.wrong_type("a table", report);
+        };
+        let at = |span: std::ops::Range<usize>| Span {
+            start: span.start,
+            end: span.end,
+            ..self.span
+        };
+        for (key, _) in table {
+            if !names.contains(&&**key.get_ref()) {
+                report.add(at(key.span()), Problem::FormatKey(listed));
+            }
+        }
+        Some(names.map(|name| {
+            let value = table.get(name)?;
+            Some(Self {
+                value: value.get_ref(),
+                span: at(value.span()),
+            })
+        }))
     }
 
     /// Reports that it is not `expected`.
@@ -273,47 +302,56 @@ impl Value for Prefix {
     }
 }
 
-impl Value for Dialect {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        let choices = [
-            ("kernel", Self::Kernel),
-            ("ulogd", Self::Ulogd),
-            ("ulogd-json", Self::UlogdJson),
-            ("journal-json", Self::JournalJson),
-            ("json", Self::Json),
-        ];
-        choice(written, choices, report)
-    }
-}
-
 impl Value for Format {
     /// A regex may hold the prefix.
     const SECRET: bool = true;
 
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        let DeValue::Table(keys) = written.value else {
-            return written.wrong_type("a table with the key 'regex'", report);
-        };
-        let at = |span: std::ops::Range<usize>| Span {
-            start: span.start,
-            end: span.end,
-            ..written.span
-        };
-        if let Some((key, _)) = keys.iter().find(|(key, _)| key.get_ref() != "regex") {
-            report.add(at(key.span()), Problem::FormatKey);
+        match written.value {
+            DeValue::String(_) => choice(written, Self::named(), report),
+            DeValue::Table(_) => {
+                let [regex, json] = written.keys(["regex", "json"], "regex, json", report)?;
+                match (regex, json) {
+                    (Some(regex), None) => pattern(regex, report).map(Self::Pattern),
+                    (None, Some(json)) => keys(json, report).map(|keys| Self::Json(keys.into())),
+                    _ => written.refuse(Problem::FormatTable, report),
+                }
+            }
+            _ => written.wrong_type(
+                "a name in quotes, or a table with 'regex' or 'json'",
+                report,
+            ),
         }
-        let Some(regex) = keys.get("regex") else {
-            return written.refuse(Problem::NoRegex, report);
-        };
-        let regex = Written {
-            value: regex.get_ref(),
-            span: at(regex.span()),
-        };
-        let text = regex.string("a string", report)?;
-        text.parse()
-            .map_err(|error| report.add(regex.span, Problem::Format(error)))
-            .ok()
     }
+}
+
+fn pattern(written: Written<'_>, report: &mut Report) -> Option<Pattern> {
+    let text = written.string("a string", report)?;
+    text.parse()
+        .map_err(|error| report.add(written.span, Problem::Format(error)))
+        .ok()
+}
+
+/// The keys of a JSON object, one each.
+fn keys(written: Written<'_>, report: &mut Report) -> Option<Keys> {
+    let names = ["message", "program", "facility", "time", "host"];
+    let [message, program, facility, time, host] =
+        written.keys(names, "message, program, facility, time, host", report)?;
+    let mut key = |written: Option<Written<'_>>| {
+        let text = written.and_then(|written| written.string("a string", report));
+        text.map(Box::from).into_iter().collect::<Vec<Box<str>>>()
+    };
+    let keys = Keys {
+        message: key(message),
+        program: key(program),
+        facility: key(facility),
+        time: key(time),
+        host: key(host),
+    };
+    if message.is_none() {
+        return written.refuse(Problem::NoMessageKey, report);
+    }
+    Some(keys)
 }
 
 impl Value for Vec<SourceSpec> {

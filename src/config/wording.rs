@@ -68,9 +68,9 @@ impl fmt::Display for Problem {
             }
             Self::Prefix(error) => return error.fmt(f),
             Self::Format(error) => return error.fmt(f),
-            Self::NoRegex => "the format has no 'regex'",
-            Self::FormatKey => "unknown key in [log.format]",
-            Self::DialectAndFormat => "[log.format] says already how lines are written",
+            Self::FormatTable => "the format needs exactly one of 'regex' and 'json'",
+            Self::FormatKey(_) => "unknown key in [log.format]",
+            Self::NoMessageKey => "the JSON format has no 'message'",
             Self::NoStep => "the sequence has no step",
             Self::Step { number, flaw } => return write!(f, "step {number} {flaw}"),
             Self::NoCount => "there is nothing to count",
@@ -279,9 +279,11 @@ impl Problem {
                 "take the key out, or write the prefix of the LOG rule"
             }
             Self::Format(error) => return error.fix().map(Cow::Owned),
-            Self::NoRegex => "add regex = '^…$' with the groups src, dpt and proto",
-            Self::FormatKey => "the only one is 'regex'",
-            Self::DialectAndFormat => "take one of them out",
+            Self::FormatTable => {
+                "write regex = '^…$' with the groups src, dpt and proto, or json = { message = \"KEY\", program = \"KEY\" }"
+            }
+            Self::FormatKey(known) => return Some(format!("valid are {known}").into()),
+            Self::NoMessageKey => "add message = \"KEY\" with the key of the message",
             Self::NoStep => "write one as [PORT, \"PORT:udp\", PORT]",
             Self::Step {
                 flaw: StepFlaw::Form,

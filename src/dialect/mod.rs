@@ -1,148 +1,195 @@
-//! Whatever form a log line has: guessed for a human, or as the config names it.
+//! Whatever form a log line has: as `format` names it, or guessed for a human.
 //!
-//! In: one line, text or JSON. Out: its [`Reading`], which `parse` shows, or through a [`Reader`] what
-//! the daemon counts. For `parse` more is guessed than a daemon may guess: any prefix, any tag, JSON
-//! envelopes, ulogd's JSON. The surprise: another program's line is shown as the
-//! packet it holds, since ulogd and many routers log under a tag of their own, unless that program
-//! quotes the kernel.
+//! In: a line. Out: its record and packet, in two steps, because a line in JSON has to be taken out of it before
+//! anything can borrow from it. A [`Reader`] guesses nothing: text in the kernel's own form is the default, and
+//! every other form is a [`Format`], by its name or as the operator describes it. [`read`] is for `parse`, which
+//! guesses what a daemon may not: any prefix, any tag, any JSON.
 
-mod envelope;
-mod format;
-mod reader;
+mod guess;
+mod json;
+mod pattern;
 mod ulogd;
 
-use std::borrow::Cow;
+pub use guess::{Reading, Verdict, read};
+pub use json::Keys;
+pub use pattern::{Pattern, PatternError};
 
-use crate::engine::line::{self, Record, Stamp, Writer};
-use crate::engine::packet::{self, Packet};
+use crate::engine::line::{self, Record, Writer};
+use crate::engine::packet::{self, Packet, Printer};
+use crate::engine::reading::Expected;
 use crate::engine::reason::Reason;
-use crate::engine::time::Time;
-
-pub use format::{Format, FormatError};
-pub use reader::{Dialect, Opened, Reader};
+use crate::source_spec::SourceSpec;
+use json::{Entry, Object};
+use pattern::Match;
 
 /// A line's framing and its packet.
 pub type Read<'a> = (Record<'a>, Packet<'a>);
 
-/// One line as it was understood.
-#[derive(Clone, Debug)]
-pub struct Reading<'a> {
-    header: Header,
-    content: Content<'a>,
+/// How the lines of the sources are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// The kernel's text behind whatever header a syslog, dmesg or journalctl puts there.
+    #[default]
+    Kernel,
+    /// The same under the tag of `ulogd` too (its SYSLOG output).
+    Ulogd,
+    /// ulogd's JSON output, a key for each field.
+    UlogdJson,
+    /// `journalctl -o json`: what is not the kernel's by its trusted fields does not count.
+    JournalJson,
+    /// An object with the line or the message in it, and who wrote it.
+    Json(Box<Keys>),
+    /// A regex for the whole line.
+    Pattern(Pattern),
 }
 
-/// What an envelope says of the line in it. Empty for plain text.
-#[derive(Clone, Debug, Default)]
-struct Header {
-    stamp: Option<Stamp>,
-    uptime: Option<Time>,
-    host: String,
-    /// It names a program that is not the kernel.
-    foreign: bool,
-    /// The journal's trusted fields say that the kernel wrote it.
-    is_kernels: bool,
-    /// Why what the envelope holds is not the kernel's.
-    distrust: Option<Reason>,
-}
-
-#[derive(Clone, Debug)]
-enum Content<'a> {
-    Line(Cow<'a, [u8]>),
-    Fields(Result<ulogd::Logged, Reason>),
-}
-
-/// What a line is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict<'a> {
-    /// A packet line.
-    Packet(Packet<'a>),
-    /// Not a packet line.
-    Other,
-    /// Looks like a packet line, but is not to be believed.
-    Rejected(Reason),
-}
-
-/// Reads one line, which comes without its newline.
-pub fn read(line: &[u8]) -> Reading<'_> {
-    envelope::read(line).unwrap_or_else(|| Reading {
-        header: Header::default(),
-        content: Content::Line(Cow::Borrowed(line)),
-    })
-}
-
-impl Reading<'_> {
-    /// The line's framing: who wrote it and when. An envelope fills in what the line itself lacks.
-    pub fn record(&self) -> Record<'_> {
-        let record = match &self.content {
-            Content::Line(line) => line::read(line),
-            Content::Fields(_) => line::read(b""),
-        };
-        Record {
-            stamp: record.stamp.or(self.header.stamp),
-            uptime: record.uptime.or(self.header.uptime),
-            host: match record.host {
-                b"" => self.header.host.as_bytes(),
-                host => host,
-            },
-            writer: if self.header.foreign || self.header.distrust.is_some() {
-                Writer::Program
-            } else {
-                record.writer
-            },
-            ..record
-        }
+impl Format {
+    /// The built-in formats by their names.
+    pub fn named() -> [(&'static str, Self); 6] {
+        [
+            ("kernel", Self::Kernel),
+            ("ulogd", Self::Ulogd),
+            ("ulogd-json", Self::UlogdJson),
+            ("journal-json", Self::JournalJson),
+            ("syslog-ng-json", Self::Json(Box::new(Keys::syslog_ng()))),
+            ("json", Self::Json(Box::new(Keys::common()))),
+        ]
     }
 
-    /// What the line is.
-    pub fn verdict(&self) -> Verdict<'_> {
-        let read = match &self.content {
-            Content::Line(line) => packet_of(line, self.header.foreign).transpose(),
-            Content::Fields(fields) => {
-                let packet = fields.as_ref().map(ulogd::Logged::packet);
-                Some(packet.map_err(|reason| *reason))
+    /// Whether a line counts only behind the configured log prefix.
+    pub fn checks_prefix(&self) -> bool {
+        match self {
+            Self::Pattern(pattern) => pattern.has_prefix(),
+            _ => true,
+        }
+    }
+}
+
+/// Reads lines as they are configured.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    format: Format,
+    expected: Expected,
+}
+
+/// A line that has been taken out of its envelope.
+pub struct Opened<'a> {
+    line: &'a [u8],
+    form: Form<'a>,
+}
+
+enum Form<'a> {
+    Text,
+    Entry(Box<Entry>),
+    Fields(Box<Result<ulogd::Logged, Reason>>),
+    Match(Box<Match<'a>>),
+    /// It has another form than is configured.
+    Other,
+}
+
+impl Reader {
+    /// A reader of `format`, for lines with the `expected` prefix.
+    pub fn new(format: Format, expected: Expected) -> Self {
+        Self { format, expected }
+    }
+
+    /// The reader for lines of `source`: the kernel's own transports have one form only.
+    #[must_use]
+    pub fn of(&self, source: &SourceSpec) -> Self {
+        let format = match source {
+            SourceSpec::Kmsg | SourceSpec::Journald => Format::Kernel,
+            _ => self.format.clone(),
+        };
+        Self::new(format, self.expected.clone())
+    }
+
+    /// Where in `line` a packet stands behind the configured prefix, from 1.
+    pub fn column(&self, line: &[u8]) -> Option<usize> {
+        self.expected.column(line)
+    }
+
+    /// A text without which a line is about something else: its packet begins with it. `None` where it
+    /// may stand there in another form (JSON's escapes), or not at all (a format of the operator's own).
+    pub fn hint(&self) -> Option<&'static [u8]> {
+        matches!(self.format, Format::Kernel | Format::Ulogd).then_some(b"IN=")
+    }
+
+    /// Takes `line`, which comes without its newline, out of its envelope.
+    pub fn open<'a>(&self, line: &'a [u8]) -> Opened<'a> {
+        let entry = |entry: Option<Entry>| Some(Form::Entry(Box::new(entry?)));
+        let form = match &self.format {
+            Format::Kernel | Format::Ulogd => Some(Form::Text),
+            Format::UlogdJson => Object::of(line)
+                .and_then(|object| Some(Form::Fields(Box::new(ulogd::read(object.fields())?)))),
+            Format::JournalJson => {
+                entry(Object::of(line).and_then(|object| json::journal(&object)))
+            }
+            Format::Json(keys) => entry(Object::of(line).and_then(|object| keys.entry(&object))),
+            Format::Pattern(pattern) => {
+                pattern.find(line).map(|found| Form::Match(Box::new(found)))
             }
         };
-        match (read, self.header.distrust) {
-            (None, _) => Verdict::Other,
-            (Some(_), Some(reason)) | (Some(Err(reason)), None) => Verdict::Rejected(reason),
-            (Some(Ok(packet)), None) => Verdict::Packet(packet),
+        Opened {
+            line,
+            form: form.unwrap_or(Form::Other),
         }
+    }
+
+    /// The packet in it; `None` for a line that is about something else.
+    pub fn read<'a>(&self, opened: &'a Opened<'_>) -> Result<Option<Read<'a>>, Reason> {
+        match &opened.form {
+            Form::Text if self.format == Format::Ulogd => self.read_ulogd(opened.line),
+            Form::Text => self.expected.read(opened.line),
+            Form::Entry(entry) => {
+                let (record, refused) = entry.record();
+                let packet = match refused {
+                    Some(reason) => packet::refuse(record.message, reason)?,
+                    None => self.expected.read_record(&record)?,
+                };
+                Ok(packet.map(|packet| (record, packet)))
+            }
+            Form::Fields(fields) => {
+                let packet = fields.as_ref().as_ref().map_err(|&reason| reason)?.packet();
+                if !self.expected.is(packet.prefix) {
+                    return Err(Reason::Prefix);
+                }
+                Ok(Some((line::read(b""), packet)))
+            }
+            Form::Match(found) => found.read(&self.expected),
+            Form::Other => match self.expected.column(opened.line) {
+                Some(_) => Err(Reason::Header),
+                None => Ok(None),
+            },
+        }
+    }
+
+    fn read_ulogd<'a>(&self, line: &'a [u8]) -> Result<Option<Read<'a>>, Reason> {
+        let record = line::read(line);
+        let may_be_ulogds = matches!(record.writer, Writer::Program | Writer::Facility);
+        if !may_be_ulogds || !is_of_ulogd(record.tagged) {
+            return self.expected.read(line);
+        }
+        let packet = self.expected.read_message(record.message, Printer::Ulogd)?;
+        Ok(packet.map(|packet| (record, packet)))
     }
 }
 
-fn packet_of(line: &[u8], foreign: bool) -> Result<Option<Packet<'_>>, Reason> {
-    let record = line::read(line);
-    let text = match record.writer {
-        Writer::Program if tag_is_prefix(&record) => record.tagged,
-        _ => record.message,
+/// Whether a record's tag is ulogd's, with or without its process number.
+fn is_of_ulogd(tagged: &[u8]) -> bool {
+    let Some(rest) = tagged.strip_prefix(b"ulogd") else {
+        return false;
     };
-    let packet = packet::read(text)?;
-    if let Some(packet) = packet
-        && (foreign || record.writer == Writer::Program)
-    {
-        if line::KmsgHead::of(line).is_some() {
-            return Err(Reason::Facility);
-        }
-        let quotes_kernel = record.writer == Writer::Kernel
-            || memchr::memmem::find(packet.prefix, b"kernel:").is_some();
-        if quotes_kernel {
-            return Err(Reason::Program);
-        }
-    }
-    Ok(packet)
-}
-
-/// Whether what looks like a program's tag is a log prefix: one without a process number, with nothing
-/// between it and the packet. A program that logs packets would put a prefix of its own there.
-fn tag_is_prefix(record: &Record<'_>) -> bool {
-    let end = record.tagged.len().saturating_sub(record.message.len());
-    let tag = record.tagged.get(..end).unwrap_or_default();
-    record.message.starts_with(b"IN=")
-        && tag.ends_with(b": ")
-        && !tag.ends_with(b"]: ")
-        && !matches!(tag, b"ulogd: " | b"vmunix: ")
+    let number = rest.strip_prefix(b"[").and_then(|rest| {
+        let end = memchr::memchr(b']', rest)?;
+        let (digits, rest) = rest.split_at_checked(end)?;
+        digits
+            .iter()
+            .all(u8::is_ascii_digit)
+            .then_some(rest.get(1..)?)
+    });
+    number.unwrap_or(rest).starts_with(b": ")
 }
 
 #[cfg(test)]
-#[path = "dialect_test.rs"]
+#[path = "reader_test.rs"]
 mod tests;

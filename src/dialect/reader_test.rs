@@ -1,13 +1,18 @@
-//! Each dialect counts where it is configured, and only there.
+//! Each format counts where it is configured, and only there.
 
 use super::*;
 
 const SECRET: &[u8] = b"lk-4f9a1c7e: ";
 const PACKET: &str = "lk-4f9a1c7e: IN=eth0 OUT= SRC=203.0.113.7 DST=192.0.2.1 LEN=60 TOS=0x00 PREC=0x00 TTL=63 ID=1 DF PROTO=TCP SPT=40000 DPT=7000 WINDOW=64240 RES=0x00 SYN URGP=0 ";
 
-/// What a reader of `dialect` makes of `line`: its port, or why not.
-fn read(dialect: Dialect, line: &str) -> Result<Option<u16>, Reason> {
-    let reader = Reader::new(dialect, Expected::Prefix(SECRET.into()));
+/// The format `json`.
+fn json() -> Format {
+    Format::Json(Box::new(Keys::common()))
+}
+
+/// What a reader of `format` makes of `line`: its port, or why not.
+fn read(format: Format, line: &str) -> Result<Option<u16>, Reason> {
+    let reader = Reader::new(format, Expected::Prefix(SECRET.into()));
     let opened = reader.open(line.as_bytes());
     let read = reader.read(&opened)?;
     Ok(read.and_then(|(_, packet)| Some(packet.ports?.dst)))
@@ -16,14 +21,18 @@ fn read(dialect: Dialect, line: &str) -> Result<Option<u16>, Reason> {
 #[test]
 fn json_does_not_count_unless_it_is_configured() {
     let line = format!(r#"{{"message":"{PACKET}"}}"#);
-    assert_eq!(read(Dialect::Kernel, &line), Err(Reason::Prefix));
-    assert_eq!(read(Dialect::Json, &line), Ok(Some(7000)));
+    assert_eq!(read(Format::Kernel, &line), Err(Reason::Header));
+    assert_eq!(read(json(), &line), Err(Reason::Program));
+    let line = format!(r#"{{"program":"kernel","message":"{PACKET}"}}"#);
+    assert_eq!(read(Format::Kernel, &line), Err(Reason::Header));
+    assert_eq!(read(json(), &line), Ok(Some(7000)));
 }
 
 #[test]
 fn text_does_not_count_where_json_is_configured() {
-    for dialect in [Dialect::Json, Dialect::JournalJson, Dialect::UlogdJson] {
-        assert_eq!(read(dialect, PACKET), Ok(None));
+    for format in [json(), Format::JournalJson, Format::UlogdJson] {
+        assert_eq!(read(format.clone(), PACKET), Err(Reason::Header));
+        assert_eq!(read(format, "Nov 20 21:00:00 fw cron[7]: x"), Ok(None));
     }
 }
 
@@ -32,13 +41,13 @@ fn ulogds_tag_counts_where_it_is_configured_and_no_other() {
     let line = |tag: &str| format!("Nov 20 21:00:00 fw {tag} {PACKET}");
     for tag in ["ulogd[812]:", "ulogd:"] {
         assert_eq!(
-            read(Dialect::Kernel, &line(tag)),
+            read(Format::Kernel, &line(tag)),
             Err(Reason::Program),
             "{tag}"
         );
-        assert_eq!(read(Dialect::Ulogd, &line(tag)), Ok(Some(7000)), "{tag}");
+        assert_eq!(read(Format::Ulogd, &line(tag)), Ok(Some(7000)), "{tag}");
     }
-    assert_eq!(read(Dialect::Ulogd, &line("kernel:")), Ok(Some(7000)));
+    assert_eq!(read(Format::Ulogd, &line("kernel:")), Ok(Some(7000)));
     for tag in [
         "ulogd2[812]:",
         "ulogd[x]:",
@@ -46,7 +55,7 @@ fn ulogds_tag_counts_where_it_is_configured_and_no_other() {
         "ulogd[812]: kernel:",
         "ulogd[1]: x",
     ] {
-        assert!(read(Dialect::Ulogd, &line(tag)).is_err(), "{tag}");
+        assert!(read(Format::Ulogd, &line(tag)).is_err(), "{tag}");
     }
 }
 
@@ -58,20 +67,17 @@ fn ulogd_json(prefix: &str) -> String {
 
 #[test]
 fn ulogds_json_counts_behind_exactly_the_prefix() {
-    let read = |prefix: &str| read(Dialect::UlogdJson, &ulogd_json(prefix));
+    let read = |prefix: &str| read(Format::UlogdJson, &ulogd_json(prefix));
     assert_eq!(read("lk-4f9a1c7e: "), Ok(Some(7000)));
     for prefix in ["lk-4f9a1c7e:", "x lk-4f9a1c7e: ", "", "lk-4f9a1c7e: x"] {
         assert_eq!(read(prefix), Err(Reason::Prefix), "{prefix}");
     }
-    assert_eq!(
-        super::super::read(ulogd_json("x").as_bytes()).record().host,
-        b""
-    );
+    assert_eq!(guess::read(ulogd_json("x").as_bytes()).record().host, b"");
 }
 
 fn journal(transport: &str, facility: &str, message: &str) -> Result<Option<u16>, Reason> {
     let line = format!(r#"{{{transport}{facility}"MESSAGE":"{message}"}}"#);
-    read(Dialect::JournalJson, &line)
+    read(Format::JournalJson, &line)
 }
 
 #[test]
@@ -138,18 +144,62 @@ fn a_shippers_envelope_that_names_another_program_does_not_count() {
             format!(r#"{{"message":"Nov 20 21:00:00 fw sshd[1]: kernel: {PACKET}"}}"#),
             Err(Reason::Program),
         ),
-        (format!(r#"{{"message":"{PACKET}","#), Ok(None)),
+        (format!(r#"{{"message":"{PACKET}","#), Err(Reason::Header)),
         (r#"{"message":"x"}"#.to_owned(), Ok(None)),
         (ulogd_json("lk-4f9a1c7e: "), Ok(None)),
     ] {
-        assert_eq!(read(Dialect::Json, &line), expected, "{line}");
+        assert_eq!(read(json(), &line), expected, "{line}");
     }
 }
 
 #[test]
 fn the_kernels_own_transports_are_read_as_the_kernel_writes() {
-    let reader = Reader::new(Dialect::Json, Expected::AnyPrefix);
-    assert_eq!(reader.of(&SourceSpec::Kmsg).dialect, Dialect::Kernel);
-    assert_eq!(reader.of(&SourceSpec::Journald).dialect, Dialect::Kernel);
-    assert_eq!(reader.of(&SourceSpec::Stdin).dialect, Dialect::Json);
+    let reader = Reader::new(json(), Expected::AnyPrefix);
+    assert_eq!(reader.of(&SourceSpec::Kmsg).format, Format::Kernel);
+    assert_eq!(reader.of(&SourceSpec::Journald).format, Format::Kernel);
+    assert_eq!(reader.of(&SourceSpec::Stdin).format, json());
+}
+
+#[test]
+fn keys_of_the_operators_own_say_who_wrote_an_entry() {
+    let key = |key: &str| vec![Box::from(key)];
+    let own = Format::Json(Box::new(Keys {
+        message: key("data.text"),
+        program: key("who"),
+        facility: key("fac"),
+        ..Keys::default()
+    }));
+    for (fields, expected) in [
+        (r#""who":"kernel""#, Ok(Some(7000))),
+        (r#""who":"kernel","fac":"kern","tag":"x""#, Ok(Some(7000))),
+        (r#""who":"kernel","fac":"user""#, Err(Reason::Facility)),
+        (r#""who":"evil""#, Err(Reason::Program)),
+        (r#""program":"kernel""#, Err(Reason::Program)),
+        (r#""who":["kernel"]"#, Err(Reason::Program)),
+    ] {
+        let line = format!(r#"{{{fields},"data":{{"text":"{PACKET}"}}}}"#);
+        assert_eq!(read(own.clone(), &line), expected, "{fields}");
+    }
+}
+
+#[test]
+fn a_whole_line_in_an_object_has_the_kernels_tag_and_no_other_writer() {
+    let own = Format::Json(Box::new(Keys {
+        message: vec!["raw".into()],
+        ..Keys::default()
+    }));
+    for (fields, tag, expected) in [
+        (r#""file":"kern.log""#, "kernel:", Ok(Some(7000))),
+        (
+            r#""file":"kern.log""#,
+            "evil: kernel:",
+            Err(Reason::Program),
+        ),
+        (r#""file":"kern.log""#, "", Err(Reason::Program)),
+        (r#""logger":"evil""#, "kernel:", Err(Reason::Program)),
+        (r#""PID":"4711""#, "kernel:", Err(Reason::Program)),
+    ] {
+        let line = format!(r#"{{{fields},"raw":"Nov 20 21:00:00 fw {tag} {PACKET}"}}"#);
+        assert_eq!(read(own.clone(), &line), expected, "{fields} {tag}");
+    }
 }

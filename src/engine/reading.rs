@@ -5,8 +5,10 @@
 //! that is about something else; otherwise the [`Reason`]. Who may write such a line at all
 //! ([`Origin`](super::line::Origin)) is for the source to say.
 
+use memchr::memmem;
+
 use super::line::{self, Record, Writer};
-use super::packet::{self, Packet};
+use super::packet::{self, Packet, Printer};
 use super::reason::Reason;
 
 /// What a line must begin with.
@@ -35,10 +37,14 @@ impl Expected {
     }
 
     /// Reads what the kernel wrote, from its column 0.
-    pub fn read_message<'a>(&self, message: &'a [u8]) -> Result<Option<Packet<'a>>, Reason> {
+    pub fn read_message<'a>(
+        &self,
+        message: &'a [u8],
+        printer: Printer,
+    ) -> Result<Option<Packet<'a>>, Reason> {
         match self {
-            Self::Prefix(prefix) => packet::read_behind(message, prefix),
-            Self::AnyPrefix => packet::read(message),
+            Self::Prefix(prefix) => packet::read_behind(message, prefix, printer),
+            Self::AnyPrefix => packet::read(message, printer),
         }
     }
 
@@ -50,25 +56,51 @@ impl Expected {
         }
     }
 
+    /// Where in `line` a packet stands behind the log prefix, from 1.
+    pub fn column(&self, line: &[u8]) -> Option<usize> {
+        let Self::Prefix(prefix) = self else {
+            return None;
+        };
+        let stands = |place: &usize| {
+            let behind = line.get(place + prefix.len()..).unwrap_or_default();
+            behind.starts_with(b"IN=") || behind.starts_with(b" IN=")
+        };
+        Some(memmem::find_iter(line, prefix).find(stands)? + 1)
+    }
+
     /// Reads a line whose framing has been taken off.
     pub fn read_record<'a>(&self, record: &Record<'a>) -> Result<Option<Packet<'a>>, Reason> {
-        let packet = match self {
+        match self.packet_of(record)? {
+            Some(_) if record.repeated.is_some() => Err(Reason::Repeated),
+            packet => Ok(packet),
+        }
+    }
+
+    fn packet_of<'a>(&self, record: &Record<'a>) -> Result<Option<Packet<'a>>, Reason> {
+        let (message, printer) = (record.message, record.printer());
+        match (self, record.writer) {
+            (_, Writer::Facility) => packet::refuse(message, Reason::Facility),
             // A prefix may itself look like a program's tag.
-            Self::Prefix(prefix) if record.writer == Writer::Program => {
-                match packet::read_behind(record.tagged, prefix) {
+            (Self::Prefix(prefix), Writer::Program) => {
+                match packet::read_behind(record.tagged, prefix, printer) {
                     Err(Reason::Prefix) => Err(Reason::Program),
                     other => other,
                 }
             }
-            Self::AnyPrefix if record.writer == Writer::Program => packet::read(record.message)
-                .ok()
-                .flatten()
-                .map_or(Ok(None), |_| Err(Reason::Program)),
-            Self::Prefix(_) | Self::AnyPrefix => self.read_message(record.message),
-        }?;
-        match packet {
-            Some(_) if record.repeated.is_some() => Err(Reason::Repeated),
-            packet => Ok(packet),
+            (Self::AnyPrefix, Writer::Program) => packet::refuse(message, Reason::Program),
+            (_, Writer::Kernel | Writer::Untagged) => {
+                match (self.read_message(message, printer), message.split_first()) {
+                    (Err(Reason::Prefix), Some((b' ', behind))) if record.is_padded => {
+                        self.read_message(behind, printer)
+                    }
+                    (Err(Reason::Prefix), _)
+                        if record.writer == Writer::Untagged && self.column(message).is_some() =>
+                    {
+                        Err(Reason::Header)
+                    }
+                    (read, _) => read,
+                }
+            }
         }
     }
 }

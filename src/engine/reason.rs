@@ -12,17 +12,19 @@ pub enum Reason {
     Partial,
     /// The transport says that the kernel did not write it (journald, kmsg).
     Transport,
-    /// A kmsg or journal record whose syslog facility is not 0 (kern).
+    /// Its syslog facility is known and not the kernel's.
     Facility,
     /// Behind another program's tag.
     Program,
+    /// Behind a header of a form that is not read: the log prefix stands further on.
+    Header,
     /// Sent by a peer that is not allowed to.
     Peer,
     /// A syslog daemon's "message repeated" wrapper around a line already counted.
     Repeated,
     /// Not the kernel's grammar from its first byte to its last.
     Grammar,
-    /// Cut before the field that matters had been written to its end.
+    /// It ends before the last field that such a line must have.
     Truncated,
     /// The log prefix is not the configured one at column 0.
     Prefix,
@@ -46,12 +48,13 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the walk.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::TooLong,
         Self::Partial,
         Self::Transport,
         Self::Facility,
         Self::Program,
+        Self::Header,
         Self::Peer,
         Self::Repeated,
         Self::Grammar,
@@ -75,6 +78,7 @@ impl Reason {
             Self::Transport => "transport",
             Self::Facility => "facility",
             Self::Program => "program",
+            Self::Header => "header",
             Self::Peer => "peer",
             Self::Repeated => "repeated",
             Self::Grammar => "grammar",

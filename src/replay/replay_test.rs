@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::lines::{Line, Lines};
 use super::*;
 use crate::config;
-use crate::dialect::Dialect;
+use crate::dialect::Format;
 use crate::engine::packet::Packet;
 use crate::engine::reading::Expected;
 use crate::engine::timeline::Stamps;
@@ -165,10 +165,10 @@ fn pace() -> impl Strategy<Value = Pace> {
 
 fn form() -> impl Strategy<Value = dialect::Reader> {
     let dialect = prop::sample::select(vec![
-        Dialect::Kernel,
-        Dialect::Ulogd,
-        Dialect::Json,
-        Dialect::JournalJson,
+        Format::Kernel,
+        Format::Ulogd,
+        Format::named()[5].1.clone(),
+        Format::JournalJson,
     ]);
     let expected = prop_oneof![
         2 => Just(Expected::Prefix(PREFIX.as_bytes().into())),

@@ -131,7 +131,7 @@ fn grade_one(log: &Log, source: &SourceSpec, machine: &Machine) -> Trust {
 /// Why the prefix does not work as a shared secret.
 fn why_no_secret(log: &Log) -> Option<&'static str> {
     match &log.prefix {
-        _ if !log.dialect.checks_prefix() => Some("[log.format] has no group 'prefix' to check"),
+        _ if !log.format.checks_prefix() => Some("[log.format] has no group 'prefix' to check"),
         None => Some("no log prefix is configured"),
         Some(prefix) if !prefix.is_secret() => Some("the log prefix can be guessed"),
         Some(_) => None,

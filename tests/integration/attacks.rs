@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use logknock::dialect::Dialect;
+use logknock::dialect::Format;
 use logknock::engine::reading::Expected;
 use logknock::engine::reason::Reason;
 
@@ -14,7 +14,7 @@ use super::forger::{
 
 #[test]
 fn the_genuine_line_that_all_forgeries_imitate_opens() {
-    let told = replay(Dialect::Kernel, secret(), STRICT, &[knock(0, FORGER)]);
+    let told = replay(Format::Kernel, secret(), STRICT, &[knock(0, FORGER)]);
     assert_eq!(told.opened, [FORGER.parse::<IpAddr>().unwrap()]);
 }
 
@@ -53,7 +53,7 @@ fn with_no_prefix_at_all_a_crash_is_still_no_packet() {
             )
         };
         let log: String = SEQUENCE.into_iter().enumerate().map(crash).collect();
-        let told = replay(Dialect::Kernel, Expected::AnyPrefix, STRICT, &[log]);
+        let told = replay(Format::Kernel, Expected::AnyPrefix, STRICT, &[log]);
         assert!(told.seen.is_empty() && told.hits == 0, "{comm}: {told:?}");
     }
 }
@@ -80,7 +80,7 @@ fn records_that_users_wrote_to_the_kernels_log_are_not_the_kernels() {
         );
     }
     // dmesg -r writes the facility like this.
-    is_rejected(Reason::Program, |place, port| {
+    is_rejected(Reason::Facility, |place, port| {
         format!(
             "<12>[  {}.500000] {PREFIX}{}\n",
             100 + place,
@@ -112,7 +112,7 @@ fn journal_entries_that_users_sent_are_not_the_kernels() {
             )
         };
         let log: String = SEQUENCE.into_iter().map(entry).collect();
-        let told = replay(Dialect::JournalJson, secret(), STRICT, &[log]);
+        let told = replay(Format::JournalJson, secret(), STRICT, &[log]);
         assert!(told.seen.is_empty(), "{fields}");
         assert_eq!(told.rejected.of(reason), 3, "{fields}: {told:?}");
     }
@@ -216,7 +216,7 @@ fn a_message_of_the_journal_with_a_newline_in_it_is_one_message() {
             )
         };
         let log: String = SEQUENCE.into_iter().map(entry).collect();
-        let told = replay(Dialect::JournalJson, secret(), STRICT, &[log]);
+        let told = replay(Format::JournalJson, secret(), STRICT, &[log]);
         assert!(told.seen.is_empty(), "{told:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use logknock::dialect::{Dialect, Reader};
+use logknock::dialect::{Format, Reader};
 use logknock::engine::reason::Reason;
 use proptest::prelude::*;
 
@@ -15,7 +15,7 @@ use super::forger::{
 fn an_interface_that_is_called_like_a_field_is_an_interface() {
     for name in ["SRC=9.9.9.9", "DPT=1", "IN=x", "OUT=x"] {
         let log = knock(0, OWNER).replace("IN=eth0", &format!("IN={name}"));
-        let told = replay(Dialect::Kernel, secret(), STRICT, &[log]);
+        let told = replay(Format::Kernel, secret(), STRICT, &[log]);
         assert_eq!(told.opened, [OWNER.parse::<IpAddr>().unwrap()], "{name}");
     }
 }
@@ -64,7 +64,7 @@ fn a_packet_of_another_kind_than_the_step_advances_nothing() {
         (" SYN ", " "),
     ] {
         let log: String = knock(0, FORGER).replace(from, to);
-        let told = replay(Dialect::Kernel, secret(), STRICT, &[log]);
+        let told = replay(Format::Kernel, secret(), STRICT, &[log]);
         assert!(
             told.opened.is_empty() && told.seen.is_empty(),
             "{to}: {told:?}"
@@ -111,7 +111,7 @@ fn a_packet_out_of_scope_is_no_knock() {
         assert_eq!(sum, 3, "'{prefix}': {rejected:?}");
     }
     let door = format!("{STRICT}\ninterface = \"eth7\"");
-    let told = replay(Dialect::Kernel, secret(), &door, &[knock(0, FORGER)]);
+    let told = replay(Format::Kernel, secret(), &door, &[knock(0, FORGER)]);
     assert!(told.seen.is_empty(), "{told:?}");
 }
 
@@ -119,7 +119,7 @@ fn a_packet_out_of_scope_is_no_knock() {
 fn one_packet_in_two_logs_is_one_knock() {
     let door = "sequence = [7000, 7000]";
     let one = kernel(0, &format!("{PREFIX}{}", syn(FORGER, 7000)));
-    let told = replay(Dialect::Kernel, secret(), door, &[one.clone(), one.clone()]);
+    let told = replay(Format::Kernel, secret(), door, &[one.clone(), one.clone()]);
     assert_eq!(
         (told.opened.len(), told.rejected.of(Reason::Duplicate)),
         (0, 1)
@@ -129,7 +129,7 @@ fn one_packet_in_two_logs_is_one_knock() {
         &format!("{PREFIX}{}", syn(FORGER, 7000).replace("SPT=4", "SPT=5")),
     );
     let told = replay(
-        Dialect::Kernel,
+        Format::Kernel,
         secret(),
         door,
         &[one.clone() + &other, one + &other],
@@ -146,7 +146,7 @@ fn what_syslog_says_was_repeated_is_no_further_knock() {
         let genuine = kernel(0, &format!("{PREFIX}{}", syn(FORGER, 7000)));
         let again = logged(1, &format!("kernel: message repeated 3 times: [ {text}]"));
         let door = "sequence = [7000, 7000]";
-        replay(Dialect::Kernel, secret(), door, &[genuine + &again])
+        replay(Format::Kernel, secret(), door, &[genuine + &again])
     };
     for text in [
         format!("{PREFIX}{}", syn(FORGER, 7000)),
@@ -172,7 +172,7 @@ fn a_sequence_out_of_order_is_not_put_in_order() {
         .map(|line| format!("{line}\n"))
         .collect();
     lines.swap(0, 1);
-    let told = replay(Dialect::Kernel, secret(), STRICT, &[lines.concat()]);
+    let told = replay(Format::Kernel, secret(), STRICT, &[lines.concat()]);
     assert!(told.opened.is_empty(), "{told:?}");
 }
 
@@ -186,7 +186,7 @@ fn lines_of_two_boots_are_not_one_sequence() {
     };
     let log = step(0, 900, 7000) + &step(1, 901, 8000) + &step(2, 800, 9000);
     assert!(
-        replay(Dialect::Kernel, secret(), STRICT, &[log])
+        replay(Format::Kernel, secret(), STRICT, &[log])
             .opened
             .is_empty()
     );
@@ -224,7 +224,7 @@ fn one_address_is_one_knocker_in_every_spelling() {
         };
         let lines = SEQUENCE.into_iter().zip(spellings).enumerate();
         let told = replay(
-            Dialect::Kernel,
+            Format::Kernel,
             secret(),
             STRICT,
             &[lines.map(line).collect()],
@@ -264,7 +264,7 @@ proptest! {
             let byte = damaged.char_indices().nth(at).map_or(damaged.len(), |(byte, _)| byte);
             damaged.insert(byte, character);
         }
-        let reader = Reader::new(Dialect::Kernel, secret());
+        let reader = Reader::new(Format::Kernel, secret());
         for line in damaged.split('\n') {
             let opened = reader.open(line.as_bytes());
             if let Ok(Some((_, packet))) = reader.read(&opened) {
@@ -280,7 +280,7 @@ proptest! {
     #[test]
     fn every_line_is_counted_once(lines in prop::collection::vec(any_line(), 0..40)) {
         let counted = |log: String| {
-            let told = replay(Dialect::Kernel, secret(), STRICT, &[log]);
+            let told = replay(Format::Kernel, secret(), STRICT, &[log]);
             told.hits + told.rejected.iter().map(|(_, count)| count).sum::<u64>()
         };
         let each: Vec<u64> = lines.iter().map(|line| counted(line.clone())).collect();

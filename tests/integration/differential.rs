@@ -21,7 +21,9 @@ fn the_reader_and_the_regular_expressions_agree() {
         let mut dice = Dice::new(!seed);
         let message = disturb(Line::new(seed).message(), &mut dice);
         let expected = slow.read(&message);
-        let read = packet::read(&message).ok().flatten();
+        let read = packet::read(&message, packet::Printer::Kernel)
+            .ok()
+            .flatten();
         assert_eq!(read, expected, "line {seed}: {}", message.escape_ascii());
         accepted += u64::from(expected.is_some());
     }

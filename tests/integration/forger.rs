@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use logknock::calendar::Zone;
 use logknock::config;
-use logknock::dialect::{Dialect, Reader};
+use logknock::dialect::{Format, Reader};
 use logknock::engine::event::EventKind;
 use logknock::engine::knock::KnockerPrefix;
 use logknock::engine::reading::Expected;
@@ -36,7 +36,7 @@ pub(crate) struct Told {
 }
 
 /// Runs `logs` through a door with the keys `door`, as the daemon would read them.
-pub(crate) fn replay(dialect: Dialect, expected: Expected, door: &str, logs: &[String]) -> Told {
+pub(crate) fn replay(dialect: Format, expected: Expected, door: &str, logs: &[String]) -> Told {
     let text = format!("[door.ssh]\nstart_command = \"true\"\nstop_command = \"true\"\n{door}\n");
     let doors = config::parse("attack.toml", &text).unwrap().doors;
     let input = |log: &String| Input {
@@ -106,7 +106,7 @@ pub(crate) fn forged(line: impl Fn(usize, u16) -> String) -> Tally {
         .map(|(place, port)| line(place, port))
         .collect();
     let told = replay(
-        Dialect::Kernel,
+        Format::Kernel,
         secret(),
         STRICT,
         &[forged.clone() + &knock(20, OWNER)],

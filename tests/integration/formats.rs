@@ -34,7 +34,7 @@ fn reader(text: &str) -> Reader {
     let expected = prefix.map_or(Expected::AnyPrefix, |prefix| {
         Expected::Prefix(prefix.as_bytes().into())
     });
-    Reader::new(log.dialect, expected)
+    Reader::new(log.format, expected)
 }
 
 /// The block as it is read.

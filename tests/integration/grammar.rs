@@ -42,10 +42,10 @@ const FRAMINGS: &[&str] = &[
 fn read_in_every_way(line: &[u8]) {
     let record = line::read(line);
     assert!(record.tagged.ends_with(record.message));
-    let _ = packet::read(record.message);
-    let _ = packet::read(line);
+    let _ = packet::read(record.message, packet::Printer::Kernel);
+    let _ = packet::read(line, packet::Printer::Kernel);
     for prefix in [&b""[..], b"KNOCK: ", b"[UFW BLOCK] ", line] {
-        if let Ok(Some(packet)) = packet::read_behind(line, prefix) {
+        if let Ok(Some(packet)) = packet::read_behind(line, prefix, packet::Printer::Kernel) {
             assert_eq!(packet.prefix, prefix);
         }
     }
@@ -93,8 +93,8 @@ proptest! {
     fn a_line_by_the_grammar_is_read_exactly(seed: u64) {
         let line = Line::new(seed);
         let message = line.message();
-        prop_assert_eq!(packet::read(&message), Ok(Some(line.packet())), "{:?}", line);
-        prop_assert_eq!(packet::read_behind(&message, line.prefix.as_bytes()), Ok(Some(line.packet())));
+        prop_assert_eq!(packet::read(&message, packet::Printer::Kernel), Ok(Some(line.packet())), "{:?}", line);
+        prop_assert_eq!(packet::read_behind(&message, line.prefix.as_bytes(), packet::Printer::Kernel), Ok(Some(line.packet())));
     }
 
     #[test]
@@ -112,7 +112,7 @@ proptest! {
         let line = Line::new(seed);
         let damaged = damage_one_token(&line.body, &mut Dice::new(damage));
         let message = format!("{}{damaged}", line.prefix);
-        for read in [packet::read(message.as_bytes()), packet::read_behind(message.as_bytes(), line.prefix.as_bytes())] {
+        for read in [packet::read(message.as_bytes(), packet::Printer::Kernel), packet::read_behind(message.as_bytes(), line.prefix.as_bytes(), packet::Printer::Kernel)] {
             if let Ok(Some(packet)) = read {
                 prop_assert!(!is_misread(&packet, &line), "{packet}\n{message}");
             }
@@ -125,7 +125,7 @@ proptest! {
         let message = line.message();
         for end in 0..message.len() {
             let cut = &message[..end];
-            for read in [packet::read(cut), packet::read_behind(cut, line.prefix.as_bytes())] {
+            for read in [packet::read(cut, packet::Printer::Kernel), packet::read_behind(cut, line.prefix.as_bytes(), packet::Printer::Kernel)] {
                 if let Ok(Some(packet)) = read {
                     prop_assert!(!is_misread(&packet, &line), "{packet}\n{}", cut.escape_ascii());
                 }
@@ -137,7 +137,7 @@ proptest! {
     fn no_other_prefix_is_ever_believed(seed: u64, prefix in "[ -~]{0,12}") {
         let line = Line::new(seed);
         let message = line.message();
-        if let Ok(Some(_)) = packet::read_behind(&message, prefix.as_bytes()) {
+        if let Ok(Some(_)) = packet::read_behind(&message, prefix.as_bytes(), packet::Printer::Kernel) {
             prop_assert_eq!(prefix, line.prefix);
         }
     }

@@ -3,20 +3,76 @@
 //!
 //! `BLESS=1` writes the second line anew. The third is never written: whether a line is to be believed
 //! is for a human to say.
+//!
+//! `fixtures/real/NAME.txt`: log lines of real writers, each with what a daemon makes of it that reads the
+//! format NAME (the default where there is none): `counts`, `nothing` or the reason. The first line has the
+//! prefix. `BLESS=1` writes reasons anew; what counts is for a human to say.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use logknock::dialect::{self, Verdict};
+use logknock::dialect::{self, Format, Reader, Verdict};
+use logknock::engine::reading::Expected;
+
+fn fixtures(directory: &str) -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+    let files = std::fs::read_dir(directory).unwrap();
+    let files = files.map(|entry| entry.unwrap().path());
+    files
+        .filter(|path| path.extension() == Some("txt".as_ref()))
+        .collect()
+}
+
+/// A file's reader: its first line has the prefix, its name is that of the format.
+fn reader(path: &Path, text: &str) -> Reader {
+    let prefix = text.lines().next().unwrap().strip_prefix("# prefix ");
+    let expected = Expected::Prefix(prefix.unwrap().as_bytes().into());
+    let name = path.file_stem().unwrap().to_str().unwrap();
+    let mut formats = Format::named().into_iter();
+    let format = formats.find(|(known, _)| *known == name);
+    Reader::new(
+        format.map(|(_, format)| format).unwrap_or_default(),
+        expected,
+    )
+}
+
+#[test]
+fn packets_of_real_writers_count_and_no_others() {
+    for path in fixtures("fixtures/real") {
+        let before = std::fs::read_to_string(&path).unwrap();
+        let reader = reader(&path, &before);
+        let mut after = Vec::new();
+        let mut lines = before.lines();
+        while let Some(line) = lines.next() {
+            after.push(line);
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let opened = reader.open(line.as_bytes());
+            let is = match reader.read(&opened) {
+                Ok(Some(_)) => "counts",
+                Ok(None) => "nothing",
+                Err(reason) => reason.as_str(),
+            };
+            let counts = lines.next() == Some("counts");
+            assert_eq!(is == "counts", counts, "{is}: {line}");
+            after.push(is);
+        }
+        let after = after.join("\n") + "\n";
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(&path, after).unwrap();
+        } else {
+            assert_eq!(after, before, "{}", path.display());
+        }
+    }
+}
 
 #[test]
 fn every_fixture_line_is_read_as_it_says() {
     let bless = std::env::var_os("BLESS").is_some();
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/lines");
     let mut wrong = String::new();
     let mut cases = 0;
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
+    for path in fixtures("fixtures/lines") {
         let before = std::fs::read_to_string(&path).unwrap();
         let mut after = String::new();
         for block in before.split_inclusive("\n\n") {

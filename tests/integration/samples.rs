@@ -26,7 +26,7 @@ fn nothing_else_gives_a_port_to_knock_at() {
             _ => None,
         };
         let record = line::read(line);
-        let straight = match packet::read(record.message) {
+        let straight = match packet::read(record.message, record.printer()) {
             Ok(Some(packet)) if is_hit(&packet) => Some(packet.to_string()),
             _ => None,
         };
@@ -51,12 +51,12 @@ fn the_daemons_strict_reading_agrees_wherever_the_prefix_is_known() {
         let record = line::read(line);
         let text = match record.writer {
             Writer::Kernel | Writer::Untagged => record.message,
-            Writer::Program => record.tagged,
+            Writer::Program | Writer::Facility => record.tagged,
         };
         if line.starts_with(b"{") {
             return None;
         }
-        match packet::read_behind(text, prefix) {
+        match packet::read_behind(text, prefix, record.printer()) {
             Ok(Some(packet)) => difference(case, &packet),
             other => Some(format!("{other:?}")),
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use logknock::calendar::{Zone, rfc3339};
 use logknock::config;
-use logknock::dialect::{Dialect, Reader};
+use logknock::dialect::{Format, Reader};
 use logknock::engine::knock::KnockerPrefix;
 use logknock::engine::reading::Expected;
 use logknock::engine::sequence::Transport;
@@ -165,7 +165,7 @@ fn opened(keys: &str, scans: &[Vec<u16>]) -> u64 {
         written: Time::default(),
     };
     let expected = Expected::Prefix(PREFIX.as_bytes().into());
-    let reader = Reader::new(Dialect::Kernel, expected);
+    let reader = Reader::new(Format::Kernel, expected);
     let summary = replay::run(
         vec![input],
         &reader,

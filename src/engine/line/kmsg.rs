@@ -30,14 +30,13 @@ pub(super) fn read(text: &[u8]) -> Option<Record<'_>> {
     let head = head(&mut scan)?;
     let message = scan.rest();
     let nanos = head.usecs.saturating_mul(1000);
-    let (writer, tagged) = match head.facility {
-        0 => (Writer::Kernel, message),
-        _ => (Writer::Program, text),
+    let writer = match head.facility {
+        0 => Writer::Kernel,
+        _ => Writer::Facility,
     };
     Some(Record {
         uptime: Some(Time::from_nanos(nanos.try_into().unwrap_or(i64::MAX))),
         writer,
-        tagged,
         ..Record::bare(message)
     })
 }

@@ -1,6 +1,8 @@
 //! Tags, stamps and priorities in front of a message, and where it begins.
 
 use super::*;
+use crate::engine::reading::Expected;
+use crate::engine::reason::Reason;
 
 fn message_of(line: &str) -> String {
     read(line.as_bytes()).message.escape_ascii().to_string()
@@ -24,8 +26,8 @@ fn the_kernels_tag_counts_in_tag_position_only() {
         ("Nov 20 21:00:00 fw kernel[1]: x", Writer::Program),
         ("sshd[1]: kernel: x", Writer::Program),
         ("<4>1 - fw kernel 1 - - x", Writer::Program),
-        ("12,1,2,-;x", Writer::Program),
-        ("<12>[ 12.5] x", Writer::Program),
+        ("12,1,2,-;x", Writer::Facility),
+        ("<12>[ 12.5] x", Writer::Facility),
         ("Nov 20 21:00:00 fw x kernel: y", Writer::Untagged),
         ("x kernel: y", Writer::Untagged),
         ("knock: x", Writer::Untagged),
@@ -65,14 +67,18 @@ fn a_prefix_that_looks_like_a_tag_is_kept_with_it() {
 }
 
 #[test]
-fn no_log_prefix_begins_the_tag_of_a_record_that_is_not_the_kernels() {
+fn a_record_of_another_facility_is_not_the_kernels_whatever_it_begins_with() {
     for line in [
         "12,1,2,-;lk-4f9a1c7e: IN=eth0",
         "<12>[ 1.5] lk-4f9a1c7e: IN=eth0",
     ] {
         let record = read(line.as_bytes());
         assert_eq!(record.message, b"lk-4f9a1c7e: IN=eth0");
-        assert_eq!(record.tagged, line.as_bytes());
+        assert_eq!(record.writer, Writer::Facility);
+        let expected = Expected::Prefix((*b"lk-4f9a1c7e: ").into());
+        let packet = "SRC=192.0.2.7 DST=192.0.2.1 PROTO=UDP SPT=1 DPT=2 LEN=8";
+        let whole = format!("{line} OUT= {packet}");
+        assert_eq!(expected.read(whole.as_bytes()), Err(Reason::Facility));
     }
 }
 
@@ -161,7 +167,7 @@ fn long_runs_are_read_in_linear_time() {
     ] {
         let line = piece.repeat(20_000);
         let record = read(line.as_bytes());
-        let _ = super::super::packet::read(record.message);
-        let _ = super::super::packet::read_behind(record.message, b"KNOCK: ");
+        let _ = super::super::packet::read(record.message, record.printer());
+        let _ = super::super::packet::read_behind(record.message, b"KNOCK: ", record.printer());
     }
 }

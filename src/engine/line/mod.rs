@@ -10,13 +10,9 @@
     reason = "what each line has is read in one piece, and what few have is called"
 )]
 
-mod date;
+mod header;
 mod kmsg;
-mod rfc5424;
 mod stamp;
-mod syslog;
-mod tag;
-mod usual;
 
 use super::scan::Scan;
 use super::time::Time;
@@ -44,23 +40,37 @@ pub struct Record<'a> {
     pub host: &'a [u8],
     /// Who the header says wrote it.
     pub writer: Writer,
+    /// Whether its header is that of Proxmox VE's firewall logger.
+    pub is_proxmox: bool,
+    /// Whether its writer may put one blank in front of the message.
+    pub is_padded: bool,
     /// What a syslog daemon's `message repeated N times: [ … ]` wrapped: N.
     pub repeated: Option<u32>,
     /// The message from column 0, behind tag and kernel stamp.
     pub message: &'a [u8],
-    /// The same, but from the tag of another program on; equal to `message` otherwise. A record whose
-    /// facility is not the kernel's has its own head for a tag, so that no log prefix begins it.
+    /// The same, but from the tag of another program on; equal to `message` otherwise.
     pub tagged: &'a [u8],
 }
 
 impl<'a> Record<'a> {
+    /// Who printed the packet, if it holds one.
+    pub fn printer(&self) -> Printer {
+        match self.writer {
+            _ if self.is_proxmox => Printer::Proxmox,
+            Writer::Kernel => Printer::Kernel,
+            Writer::Untagged | Writer::Program | Writer::Facility => Printer::Ulogd,
+        }
+    }
+
     /// Text without any framing.
-    const fn bare(text: &'a [u8]) -> Self {
+    pub const fn bare(text: &'a [u8]) -> Self {
         Self {
             stamp: None,
             uptime: None,
             host: b"",
             writer: Writer::Untagged,
+            is_proxmox: false,
+            is_padded: false,
             repeated: None,
             message: text,
             tagged: text,
@@ -71,12 +81,6 @@ impl<'a> Record<'a> {
 /// Reads the framing of `line`, which comes without its newline. What no framing explains is the
 /// message of an untagged line.
 pub fn read(line: &[u8]) -> Record<'_> {
-    usual::read(line).unwrap_or_else(|| any(line))
-}
-
-/// [`read`], whatever framing it is.
-#[inline(never)]
-fn any(line: &[u8]) -> Record<'_> {
     let text = trim(line);
     if let Some(record) = kmsg::read(text) {
         return record;
@@ -84,12 +88,12 @@ fn any(line: &[u8]) -> Record<'_> {
     if let Some(message) = text.strip_prefix(b"MESSAGE=") {
         return body(Record::bare(message)); // a line of `journalctl -o export`
     }
-    syslog::read(text)
+    header::read(text)
 }
 
 /// The `<PRI>` that a syslog datagram begins with; `None` when it has none that can be.
 pub fn priority(datagram: &[u8]) -> Option<u16> {
-    syslog::priority(&mut Scan::new(datagram))
+    header::priority(&mut Scan::new(datagram))
 }
 
 /// Without what is glued on: the NULs of a hole in front (power loss, copytruncate), a byte order mark,
@@ -114,7 +118,7 @@ fn body(mut record: Record<'_>) -> Record<'_> {
 
 fn with_message<'a>(record: Record<'a>, message: &'a [u8]) -> Record<'a> {
     let tagged = match record.writer {
-        Writer::Program => record.tagged,
+        Writer::Program | Writer::Facility => record.tagged,
         Writer::Kernel | Writer::Untagged => message,
     };
     Record {
@@ -138,14 +142,11 @@ fn without_uptime(record: Record<'_>) -> Record<'_> {
     }
 }
 
-/// What a wrapper begins with.
-const REPEATED: &[u8] = b"message repeated ";
-
 /// What rsyslog's `message repeated N times: [ … ]` wraps. One that is not closed was cut, and stays
 /// as it is: nobody's prefix begins like that.
 fn unwrap_repeated(message: &[u8]) -> Option<(u32, &[u8])> {
     let mut scan = Scan::new(message);
-    scan.need(REPEATED)?;
+    scan.need(b"message repeated ")?;
     let count = scan.number()?;
     scan.need(b" times: [")?;
     scan.take(b" ");
@@ -163,8 +164,8 @@ pub enum Stamp {
 }
 
 impl Stamp {
-    /// The stamp that is all of `text`, as RFC 3339 or ISO 8601 has it.
-    pub fn from_iso(text: &[u8]) -> Option<Self> {
+    /// The stamp that is all of `text`, in any form that a header's may have.
+    pub fn whole(text: &[u8]) -> Option<Self> {
         stamp::whole(text)
     }
 }
@@ -196,8 +197,21 @@ pub enum Writer {
     Kernel,
     /// No tag.
     Untagged,
-    /// Any other program's tag, or a saved kmsg record whose facility is not 0.
+    /// Any other program's tag.
     Program,
+    /// Whatever its tag says: the header's facility is not the kernel's.
+    Facility,
+}
+
+/// Who printed a packet's fields: others than the kernel leave out or add something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Printer {
+    /// The kernel, or who prints as it does.
+    Kernel,
+    /// ulogd2, which puts a blank of its own behind the prefix.
+    Ulogd,
+    /// Proxmox VE's firewall logger, which leaves out an empty `OUT=`.
+    Proxmox,
 }
 
 #[cfg(test)]

@@ -6,34 +6,87 @@
 
 use super::super::scan::Scan;
 use super::super::time::Time;
-use super::date::{at, exists, utc};
 use super::{Civil, Stamp};
 
-/// Takes a stamp as rsyslog writes it: RFC 3339, or RFC 3164's with its kin.
-#[inline(always)]
-pub(super) fn usual(scan: &mut Scan<'_>) -> Option<Stamp> {
-    if scan.rest().first()?.is_ascii_digit() {
-        return iso(scan);
-    }
-    let mut ahead = *scan; // this one stands in memory, for the call
-    let date = calendar(&mut ahead)?;
-    *scan = ahead;
-    Some(Stamp::Local(date))
-}
+/// What can be seconds since the Unix epoch: from 2001 to 2286, ten digits.
+const SECONDS: std::ops::Range<i64> = 1_000_000_000..10_000_000_000;
 
-/// Takes a header's stamp of either form, which a blank or the end must follow.
+/// Takes a header's stamp of any form, which a blank, a tab or the end must follow.
+#[inline(always)]
 pub(super) fn header(scan: &mut Scan<'_>) -> Option<Stamp> {
     let mut ahead = *scan;
     let stamp = match ahead.rest().first()? {
-        b'0'..=b'9' => iso(&mut ahead)?,
-        b'A'..=b'Z' => named_zone(&mut ahead).or_else(|| calendar(&mut ahead).map(Stamp::Local))?,
+        b'0'..=b'9' => iso(&mut ahead).or_else(|| {
+            let (stamp, behind) = numeric(ahead)?;
+            ahead = behind;
+            Some(stamp)
+        })?,
+        b'A'..=b'Z' => {
+            let (stamp, behind) = lettered(ahead)?; // a scan that a call changes stands in memory
+            ahead = behind;
+            stamp
+        }
+        b'[' => {
+            let (stamp, behind) = bracketed(ahead)?;
+            ahead = behind;
+            stamp
+        }
         _ => return None,
     };
-    if !matches!(ahead.rest().first(), None | Some(b' ')) {
+    if !matches!(ahead.rest().first(), None | Some(b' ' | b'\t')) {
         return None;
     }
     *scan = ahead;
     Some(stamp)
+}
+
+#[inline(never)]
+fn lettered(mut scan: Scan<'_>) -> Option<(Stamp, Scan<'_>)> {
+    let stamp = named_zone(&mut scan).or_else(|| calendar(&mut scan).map(Stamp::Local))?;
+    Some((stamp, scan))
+}
+
+/// Takes `[yyyy-mm-ddThh:mm:ss+zz:zz]` (a template of syslog-ng).
+#[inline(never)]
+fn bracketed(mut scan: Scan<'_>) -> Option<(Stamp, Scan<'_>)> {
+    scan.need(b"[")?;
+    let stamp = iso(&mut scan)?;
+    scan.need(b"]")?;
+    Some((stamp, scan))
+}
+
+/// Takes a number of seconds since the Unix epoch (`journalctl -o short-unix`), `yyyy Mon dd hh:mm:ss`
+/// (syslog-ng's `$FULLDATE`), or `dd/Mon/yyyy:hh:mm:ss +zzzz` (the log of a web server, and Proxmox).
+#[inline(never)]
+fn numeric(scan: Scan<'_>) -> Option<(Stamp, Scan<'_>)> {
+    let mut year = scan;
+    if let Some(number) = year.digits::<4>()
+        && year.take(b" ")
+    {
+        let mut date = calendar(&mut year).filter(|date| date.year.is_none())?;
+        date.year = Some(number);
+        return exists(date).then_some((Stamp::Local(date), year));
+    }
+    let mut day = scan;
+    if let Some(number) = day.digits::<2>()
+        && day.take(b"/")
+    {
+        let month = month(&mut day)?;
+        day.need(b"/")?;
+        let year = day.digits::<4>()?;
+        day.need(b":")?;
+        let mut date = time_of_day(&mut day)?;
+        (date.year, date.month, date.day) = (Some(year), month, number.try_into().ok()?);
+        let mut behind = day;
+        let offset = behind.need(b" ").and_then(|()| zone(&mut behind));
+        let stamp = offset.map_or(Stamp::Local(date), |offset| Stamp::Utc(utc(date, offset)));
+        let behind = if offset.is_some() { behind } else { day };
+        return exists(date).then_some((stamp, behind));
+    }
+    let mut ahead = scan;
+    let seconds: i64 = ahead.number().filter(|seconds| SECONDS.contains(seconds))?;
+    let nanos = if ahead.take(b".") { ahead.nanos()? } else { 0 };
+    Some((Stamp::Utc(at(seconds, nanos)), ahead))
 }
 
 /// Takes `Www yyyy-mm-dd hh:mm:ss ZONE` (`journalctl -o short-full`). Only UTC can be told by its name.
@@ -86,22 +139,69 @@ fn month(scan: &mut Scan<'_>) -> Option<u8> {
     })
 }
 
-/// The stamp that is all of `text`, in the form of RFC 3339 or of ISO 8601.
+/// The stamp that is all of `text`.
 pub(super) fn whole(text: &[u8]) -> Option<Stamp> {
     let mut scan = Scan::new(text);
-    let stamp = iso(&mut scan)?;
+    let stamp = header(&mut scan)?;
     scan.rest().is_empty().then_some(stamp)
 }
 
-/// Takes `[Www Mon dd hh:mm:ss yyyy]` (`dmesg -T`).
-pub(super) fn bracketed_date(scan: &mut Scan<'_>) -> Option<Stamp> {
+/// Takes what dmesg and `journalctl -o short-delta` have in brackets: printk's stamp or a date, and
+/// perhaps how long after the record before; or that alone, which says nothing, as does a minute.
+#[inline(never)]
+pub(super) fn console(scan: &mut Scan<'_>) -> Option<(Option<Stamp>, Option<Time>)> {
     let mut ahead = *scan;
     ahead.need(b"[")?;
-    let date = calendar(&mut ahead)?;
+    let mut date = ahead;
+    let stamps = if let Some(uptime) = seconds(&mut ahead) {
+        delta(&mut ahead);
+        (None, Some(uptime))
+    } else if let Some(civil) = calendar(&mut date).filter(|date| date.year.is_some()) {
+        ahead = date;
+        delta(&mut ahead);
+        (Some(Stamp::Local(civil)), None)
+    } else {
+        minute(&mut ahead).or_else(|| delta(&mut ahead))?;
+        (None, None)
+    };
     ahead.need(b"]")?;
-    date.year?;
+    caller(&mut ahead);
     *scan = ahead;
-    Some(Stamp::Local(date))
+    Some(stamps)
+}
+
+/// Takes `Nov29 16:51` (`dmesg -e`).
+fn minute(scan: &mut Scan<'_>) -> Option<()> {
+    let mut ahead = *scan;
+    month(&mut ahead)?;
+    ahead.digits::<2>()?;
+    ahead.need(b" ")?;
+    ahead.digits::<2>()?;
+    ahead.need(b":")?;
+    ahead.digits::<2>()?;
+    *scan = ahead;
+    Some(())
+}
+
+/// Takes ` <    0.000012>`, `  +0.000012`, or the blanks in place of it.
+fn delta(scan: &mut Scan<'_>) -> Option<()> {
+    scan.blanks();
+    let mut ahead = *scan;
+    let is_closed = ahead.take(b"<");
+    if !is_closed {
+        ahead.need(b"+")?;
+    }
+    ahead.blanks();
+    ahead.number::<u32>()?;
+    ahead.need(b".")?;
+    ahead.nanos()?;
+    if is_closed {
+        ahead.blanks();
+        ahead.need(b">")?;
+        ahead.blanks();
+    }
+    *scan = ahead;
+    Some(())
 }
 
 /// Takes `[secs.usecs]`, printk's stamp: padded to the left, and perhaps with a caller behind it
@@ -111,17 +211,20 @@ pub(super) fn uptime(scan: &mut Scan<'_>) -> Option<Time> {
     let mut ahead = *scan;
     ahead.need(b"[")?;
     let time = seconds(&mut ahead)?;
+    ahead.need(b"]")?;
+    caller(&mut ahead);
     *scan = ahead;
     Some(time)
 }
 
-fn seconds(ahead: &mut Scan<'_>) -> Option<Time> {
+#[inline(always)]
+fn seconds(scan: &mut Scan<'_>) -> Option<Time> {
+    let mut ahead = *scan;
     ahead.blanks();
     let seconds: u32 = ahead.number()?;
     ahead.need(b".")?;
     let nanos = ahead.nanos()?;
-    ahead.need(b"]")?;
-    caller(ahead);
+    *scan = ahead;
     Some(at(seconds.into(), nanos))
 }
 
@@ -247,133 +350,49 @@ fn zone(scan: &mut Scan<'_>) -> Option<i64> {
     Some(sign * (i64::from(hours) * 3600 + i64::from(minutes) * 60))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn header_of(text: &str) -> Option<Stamp> {
-        header(&mut Scan::new(text.as_bytes()))
-    }
-
-    fn utc_nanos(text: &str) -> Option<i64> {
-        match header_of(text)? {
-            Stamp::Utc(time) => Some(time.as_nanos()),
-            Stamp::Local(_) => None,
-        }
-    }
-
-    #[test]
-    fn a_zone_makes_it_universal() {
-        assert_eq!(utc_nanos("1970-01-01T00:00:00Z"), Some(0));
-        assert_eq!(
-            utc_nanos("2026-11-20T21:01:10,123456+0100 fw"),
-            Some(1_795_204_870_123_456_000)
-        );
-        assert_eq!(
-            utc_nanos("2025-11-30T00:00:20.570472-07:00 m1"),
-            Some(1_764_486_020_570_472_000)
-        );
-        assert_eq!(
-            utc_nanos("2000-02-29T23:59:60Z"),
-            Some(951_868_799_000_000_000)
-        );
-        assert_eq!(utc_nanos("1969-12-31T23:59:59.5Z"), Some(-500_000_000));
-    }
-
-    #[test]
-    fn a_zone_by_name_is_only_known_when_it_is_utc() {
-        assert_eq!(
-            utc_nanos("Thu 1970-01-01 00:00:01 UTC fw"),
-            Some(1_000_000_000)
-        );
-        assert!(matches!(
-            header_of("Fri 2026-11-20 21:01:10 CET fw"),
-            Some(Stamp::Local(_))
-        ));
-    }
-
-    #[test]
-    fn without_a_zone_it_stays_local() {
-        let civil = Civil {
-            year: Some(2007),
-            month: 1,
-            day: 9,
-            hour: 23,
-            minute: 41,
-            second: 9,
-            nanos: 222_382_500,
-        };
-        assert_eq!(
-            header_of("2007-01-09 23:41:09.222382500 <4>"),
-            Some(Stamp::Local(civil))
-        );
-        let yearless = Civil {
-            year: None,
-            nanos: 0,
-            ..civil
-        };
-        for text in ["Jan  9 23:41:09 fw", "Jan 9 23:41:09 fw", "Jan 09 23:41:09"] {
-            assert_eq!(header_of(text), Some(Stamp::Local(yearless)), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_year_may_stand_before_or_behind_the_time() {
-        for text in [
-            "Mon Dec 25 13:31:15 2017 kern.warn",
-            "Dec 25 2017 13:31:15 fw",
-        ] {
-            let Some(Stamp::Local(civil)) = header_of(text) else {
-                panic!("{text}");
-            };
-            assert_eq!(civil.year, Some(2017));
-        }
-        let Some(Stamp::Local(civil)) = header_of("Dec 25 13:31:15 2017 is the host") else {
-            panic!();
-        };
-        assert_eq!(civil.year, None);
-    }
-
-    #[test]
-    fn a_date_that_does_not_exist_is_no_stamp() {
-        for text in [
-            "Feb 30 00:00:00 fw",
-            "2025-02-29T00:00:00Z",
-            "2026-13-01T00:00:00Z",
-            "2026-00-01T00:00:00Z",
-            "Jun  0 00:00:00",
-            "Jun  1 24:00:00",
-            "Jun  1 00:60:00",
-            "Jun  1 00:00:61",
-            "Jun  1 00:00:00x",
-            "2026-01-01T00:00:00+24:00 fw",
-        ] {
-            assert_eq!(header_of(text), None, "{text}");
-        }
-        assert!(header_of("Feb 29 00:00:00 fw").is_some());
-    }
-
-    #[test]
-    fn printks_stamp_may_be_padded_and_name_its_caller() {
-        let read = |text: &'static str| {
-            let mut scan = Scan::new(text.as_bytes());
-            uptime(&mut scan).map(|time| (time.as_nanos(), scan.rest()))
-        };
-        assert_eq!(read("[    1.234567] x"), Some((1_234_567_000, &b" x"[..])));
-        assert_eq!(
-            read("[    1.234567][   T17]x"),
-            Some((1_234_567_000, &b"x"[..]))
-        );
-        assert_eq!(
-            read("[1.000000] [ C0] x"),
-            Some((1_000_000_000, &b" x"[..]))
-        );
-        assert_eq!(
-            read("[1.000000] [UFW BLOCK] x"),
-            Some((1_000_000_000, &b" [UFW BLOCK] x"[..]))
-        );
-        for no in ["[netfilter] ", "[1] ", "[1.] ", "[.5] ", "[1.5", "( 1.5)"] {
-            assert_eq!(read(no), None, "{no}");
-        }
-    }
+/// Whether the day is in the calendar; 29 February is when the year is unknown.
+#[inline]
+fn exists(date: Civil) -> bool {
+    let leap = date
+        .year
+        .is_none_or(|year| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0));
+    let days = match date.month {
+        2 if leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return false,
+    };
+    (1..=days).contains(&date.day)
 }
+
+/// When it is `date` so many seconds east of Greenwich.
+#[inline]
+fn utc(date: Civil, offset: i64) -> Time {
+    let day_seconds =
+        i64::from(date.hour) * 3600 + i64::from(date.minute) * 60 + i64::from(date.second);
+    let seconds = days_since_epoch(date) * 86_400 + day_seconds - offset;
+    at(seconds, date.nanos)
+}
+
+/// `seconds` and `nanos` after the origin, a sum that the seconds may already fill.
+fn at(seconds: i64, nanos: u32) -> Time {
+    let whole = Time::from_secs(seconds).as_nanos();
+    Time::from_nanos(whole.saturating_add(nanos.into()))
+}
+
+/// Days from 1970-01-01 in the Gregorian calendar. Counted in years that begin in March, so that the
+/// leap day is the last day of its year, and from 400 years before year 0, so that no sum is negative.
+#[inline]
+fn days_since_epoch(date: Civil) -> i64 {
+    let month = u32::from(date.month);
+    let year = 400 + u32::from(date.year.unwrap_or(1970)) - u32::from(month <= 2);
+    let months_since_march = if month <= 2 { month + 9 } else { month - 3 };
+    let day_of_year = (153 * months_since_march + 2) / 5 + u32::from(date.day);
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + day_of_year;
+    i64::from(days) - 146_097 - 719_469
+}
+
+#[cfg(test)]
+#[path = "stamp_test.rs"]
+mod tests;

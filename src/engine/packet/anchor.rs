@@ -3,12 +3,27 @@
 //! In: a message. Out: its log prefix and the rest. The prefix is free text that may itself hold `IN=`,
 //! brackets and quotes, and nothing need separate it from `IN=`; hence the pair, and the last one.
 
-use memchr::{memchr_iter, memrchr, memrchr_iter};
+use memchr::{memchr_iter, memmem, memrchr, memrchr_iter};
 
 /// The log prefix, and the fields from the last `IN=` that has an `OUT=` behind it.
 pub(super) fn split(message: &[u8]) -> Option<(&[u8], &[u8])> {
     let start = memrchr_iter(b'=', message).find_map(|equals| pair_at(message, equals))?;
     message.split_at_checked(start)
+}
+
+/// The same where there is no `OUT=`: from the first `IN=` that has addresses and a protocol behind it.
+pub(super) fn split_alone(message: &[u8]) -> Option<(&[u8], &[u8])> {
+    let start = match memmem::find(message, b" IN=") {
+        Some(_) if message.starts_with(b"IN=") => 0,
+        Some(blank) => blank + 1,
+        None => 0,
+    };
+    let (prefix, body) = message.split_at_checked(start)?;
+    let rest = body.strip_prefix(b"IN=")?;
+    let rest = rest.get(memmem::find(rest, b" SRC=")?..)?;
+    let rest = rest.get(memmem::find(rest, b" DST=")?..)?;
+    memmem::find(rest, b" PROTO=")?;
+    Some((prefix, body))
 }
 
 /// Whether any pair is there at all.

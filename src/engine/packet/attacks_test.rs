@@ -8,7 +8,7 @@ const FIELDS: &str = "IN=eth0 OUT= MAC= SRC=198.51.100.66 DST=203.0.113.1 LEN=60
 
 /// What a daemon with `prefix` makes of `message`.
 fn believed<'a>(message: &'a str, prefix: &str) -> Result<Option<Packet<'a>>, Reason> {
-    read_behind(message.as_bytes(), prefix.as_bytes())
+    read_behind(message.as_bytes(), prefix.as_bytes(), Printer::Kernel)
 }
 
 /// What a daemon that follows a log makes of `line`.
@@ -17,8 +17,11 @@ fn believed_line<'a>(line: &'a str, prefix: &str) -> Option<Packet<'a>> {
     let text = match record.writer {
         Writer::Kernel | Writer::Untagged => record.message,
         Writer::Program => record.tagged,
+        Writer::Facility => return None,
     };
-    read_behind(text, prefix.as_bytes()).ok().flatten()
+    read_behind(text, prefix.as_bytes(), Printer::Kernel)
+        .ok()
+        .flatten()
 }
 
 fn hit(read: Result<Option<Packet<'_>>, Reason>) -> Option<(IpAddr, u16)> {
@@ -56,7 +59,7 @@ fn a_segfault_whose_file_name_is_a_whole_log_line() {
                 );
                 assert_eq!(hit(believed(&line, prefix)), None, "{line}");
                 if !end.is_empty() {
-                    assert_eq!(hit(read(line.as_bytes())), None, "{line}");
+                    assert_eq!(hit(read(line.as_bytes(), Printer::Kernel)), None, "{line}");
                 }
             }
         }
@@ -141,7 +144,11 @@ fn a_second_line_inside_one_record() {
             assert_eq!(hit(believed(&line, PREFIX)), None, "{separator:?}");
         }
         let both = format!("{whole} {separator}{whole} ");
-        assert_eq!(hit(read(both.as_bytes())), None, "{separator:?}");
+        assert_eq!(
+            hit(read(both.as_bytes(), Printer::Kernel)),
+            None,
+            "{separator:?}"
+        );
     }
 }
 
@@ -201,7 +208,10 @@ fn fields_that_no_kernel_writes() {
         assert!(FIELDS.contains(right));
         let line = format!("{PREFIX}{} ", FIELDS.replacen(right, wrong, 1));
         assert!(believed(&line, PREFIX).is_err(), "{line}");
-        assert!(!matches!(read(line.as_bytes()), Ok(Some(_))), "{line}");
+        assert!(
+            !matches!(read(line.as_bytes(), Printer::Kernel), Ok(Some(_))),
+            "{line}"
+        );
     }
 }
 
@@ -253,7 +263,7 @@ fn a_line_that_was_cut_in_its_port() {
     assert_eq!(believed(&whole, PREFIX), Err(Reason::Truncated));
     let joined = format!("{half}{PREFIX}{FIELDS}");
     assert_eq!(hit(believed(&joined, PREFIX)), None);
-    assert_eq!(hit(read(joined.as_bytes())), None);
+    assert_eq!(hit(read(joined.as_bytes(), Printer::Kernel)), None);
 }
 
 #[test]
@@ -261,7 +271,7 @@ fn two_lines_of_an_old_kernel_on_one() {
     let cut = FIELDS.split_once(" DST").unwrap().0;
     let line = format!("{PREFIX}{cut} <4>{PREFIX}{FIELDS} ");
     assert_eq!(hit(believed(&line, PREFIX)), None);
-    assert_eq!(hit(read(line.as_bytes())), None);
+    assert_eq!(hit(read(line.as_bytes(), Printer::Kernel)), None);
 }
 
 #[test]
@@ -271,13 +281,13 @@ fn other_grammars_with_the_same_words() {
         "X IN=eth0 OUT= MACSRC=52:54:00:65:43:21 MACDST=52:54:00:12:34:56 MACPROTO=0806 ARP HTYPE=1 PTYPE=0x0800 OPCODE=1 MACSRC=52:54:00:65:43:21 IPSRC=192.0.2.1 MACDST=00:00:00:00:00:00 IPDST=192.0.2.2",
         "X IN=eth0 OUT= MAC= SRC=192.0.2.1 DST=192.0.2.2 PROTO=ARP REQUEST",
     ] {
-        assert!(read(line.as_bytes()).is_err(), "{line}");
+        assert!(read(line.as_bytes(), Printer::Kernel).is_err(), "{line}");
     }
     for line in [
         "PACKET: 2 1266087f IN=eth0 MACSRC=2:42:ac:16:0:2 SRC=192.0.2.1 DST=192.0.2.2 SPORT=57798 DPORT=7000 SYN",
         "ORIG: SRC=192.0.2.1 DST=192.0.2.2 PROTO=UDP SPT=4444 DPT=7000 PKTS=8 BYTES=580",
         "SRC=192.0.2.1 DST=192.0.2.2 PROTO=UDP SPT=4444 DPT=7000 LEN=20",
     ] {
-        assert_eq!(read(line.as_bytes()), Ok(None), "{line}");
+        assert_eq!(read(line.as_bytes(), Printer::Kernel), Ok(None), "{line}");
     }
 }

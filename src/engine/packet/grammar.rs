@@ -9,18 +9,26 @@ use std::net::IpAddr;
 
 use super::super::reason::Reason;
 use super::fields::Fields;
-use super::{Fingerprint, Packet, Ports, Proto, TcpFlags};
+use super::{Fingerprint, Packet, Ports, Printer, Proto, TcpFlags};
 
 const FRAGMENT_OFFSET_MAX: u32 = 8191;
 const FLOW_LABEL_MAX: u32 = 0xF_FFFF;
 
 /// The whole line behind `prefix`.
-pub(super) fn packet<'a>(prefix: &'a [u8], body: &'a [u8]) -> Result<Packet<'a>, Reason> {
+pub(super) fn packet<'a>(
+    prefix: &'a [u8],
+    body: &'a [u8],
+    printer: Printer,
+) -> Result<Packet<'a>, Reason> {
     let mut fields = Fields::new(body);
     let iif = fields.must(b"IN=", Fields::interface)?;
-    let oif = fields.must(b"OUT=", Fields::interface)?;
+    let oif = match fields.field(b"OUT=", Fields::interface)? {
+        Some(oif) => oif,
+        None if printer == Printer::Proxmox => b"",
+        None => return Err(fields.blame()),
+    };
     bridge_ports(&mut fields)?;
-    link(&mut fields)?;
+    link(&mut fields, printer)?;
     let mut network = network(&mut fields)?;
     let transport = transport(&mut fields, &mut network)?;
     tail(&mut fields)?;
@@ -48,7 +56,7 @@ fn bridge_ports(fields: &mut Fields<'_>) -> Result<(), Reason> {
 }
 
 /// The link header, which may be missing altogether.
-fn link(fields: &mut Fields<'_>) -> Result<(), Reason> {
+fn link(fields: &mut Fields<'_>, printer: Printer) -> Result<(), Reason> {
     if fields.field(b"MACSRC=", Fields::link_bytes)?.is_some() {
         fields.must(b"MACDST=", Fields::link_bytes)?;
         if fields.field(b"VPROTO=", |field| field.hex(4, 4))?.is_some() {
@@ -61,6 +69,9 @@ fn link(fields: &mut Fields<'_>) -> Result<(), Reason> {
             field.want(b"->")?;
             field.ipv4()
         })?;
+        if printer == Printer::Ulogd {
+            fields.take(b" "); // versions before 2.0.8
+        }
     }
     Ok(())
 }

@@ -20,34 +20,59 @@ use std::net::IpAddr;
 
 use super::reason::Reason;
 
+pub use super::line::Printer;
+
 /// Reads `message` with whatever log prefix it has: for `parse`, which must show a packet before its
 /// prefix is known. The prefix ends at the last `IN=… OUT=…` pair.
-pub fn read(message: &[u8]) -> Result<Option<Packet<'_>>, Reason> {
-    let Some((prefix, body)) = anchor::split(message) else {
-        return Ok(None);
-    };
-    if !anchor::is_prefix(prefix) {
-        return Err(Reason::Grammar);
+pub fn read(message: &[u8], printer: Printer) -> Result<Option<Packet<'_>>, Reason> {
+    let split = anchor::split(message).or_else(|| anchor::split_alone(message));
+    match split {
+        Some((prefix, body)) if anchor::is_prefix(prefix) => believe(prefix, body, printer),
+        Some(_) => Err(Reason::Grammar),
+        None => Ok(None),
     }
-    believe(prefix, body)
 }
 
 /// Reads `message` behind exactly `prefix`, `IN=` at once behind it: what the daemon believes. A
 /// packet line with another prefix is [`Reason::Prefix`].
-pub fn read_behind<'a>(message: &'a [u8], prefix: &[u8]) -> Result<Option<Packet<'a>>, Reason> {
-    match message.split_at_checked(prefix.len()) {
-        Some((head, body)) if head == prefix && body.starts_with(b"IN=") => believe(head, body),
-        _ if anchor::stands_in(message) => Err(Reason::Prefix),
-        _ => Ok(None),
+pub fn read_behind<'a>(
+    message: &'a [u8],
+    prefix: &[u8],
+    printer: Printer,
+) -> Result<Option<Packet<'a>>, Reason> {
+    if let Some((mut head, mut body)) = message.split_at_checked(prefix.len())
+        && head == prefix
+    {
+        if printer == Printer::Ulogd && body.starts_with(b" IN=") {
+            (head, body) = message
+                .split_at_checked(prefix.len() + 1)
+                .unwrap_or((head, body));
+        }
+        if body.starts_with(b"IN=") {
+            return believe(head, body, printer);
+        }
     }
+    refuse(message, Reason::Prefix)
+}
+
+/// `reason`, if a packet's fields stand anywhere in `message`.
+pub fn refuse(message: &[u8], reason: Reason) -> Result<Option<Packet<'_>>, Reason> {
+    if anchor::stands_in(message) || anchor::split_alone(message).is_some() {
+        return Err(reason);
+    }
+    Ok(None)
 }
 
 /// The packet of a line that has its prefix off.
 #[inline(always)]
-fn believe<'a>(prefix: &'a [u8], body: &'a [u8]) -> Result<Option<Packet<'a>>, Reason> {
+fn believe<'a>(
+    prefix: &'a [u8],
+    body: &'a [u8],
+    printer: Printer,
+) -> Result<Option<Packet<'a>>, Reason> {
     match usual::packet(prefix, body) {
         Some(packet) => Ok(Some(packet)),
-        None => grammar::packet(prefix, body).map(Some),
+        None => grammar::packet(prefix, body, printer).map(Some),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 fn parse(message: &str) -> Packet<'_> {
-    read(message.as_bytes()).unwrap().unwrap()
+    read(message.as_bytes(), Printer::Kernel).unwrap().unwrap()
 }
 
 #[test]
@@ -72,8 +72,12 @@ fn a_line_that_is_no_packet_line_is_none() {
         "IN  OUT=x",
         "x=y OUT=z ",
     ] {
-        assert_eq!(read(line.as_bytes()), Ok(None), "{line}");
-        assert_eq!(read_behind(line.as_bytes(), b"KNOCK: "), Ok(None), "{line}");
+        assert_eq!(read(line.as_bytes(), Printer::Kernel), Ok(None), "{line}");
+        assert_eq!(
+            read_behind(line.as_bytes(), b"KNOCK: ", Printer::Kernel),
+            Ok(None),
+            "{line}"
+        );
     }
 }
 
@@ -89,7 +93,11 @@ fn what_was_cut_is_told_from_what_is_wrong() {
             Reason::Grammar,
         ),
     ] {
-        assert_eq!(read(line.as_bytes()), Err(reason), "{line}");
+        assert_eq!(
+            read(line.as_bytes(), Printer::Kernel),
+            Err(reason),
+            "{line}"
+        );
     }
 }
 
@@ -101,7 +109,7 @@ fn white_space_may_end_a_line_and_nothing_else() {
     }
     for end in ["\n", "\0", " \0", ".", " x", "\u{a0}"] {
         assert_eq!(
-            read(format!("{line}{end}").as_bytes()),
+            read(format!("{line}{end}").as_bytes(), Printer::Kernel),
             Err(Reason::Grammar),
             "{end:?}"
         );

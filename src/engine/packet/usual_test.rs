@@ -54,7 +54,7 @@ fn agrees(text: &[u8]) -> bool {
     match packet(b"KNOCK: ", text) {
         Some(packet) => {
             assert_eq!(
-                grammar::packet(b"KNOCK: ", text),
+                grammar::packet(b"KNOCK: ", text, super::super::Printer::Kernel),
                 Ok(packet),
                 "{}",
                 text.escape_ascii()

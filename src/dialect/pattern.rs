@@ -1,6 +1,6 @@
 //! A log format of the operator's own: a regex whose groups are the fields of a packet.
 //!
-//! In: the regex of `[log.format]`, then lines. Out: a [`Format`], or why it is none; the packet of a
+//! In: the regex of `[log.format]`, then lines. Out: a [`Pattern`], or why it is none; the packet of a
 //! line that the regex matches from end to end. A value that does not parse is [`Reason::Grammar`],
 //! never a guess. The surprise: without a group `flags` a TCP line is taken for a SYN, as most
 //! firewalls log only these; and without `spt` two knocks at one port within ten seconds are one.
@@ -12,7 +12,7 @@ use std::str::FromStr;
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
 use super::Read;
-use crate::engine::line::{self, Record, Writer};
+use crate::engine::line::{Record, Stamp};
 use crate::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
 use crate::engine::reading::Expected;
 use crate::engine::reason::Reason;
@@ -31,11 +31,11 @@ const KNOWN: [&str; 9] = [
 
 /// A log format.
 #[derive(Clone)]
-pub struct Format(Regex);
+pub struct Pattern(Regex);
 
 /// Why a text is no log format.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FormatError {
+pub enum PatternError {
     /// Longer than a regex may be, or its program would be too large.
     TooLarge,
     /// It could match a part of a line, and somebody else's text the other.
@@ -48,7 +48,7 @@ pub enum FormatError {
     MissingGroup(&'static str),
 }
 
-impl fmt::Display for FormatError {
+impl fmt::Display for PatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLarge => write!(f, "the regex is longer than {MAX_REGEX} bytes, or repeats too much"),
@@ -67,9 +67,9 @@ impl fmt::Display for FormatError {
     }
 }
 
-impl std::error::Error for FormatError {}
+impl std::error::Error for PatternError {}
 
-impl FormatError {
+impl PatternError {
     /// What to do.
     pub fn fix(&self) -> Option<String> {
         match self {
@@ -82,32 +82,32 @@ impl FormatError {
     }
 }
 
-impl FromStr for Format {
-    type Err = FormatError;
+impl FromStr for Pattern {
+    type Err = PatternError;
 
-    fn from_str(text: &str) -> Result<Self, FormatError> {
+    fn from_str(text: &str) -> Result<Self, PatternError> {
         if text.len() > MAX_REGEX {
-            return Err(FormatError::TooLarge);
+            return Err(PatternError::TooLarge);
         }
         let regex = compile(text)?;
         if !is_anchored(text) {
-            return Err(FormatError::Anchors);
+            return Err(PatternError::Anchors);
         }
         let groups: Vec<&str> = regex.capture_names().flatten().collect();
         if let Some(name) = groups.iter().find(|name| !KNOWN.contains(name)) {
             let is_word = name.bytes().all(|byte| byte.is_ascii_alphabetic());
             let name = is_word.then(|| (*name).to_owned());
-            return Err(FormatError::UnknownGroup(name));
+            return Err(PatternError::UnknownGroup(name));
         }
         if let Some(name) = NEEDED.into_iter().find(|name| !groups.contains(name)) {
-            return Err(FormatError::MissingGroup(name));
+            return Err(PatternError::MissingGroup(name));
         }
         // An anchor may stand in one of several branches only: the whole is anchored once more.
         compile(&format!(r"\A(?:{text})\z")).map(Self)
     }
 }
 
-fn compile(text: &str) -> Result<Regex, FormatError> {
+fn compile(text: &str) -> Result<Regex, PatternError> {
     let built = RegexBuilder::new(text)
         .unicode(false)
         .size_limit(MAX_PROGRAM)
@@ -115,8 +115,8 @@ fn compile(text: &str) -> Result<Regex, FormatError> {
         .nest_limit(64)
         .build();
     built.map_err(|error| match error {
-        regex::Error::Syntax(message) => FormatError::Syntax(last_words(&message)),
-        _ => FormatError::TooLarge,
+        regex::Error::Syntax(message) => PatternError::Syntax(last_words(&message)),
+        _ => PatternError::TooLarge,
     })
 }
 
@@ -140,7 +140,7 @@ fn is_anchored(text: &str) -> bool {
     begins && ends
 }
 
-impl Format {
+impl Pattern {
     /// Whether its lines have the log prefix in a group of its own.
     pub fn has_prefix(&self) -> bool {
         self.0
@@ -160,17 +160,17 @@ impl Format {
     }
 }
 
-impl PartialEq for Format {
+impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
         self.0.as_str() == other.0.as_str()
     }
 }
 
-impl Eq for Format {}
+impl Eq for Pattern {}
 
-impl fmt::Debug for Format {
+impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Format(*)")
+        f.write_str("Pattern(*)")
     }
 }
 
@@ -220,16 +220,11 @@ impl Match<'_> {
     fn record(&self) -> Result<Record<'_>, Reason> {
         let stamp = match self.field("time") {
             None => None,
-            Some(text) => Some(line::read(text).stamp.ok_or(Reason::Grammar)?),
+            Some(text) => Some(Stamp::whole(text).ok_or(Reason::Grammar)?),
         };
         Ok(Record {
             stamp,
-            uptime: None,
-            host: b"",
-            writer: Writer::Untagged,
-            repeated: None,
-            message: b"",
-            tagged: b"",
+            ..Record::bare(b"")
         })
     }
 
@@ -302,5 +297,5 @@ fn flag_word(word: &[u8]) -> Option<TcpFlags> {
 }
 
 #[cfg(test)]
-#[path = "format_test.rs"]
+#[path = "pattern_test.rs"]
 mod tests;

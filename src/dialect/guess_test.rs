@@ -1,6 +1,8 @@
 //! Envelopes, stamps and reasons that `parse` shows.
 
 use super::*;
+use crate::engine::line::Stamp;
+use crate::engine::time::Time;
 
 #[test]
 fn a_journal_entry_brings_its_stamps_and_host() {

@@ -7,7 +7,7 @@ use crate::engine::time::Time;
 const ROUTEROS: &str = r"^(?<time>\w{3} [ \d]\d [\d:]{8}) \S+ firewall,info (?<prefix>\S+ )input: in:(?<in>\S+) out:\(unknown 0\), (?:connection-state:\S+ )?(?:src-mac \S+, )?proto (?<proto>\w+)(?: \((?<flags>[\w,]+)\))?, (?<src>[\d.]+):(?<spt>\d+)->(?<dst>[\d.]+):(?<dpt>\d+), len \d+$";
 const ROUTEROS_LINE: &str = "Nov 20 21:00:00 gw firewall,info lk-4f9a1c7e: input: in:ether1 out:(unknown 0), connection-state:new src-mac 52:54:00:12:34:56, proto TCP (SYN), 203.0.113.7:40000->192.0.2.1:7000, len 60";
 
-fn format(text: &str) -> Format {
+fn format(text: &str) -> Pattern {
     text.parse()
         .unwrap_or_else(|error| panic!("{text}: {error}"))
 }
@@ -144,7 +144,7 @@ fn without_a_group_for_flags_a_tcp_line_is_a_syn() {
 
 #[test]
 fn what_is_no_format_says_why() {
-    let error = |text: &str| text.parse::<Format>().unwrap_err();
+    let error = |text: &str| text.parse::<Pattern>().unwrap_err();
     let fields = r"(?<src>\S+) (?<proto>\S+) (?<dpt>\d+)";
     for text in [
         fields.to_owned(),
@@ -154,43 +154,60 @@ fn what_is_no_format_says_why() {
         format!(r"^{fields}\\z"),
         format!("^{fields}z"),
     ] {
-        assert_eq!(error(&text), FormatError::Anchors, "{text}");
+        assert_eq!(error(&text), PatternError::Anchors, "{text}");
     }
-    assert!(format!(r"\A{fields}\z").parse::<Format>().is_ok());
+    assert!(format!(r"\A{fields}\z").parse::<Pattern>().is_ok());
     assert!(
-        format!(r"^{fields}\\$").parse::<Format>().is_ok(),
+        format!(r"^{fields}\\$").parse::<Pattern>().is_ok(),
         "a backslash, then the end"
     );
-    assert_eq!(error("^(?<src>x)$"), FormatError::MissingGroup("dpt"));
+    assert_eq!(error("^(?<src>x)$"), PatternError::MissingGroup("dpt"));
     assert_eq!(
         error(&format!("^{fields} (?<port>x)$")),
-        FormatError::UnknownGroup(Some("port".to_owned()))
+        PatternError::UnknownGroup(Some("port".to_owned()))
     );
     assert_eq!(
         error(&format!("^{fields} (?<lk4f9a1c7e>x)$")),
-        FormatError::UnknownGroup(None)
+        PatternError::UnknownGroup(None)
     );
-    assert_eq!(error(&"x".repeat(5000)), FormatError::TooLarge);
+    assert_eq!(error(&"x".repeat(5000)), PatternError::TooLarge);
     assert_eq!(
         error(&format!("^{fields}(?:x{{999}}){{999}}$")),
-        FormatError::TooLarge
+        PatternError::TooLarge
     );
 }
 
 #[test]
 fn a_syntax_error_does_not_repeat_the_regex() {
-    let FormatError::Syntax(why) = "^4f9a1c7e(?<src>".parse::<Format>().unwrap_err() else {
+    let PatternError::Syntax(why) = "^4f9a1c7e(?<src>".parse::<Pattern>().unwrap_err() else {
         panic!("it has another error")
     };
     assert_eq!(why, "unclosed group");
-    assert_eq!(format!("{:?}", format(ROUTEROS)), "Format(*)");
+    assert_eq!(format!("{:?}", format(ROUTEROS)), "Pattern(*)");
 }
 
 #[test]
 fn a_comment_cannot_hide_the_end() {
     let text = "^(?x)(?<src>.*)(?<proto>.*)(?<dpt>.*) # $";
     assert!(matches!(
-        text.parse::<Format>(),
-        Err(FormatError::Syntax(_))
+        text.parse::<Pattern>(),
+        Err(PatternError::Syntax(_))
     ));
+}
+
+#[test]
+fn a_time_may_have_any_form_that_a_header_has() {
+    let regex = r"^\[(?<time>[^\]]+)\] (?<proto>\S+) (?<src>\S+) (?<dpt>\S+)$";
+    for time in [
+        "29/Nov/2026:10:17:18 +0100",
+        "2026-11-29T10:17:18+01:00",
+        "1795943838.5",
+        "2026 Nov 29 10:17:18",
+        "Nov 29 10:17:18",
+    ] {
+        let line = format!("[{time}] udp 192.0.2.7 7000");
+        assert!(read(regex, &line, &anything()).ends_with("udp"), "{time}");
+    }
+    let line = "[29/Nov/2026:25:17:18 +0100] udp 192.0.2.7 7000";
+    assert_eq!(read(regex, line, &anything()), "grammar");
 }
