@@ -131,7 +131,9 @@ impl Draft<'_> {
             return None;
         };
         let window = value(self.table.window.as_ref()).unwrap_or(WINDOW);
-        CountsRule::new(port.value?.0, window, &given.value.as_ref()?.0)
+        let mut rule = CountsRule::new(port.value?.0, window, &given.value.as_ref()?.0)?;
+        rule.while_right = self.table.cmd_timeout.is_none();
+        Some(rule)
     }
 
     /// What `totp` or `one_time_sequences` says.

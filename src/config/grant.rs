@@ -29,8 +29,10 @@ pub(super) fn resolve(
     report: &mut Report,
 ) -> Option<GrantRule> {
     let hold = rule.map_or(CMD_TIMEOUT, hold);
+    // A connection that is let in empties the list of hits.
+    let ends_with_connection = matches!(rule, Some(Rule::Counts(rule)) if rule.while_right);
     if let Some(given) = opens(draft.own, defaults) {
-        draft.opening_grant(given, backend, hold, report)
+        draft.opening_grant(given, backend, (hold, ends_with_connection), report)
     } else {
         draft.refuse_once(report);
         draft.grant(hold, report)
@@ -80,7 +82,7 @@ impl Draft<'_> {
         &self,
         given: &Given<Opens>,
         backend: Option<Backend>,
-        hold: Duration,
+        (hold, ends_with_connection): (Duration, bool),
         report: &mut Report,
     ) -> Option<GrantRule> {
         let own = &self.own.table;
@@ -118,8 +120,10 @@ impl Draft<'_> {
             open: commands.open,
             refresh: commands.refresh,
             close: commands.close,
+            opens: ports.clone(),
             once: match value(self.table.once.as_ref()) {
                 Some(true) => ports.clone(),
+                _ if ends_with_connection => ports.clone(),
                 _ => Box::default(),
             },
         })
@@ -155,6 +159,7 @@ impl Draft<'_> {
                 v4: run_as(open.v4),
                 v6: run_as(open.v6),
             },
+            opens: Box::default(),
             once: Box::default(),
         })
     }

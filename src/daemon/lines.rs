@@ -134,6 +134,7 @@ impl Daemon {
             kernel: record.uptime.filter(|_| timeline.is_ours(record.host)),
             header: stamps.wall.map(Wall::time),
             late: received.late,
+            clock: 0,
         };
         let placed = timeline.place_live(stamps, received);
         let placed = placed.inspect_err(|&reason| {
@@ -143,15 +144,18 @@ impl Daemon {
         })?;
         self.counts
             .lag(whence.source, received.now.since(placed.at));
-        if placed.rebooted {
-            self.engine.handle_gap();
+        if let Some(kernel) = placed.rebooted {
+            self.engine.handle_reboot((whence.source, kernel));
             self.reboots.tell(received.now);
         }
         let sighting = Sighting {
             packet,
             at: placed.at,
             uptime: record.uptime,
-            logged,
+            logged: Logged {
+                clock: placed.kernel,
+                ..logged
+            },
             whence,
         };
         let verdict = self.engine.handle_packet(received.now, &sighting);

@@ -12,8 +12,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::dedup::{OTHER_SOURCE, RETRANSMISSION};
 use super::knock::{Hit, Logged};
-use super::once::{OTHER_SOURCE, RETRANSMISSION};
 use super::sequence::Transport;
 use super::time::Time;
 
@@ -123,6 +123,7 @@ impl Answer {
             kernel,
             header,
             late,
+            ..
         } = hit.logged;
         let (later, at_least) = match (self.last.kernel.zip(kernel), self.last.header.zip(header)) {
             (Some((last, kernel)), _) => (later(last, kernel), Duration::ZERO),

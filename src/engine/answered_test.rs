@@ -88,6 +88,7 @@ impl Process {
             kernel: (self.stamped == Stamped::Kernel).then_some(line.at),
             header: Some(unix),
             late,
+            clock: 0,
         };
         let packet = Packet {
             prefix: b"",

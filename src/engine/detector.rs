@@ -3,24 +3,31 @@
 //! In: hits in the order in which they were logged. Out: [`Detected`], what became of the attempts.
 //! Each (address, door) is on its own: no order of doors, and no other address, changes anything.
 //! The table is bounded: at the limit the least advanced and oldest address goes, so a flood of
-//! spoofed first knocks cannot push out somebody who is further on.
+//! spoofed first knocks cannot push out somebody who is further on. Doors with `counts` have a table of
+//! their own, in which an IPv6 subnet is one knocker.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::answered::{Answers, Last};
-use super::attempt::{Ground, Progress};
-use super::door::Door;
+use super::attempt::{Attempt, Context, Progress};
+use super::command::Facts;
+use super::dedup::{RETRANSMISSION, RecentPackets};
+use super::door::{Door, Rule};
 use super::event::ResetReason;
+use super::facts;
 use super::identity::Identity;
-use super::knock::{Hit, KnockerPrefix};
-use super::knockers::{Knockers, Slot};
-use super::once::{Lately, Sighting};
+use super::knock::{Hit, KernelId, KnockerPrefix};
+use super::knockers::{Knocker, Knockers, Slot};
+use super::lockouts::Lockouts;
 use super::one_time::Book;
 use super::reason::Reason;
-use super::silence::Silences;
 use super::time::{Time, UnixClock};
+
+/// Openings by time alone that are waited for to the moment; others come with the next second.
+const MAX_OPENINGS: usize = 1024;
 
 /// How much the detector may remember.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +59,26 @@ pub struct Detected {
     pub door: Arc<Door>,
     /// What.
     pub progress: Progress,
+    /// Of a completed knock, what the door's commands may know of it, and the packet that completed it.
+    pub knock: Option<(Facts, Last)>,
+}
+
+/// Which doors a table is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Ports,
+    Counts,
+}
+
+impl Kind {
+    const ALL: [Self; 2] = [Self::Ports, Self::Counts];
+
+    const fn of(door: &Door) -> Self {
+        match door.rule {
+            Rule::Sequence(_) | Rule::OneTime(_) => Self::Ports,
+            Rule::Counts(_) => Self::Counts,
+        }
+    }
 }
 
 /// The attempt table.
@@ -62,12 +89,15 @@ pub struct Detector {
     /// How much later than its stamp a line may be handed over without its attempt being expired.
     lateness: Duration,
     identity: Identity,
-    knockers: Knockers,
+    /// Who is at a door, for each [`Kind`].
+    tables: [Knockers; 2],
     /// What everybody sent who is at no door.
-    lately: Lately,
-    /// What ended before this has ended.
-    over: Time,
-    silences: Silences,
+    recent: RecentPackets,
+    /// For how long a TCP packet may be sent again: the longest of all doors.
+    reach: Duration,
+    /// When doors open by time alone, unless somebody comes before.
+    openings: BTreeSet<Time>,
+    lockouts: Lockouts,
     /// What an earlier process has answered.
     answers: Answers,
     /// What has been used at doors whose sequences open once.
@@ -79,14 +109,15 @@ impl Detector {
     /// A detector of `doors`. `lateness` is how long after its stamp a line may still arrive.
     pub fn new(doors: Vec<Arc<Door>>, lateness: Duration, limits: Limits) -> Self {
         Self {
+            reach: longest(&doors),
             doors,
             limits,
             lateness,
             identity: Identity::default(),
-            knockers: Knockers::default(),
-            lately: Lately::new(limits.packets),
-            over: Time::from_nanos(i64::MIN),
-            silences: Silences::default(),
+            tables: tables(KnockerPrefix::default()),
+            recent: RecentPackets::new(limits.packets),
+            openings: BTreeSet::new(),
+            lockouts: Lockouts::default(),
             answers: Answers::default(),
             book: Book::default(),
             unix: None,
@@ -100,14 +131,15 @@ impl Detector {
 
     /// Says who is one knocker. Attempts in flight are forgotten when that changes.
     pub fn set_knocker_prefix(&mut self, prefix: KnockerPrefix) {
-        if prefix != self.knockers.prefix() {
-            self.knockers = Knockers::new(prefix);
+        if prefix != self.knocker_prefix() {
+            self.tables = tables(prefix);
         }
     }
 
     /// Who is one knocker.
     pub fn knocker_prefix(&self) -> KnockerPrefix {
-        self.knockers.prefix()
+        let [ports, _] = &self.tables;
+        ports.prefix()
     }
 
     /// What has been used at doors whose sequences open once.
@@ -122,11 +154,13 @@ impl Detector {
 
     /// Notes what an earlier process has answered. A door that cools down after it goes on to.
     pub fn restore_answer(&mut self, door: &Arc<str>, src: IpAddr, at: Time, last: Last) {
-        let who = self.knockers.prefix().of(src);
+        let known = self.doors.iter().find(|other| other.name == *door);
+        let kind = known.map_or(Kind::Ports, |door| Kind::of(door));
+        let cooldown = known.and_then(|door| door.limits.cooldown);
+        let who = self.table(kind).prefix().of(src);
         self.answers.note(door, who, at, last);
-        let cooling = self.doors.iter().find(|other| other.name == *door);
-        if let Some(time) = cooling.and_then(|door| door.limits.cooldown) {
-            self.silences.keep(who, door, at, at.after(time));
+        if let Some(time) = cooldown {
+            self.lockouts.keep(who, door, at, at.after(time));
         }
     }
 
@@ -137,135 +171,205 @@ impl Detector {
         detected: &mut impl FnMut(Detected),
     ) -> Result<(), Reason> {
         let sighting = self.identity.sighting(hit);
-        let place = self.knockers.hear(hit.src);
-        let mut own = place.and_then(|slot| self.knockers.get_mut(slot));
-        let is_own = own
-            .as_mut()
-            .is_some_and(|(_, knocker)| knocker.sightings.have(&sighting));
-        if is_own || self.lately.have(&sighting) {
-            if let Some(slot) = place {
-                self.settle(slot, false); // it may have forgotten something
+        let mut places = [None; 2];
+        let mut age = None;
+        for (place, table) in places.iter_mut().zip(&mut self.tables) {
+            *place = table.hear(hit.src);
+            let knocker = place.and_then(|slot| table.get_mut(slot));
+            let seen = knocker.and_then(|(_, knocker)| knocker.packets.seen(&sighting, self.reach));
+            age = age.or(seen);
+        }
+        let age = age.or_else(|| self.recent.seen(&sighting, self.reach));
+        let heard = Heard { hit, age };
+        // It is remembered once: of two that remember it, each would take another packet for it.
+        let mut unkept = age.is_none().then_some(sighting);
+        let (mut is_heard, mut is_hidden) = (false, false);
+        for (kind, place) in Kind::ALL.into_iter().zip(places) {
+            let mut doors = self.doors.iter().filter(|door| Kind::of(door) == kind);
+            let matters = |door: &Arc<Door>| {
+                (place.is_some() || door.rule.may_begin_with(hit.step)) && heard.is_new_to(door)
+            };
+            if !doors.any(matters) && (place.is_none() || age.is_some()) {
+                if let Some(slot) = place {
+                    self.settle(kind, slot, false); // it may have forgotten something
+                }
+                continue;
             }
-            return Err(Reason::Duplicate);
+            let slot = place.unwrap_or_else(|| self.table(kind).take_place(hit.src));
+            if let Some((_, knocker)) = self.table(kind).get_mut(slot)
+                && let Some(sighting) = unkept.take()
+            {
+                knocker.packets.remember(sighting);
+            }
+            let fate = self.handle_knock(kind, slot, &heard, detected);
+            is_heard |= fate == Fate::Heard;
+            is_hidden |= fate == Fate::Hidden;
         }
-        let may_begin = |door: &Arc<Door>| door.rule.may_begin_with(hit.step);
-        if place.is_none() && !self.doors.iter().any(may_begin) {
-            self.lately.remember(sighting);
-            return Ok(());
+        if let Some(sighting) = unkept {
+            self.recent.remember(sighting);
         }
-        let slot = place.unwrap_or_else(|| self.knockers.take_place(hit.src));
-        self.handle_knock(slot, hit, sighting, detected)
+        match age {
+            _ if is_heard => Ok(()),
+            _ if is_hidden => Err(Reason::Answered),
+            Some(_) => Err(Reason::Duplicate),
+            None => Ok(()),
+        }
     }
 
-    /// Takes a hit that is new, of somebody who is at a door or may begin there.
+    /// Takes a hit of somebody who is at a door of this kind or may begin there.
     fn handle_knock(
         &mut self,
+        kind: Kind,
         slot: Slot,
-        hit: &Hit<'_>,
-        sighting: Sighting,
+        heard: &Heard<'_>,
         detected: &mut impl FnMut(Detected),
-    ) -> Result<(), Reason> {
+    ) -> Fate {
+        let hit = heard.hit;
+        let mut fate = Fate::Ignored;
         let Self {
             doors,
-            knockers,
-            silences,
+            tables,
+            openings,
+            lockouts,
             answers,
             book,
             unix,
             ..
         } = self;
-        let who = knockers.prefix().of(hit.src);
-        let Some((_, knocker)) = knockers.get_mut(slot) else {
-            return Ok(());
+        let [ports, counts] = tables;
+        let table = match kind {
+            Kind::Ports => ports,
+            Kind::Counts => counts,
         };
-        knocker.sightings.remember(sighting);
+        let who = table.prefix().of(hit.src);
+        let Some((_, knocker)) = table.get_mut(slot) else {
+            return fate;
+        };
         let at = hit.at.max(knocker.latest);
         knocker.latest = at;
-        let (mut is_hidden, mut is_heard) = (false, false);
         for (number, door) in doors.iter().enumerate() {
+            if Kind::of(door) != kind || !heard.is_new_to(door) {
+                continue;
+            }
             // Of most hits most doors never hear: nobody is at them, and they do not begin so.
             if !door.rule.may_begin_with(hit.step) && !knocker.is_at(number) {
                 continue;
             }
-            if !door.scope.admits(hit) || silences.covers(who, &door.name, at) {
+            if !door.scope.admits(hit)
+                || door.is_neutral(hit.step)
+                || lockouts.covers(who, &door.name, at)
+            {
                 continue;
             }
             if answers.hide(hit, who, &door.name) {
-                is_hidden = true;
+                fate = fate.max(Fate::Hidden);
                 continue;
             }
-            is_heard = true;
-            let mut tell = |progress| {
-                detected(Detected {
-                    src: hit.src,
-                    door: Arc::clone(door),
-                    progress,
-                });
-            };
-            let mut locked_out = false;
-            let mut ground = Ground {
-                door: &door.name,
+            fate = Fate::Heard;
+            let mut context = Context {
+                door,
                 book,
                 unix: *unix,
             };
-            knocker
-                .attempt(number)
-                .hit(&door.rule, &mut ground, hit.step, at, &mut |progress| {
-                    tell(progress);
-                    locked_out |= silences.note(who, door, progress, at);
-                });
-            if locked_out {
-                knocker.attempt(number).forget();
-                tell(Progress::LockedOut { at });
+            let mut made = Vec::new();
+            let attempt = knocker.attempt(number, door);
+            attempt.hit(&mut context, hit, at, &mut |progress| made.push(progress));
+            let whose = Whose {
+                src: hit.src,
+                who,
+                door,
+                hit: Some(hit),
+            };
+            whose.conclude(attempt, made, at, lockouts, detected);
+            if openings.len() < MAX_OPENINGS {
+                openings.extend(attempt.opening(&door.rule));
             }
         }
-        self.settle(slot, true);
-        self.evict(at, detected);
-        if is_hidden && !is_heard {
-            return Err(Reason::Answered);
-        }
-        Ok(())
+        self.settle(kind, slot, true);
+        self.evict(kind, at, detected);
+        fate
     }
 
     /// Ends what is over at `now`. Calling it early or often does nothing.
     pub fn handle_timeout(&mut self, now: Time, detected: &mut impl FnMut(Detected)) {
-        self.silences.expire(now);
+        self.lockouts.expire(now);
         self.answers.expire(now);
-        self.over = now.before(self.lateness);
-        while let Some((_, slot)) = self.knockers.next_wake().filter(|&(wake, _)| wake < now) {
-            let Some((src, knocker)) = self.knockers.get_mut(slot) else {
+        self.openings = self.openings.split_off(&now.after(Duration::from_nanos(1)));
+        for kind in Kind::ALL {
+            self.expire(kind, now, detected);
+        }
+    }
+
+    fn expire(&mut self, kind: Kind, now: Time, detected: &mut impl FnMut(Detected)) {
+        let over = now.before(self.lateness_of(kind));
+        while let Some((_, slot)) = self.table(kind).next_wake().filter(|&(wake, _)| wake < now) {
+            let Self {
+                doors,
+                tables,
+                lockouts,
+                book,
+                unix,
+                ..
+            } = self;
+            let [ports, counts] = tables;
+            let table = match kind {
+                Kind::Ports => ports,
+                Kind::Counts => counts,
+            };
+            let prefix = table.prefix();
+            let Some((src, knocker)) = table.get_mut(slot) else {
                 break;
             };
             for (number, attempt) in &mut knocker.attempts {
-                let Some(door) = self.doors.get(*number) else {
+                let Some(door) = doors.get(*number) else {
                     continue;
                 };
-                let mut ground = Ground {
-                    door: &door.name,
-                    book: &mut self.book,
-                    unix: self.unix,
+                let mut context = Context {
+                    door,
+                    book,
+                    unix: *unix,
                 };
-                attempt.expire(&door.rule, &mut ground, self.over, &mut |progress| {
-                    detected(Detected {
-                        src,
-                        door: Arc::clone(door),
-                        progress,
-                    });
-                });
+                let mut made = Vec::new();
+                attempt.expire(&mut context, over, &mut |progress| made.push(progress));
+                let whose = Whose {
+                    src,
+                    who: prefix.of(src),
+                    door,
+                    hit: None,
+                };
+                whose.conclude(attempt, made, over, lockouts, detected);
             }
-            self.settle(slot, false);
+            self.settle(kind, slot, false);
         }
     }
 
     /// The last moment before [`Self::handle_timeout`] has something to tell.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.knockers.next_wake().map(|(wake, _)| wake)
+        let wakes = self.tables.iter().filter_map(Knockers::next_wake);
+        wakes.map(|(wake, _)| wake).min()
     }
 
-    /// Forgets every attempt and every packet: after a reboot, or when lines were lost.
+    /// When a door opens next by time alone, at the earliest. What else time ends can wait for the next second;
+    /// to arm a timer for it would tell an observer of wake-ups what was knocked.
+    pub fn poll_opening(&self) -> Option<Time> {
+        self.openings.first().copied()
+    }
+
+    /// Forgets every attempt and every packet, when lines were lost.
     pub fn forget_all(&mut self) {
-        self.knockers = Knockers::new(self.knockers.prefix());
-        self.lately = Lately::new(self.limits.packets);
+        self.tables = tables(self.knocker_prefix());
+        self.recent = RecentPackets::new(self.limits.packets);
+    }
+
+    /// Forgets every attempt of which `kernel` has logged a knock: it has booted since.
+    pub fn forget_fed_by(&mut self, kernel: KernelId) {
+        for kind in Kind::ALL {
+            self.each_knocker(kind, |knocker| {
+                knocker
+                    .attempts
+                    .retain(|(_, attempt)| !attempt.is_fed_by(kernel));
+            });
+        }
     }
 
     /// The doors.
@@ -280,25 +384,26 @@ impl Detector {
             .iter()
             .map(|old| doors.iter().position(|new| new == old))
             .collect();
+        self.reach = longest(&doors);
         self.doors = doors;
         self.book.handle_reload();
-        for slot in self.knockers.slots() {
-            let Some((_, knocker)) = self.knockers.get_mut(slot) else {
-                continue;
-            };
-            let attempts = std::mem::take(&mut knocker.attempts).into_iter();
-            let attempts =
-                attempts.filter_map(|(old, attempt)| Some(((*moved.get(old)?)?, attempt)));
-            knocker.attempts = attempts.collect();
-            knocker.attempts.sort_unstable_by_key(|(number, _)| *number);
-            self.settle(slot, false);
+        for kind in Kind::ALL {
+            self.each_knocker(kind, |knocker| {
+                let attempts = std::mem::take(&mut knocker.attempts).into_iter();
+                let attempts =
+                    attempts.filter_map(|(old, attempt)| Some(((*moved.get(old)?)?, attempt)));
+                knocker.attempts = attempts.collect();
+                knocker.attempts.sort_unstable_by_key(|(number, _)| *number);
+            });
         }
     }
 
     /// The doors, each with the number of addresses that are part-way through it.
     pub fn attempts(&self) -> Vec<(&Arc<Door>, usize)> {
         let mut attempts: Vec<_> = self.doors.iter().map(|door| (door, 0)).collect();
-        for (number, _) in self.knockers.iter().flat_map(|knocker| &knocker.attempts) {
+        let knockers = self.tables.iter().flat_map(Knockers::iter);
+        let all = knockers.flat_map(|knocker| &knocker.attempts);
+        for (number, _) in all.filter(|(_, attempt)| attempt.stage() > 0) {
             if let Some((_, count)) = attempts.get_mut(*number) {
                 *count += 1;
             }
@@ -308,70 +413,193 @@ impl Detector {
 
     /// How many addresses are at a door.
     pub fn len(&self) -> usize {
-        self.knockers.len()
+        self.tables.iter().map(Knockers::len).sum()
     }
 
     /// Whether no address is at a door.
     pub fn is_empty(&self) -> bool {
-        self.knockers.len() == 0
+        self.len() == 0
+    }
+
+    fn table(&mut self, kind: Kind) -> &mut Knockers {
+        let [ports, counts] = &mut self.tables;
+        match kind {
+            Kind::Ports => ports,
+            Kind::Counts => counts,
+        }
+    }
+
+    /// How much later than its time something ends. A pattern of counts opens its door by time, which
+    /// nothing holds up.
+    const fn lateness_of(&self, kind: Kind) -> Duration {
+        match kind {
+            Kind::Ports => self.lateness,
+            Kind::Counts => Duration::ZERO,
+        }
+    }
+
+    fn each_knocker(&mut self, kind: Kind, mut change: impl FnMut(&mut Knocker)) {
+        for slot in self.table(kind).slots() {
+            if let Some((_, knocker)) = self.table(kind).get_mut(slot) {
+                change(knocker);
+            }
+            self.settle(kind, slot, false);
+        }
     }
 
     /// Puts a knocker where it belongs now: out of the table if it is at no door.
-    fn settle(&mut self, slot: Slot, heard: bool) {
-        let Some((_, knocker)) = self.knockers.get_mut(slot) else {
+    fn settle(&mut self, kind: Kind, slot: Slot, heard: bool) {
+        let lateness = self.lateness_of(kind);
+        let Self {
+            doors,
+            tables: [ports, counts],
+            recent,
+            ..
+        } = self;
+        let table = match kind {
+            Kind::Ports => ports,
+            Kind::Counts => counts,
+        };
+        let Some((_, knocker)) = table.get_mut(slot) else {
             return;
         };
-        knocker.attempts.retain(|(_, attempt)| attempt.stage() > 0);
+        knocker
+            .attempts
+            .retain(|(_, attempt)| attempt.memories() > 0);
         if knocker.attempts.is_empty() {
-            if let Some((_, knocker)) = self.knockers.remove(slot) {
-                knocker
-                    .sightings
-                    .iter()
-                    .for_each(|&seen| self.lately.remember(seen));
+            if let Some((_, knocker)) = table.remove(slot) {
+                let packets = knocker.packets.iter();
+                packets.for_each(|&seen| recent.remember(seen));
             }
             return;
         }
-        let doors = &self.doors;
         let deadlines = knocker
             .attempts
             .iter()
             .filter_map(|(number, attempt)| attempt.deadline(&doors.get(*number)?.rule));
-        let wake = deadlines.min().map(|end| end.after(self.lateness));
-        self.knockers.settle(slot, wake, heard);
+        let wake = deadlines.min().map(|end| end.after(lateness));
+        table.settle(slot, wake, heard);
     }
 
     /// Makes room: the least advanced goes first, of these the oldest.
-    fn evict(&mut self, at: Time, detected: &mut impl FnMut(Detected)) {
-        while self.knockers.len() > self.limits.knockers
-            || self.knockers.memories() > self.limits.memories
+    fn evict(&mut self, kind: Kind, at: Time, detected: &mut impl FnMut(Detected)) {
+        let limits = self.limits;
+        while self.table(kind).len() > limits.knockers
+            || self.table(kind).memories() > limits.memories
         {
-            let removed = self
-                .knockers
-                .least()
-                .and_then(|slot| self.knockers.remove(slot));
-            let Some((src, knocker)) = removed else {
+            let least = self.table(kind).least();
+            let Some((src, knocker)) = least.and_then(|slot| self.table(kind).remove(slot)) else {
                 return;
             };
             for (number, attempt) in knocker.attempts {
-                let Some(door) = self.doors.get(number) else {
-                    continue;
-                };
                 let stage = attempt.stage();
-                let progress = Progress::Reset {
-                    stage,
-                    reason: ResetReason::Evicted,
-                    at,
-                };
-                detected(Detected {
-                    src,
-                    door: Arc::clone(door),
-                    progress,
-                });
+                if let Some(door) = self.doors.get(number)
+                    && stage > 0
+                {
+                    detected(Detected {
+                        src,
+                        door: Arc::clone(door),
+                        progress: Progress::Reset {
+                            stage,
+                            reason: ResetReason::Evicted,
+                            at,
+                            failed: false,
+                        },
+                        knock: None,
+                    });
+                }
             }
         }
     }
 }
 
+/// A hit, and how long ago its packet was seen before, if it was.
+struct Heard<'a> {
+    hit: &'a Hit<'a>,
+    age: Option<Duration>,
+}
+
+impl Heard<'_> {
+    /// Whether it is another packet for `door`, or one that was sent again so late that its window is over.
+    fn is_new_to(&self, door: &Door) -> bool {
+        self.age.is_none_or(|age| age > reach(door))
+    }
+}
+
+/// What became of a hit at doors of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fate {
+    /// No door was concerned.
+    Ignored,
+    /// It may be part of a knock that was answered.
+    Hidden,
+    /// Some door has counted it.
+    Heard,
+}
+
+/// Whose attempt something became of, at which door, and by which hit if it was one.
+struct Whose<'a> {
+    src: IpAddr,
+    who: IpAddr,
+    door: &'a Arc<Door>,
+    hit: Option<&'a Hit<'a>>,
+}
+
+impl Whose<'_> {
+    /// Tells what became of `attempt`, and applies the limits of its door.
+    fn conclude(
+        &self,
+        attempt: &mut Attempt,
+        made: Vec<Progress>,
+        at: Time,
+        lockouts: &mut Lockouts,
+        detected: &mut impl FnMut(Detected),
+    ) {
+        let mut tell = |progress, knock| {
+            detected(Detected {
+                src: self.src,
+                door: Arc::clone(self.door),
+                progress,
+                knock,
+            });
+        };
+        let mut locked_out = false;
+        for progress in made {
+            let of_hit = || {
+                self.hit
+                    .map(|hit| (facts::of(hit, self.door), Last::of(hit)))
+            };
+            let knock = match progress {
+                Progress::Completed { .. } => attempt.knock().or_else(of_hit),
+                _ => None,
+            };
+            tell(progress, knock);
+            locked_out |= lockouts.note(self.who, self.door, progress, at);
+        }
+        if locked_out {
+            *attempt = Attempt::new(&self.door.rule);
+            tell(Progress::LockedOut { at }, None);
+        }
+    }
+}
+
+/// For how long a TCP packet at `door` may be one that is sent again.
+fn reach(door: &Door) -> Duration {
+    door.rule.window().max(RETRANSMISSION)
+}
+
+fn longest(doors: &[Arc<Door>]) -> Duration {
+    let all = doors.iter().map(|door| reach(door));
+    all.max().unwrap_or(RETRANSMISSION)
+}
+
+fn tables(prefix: KnockerPrefix) -> [Knockers; 2] {
+    [Knockers::new(prefix), Knockers::new(prefix.of_counts())]
+}
+
+#[cfg(test)]
+#[path = "counts_test.rs"]
+mod counts_tests;
 #[cfg(test)]
 #[path = "detector_test.rs"]
 mod tests;

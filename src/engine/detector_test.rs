@@ -19,11 +19,12 @@ struct Plain {
     limits: Limits,
     lateness: Duration,
     identity: Identity,
-    lately: Lately,
-    table: HashMap<IpAddr, (Knocker, Rank)>,
+    recent: RecentPackets,
+    reach: Duration,
+    /// For each kind of door.
+    tables: [HashMap<IpAddr, (Knocker, Rank)>; 2],
     age: u64,
-    over: Time,
-    silences: Silences,
+    lockouts: Lockouts,
     book: Book,
 }
 
@@ -33,105 +34,173 @@ type Rank = (usize, u64);
 impl Plain {
     fn handle_hit(&mut self, hit: &Hit<'_>, told: &mut Vec<Detected>) -> Result<(), Reason> {
         let sighting = self.identity.sighting(hit);
-        let (mut knocker, rank) = self.table.remove(&hit.src).unwrap_or_default();
-        if knocker.sightings.have(&sighting) || self.lately.have(&sighting) {
-            if rank.0 > 0 {
-                self.table.insert(hit.src, (knocker, rank));
-            }
-            return Err(Reason::Duplicate);
-        }
-        knocker.sightings.remember(sighting);
-        let at = hit.at.max(knocker.latest);
-        knocker.latest = at;
-        for (number, door) in self.doors.iter().enumerate() {
-            if !door.scope.admits(hit) || self.silences.covers(hit.src, &door.name, at) {
+        let own = self.tables.each_mut().map(|table| {
+            let (knocker, _) = table.get_mut(&hit.src)?;
+            knocker.packets.seen(&sighting, self.reach)
+        });
+        let own = own.into_iter().flatten().next();
+        let age = own.or_else(|| self.recent.seen(&sighting, self.reach));
+        let heard = Heard { hit, age };
+        let (mut is_heard, mut is_kept) = (false, age.is_some());
+        for kind in Kind::ALL {
+            let is_known = self.tables[kind as usize].contains_key(&hit.src);
+            let doors = self.doors.clone().into_iter().enumerate();
+            let doors = doors.filter(|(_, door)| Kind::of(door) == kind);
+            let doors: Vec<_> = doors.filter(|(_, door)| heard.is_new_to(door)).collect();
+            let may_begin = |(_, door): &(_, Arc<Door>)| door.rule.may_begin_with(hit.step);
+            if doors.is_empty() && age.is_some() || !is_known && !doors.iter().any(may_begin) {
                 continue;
             }
-            let silences = &mut self.silences;
-            let mut locked_out = false;
-            let attempt = knocker.attempt(number);
-            let mut ground = Ground {
-                door: &door.name,
-                book: &mut self.book,
-                unix: None,
-            };
-            attempt.hit(&door.rule, &mut ground, hit.step, at, &mut |progress| {
-                told.push(detected(hit.src, door, progress));
-                locked_out |= silences.note(hit.src, door, progress, at);
-            });
-            if locked_out {
-                attempt.forget();
-                told.push(detected(hit.src, door, Progress::LockedOut { at }));
+            let (mut knocker, _) = self.tables[kind as usize]
+                .remove(&hit.src)
+                .unwrap_or_default();
+            if !is_kept {
+                knocker.packets.remember(sighting);
+                is_kept = true;
             }
-        }
-        knocker.attempts.retain(|(_, attempt)| attempt.stage() > 0);
-        self.age += 1;
-        let rank = (stage(&knocker), self.age);
-        if rank.0 > 0 {
-            self.table.insert(hit.src, (knocker, rank));
-        } else {
-            let seen = knocker.sightings.iter();
-            seen.for_each(|&seen| self.lately.remember(seen));
-        }
-        while self.table.len() > self.limits.knockers || self.memories() > self.limits.memories {
-            let least = self.table.iter().min_by_key(|(_, (_, rank))| *rank);
-            let src = *least.unwrap().0;
-            let (knocker, _) = self.table.remove(&src).unwrap();
-            for (number, attempt) in knocker.attempts {
-                let progress = Progress::Reset {
-                    stage: attempt.stage(),
-                    reason: ResetReason::Evicted,
-                    at,
-                };
-                told.push(detected(src, &self.doors[number], progress));
-            }
-        }
-        Ok(())
-    }
-
-    fn handle_timeout(&mut self, now: Time, told: &mut Vec<Detected>) {
-        self.silences.expire(now);
-        self.over = now.before(self.lateness);
-        while let Some((_, src)) = self.next_wake().filter(|&(wake, _)| wake < now) {
-            let (knocker, rank) = self.table.get_mut(&src).unwrap();
-            for (number, attempt) in &mut knocker.attempts {
-                let door = &self.doors[*number];
-                let mut ground = Ground {
-                    door: &door.name,
+            let at = hit.at.max(knocker.latest);
+            knocker.latest = at;
+            for (number, door) in doors {
+                if !door.rule.may_begin_with(hit.step) && !knocker.is_at(number)
+                    || !door.scope.admits(hit)
+                    || self.lockouts.covers(hit.src, &door.name, at)
+                {
+                    continue;
+                }
+                is_heard = true;
+                let mut context = Context {
+                    door: &door,
                     book: &mut self.book,
                     unix: None,
                 };
-                attempt.expire(&door.rule, &mut ground, self.over, &mut |progress| {
-                    told.push(detected(src, door, progress));
+                let mut made = Vec::new();
+                let attempt = knocker.attempt(number, &door);
+                attempt.hit(&mut context, hit, at, &mut |progress| made.push(progress));
+                let whose = Whose {
+                    src: hit.src,
+                    who: hit.src,
+                    door: &door,
+                    hit: Some(hit),
+                };
+                whose.conclude(attempt, made, at, &mut self.lockouts, &mut |detected| {
+                    told.push(detected);
                 });
             }
-            knocker.attempts.retain(|(_, attempt)| attempt.stage() > 0);
-            if stage(knocker) == 0 {
-                let seen = knocker.sightings.iter();
-                seen.for_each(|&seen| self.lately.remember(seen));
-                self.table.remove(&src);
-            } else if stage(knocker) != rank.0 {
+            self.settle(kind, hit.src, knocker, None);
+            self.evict(kind, at, told);
+        }
+        if !is_kept {
+            self.recent.remember(sighting);
+        }
+        match age {
+            Some(_) if !is_heard => Err(Reason::Duplicate),
+            _ => Ok(()),
+        }
+    }
+
+    fn settle(&mut self, kind: Kind, src: IpAddr, mut knocker: Knocker, rank: Option<Rank>) {
+        knocker
+            .attempts
+            .retain(|(_, attempt)| attempt.memories() > 0);
+        if knocker.attempts.is_empty() {
+            let seen = knocker.packets.iter();
+            seen.for_each(|&seen| self.recent.remember(seen));
+            return;
+        }
+        let rank = rank
+            .filter(|rank| rank.0 == stage(&knocker))
+            .unwrap_or_else(|| {
                 self.age += 1;
-                *rank = (stage(knocker), self.age);
+                (stage(&knocker), self.age)
+            });
+        self.tables[kind as usize].insert(src, (knocker, rank));
+    }
+
+    fn evict(&mut self, kind: Kind, at: Time, told: &mut Vec<Detected>) {
+        while self.tables[kind as usize].len() > self.limits.knockers
+            || self.memories(kind) > self.limits.memories
+        {
+            let table = &mut self.tables[kind as usize];
+            let least = table.iter().min_by_key(|(_, (_, rank))| *rank);
+            let src = *least.unwrap().0;
+            let (knocker, _) = table.remove(&src).unwrap();
+            for (number, attempt) in knocker.attempts {
+                let stage = attempt.stage();
+                let progress = Progress::Reset {
+                    stage,
+                    reason: ResetReason::Evicted,
+                    at,
+                    failed: false,
+                };
+                if stage > 0 {
+                    told.push(Detected {
+                        src,
+                        door: Arc::clone(&self.doors[number]),
+                        progress,
+                        knock: None,
+                    });
+                }
             }
         }
     }
 
-    fn next_wake(&self) -> Option<(Time, IpAddr)> {
-        let wakes = self.table.iter().flat_map(|(src, (knocker, _))| {
-            knocker.attempts.iter().map(|(number, attempt)| {
-                let end = attempt.deadline(&self.doors[*number].rule).unwrap();
-                (end.after(self.lateness), *src)
-            })
-        });
+    fn handle_timeout(&mut self, now: Time, told: &mut Vec<Detected>) {
+        self.lockouts.expire(now);
+        for kind in Kind::ALL {
+            let over = now.before(self.lateness_of(kind));
+            while let Some((_, src)) = self.next_wake(kind).filter(|&(wake, _)| wake < now) {
+                let (mut knocker, rank) = self.tables[kind as usize].remove(&src).unwrap();
+                for (number, attempt) in &mut knocker.attempts {
+                    let door = &self.doors[*number];
+                    let mut context = Context {
+                        door,
+                        book: &mut self.book,
+                        unix: None,
+                    };
+                    let mut made = Vec::new();
+                    attempt.expire(&mut context, over, &mut |progress| made.push(progress));
+                    let whose = Whose {
+                        src,
+                        who: src,
+                        door,
+                        hit: None,
+                    };
+                    whose.conclude(attempt, made, over, &mut self.lockouts, &mut |detected| {
+                        told.push(detected);
+                    });
+                }
+                self.settle(kind, src, knocker, Some(rank));
+            }
+        }
+    }
+
+    fn lateness_of(&self, kind: Kind) -> Duration {
+        match kind {
+            Kind::Ports => self.lateness,
+            Kind::Counts => Duration::ZERO,
+        }
+    }
+
+    fn next_wake(&self, kind: Kind) -> Option<(Time, IpAddr)> {
+        let wakes = self.tables[kind as usize]
+            .iter()
+            .flat_map(|(src, (knocker, _))| {
+                knocker.attempts.iter().filter_map(|(number, attempt)| {
+                    let end = attempt.deadline(&self.doors[*number].rule)?;
+                    Some((end.after(self.lateness_of(kind)), *src))
+                })
+            });
         wakes.min()
     }
 
-    fn memories(&self) -> usize {
-        let knockers = self.table.values().map(|(knocker, _)| knocker);
-        let memories = knockers.map(|knocker| {
-            let attempts = knocker.attempts.iter().map(|(_, attempt)| attempt.stage());
-            knocker.sightings.len() + attempts.sum::<usize>()
+    fn memories(&self, kind: Kind) -> usize {
+        let knockers = self.tables[kind as usize].values();
+        let memories = knockers.map(|(knocker, _)| {
+            let attempts = knocker.attempts.iter();
+            knocker.packets.len()
+                + attempts
+                    .map(|(_, attempt)| attempt.memories())
+                    .sum::<usize>()
         });
         memories.sum()
     }
@@ -140,14 +209,6 @@ impl Plain {
 fn stage(knocker: &Knocker) -> usize {
     let stages = knocker.attempts.iter().map(|(_, attempt)| attempt.stage());
     stages.max().unwrap_or(0)
-}
-
-fn detected(src: IpAddr, door: &Arc<Door>, progress: Progress) -> Detected {
-    Detected {
-        src,
-        door: Arc::clone(door),
-        progress,
-    }
 }
 
 /// Milliseconds after the hit before, who, to which port, from which port, and over UDP.
@@ -169,6 +230,7 @@ fn hit(at: Time, &(_, from, port, spt, udp): &Knock) -> Hit<'static> {
         interface: b"eth0",
         mark: Fingerprint::default(),
         source: 0,
+        rule: 0,
         logged: Logged::default(),
     }
 }
@@ -250,12 +312,12 @@ proptest! {
             limits,
             lateness,
             identity: detector.identity.clone(),
-            lately: Lately::new(packets),
-            table: HashMap::new(),
+            recent: RecentPackets::new(packets),
+            reach: detector.reach,
+            tables: Default::default(),
             age: 0,
-            over: Time::from_nanos(i64::MIN),
             book: Book::default(),
-            silences: Silences::default(),
+            lockouts: Lockouts::default(),
         };
         let mut now = Time::from_secs(1_000);
         for knock in &knocks {
@@ -270,9 +332,11 @@ proptest! {
             let verdict = detector.handle_hit(&hit, &mut |detected| told.push(detected));
             prop_assert_eq!(verdict, plain.handle_hit(&hit, &mut expected));
             prop_assert_eq!(told, expected);
-            prop_assert_eq!(detector.len(), plain.table.len());
-            prop_assert_eq!(detector.knockers.memories(), plain.memories());
-            prop_assert_eq!(detector.poll_timeout(), plain.next_wake().map(|(wake, _)| wake));
+            for (kind, table) in Kind::ALL.into_iter().zip(&detector.tables) {
+                prop_assert_eq!(table.len(), plain.tables[kind as usize].len());
+                prop_assert_eq!(table.memories(), plain.memories(kind));
+                prop_assert_eq!(table.next_wake().map(|(wake, _)| wake), plain.next_wake(kind).map(|(wake, _)| wake));
+            }
         }
     }
 }

@@ -27,6 +27,19 @@ pub struct Door {
     pub grant: GrantRule,
 }
 
+impl Door {
+    /// Whether it opens the port of `step`.
+    pub fn opens(&self, step: Step) -> bool {
+        self.grant.opens.contains(&step)
+    }
+
+    /// Whether a hit at `step` changes nothing: the port is one that the door opens, where the client that
+    /// knocks may be trying already, and none of its knocks.
+    pub fn is_neutral(&self, step: Step) -> bool {
+        !matches!(self.rule, Rule::Counts(_)) && self.opens(step) && !self.rule.may_have(step)
+    }
+}
+
 /// Which packets a door looks at; any other neither advances nor resets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
@@ -135,6 +148,15 @@ impl Rule {
         }
     }
 
+    /// How fast it must be knocked, where it is ports in order.
+    pub(super) const fn pace(&self) -> Option<Pace> {
+        match self {
+            Self::Sequence(rule) => Some(rule.pace()),
+            Self::OneTime(rule) => Some(rule.pace()),
+            Self::Counts(_) => None,
+        }
+    }
+
     /// What puts on disk that the sequence called `number` is used, where each opens once.
     pub fn token(&self, door: &Arc<str>, number: u64) -> Option<Token> {
         match self {
@@ -193,6 +215,8 @@ pub struct CountsRule {
     pub port: (u16, Option<Transport>),
     /// How long one window is.
     pub window: Duration,
+    /// Whether the door closes when the pattern is no longer right, however long it may stay open.
+    pub while_right: bool,
     groups: Box<[u8]>,
 }
 
@@ -204,6 +228,7 @@ impl CountsRule {
         valid.then(|| Self {
             port,
             window,
+            while_right: true,
             groups: groups.into(),
         })
     }
@@ -242,6 +267,39 @@ impl fmt::Debug for CountsRule {
     }
 }
 
+impl SequenceRule {
+    /// How fast it must be knocked.
+    const fn pace(&self) -> Pace {
+        Pace {
+            window: self.window,
+            knock_timeout: self.knock_timeout,
+            min_gap: self.min_gap,
+            other_ports: self.other_ports,
+        }
+    }
+}
+
+impl OneTimeRule {
+    /// How fast it must be knocked.
+    const fn pace(&self) -> Pace {
+        Pace {
+            window: self.window,
+            knock_timeout: self.knock_timeout,
+            min_gap: self.min_gap,
+            other_ports: self.other_ports,
+        }
+    }
+}
+
+/// How fast ports in order must be knocked, and what others do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pace {
+    pub(super) window: Duration,
+    pub(super) knock_timeout: Option<Duration>,
+    pub(super) min_gap: Option<Duration>,
+    pub(super) other_ports: OtherPorts,
+}
+
 /// What a hit on a port outside the sequence does to an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OtherPorts {
@@ -264,6 +322,8 @@ pub struct GrantRule {
     pub refresh: PerFamily,
     /// Run to close. With none for a family, nothing is held open for it.
     pub close: PerFamily,
+    /// The ports that it opens; empty where commands of its own say what.
+    pub opens: Box<[Step]>,
     /// Ports of which the first connection closes it; empty when it stays open until its time is up.
     pub once: Box<[Step]>,
 }

@@ -50,6 +50,7 @@ pub(crate) fn door(ports: &[u16]) -> Door {
             open: PerFamily::default(),
             refresh: PerFamily::default(),
             close: PerFamily::default(),
+            opens: Box::default(),
             once: Box::default(),
         },
     }

@@ -159,6 +159,7 @@ mod tests {
                         interface: b"eth0",
                         mark: Fingerprint::default(),
                         source: 0,
+                        rule: 0,
                         logged: Logged::default(),
                     };
                     all.insert(identity.of(&hit));

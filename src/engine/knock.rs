@@ -23,6 +23,8 @@ pub struct Logged {
     pub header: Option<Time>,
     /// Whether it may have been written while nobody read.
     pub late: bool,
+    /// Whose clock stamped it: the source's number for that kernel.
+    pub clock: u16,
 }
 
 /// A TCP or UDP packet to this host that may count for some door.
@@ -48,11 +50,21 @@ pub struct Hit<'a> {
     pub mark: Fingerprint,
     /// The caller's number of the source that showed it.
     pub source: u16,
+    /// A number for the firewall rule that logged it.
+    pub rule: u16,
     /// What its line says of when it was logged.
     pub logged: Logged,
 }
 
+/// A kernel, as one source shows it.
+pub type KernelId = (u16, u16);
+
 impl<'a> Hit<'a> {
+    /// The kernel that logged it.
+    pub const fn kernel(&self) -> KernelId {
+        (self.source, self.logged.clock)
+    }
+
     /// `packet` as a hit at `at`, shown by `source`, in a line that was `logged` then.
     pub fn new(
         packet: &Packet<'a>,
@@ -83,33 +95,56 @@ impl<'a> Hit<'a> {
             interface: packet.iif,
             mark: packet.mark,
             source,
+            rule: rule(packet.prefix),
             logged,
         })
     }
 }
 
+/// A number for the rule that logs with `prefix`; several may share one.
+fn rule(prefix: &[u8]) -> u16 {
+    let number = |number: u16, byte: &u8| number.wrapping_mul(31).wrapping_add((*byte).into());
+    prefix.iter().fold(0, number)
+}
+
 /// Which addresses are one knocker: each IPv4 address, and of IPv6 those that begin with as many bits alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KnockerPrefix(u8);
+pub struct KnockerPrefix {
+    bits: u8,
+    /// At doors with `counts`, where one who has many addresses could try every pattern.
+    counts: u8,
+}
 
 impl KnockerPrefix {
     /// The shortest: what one site is given at most (RFC 6177).
     pub const LEAST: u8 = 48;
     /// The longest: each address is a knocker of its own.
     pub const MOST: u8 = 128;
+    /// What one subnet has (RFC 4291).
+    const SUBNET: u8 = 64;
 
     /// IPv6 addresses with `bits` bits alike; `None` beyond the limits.
     pub fn new(bits: u8) -> Option<Self> {
+        let counts = bits;
         (Self::LEAST..=Self::MOST)
             .contains(&bits)
-            .then_some(Self(bits))
+            .then_some(Self { bits, counts })
+    }
+
+    /// The same for doors with `counts`.
+    #[must_use]
+    pub const fn of_counts(self) -> Self {
+        Self {
+            bits: self.counts,
+            ..self
+        }
     }
 
     /// The address that stands for the knocker who has `address`.
     pub fn of(self, address: IpAddr) -> IpAddr {
         match address {
-            IpAddr::V6(v6) if self.0 < Self::MOST => {
-                let mask = u128::MAX << (Self::MOST - self.0);
+            IpAddr::V6(v6) if self.bits < Self::MOST => {
+                let mask = u128::MAX << (Self::MOST - self.bits);
                 Ipv6Addr::from_bits(v6.to_bits() & mask).into()
             }
             _ => address,
@@ -118,8 +153,12 @@ impl KnockerPrefix {
 }
 
 impl Default for KnockerPrefix {
+    /// Each address is a knocker of its own, but at doors with `counts` each subnet.
     fn default() -> Self {
-        Self(Self::MOST)
+        Self {
+            bits: Self::MOST,
+            counts: Self::SUBNET,
+        }
     }
 }
 

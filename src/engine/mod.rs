@@ -17,6 +17,7 @@ pub mod action;
 pub mod answered;
 mod attempt;
 pub mod command;
+mod dedup;
 pub mod detector;
 pub mod door;
 mod entry;
@@ -28,16 +29,14 @@ mod kernel;
 pub mod knock;
 mod knockers;
 pub mod line;
+mod lockouts;
 pub mod loss;
-mod once;
 pub mod one_time;
 pub mod packet;
 pub mod reading;
 pub mod reason;
 mod scan;
 pub mod sequence;
-mod sieve;
-mod silence;
 mod telling;
 pub mod time;
 pub mod timeline;
@@ -53,9 +52,9 @@ use answered::Last;
 use attempt::Progress;
 use detector::{Detected, Detector, Limits};
 use door::{Door, Rule};
-use event::{Event, ResetReason, Whence};
+use event::{Event, Whence};
 use grant::{Completed, Grants, SavedGrant, Standing};
-use knock::{Hit, KnockerPrefix, Logged};
+use knock::{Hit, KernelId, KnockerPrefix, Logged};
 use packet::Packet;
 use reason::{Reason, Tally};
 use time::{Time, UnixClock};
@@ -164,6 +163,10 @@ impl Engine {
         } = self;
         detector.handle_timeout(*now, &mut |detected| {
             events.extend(telling::of_attempt(&detected, None));
+            if let Some(completed) = completed(&detected) {
+                let tell = &mut |told| events.push_back(telling::of_grant(told, None));
+                grants.handle_knock(&detected.door, completed, *now, tell);
+            }
         });
         grants.handle_timeout(*now, &mut |told| {
             events.push_back(telling::of_grant(told, None));
@@ -192,6 +195,11 @@ impl Engine {
     /// Drops the attempts in flight: lines were lost, or their clock began anew. What is open stays.
     pub fn handle_gap(&mut self) {
         self.detector.forget_all();
+    }
+
+    /// Drops the attempts that `kernel` has logged a part of: it has booted since. What is open stays.
+    pub fn handle_reboot(&mut self, kernel: KernelId) {
+        self.detector.forget_fed_by(kernel);
     }
 
     /// Takes new doors. What is open stays open, and closes as it was opened; attempts in flight go on
@@ -226,6 +234,7 @@ impl Engine {
         let completed = Completed {
             facts: facts::by_hand(src, &door),
             spend: None,
+            until: None,
             last: None,
         };
         grants.handle_knock(&door, completed, *now, tell);
@@ -283,9 +292,11 @@ impl Engine {
         window.into_iter().chain(self.grants.poll_timeout()).min()
     }
 
-    /// When [`Self::handle_timeout`] has something to do next for what is open, attempts left out.
+    /// When [`Self::handle_timeout`] has something to do next for what is open or opens by time alone, other
+    /// attempts left out.
     pub fn poll_grants(&self) -> Option<Time> {
-        self.grants.poll_timeout()
+        let dues = [self.grants.poll_timeout(), self.detector.poll_opening()];
+        dues.into_iter().flatten().min()
     }
 
     /// How long an attempt can last at any door.
@@ -348,43 +359,49 @@ impl Engine {
                 grants.handle_close(&door.name, hit.src, *now, tell);
             }
         }
-        let prefix = detector.knocker_prefix();
+        let prefix = detector.knocker_prefix().of_counts();
         detector.handle_hit(hit, &mut |detected| {
             events.extend(telling::of_attempt(&detected, Some((whence, hit.at))));
             let Detected {
                 src,
                 door,
                 progress,
+                ..
             } = &detected;
             let tell = &mut |told| events.push_back(telling::of_grant(told, Some(whence)));
-            match progress {
-                Progress::Completed { number } => {
-                    let completed = Completed {
-                        facts: facts::of(hit, door),
-                        spend: number.and_then(|number| door.rule.token(&door.name, number)),
-                        last: Some(Last::of(hit)),
-                    };
-                    grants.handle_knock(door, completed, *now, tell);
+            if let Some(completed) = completed(&detected) {
+                grants.handle_knock(door, completed, *now, tell);
+            }
+            if *progress == Progress::Overcount {
+                for src in open_for(grants, &door.name, prefix, *src) {
+                    grants.handle_close(&door.name, src, *now, tell);
                 }
-                Progress::Reset {
-                    reason: ResetReason::Overcount,
-                    ..
-                } => {
-                    for src in open_for(grants, &door.name, prefix, *src) {
-                        grants.handle_close(&door.name, src, *now, tell);
-                    }
-                }
-                _ => {}
             }
         })
     }
 }
 
+/// What opens a door, where the knock was completed.
+fn completed(detected: &Detected) -> Option<Completed> {
+    let Detected {
+        door,
+        progress: Progress::Completed { number, until },
+        knock: Some((facts, last)),
+        ..
+    } = detected
+    else {
+        return None;
+    };
+    Some(Completed {
+        facts: facts.clone(),
+        spend: number.and_then(|number| door.rule.token(&door.name, number)),
+        until: *until,
+        last: Some(*last),
+    })
+}
+
 /// For which addresses of the knocker who has `src` the door called `name` is open.
 fn open_for(grants: &Grants, name: &Arc<str>, prefix: KnockerPrefix, src: IpAddr) -> Vec<IpAddr> {
-    if prefix == KnockerPrefix::default() {
-        return vec![src];
-    }
     let who = prefix.of(src);
     let theirs = grants
         .standing()

@@ -126,8 +126,8 @@ impl fmt::Debug for Used {
 /// A sequence that may be knocked now, or might have been had it not been used.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
-    /// The number of its time step, or its place in the list.
-    pub number: u64,
+    /// The number of its time step, or its place in the list; none where it is not used up.
+    pub number: Option<u64>,
     /// What is to be knocked.
     pub sequence: &'a Sequence,
     /// Whether it, or one after it, has been used.
@@ -246,7 +246,7 @@ impl Page {
             if let Some(sequence) = self.derived.get(&number) {
                 let used = totp.begin_of(number) < self.until;
                 see(Candidate {
-                    number,
+                    number: Some(number),
                     sequence,
                     used,
                 });
@@ -256,9 +256,9 @@ impl Page {
 
     fn listed(&self, list: &List, see: &mut dyn FnMut(Candidate<'_>)) {
         for sequence in &self.last {
-            let (number, used) = (0, true);
+            let used = true;
             see(Candidate {
-                number,
+                number: None,
                 sequence,
                 used,
             });
@@ -268,7 +268,7 @@ impl Page {
         for (number, Line { sequence, .. }) in unused.take(list.ahead) {
             let used = false;
             see(Candidate {
-                number,
+                number: Some(number),
                 sequence,
                 used,
             });

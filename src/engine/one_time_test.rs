@@ -27,7 +27,7 @@ fn list(ahead: usize) -> Origin {
 fn candidates(book: &mut Book, origin: &Origin, unix: i64) -> Vec<(u64, bool)> {
     let mut seen = Vec::new();
     book.candidates(&"d".into(), origin, Some(unix), &mut |candidate| {
-        seen.push((candidate.number, candidate.used));
+        seen.push((candidate.number.unwrap_or(0), candidate.used));
     });
     seen
 }

@@ -14,13 +14,15 @@ pub(super) fn of_attempt(detected: &Detected, cause: Option<(Whence, Time)>) -> 
     let of = detected.door.rule.knocks();
     let (kind, at) = match detected.progress {
         Progress::Stage { stage, at } => (EventKind::Stage { stage, of }, at),
-        Progress::Reset { stage, reason, at } => (EventKind::Reset { stage, of, reason }, at),
+        Progress::Reset {
+            stage, reason, at, ..
+        } => (EventKind::Reset { stage, of, reason }, at),
         Progress::LockedOut { at } => (EventKind::LockedOut, at),
         Progress::Used { at } => {
             let reason = RefusedReason::Used;
             (EventKind::Refused { reason }, at)
         }
-        Progress::Completed { .. } => return None,
+        Progress::Completed { .. } | Progress::Overcount => return None,
     };
     let whence = cause
         .filter(|&(_, hit)| at >= hit)

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::kernel::{AHEAD, Kernel, SECOND, Witness, between, drift};
+use super::kernel::{AHEAD, Kernel, Kernels, SECOND, Witness, between, drift};
 use super::reason::Reason;
 use super::time::Time;
 
@@ -16,6 +16,9 @@ use super::time::Time;
 const MAX_HOSTS: usize = 64;
 /// In a file, a header that went on by so much more than the kernel's clock saw a suspend.
 const SUSPENDED: i64 = 2 * SECOND;
+/// In a file, a kernel's stamps that went on by so much more than the header are of another kernel: the header
+/// may be late by as long as a syslog takes to start.
+const LATE: i64 = 3600 * SECOND;
 /// No logged stamp is later than this (the year 2189): behind it there is no room for the windows that
 /// would have to end, and a log in which one line is of the year 9999 would never come to its end.
 const END: Time = Time::from_nanos(i64::MAX / 4 * 3);
@@ -74,8 +77,10 @@ impl Wall {
 pub struct Placed {
     /// When its packet was seen.
     pub at: Time,
-    /// The host has booted since its last line.
-    pub rebooted: bool,
+    /// The number of the kernel that stamped it; 0 where none did.
+    pub kernel: u16,
+    /// The kernel that has booted since its last line.
+    pub rebooted: Option<u16>,
 }
 
 #[derive(Debug)]
@@ -89,7 +94,7 @@ struct Host {
 /// What is known of one host's clocks.
 #[derive(Clone, Copy, Debug, Default)]
 struct Clocks {
-    kernel: Option<Kernel>,
+    kernels: Kernels,
     /// The latest header stamp that was believed, as it stood.
     header: Option<Time>,
 }
@@ -113,6 +118,8 @@ pub struct Timeline {
     sleep: Sleep,
     /// In a file: the last line's place, for lines without any stamp.
     latest: Time,
+    /// How many kernels have been heard.
+    kernels: u16,
 }
 
 impl Timeline {
@@ -124,6 +131,7 @@ impl Timeline {
             hosts: Vec::new(),
             sleep: Sleep::default(),
             latest: Time::default(),
+            kernels: 0,
         }
     }
 
@@ -136,8 +144,12 @@ impl Timeline {
     /// together, so that the older ones keep their distance from it.
     pub fn calibrate(&mut self, stamps: Stamps<'_>, received: Received) {
         let mut clocks = self.clocks_of(stamps.host);
-        if let (None, Some(uptime)) = (clocks.kernel, stamps.uptime) {
-            clocks.kernel = Some(Kernel::new(between(uptime, received.awake), received.awake));
+        if let Some(uptime) = stamps.uptime
+            && clocks.kernels.is_empty()
+        {
+            let offset = between(uptime, received.awake);
+            let kernel = Kernel::new(self.new_id(), offset, received.awake);
+            clocks.kernels.begin(kernel);
             self.remember(stamps.host, clocks, received.awake);
         }
     }
@@ -160,18 +172,28 @@ impl Timeline {
         }
         let mut placed = Placed {
             at: received.now,
-            rebooted: false,
+            kernel: 0,
+            rebooted: None,
         };
         let mut seen = received.awake;
         if let Some(uptime) = stamps.uptime {
             if witness == Witness::OurClocks {
                 self.check_our_kernel(uptime, received)?;
             }
-            let kernel = clocks
-                .kernel
-                .get_or_insert(Kernel::new(between(uptime, received.awake), received.awake));
-            placed.rebooted = kernel.has_jumped_back(uptime);
-            let age = kernel.age(uptime, received.awake, witness, self.max_age)?;
+            let (now, max_age) = (received.awake, self.max_age);
+            let offset = between(uptime, now);
+            let known = clocks.kernels.choose(uptime, offset).copied();
+            placed.rebooted = known.and_then(|kernel| kernel.booted_before(uptime, Some(now)));
+            let is_other = |kernel: Kernel| kernel.is_left(uptime, now, witness, max_age);
+            let kernel = if known.is_none_or(is_other) {
+                clocks
+                    .kernels
+                    .begin(Kernel::new(self.new_id(), offset, now))
+            } else {
+                clocks.kernels.first_mut().ok_or(Reason::Stale)?
+            };
+            placed.kernel = kernel.id;
+            let age = kernel.age(uptime, now, witness, max_age)?;
             placed.at = received.now.before(age);
             seen = received.awake.before(age);
         }
@@ -186,33 +208,47 @@ impl Timeline {
     /// stamps say how much time passed, unless the header says more: a suspend. When it says less, a
     /// syslog came late and wrote many lines at once.
     pub fn place_logged(&mut self, stamps: Stamps<'_>) -> Placed {
+        let latest = self.latest;
         let mut placed = Placed {
-            at: self.latest,
-            rebooted: false,
+            at: latest,
+            kernel: 0,
+            rebooted: None,
         };
         match (stamps.uptime, stamps.wall.map(Wall::time)) {
             (None, None) => {}
             (None, Some(wall)) => placed.at = wall,
             (Some(uptime), wall) => {
-                let latest = self.latest;
+                let new = self.next_id();
+                let mut heard = self.kernels;
                 let host = self.host_of(stamps.host);
-                let offset = match (wall, host.clocks.kernel) {
-                    (Some(wall), _) => between(uptime, wall),
-                    (None, Some(_)) => between(uptime, latest),
-                    (None, None) => 0,
+                let kernels = &mut host.clocks.kernels;
+                let offset = match wall {
+                    Some(wall) => between(uptime, wall),
+                    None if kernels.is_empty() => 0,
+                    None => between(uptime, latest),
                 };
-                let kernel = host
-                    .clocks
-                    .kernel
-                    .get_or_insert(Kernel::new(offset, latest));
-                placed.rebooted = kernel.has_jumped_back(uptime);
-                let has_slept = wall.is_some() && offset.saturating_sub(kernel.offset) > SUSPENDED;
-                if placed.rebooted || has_slept {
-                    kernel.offset = offset;
+                let now = wall.unwrap_or(latest);
+                let known = kernels.choose(uptime, offset).copied();
+                placed.rebooted = known.and_then(|kernel| kernel.booted_before(uptime, wall));
+                let is_other = |kernel: Kernel| {
+                    let ahead = kernel.offset.saturating_sub(offset);
+                    kernel.has_jumped_back(uptime) || (wall.is_some() && ahead > LATE)
+                };
+                if known.is_none_or(is_other) {
+                    kernels.begin(Kernel::new(new, offset, now));
+                    heard = new;
                 }
-                kernel.latest = Some(uptime);
-                placed.at = Time::from_nanos(uptime.as_nanos().saturating_add(kernel.offset));
+                if let Some(kernel) = kernels.first_mut() {
+                    let slept = offset.saturating_sub(kernel.offset);
+                    if wall.is_some() && slept > SUSPENDED {
+                        kernel.offset = offset;
+                    }
+                    kernel.hear(uptime, offset, now);
+                    placed.kernel = kernel.id;
+                    placed.at = Time::from_nanos(uptime.as_nanos().saturating_add(kernel.offset));
+                }
                 host.heard = placed.at;
+                self.kernels = heard;
             }
         }
         placed.at = placed.at.min(END);
@@ -275,6 +311,16 @@ impl Timeline {
         host.is_empty()
             || (!self.this_host.is_empty()
                 && short(host).eq_ignore_ascii_case(short(&self.this_host)))
+    }
+
+    /// A number for a kernel that is heard for the first time.
+    fn new_id(&mut self) -> u16 {
+        self.kernels = self.next_id();
+        self.kernels
+    }
+
+    fn next_id(&self) -> u16 {
+        self.kernels.wrapping_add(1).max(1)
     }
 
     fn clocks_of(&self, name: &[u8]) -> Clocks {

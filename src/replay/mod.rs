@@ -285,8 +285,8 @@ impl Run<'_> {
             return Ok(());
         };
         self.has_wall |= reader.wall.is_some();
-        if placed.rebooted {
-            self.engine.handle_gap();
+        if let Some(kernel) = placed.rebooted {
+            self.engine.handle_reboot((whence.source, kernel));
         }
         self.let_pass(placed.at)?;
         if let Some(unix) = reader.wall {
@@ -297,7 +297,10 @@ impl Run<'_> {
             packet,
             at: placed.at,
             uptime: found.uptime,
-            logged: Logged::default(),
+            logged: Logged {
+                clock: placed.kernel,
+                ..Logged::default()
+            },
             whence,
         };
         let verdict = self.engine.handle_packet(placed.at, &sighting);

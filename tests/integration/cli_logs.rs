@@ -95,8 +95,9 @@ fn replay_prints_events_and_counts_lines_elsewhere() {
 #[test]
 fn replay_as_json_has_these_keys_in_this_order_and_says_nothing_else() {
     let wrong = LAST.replace("DPT=8000", "DPT=8001");
+    let again = LINES.replace("SPT=40504", "SPT=40506");
     log()
-        .file("kern.log", format!("{LINES}{LAST}\n{LINES}{wrong}\n"))
+        .file("kern.log", format!("{LINES}{LAST}\n{again}{wrong}\n"))
         .run("replay --json kern.log")
         .succeeds()
         .says_nothing()

@@ -10,8 +10,9 @@ use logknock::engine::detector::Limits;
 use logknock::engine::door::{
     Door, GrantRule, OnRepeat, OtherPorts, PerFamily, Rule, SequenceRule,
 };
-use logknock::engine::event::{Event, EventKind};
+use logknock::engine::event::{Event, EventKind, Whence};
 use logknock::engine::packet::Packet;
+use logknock::engine::sequence::Step;
 use logknock::engine::time::Time;
 use logknock::engine::timeline::{Received, Stamps, Timeline};
 use logknock::engine::{Engine, Sighting};
@@ -46,11 +47,27 @@ fn run(doors: &[Arc<Door>], knocks: &[Knock]) -> Vec<Event> {
     events
 }
 
-/// Which knocks complete `door` for an address, read straight from the rule: the last knocks that
-/// count are the sequence, and the first of them is within the window.
+/// Which knocks complete `door` for an address, read straight from the rule: from some knock on the steps were
+/// made in order and within the window, and between two of them came none but ports that had been made, or that
+/// do not count.
 fn completed(door: &Door, knocks: &[Knock], from: u8) -> Vec<u64> {
     let Rule::Sequence(rule) = &door.rule else {
         panic!("no sequence")
+    };
+    let steps = rule.sequence.steps();
+    let is_whole = |knocks: &[(u64, Step)]| {
+        let mut made = 0;
+        for &(at, step) in knocks {
+            if at - knocks[0].0 > rule.window.as_secs() {
+                return false;
+            }
+            if steps.get(made) == Some(&step) {
+                made += 1;
+            } else if !steps[..made].contains(&step) {
+                return false;
+            }
+        }
+        made == steps.len() && knocks.last().map(|(_, step)| step) == steps.last()
     };
     let (mut now, mut history, mut lines) = (0, Vec::new(), Vec::new());
     for (number, knock) in knocks.iter().enumerate() {
@@ -61,18 +78,7 @@ fn completed(door: &Door, knocks: &[Knock], from: u8) -> Vec<u64> {
             continue;
         }
         history.push((now, knocked));
-        let last: Vec<_> = history
-            .iter()
-            .rev()
-            .take(rule.sequence.len())
-            .rev()
-            .copied()
-            .collect();
-        let right = last
-            .iter()
-            .map(|(_, step)| *step)
-            .eq(rule.sequence.steps().iter().copied());
-        if right && now - last[0].0 <= rule.window.as_secs() {
+        if (0..history.len()).any(|first| is_whole(&history[first..])) {
             lines.push(number as u64 + 1);
             history.clear();
         }
@@ -202,7 +208,9 @@ proptest! {
             run_to(&mut engine, now);
             prop_assert!(engine.handle_packet(now, &sighting).is_ok());
             settle(&mut engine, now);
-            prop_assert!(engine.handle_packet(now, &sighting).is_err());
+            let other = Whence { source: 1, ..sighting.whence };
+            let again = Sighting { whence: other, ..sighting };
+            prop_assert!(engine.handle_packet(now, &again).is_err());
             events.extend(std::iter::from_fn(|| engine.poll_event()));
         }
         let once = run(&doors, &knocks);

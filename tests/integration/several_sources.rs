@@ -90,7 +90,7 @@ fn told(
             late: false,
         };
         let placed = timelines[*source].place_live(stamps, received).unwrap();
-        assert!(!placed.rebooted);
+        assert!(placed.rebooted.is_none());
         let whence = Whence {
             source: u16::try_from(*source).unwrap(),
             line: number,

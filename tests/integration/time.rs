@@ -94,14 +94,17 @@ impl Machine {
             uptime: record.uptime,
         };
         let placed = self.timeline.place_live(stamps, received)?;
-        if placed.rebooted {
-            self.engine.handle_gap();
+        if let Some(kernel) = placed.rebooted {
+            self.engine.handle_reboot((0, kernel));
         }
         let sighting = Sighting {
             packet,
             at: placed.at,
             uptime: record.uptime,
-            logged: Logged::default(),
+            logged: Logged {
+                clock: placed.kernel,
+                ..Logged::default()
+            },
             whence: Whence {
                 source: 0,
                 line: self.lines,

@@ -4,20 +4,19 @@
 //! present time: expiry is a deadline that the detector keeps.
 
 mod counts;
-mod one_time;
 mod sequence;
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
-use super::door::Rule;
+use super::answered::Last;
+use super::command::Facts;
+use super::door::{Door, Rule};
 use super::event::ResetReason;
+use super::knock::{Hit, KernelId};
 use super::one_time::Book;
-use super::sequence::Step;
 use super::time::{Time, UnixClock};
 
-/// What a hit, or the end of a window, did to an attempt.
+/// What a hit, or time, did to an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Progress {
@@ -32,18 +31,22 @@ pub enum Progress {
     Completed {
         /// Which sequence it was, where there are several and each opens once.
         number: Option<u64>,
+        /// When it is to close, where the door's own hold does not say so.
+        until: Option<Time>,
     },
+    /// One hit too many: the door is to close.
+    Overcount,
     /// All of them, in an order that has been used: nothing is to open.
     Used {
         /// When.
         at: Time,
     },
-    /// It was the last of too many failures: the address is not listened to for a while.
+    /// It was the last of too many failures: hits of the address are ignored for a while.
     LockedOut {
         /// When.
         at: Time,
     },
-    /// The match of `stage` steps ended at `at`. After [`ResetReason::Overcount`] the door is to close.
+    /// The match of `stage` steps ended at `at`.
     Reset {
         /// Steps that were matched.
         stage: usize,
@@ -51,84 +54,137 @@ pub enum Progress {
         reason: ResetReason,
         /// When.
         at: Time,
+        /// Whether that is a failure for a lockout.
+        failed: bool,
     },
 }
 
-/// When knocks were made. Most attempts end at their first.
-type Knocks = SmallVec<[Time; 2]>;
-
-/// The knocks that may still belong to a match, first to last.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Attempt {
-    /// When each was made.
-    knocks: Knocks,
-    /// What each was, where that does not follow from the rule.
-    steps: Vec<Step>,
+impl Progress {
+    /// The end of a match of ports in order.
+    const fn reset(stage: usize, reason: ResetReason, at: Time) -> Self {
+        Self::Reset {
+            stage,
+            reason,
+            at,
+            failed: matches!(reason, ResetReason::WrongPort),
+        }
+    }
 }
 
-/// What all attempts at one door share.
-pub(super) struct Ground<'a> {
-    /// Its name.
-    pub(super) door: &'a Arc<str>,
-    /// What has been used.
+/// What may still belong to a match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// Ports in order.
+    Sequence(sequence::Knocks),
+    /// Hits on one port.
+    Counts(Box<counts::Hits>),
+}
+
+/// What an attempt is made in.
+pub(super) struct Context<'a> {
+    /// The door.
+    pub(super) door: &'a Arc<Door>,
+    /// What has been used of sequences that open once.
     pub(super) book: &'a mut Book,
     /// What time it is, if that is known.
     pub(super) unix: Option<UnixClock>,
 }
 
 impl Attempt {
-    /// How far it is: knocks that may still belong to a match.
-    pub(super) fn stage(&self) -> usize {
-        self.knocks.len()
-    }
-
-    /// The last moment at which the next knock still counts; `None` when nothing is matched.
-    pub(super) fn deadline(&self, rule: &Rule) -> Option<Time> {
+    /// An attempt at a door with `rule`, of which nothing has been made.
+    pub(super) fn new(rule: &Rule) -> Self {
         match rule {
-            Rule::Sequence(rule) => {
-                let end = sequence::deadline(&self.knocks, rule.window, rule.knock_timeout);
-                end.map(|(at, _)| at)
-            }
-            Rule::Counts(rule) => counts::deadline(&self.knocks, rule),
-            Rule::OneTime(rule) => one_time::deadline(&self.knocks, rule).map(|(at, _)| at),
+            Rule::Sequence(_) | Rule::OneTime(_) => Self::Sequence(sequence::Knocks::default()),
+            Rule::Counts(_) => Self::Counts(Box::default()),
         }
     }
 
-    /// Drops the match, if there is one.
-    pub(super) fn forget(&mut self) {
-        self.knocks.clear();
-        self.steps.clear();
+    /// How far it is: knocks that may still belong to a match.
+    pub(super) fn stage(&self) -> usize {
+        match self {
+            Self::Sequence(knocks) => knocks.stage(),
+            Self::Counts(hits) => hits.stage(),
+        }
+    }
+
+    /// How many knocks it remembers; with none it is as good as no attempt.
+    pub(super) fn memories(&self) -> usize {
+        match self {
+            Self::Sequence(knocks) => knocks.len(),
+            Self::Counts(hits) => hits.len(),
+        }
+    }
+
+    /// Whether `kernel` has logged any of it.
+    pub(super) fn is_fed_by(&self, kernel: KernelId) -> bool {
+        match self {
+            Self::Sequence(knocks) => knocks.are_fed_by(kernel),
+            Self::Counts(hits) => hits.are_fed_by(kernel),
+        }
+    }
+
+    /// What the door's commands may know of a knock that time completed, and its packet.
+    pub(super) fn knock(&self) -> Option<(Facts, Last)> {
+        match self {
+            Self::Sequence(_) => None,
+            Self::Counts(hits) => hits.knock(),
+        }
+    }
+
+    /// When time will complete it, if nobody comes before.
+    pub(super) fn opening(&self, rule: &Rule) -> Option<Time> {
+        match (self, rule) {
+            (Self::Counts(hits), Rule::Counts(rule)) => hits.opening(rule),
+            _ => None,
+        }
+    }
+
+    /// The last moment before time changes it; `None` when there is nothing to change.
+    pub(super) fn deadline(&self, rule: &Rule) -> Option<Time> {
+        match (self, rule) {
+            (Self::Counts(hits), Rule::Counts(rule)) => hits.deadline(rule),
+            (Self::Sequence(knocks), rule) => knocks.deadline(&rule.pace()?),
+            (Self::Counts(_), _) => None,
+        }
     }
 
     /// Ends what is over at `now`.
     pub(super) fn expire(
         &mut self,
-        rule: &Rule,
-        ground: &mut Ground<'_>,
+        context: &mut Context<'_>,
         now: Time,
         progress: &mut impl FnMut(Progress),
     ) {
-        match rule {
-            Rule::Sequence(rule) => sequence::expire(&mut self.knocks, rule, now, progress),
-            Rule::Counts(rule) => counts::expire(&mut self.knocks, rule, now, progress),
-            Rule::OneTime(rule) => one_time::expire(self, rule, ground, now, progress),
+        match (self, &context.door.rule) {
+            (Self::Counts(hits), Rule::Counts(rule)) => hits.expire(rule, now, progress),
+            (Self::Sequence(knocks), rule) => {
+                if let Some(pace) = rule.pace() {
+                    knocks.expire(&pace, context, now, progress);
+                }
+            }
+            (Self::Counts(_), _) => {}
         }
     }
 
-    /// Takes one hit. What was over before it ends first.
+    /// Takes one hit, made at `at`. What was over before it ends first.
     pub(super) fn hit(
         &mut self,
-        rule: &Rule,
-        ground: &mut Ground<'_>,
-        step: Step,
+        context: &mut Context<'_>,
+        hit: &Hit<'_>,
         at: Time,
         progress: &mut impl FnMut(Progress),
     ) {
-        self.expire(rule, ground, at, progress);
-        match rule {
-            Rule::Sequence(rule) => sequence::hit(&mut self.knocks, rule, step, at, progress),
-            Rule::Counts(rule) => counts::hit(&mut self.knocks, rule, step, at, progress),
-            Rule::OneTime(rule) => one_time::hit(self, rule, ground, step, at, progress),
+        self.expire(context, at, progress);
+        match (self, &context.door.rule) {
+            (Self::Counts(hits), Rule::Counts(rule)) => {
+                hits.hit(rule, context, hit, at, progress);
+            }
+            (Self::Sequence(knocks), rule) => {
+                if let Some(pace) = rule.pace() {
+                    knocks.hit(&pace, context, sequence::Knock::new(hit, at), progress);
+                }
+            }
+            (Self::Counts(_), _) => {}
         }
     }
 }

@@ -39,6 +39,7 @@ impl Bench {
             hold: Some(door.grant.hold),
         };
         let completed = Completed {
+            until: None,
             facts,
             spend: None,
             last: None,

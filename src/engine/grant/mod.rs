@@ -55,8 +55,17 @@ pub struct Completed {
     pub facts: Facts,
     /// What is used for it, of sequences that open once.
     pub spend: Option<Token>,
+    /// When it ends, where that is before the door's own end.
+    pub until: Option<Time>,
     /// The packet that completed it; none when it was done by hand.
     pub last: Option<Last>,
+}
+
+impl Completed {
+    fn deadline(&self, door: &Door, now: Time) -> Time {
+        let end = now.after(door.grant.hold);
+        self.until.map_or(end, |until| until.min(end))
+    }
 }
 
 /// What to tell about a grant.
@@ -136,7 +145,9 @@ impl Grants {
             kind,
         };
         if door.grant.close.of(src).is_none() {
-            let Completed { facts, spend, last } = completed;
+            let Completed {
+                facts, spend, last, ..
+            } = completed;
             self.actions.push_back(Action::Run {
                 door: Arc::clone(door),
                 facts,
@@ -177,9 +188,11 @@ impl Grants {
                 });
             }
             (Phase::Open, OnRepeat::Extend) => {
-                let Completed { facts, spend, last } = completed;
+                let deadline = completed.deadline(door, now);
+                let Completed {
+                    facts, spend, last, ..
+                } = completed;
                 self.actions.extend(spend.map(Action::Spend));
-                let deadline = now.after(door.grant.hold);
                 self.table.set_timer(id, deadline);
                 self.actions.push_back(Action::Extend {
                     grant: id,
@@ -335,10 +348,12 @@ impl Grants {
         now: Time,
         tell: &mut impl FnMut(Told),
     ) {
-        let Completed { facts, spend, last } = completed;
+        let deadline = completed.deadline(door, now);
+        let Completed {
+            facts, spend, last, ..
+        } = completed;
         self.last_id = self.last_id.saturating_add(1);
         let (id, src, name) = (GrantId(self.last_id), facts.src, &door.name);
-        let deadline = now.after(door.grant.hold);
         let grant = Grant::new(Arc::clone(name), src, deadline);
         self.table.insert(id, grant);
         self.actions.push_back(Action::Open {

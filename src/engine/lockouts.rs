@@ -1,7 +1,7 @@
-//! Who is not listened to for a while: locked out after wrong attempts, or cooling down after an open.
+//! Lockouts and cooldowns: addresses whose hits are ignored after failed attempts, or after an open.
 //!
 //! In: failed attempts and opens. Out: whether a hit counts at all. The table is bounded: at the limit
-//! what would end first goes first, so whoever floods it gains no more than waiting would give him.
+//! what would end first goes first, so a flood gains no more than waiting would.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -9,11 +9,10 @@ use std::sync::Arc;
 
 use super::attempt::Progress;
 use super::door::{Door, Limits, Lockout};
-use super::event::ResetReason;
 use super::time::Time;
 
 /// (address, door) pairs remembered.
-const MAX_SILENCES: usize = 16_384;
+const MAX_LOCKOUTS: usize = 16_384;
 
 type Key = (IpAddr, Arc<str>);
 
@@ -22,20 +21,20 @@ struct Entry {
     /// Failed attempts since `since`.
     fails: u32,
     since: Time,
-    /// Not listened to up to this moment.
+    /// Ignored up to this moment.
     until: Option<Time>,
     /// When none of it matters any more; its key in the order.
     end: Time,
 }
 
-/// Who is not listened to.
+/// Addresses that are ignored, each at a door.
 #[derive(Debug, Default)]
-pub(super) struct Silences {
+pub(super) struct Lockouts {
     entries: HashMap<Key, Entry>,
     order: BTreeSet<(Time, Key)>,
 }
 
-impl Silences {
+impl Lockouts {
     /// Whether a hit of `src` at `door` does not count at `at`.
     pub(super) fn covers(&self, src: IpAddr, door: &Arc<str>, at: Time) -> bool {
         if self.entries.is_empty() {
@@ -59,10 +58,9 @@ impl Silences {
                 }
                 false
             }
-            Progress::Reset {
-                reason: ResetReason::WrongPort,
-                ..
-            } => lockout.is_some_and(|rule| self.fail(src, &door.name, rule, at)),
+            Progress::Reset { failed: true, .. } => {
+                lockout.is_some_and(|rule| self.fail(src, &door.name, rule, at))
+            }
             _ => false,
         }
     }
@@ -90,7 +88,7 @@ impl Silences {
         is_last
     }
 
-    /// Does not listen to `src` at `door` up to `until`.
+    /// Ignores `src` at `door` up to `until`.
     pub(super) fn keep(&mut self, src: IpAddr, door: &Arc<str>, at: Time, until: Time) {
         let key = (src, Arc::clone(door));
         self.take(&key);
@@ -121,7 +119,7 @@ impl Silences {
     fn put(&mut self, key: Key, entry: Entry) {
         self.order.insert((entry.end, key.clone()));
         self.entries.insert(key, entry);
-        if self.entries.len() > MAX_SILENCES
+        if self.entries.len() > MAX_LOCKOUTS
             && let Some((_, first)) = self.order.first().cloned()
         {
             self.take(&first);

@@ -33,10 +33,12 @@ const TCP: Hit<'_> = Hit {
         udp_len: None,
     },
     source: 0,
+    rule: 0,
     logged: Logged {
         kernel: None,
         header: None,
         late: false,
+        clock: 0,
     },
 };
 
@@ -57,19 +59,22 @@ fn later<'a>(hit: &Hit<'a>, millis: u64) -> Hit<'a> {
     }
 }
 
+/// How long a door's window is that looks at them.
+const REACH: Duration = RETRANSMISSION;
+
 /// Which of the hits are new: to an address at a door as to everybody else.
 fn new(hits: &[Hit<'_>]) -> Vec<bool> {
     let identity = Identity::default();
-    let (mut own, mut lately) = (Sightings::default(), Lately::new(100));
+    let (mut own, mut recent) = (OwnPackets::default(), RecentPackets::new(100));
     let is_new = |hit| {
         let sighting = identity.sighting(hit);
-        let seen = own.have(&sighting);
-        assert_eq!(seen, lately.have(&sighting));
-        if !seen {
+        let seen = own.seen(&sighting, REACH);
+        assert_eq!(seen, recent.seen(&sighting, REACH));
+        if seen.is_none() {
             own.remember(sighting);
-            lately.remember(sighting);
+            recent.remember(sighting);
         }
-        !seen
+        seen.is_none()
     };
     hits.iter().map(is_new).collect()
 }
@@ -83,9 +88,19 @@ fn a_syn_sent_again_after_one_three_and_seven_seconds_counts_once() {
 }
 
 #[test]
-fn the_ten_seconds_run_from_the_first_sighting() {
-    let hits = [0, 7_000, 10_001, 15_000].map(|millis| later(&TCP, millis));
-    assert_eq!(new(&hits), [true, false, true, false]);
+fn the_ten_seconds_run_from_the_last_sighting() {
+    let hits = [0, 3_000, 11_300, 21_300, 31_301].map(|millis| later(&TCP, millis));
+    assert_eq!(new(&hits), [true, false, false, false, true]);
+}
+
+#[test]
+fn where_the_sequence_number_is_logged_it_decides() {
+    let mut syn = TCP;
+    syn.mark.seq = Some(1);
+    let late = later(&syn, 64_000);
+    let mut next = later(&syn, 500);
+    next.mark.seq = Some(2);
+    assert_eq!(new(&[syn, next, late]), [true, true, false]);
 }
 
 #[test]
@@ -122,7 +137,7 @@ fn a_packet_logged_twice_counts_once_whichever_source_is_late() {
         ..TCP
     };
     let late = Hit {
-        at: seen.at.after(Duration::from_secs(25)),
+        at: seen.at.after(Duration::from_secs(121)),
         ..seen
     };
     let early = Hit {
@@ -133,7 +148,7 @@ fn a_packet_logged_twice_counts_once_whichever_source_is_late() {
     assert_eq!(
         new(&[seen, late]),
         [true, true],
-        "what is over ten seconds old is not remembered"
+        "what is over two minutes old is not remembered"
     );
 }
 
@@ -162,11 +177,15 @@ fn a_datagram_is_the_same_only_within_a_second_and_with_every_field() {
 }
 
 #[test]
-fn a_datagram_without_an_id_is_the_same_within_a_millisecond() {
+fn datagrams_without_an_id_are_as_many_as_one_source_shows() {
     for id in [None, Some(0)] {
         let first = udp(id);
-        assert_eq!(new(&[first, later(&first, 1)]), [true, false]);
-        assert_eq!(new(&[first, later(&first, 2)]), [true, true]);
+        assert_eq!(new(&[first, first, later(&first, 2)]), [true; 3]);
+        let other = Hit { source: 1, ..first };
+        let both = [first, first, other, other, other];
+        assert_eq!(new(&both), [true, true, false, false, true]);
+        let by_two_rules = [first, Hit { rule: 1, ..first }, first];
+        assert_eq!(new(&by_two_rules), [true, false, true]);
     }
 }
 
@@ -241,14 +260,14 @@ fn another_sender_is_another_packet() {
 
 #[test]
 fn what_is_remembered_of_one_address_is_bounded() {
-    let (mut sightings, identity) = (Sightings::default(), Identity::default());
+    let (mut packets, identity) = (OwnPackets::default(), Identity::default());
     for port in 1..=1_000 {
         let mut hit = TCP;
         hit.ports.src = port;
         let sighting = identity.sighting(&hit);
-        assert!(!sightings.have(&sighting));
-        sightings.remember(sighting);
-        assert!(sightings.len() <= REMEMBERED);
+        assert!(packets.seen(&sighting, REACH).is_none());
+        packets.remember(sighting);
+        assert!(packets.len() <= REMEMBERED);
     }
 }
 
@@ -257,9 +276,11 @@ proptest! {
     fn the_ring_does_what_a_plain_list_does(
         packets in prop::collection::vec((0..3_000_u64, 1..40_u16, 0..3_u8, 0..2_u16), 1..400),
         limit in 1..120_usize,
+        reach in 10..40_u64,
     ) {
+        let reach = Duration::from_secs(reach);
         let identity = Identity::default();
-        let (mut lately, mut plain) = (Lately::new(limit), VecDeque::<Sighting>::new());
+        let (mut recent, mut plain) = (RecentPackets::new(limit), VecDeque::<Sighting>::new());
         let mut hit = TCP;
         for (millis, port, kind, source) in packets {
             hit = Hit { source, ..later(&hit, millis / 40 * (millis % 3)) };
@@ -272,11 +293,15 @@ proptest! {
             let sighting = identity.sighting(&hit);
             let alike = plain.iter_mut().rev();
             let alike = alike.filter(|seen| seen.identity == sighting.identity).take(REMEMBERED);
-            let seen = alike.filter(|seen| seen.at >= sighting.horizon() && seen.is_again(&sighting));
-            let seen = seen.last().map(|seen| seen.join(&sighting)).is_some();
-            prop_assert_eq!(lately.have(&sighting), seen);
-            if !seen {
-                lately.remember(sighting);
+            let alike = alike.filter(|seen| seen.at >= sighting.horizon(reach));
+            let again = alike.filter_map(|seen| Some((seen.age_at(&sighting, reach)?, seen)));
+            let seen = again.last().map(|(age, seen)| {
+                seen.join(&sighting);
+                age
+            });
+            prop_assert_eq!(recent.seen(&sighting, reach), seen);
+            if seen.is_none() {
+                recent.remember(sighting);
                 plain.push_back(sighting);
                 if plain.len() > limit {
                     plain.pop_front();
