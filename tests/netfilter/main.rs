@@ -20,6 +20,8 @@ mod attack;
 #[cfg(test)]
 mod beside;
 #[cfg(test)]
+mod booted;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod crash;
@@ -70,6 +72,10 @@ mod open_sesamy;
 mod opens;
 #[cfg(test)]
 mod other_firewalls;
+#[cfg(test)]
+mod packages;
+#[cfg(test)]
+mod packages_scripts;
 #[cfg(test)]
 mod parts;
 #[cfg(test)]

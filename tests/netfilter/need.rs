@@ -21,14 +21,21 @@ pub(crate) const LOG_ALL_NETNS: &str = "/proc/sys/net/netfilter/nf_log_all_netns
 pub(crate) fn need(tools: &[&str]) -> bool {
     match missing(tools) {
         None => true,
-        Some(cause) if env::var_os("LOGKNOCK_REQUIRE").is_some_and(|v| v == "1") => {
-            panic!("needs {cause}, and LOGKNOCK_REQUIRE=1 allows no skip")
-        }
         Some(cause) => {
-            skip(&cause);
+            lacks(&cause);
             false
         }
     }
+}
+
+/// Skips this test for want of `cause`, or fails it where everything is required.
+pub(crate) fn lacks(cause: &str) {
+    let required = env::var_os("LOGKNOCK_REQUIRE").is_some_and(|v| v == "1");
+    assert!(
+        !required,
+        "needs {cause}, and LOGKNOCK_REQUIRE=1 allows no skip"
+    );
+    skip(cause);
 }
 
 /// True when the long form of a test is asked for.

@@ -5,25 +5,14 @@
 //! gives up by itself is lost in it. What a test changes of the unit is a drop-in, as an administrator would.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::path::Path;
+use std::process::Output;
 
-use rustix::process::Pid;
-use tempfile::TempDir;
-
+use crate::booted::{self, Booted};
 use crate::lab::PATIENCE;
 use crate::need::need;
-use crate::process::{Running, children, command, eventually, name, run};
+use crate::process::{eventually, run};
 
-const TOOLS: [&str; 7] = [
-    "systemd",
-    "systemctl",
-    "journalctl",
-    "nft",
-    "iptables",
-    "nsenter",
-    "mount",
-];
 const LOG: &str = "/var/log/knock.log";
 const CONFIG: &str = r#"
 [log]
@@ -66,55 +55,17 @@ SupplementaryGroups=adm
 StandardOutput=null
 StandardError=append:/said
 ";
-/// Makes a root directory out of this machine's, and is its first process then. `$1` is where, `$2` what is
-/// put over it.
-const BOOT: &str = r#"
-set -e
-mount -t tmpfs tmpfs "$1"
-mkdir "$1/upper" "$1/work" "$1/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
-cd "$1/root"
-for type in proc sysfs cgroup2 tmpfs; do
-    case $type in proc) on=proc ;; sysfs) on=sys ;; cgroup2) on=sys/fs/cgroup ;; tmpfs) on=run ;; esac
-    mount -t $type $type $on
-done
-mount -t tmpfs tmpfs tmp
-mount -t tmpfs -o mode=755 tmpfs dev
-mkdir dev/shm dev/pts
-mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
-touch dev/console dev/ptmx
-mount --bind /dev/null dev/console
-mount --bind dev/pts/ptmx dev/ptmx
-for node in null zero full random urandom tty kmsg; do
-    touch dev/$node
-    mount --bind /dev/$node dev/$node
-done
-rm -rf etc/logknock var/lib/logknock var/log/logknock
-cp -r "$2/." .
-mkdir old
-pivot_root . old
-umount -l /old
-exec env -i container=lab SYSTEMD_PROC_CMDLINE=systemd.unified_cgroup_hierarchy=1 \
-    PATH=/usr/sbin:/usr/bin:/sbin:/bin \
-    /lib/systemd/systemd --system --unit=logknock.service --log-target=null --show-status=0
-"#;
 
 /// A systemd with the unit.
-struct System {
-    running: Running,
-    first: Pid,
-    cgroup: PathBuf,
-    _dir: TempDir,
-}
+struct System(Booted);
 
 impl System {
     fn boot() -> Option<Self> {
-        if !need(&TOOLS) {
+        if !need(&booted::TOOLS) || !need(&["journalctl", "nft", "iptables"]) {
             return None;
         }
         let dir = tempfile::tempdir().expect("a directory");
-        let (place, files) = (dir.path().join("root"), dir.path().join("files"));
-        fs::create_dir(&place).expect("a directory");
+        let files = dir.path().join("files");
         let put = |path: &str, text: &[u8]| {
             let path = files.join(path);
             fs::create_dir_all(path.parent().expect("it has one")).expect("a directory");
@@ -142,46 +93,16 @@ impl System {
                 [mode, files.join(path).to_str().expect("a plain path")],
             );
         }
-        let cgroup = cgroups().join(format!("logknock-lab-{}", std::process::id()));
-        fs::create_dir_all(&cgroup).expect("a control group");
-        let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", cgroup.display());
-        let (place, files) = (
-            place.to_str().expect("plain"),
-            files.to_str().expect("plain"),
-        );
-        let unshare = "unshare --mount --pid --net --uts --ipc --cgroup --fork --kill-child --propagation private";
-        let argv = ["sh", "-c", &enter, "sh"]
-            .into_iter()
-            .chain(unshare.split(' '));
-        let argv = argv.chain(["sh", "-c", BOOT, "sh", place, files]);
-        let running = Running::start("systemd", argv, |_| ());
-        let mut first = None;
-        eventually("systemd is the first process", PATIENCE, || {
-            first = children(running.pid()).first().copied();
-            first.is_some_and(|first| name(first) == "systemd")
-        });
-        let first = first.expect("it is there");
-        let system = Self {
-            running,
-            first,
-            cgroup,
-            _dir: dir,
-        };
-        eventually("the unit is active", PATIENCE, || {
-            system
-                .try_run("systemctl is-active logknock")
-                .status
-                .success()
-        });
-        Some(system)
+        Some(Self(Booted::start(
+            Path::new("/"),
+            &files,
+            "logknock.service",
+        )))
     }
 
     /// Runs a line of shell in it, beside the unit.
     fn try_run(&self, line: &str) -> Output {
-        let first = self.first.as_raw_nonzero().to_string();
-        let mut command = command("nsenter");
-        command.args(["-a", "-r", "-w", "-t", &first, "sh", "-c", line]);
-        command.output().expect("a shell")
+        self.0.try_run(line)
     }
 
     fn run(&self, line: &str) -> String {
@@ -217,29 +138,6 @@ impl System {
             self.try_run(line).status.success()
         });
     }
-}
-
-impl Drop for System {
-    fn drop(&mut self) {
-        // Its first process takes all others along.
-        let _ = rustix::process::kill_process(self.first, rustix::process::Signal::KILL);
-        eventually("systemd is gone", PATIENCE, || {
-            self.running.ended().is_some()
-        });
-        let _ = command("find")
-            .arg(&self.cgroup)
-            .args(["-depth", "-type", "d", "-delete"])
-            .stderr(Stdio::null())
-            .status();
-    }
-}
-
-/// Where the one hierarchy of control groups is, beside older ones or alone.
-fn cgroups() -> PathBuf {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc is there");
-    let mut mounts = mounts.lines().filter(|line| line.contains(" - cgroup2 "));
-    let mount = mounts.next().expect("control groups of version 2");
-    Path::new(mount.split(' ').nth(4).expect("a mount point")).to_owned()
 }
 
 #[test]

@@ -1,0 +1,131 @@
+//! A systemd of our own: on a copy of a root directory that is thrown away, in namespaces without a network.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use rustix::process::Pid;
+use tempfile::TempDir;
+
+use crate::lab::PATIENCE;
+use crate::process::{Running, children, command, eventually, name};
+
+/// What booting needs.
+pub(crate) const TOOLS: [&str; 5] = ["systemd", "systemctl", "unshare", "nsenter", "mount"];
+
+/// Makes a root directory out of `$3`, and is its first process then. `$1` is where, `$2` what is put over it, `$4`
+/// what systemd starts.
+const BOOT: &str = r#"
+set -e
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/upper" "$1/work" "$1/root"
+mount -t overlay overlay -o "lowerdir=$3,upperdir=$1/upper,workdir=$1/work" "$1/root"
+cd "$1/root"
+for type in proc sysfs cgroup2 tmpfs; do
+    case $type in proc) on=proc ;; sysfs) on=sys ;; cgroup2) on=sys/fs/cgroup ;; tmpfs) on=run ;; esac
+    mount -t $type $type $on
+done
+mount -t tmpfs tmpfs tmp
+mount -t tmpfs -o mode=755 tmpfs dev
+mkdir dev/shm dev/pts
+mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
+touch dev/console dev/ptmx
+mount --bind /dev/null dev/console
+mount --bind dev/pts/ptmx dev/ptmx
+for node in null zero full random urandom tty kmsg; do
+    touch dev/$node
+    mount --bind /dev/$node dev/$node
+done
+rm -rf etc/logknock var/lib/logknock var/log/logknock
+cp -r "$2/." .
+mkdir old
+pivot_root . old
+umount -l /old
+exec env -i container=lab SYSTEMD_PROC_CMDLINE=systemd.unified_cgroup_hierarchy=1 \
+    PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+    /lib/systemd/systemd --system --unit="$4" --log-target=null --show-status=0
+"#;
+
+/// A machine with a systemd.
+pub(crate) struct Booted {
+    running: Running,
+    first: Pid,
+    cgroup: PathBuf,
+    _dir: TempDir,
+}
+
+impl Booted {
+    /// Boots `root` with `files` over it until `unit` is active. [`TOOLS`] must be there.
+    pub(crate) fn start(root: &Path, files: &Path, unit: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let place = dir.path().join("root");
+        fs::create_dir(&place).expect("a directory");
+        let number = dir.path().file_name().expect("it has a name");
+        let cgroup = cgroups().join(format!("logknock-lab-{}", number.display()));
+        fs::create_dir_all(&cgroup).expect("a control group");
+        let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", cgroup.display());
+        let [place, files, root] = [&place, files, root].map(|path| path.to_str().expect("plain"));
+        let unshare = "unshare --mount --pid --net --uts --ipc --cgroup --fork --kill-child --propagation private";
+        let argv = ["sh", "-c", &enter, "sh"]
+            .into_iter()
+            .chain(unshare.split(' '));
+        let argv = argv.chain(["sh", "-c", BOOT, "sh", place, files, root, unit]);
+        let running = Running::start("systemd", argv, |_| ());
+        let mut first = None;
+        eventually("systemd is the first process", PATIENCE, || {
+            first = children(running.pid()).first().copied();
+            first.is_some_and(|first| name(first) == "systemd")
+        });
+        let booted = Self {
+            running,
+            first: first.expect("it is there"),
+            cgroup,
+            _dir: dir,
+        };
+        let is_active = format!("systemctl is-active {unit}");
+        eventually("the unit is active", PATIENCE, || {
+            booted.try_run(&is_active).status.success()
+        });
+        booted
+    }
+
+    /// Runs a line of shell in it.
+    pub(crate) fn try_run(&self, line: &str) -> Output {
+        let first = self.first.as_raw_nonzero().to_string();
+        let mut command = command("nsenter");
+        command.args(["-a", "-r", "-w", "-t", &first, "sh", "-c", line]);
+        command.stdin(Stdio::null()).output().expect("a shell")
+    }
+
+    /// The same; a failure fails the test with its words.
+    pub(crate) fn run(&self, line: &str) -> String {
+        let done = self.try_run(line);
+        let said = String::from_utf8_lossy(&done.stdout).into_owned();
+        let error = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{line}: {said}{error}");
+        said
+    }
+}
+
+impl Drop for Booted {
+    fn drop(&mut self) {
+        // Its first process takes all others along.
+        let _ = rustix::process::kill_process(self.first, rustix::process::Signal::KILL);
+        eventually("systemd is gone", PATIENCE, || {
+            self.running.ended().is_some()
+        });
+        let _ = command("find")
+            .arg(&self.cgroup)
+            .args(["-depth", "-type", "d", "-delete"])
+            .stderr(Stdio::null())
+            .status();
+    }
+}
+
+/// Where the one hierarchy of control groups is, beside older ones or alone.
+fn cgroups() -> PathBuf {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc is there");
+    let mut mounts = mounts.lines().filter(|line| line.contains(" - cgroup2 "));
+    let mount = mounts.next().expect("control groups of version 2");
+    Path::new(mount.split(' ').nth(4).expect("a mount point")).to_owned()
+}

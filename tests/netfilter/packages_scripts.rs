@@ -1,0 +1,272 @@
+//! The scripts and recipes that packages start with, run as far as they run here: OpenWrt's and `OpenRC`'s under busybox with
+//! stand-ins for what these systems have, Arch's packaging, the Ansible role on a copy of this machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::booted::{self, Booted};
+use crate::need::need;
+use crate::process::{command, finish, run};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+#[test]
+fn shellcheck_has_nothing_to_say_about_the_scripts_of_packages_tests_and_ci() {
+    if !need(&["shellcheck"]) {
+        return;
+    }
+    let mut scripts = Vec::new();
+    for directory in ["packaging", "tests", ".ci"] {
+        find_scripts(&Path::new(ROOT).join(directory), &mut scripts);
+    }
+    assert!(scripts.len() >= 12, "{scripts:?}");
+    run(
+        "shellcheck",
+        ["--external-sources".into()].into_iter().chain(scripts),
+    );
+}
+
+/// Files that begin as a script does, or say to shellcheck what they are.
+fn find_scripts(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).expect("a directory").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            find_scripts(&path, found);
+        } else if let Ok(text) = fs::read_to_string(&path) {
+            let first = text.lines().next().unwrap_or_default();
+            let is_shell =
+                first.starts_with("#!") && (first.contains("sh") || first.contains("openrc"));
+            if is_shell || first.starts_with("# shellcheck shell=") {
+                found.push(path);
+            }
+        }
+    }
+}
+
+/// procd's functions, which print what they are given.
+const PROCD: &str = r#"
+procd_open_instance() { echo open; }
+procd_set_param() { echo "set $*"; }
+procd_close_instance() { echo close; }
+"#;
+
+#[test]
+fn procd_is_told_what_to_run_once_there_is_a_configuration() {
+    if !need(&["busybox"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = dir.path().join("logknock.toml");
+    let script = read("packaging/openwrt/logknock.init");
+    let script = script.replace(
+        "/etc/logknock/logknock.toml",
+        config.to_str().expect("plain"),
+    );
+    let script = script.replace("/var/", &format!("{}/var/", dir.path().display()));
+    let start = || busybox(dir.path(), &format!("{PROCD}{script}\nstart_service"));
+    assert_eq!(start(), "", "nothing is to be run without a configuration");
+    fs::write(config, "[log]\n").expect("a file");
+    let told = start();
+    assert!(
+        told.starts_with("open\nset command /usr/bin/logknock --follow kmsg\n"),
+        "{told}"
+    );
+    assert!(
+        told.contains("set respawn 3600 2 0\n") && told.ends_with("close\n"),
+        "{told}"
+    );
+}
+
+/// openrc-run's functions, and a logknock that prints how it is called.
+const OPENRC: &str = r#"
+checkpath() { echo "checkpath $*"; }
+ebegin() { echo "begin $*"; }
+eend() { echo "end $*"; return "$1"; }
+after() { :; }
+use() { :; }
+"#;
+
+#[test]
+fn openrc_makes_its_directories_supervises_it_and_reloads_it() {
+    if !need(&["busybox"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let (script, settings) = (
+        read("packaging/alpine/logknock.initd"),
+        read("packaging/alpine/logknock.confd"),
+    );
+    let told = busybox(
+        dir.path(),
+        &format!(
+            "{OPENRC}{settings}{script}\ncommand=echo\ndepend\nstart_pre\nreload\ncheckconfig\n\
+             echo \"$supervisor $command_args $required_files\""
+        ),
+    );
+    for line in [
+        "checkpath --directory --mode 0700 /var/lib/logknock",
+        "checkpath --directory --mode 0755 /run/logknock",
+        "begin Reloading logknock",
+        "reload",
+        "end 0",
+        "--config /etc/logknock/logknock.toml check",
+        "supervise-daemon --config /etc/logknock/logknock.toml  /etc/logknock/logknock.toml",
+    ] {
+        assert!(told.lines().any(|other| other == line), "{line}: {told}");
+    }
+}
+
+#[test]
+fn the_recipes_for_alpine_and_arch_package_the_common_files_with_their_own() {
+    if !need(&["busybox", "bash"]) {
+        return;
+    }
+    let version = concat!("pkgver=", env!("CARGO_PKG_VERSION"));
+    for (recipe, shell, with, without) in [
+        (
+            "alpine/APKBUILD",
+            "busybox sh",
+            "etc/init.d/logknock",
+            "usr/lib/systemd",
+        ),
+        (
+            "arch/PKGBUILD",
+            "bash",
+            "usr/lib/systemd/system/logknock.service",
+            "etc/init.d",
+        ),
+    ] {
+        let text = read(&format!("packaging/{recipe}"));
+        assert!(text.lines().any(|line| line == version), "{recipe}");
+        let dir = tempfile::tempdir().expect("a directory");
+        let source = dir
+            .path()
+            .join(concat!("logknock-", env!("CARGO_PKG_VERSION")));
+        fs::create_dir_all(source.join("target/release")).expect("a directory");
+        run(
+            "cp",
+            [
+                "-r",
+                &format!("{ROOT}/packaging"),
+                &format!("{ROOT}/LICENSE-MIT"),
+                &format!("{ROOT}/LICENSE-APACHE"),
+                source.to_str().expect("plain"),
+            ],
+        );
+        let binary = env!("CARGO_BIN_EXE_logknock");
+        std::os::unix::fs::symlink(binary, source.join("target/release/logknock")).expect("a link");
+        // abuild begins in the source, makepkg above it.
+        let place = if shell == "bash" { dir.path() } else { &source };
+        let script = format!(
+            "set -e; . {ROOT}/packaging/{recipe}; pkgdir={}/out; package",
+            dir.path().display()
+        );
+        let mut words = shell.split(' ');
+        finish(
+            command(words.next().expect("a shell"))
+                .args(words)
+                .args(["-c", &script])
+                .current_dir(place),
+        );
+        let out = dir.path().join("out");
+        for file in [
+            with,
+            "usr/bin/logknock",
+            "usr/share/man/man8/logknock.8",
+            "usr/share/licenses/logknock/LICENSE-MIT",
+        ] {
+            assert!(out.join(file).exists(), "{recipe}: {file}");
+        }
+        assert!(!out.join(without).exists(), "{recipe}: {without}");
+    }
+    let makefile = read("packaging/openwrt/Makefile");
+    assert!(makefile.contains(concat!("PKG_VERSION:=", env!("CARGO_PKG_VERSION"), "\n")));
+    let spec = read("packaging/rpm/logknock.spec");
+    assert!(spec.contains(concat!(
+        "%{!?crate_version:",
+        env!("CARGO_PKG_VERSION"),
+        "}"
+    )));
+}
+
+/// Twice the role, with the configuration given, and the service looked at.
+const PLAY: &str = r#"
+set -e
+export ANSIBLE_LOCALHOST_WARNING=0 ANSIBLE_NOCOLOR=1 HOME=/tmp
+play() {
+    ansible-playbook -i localhost, -c local -e @/new/settings.json /new/ansible/site.yml
+}
+play
+systemctl is-active logknock
+test "$(stat -c %a /etc/logknock/logknock.toml)" = 600
+play
+"#;
+
+#[test]
+fn the_ansible_role_is_clean_installs_the_package_and_changes_nothing_the_second_time() {
+    if !need(&booted::TOOLS)
+        || !need(&[
+            "ansible-lint",
+            "ansible-playbook",
+            "dpkg-deb",
+            "dpkg-shlibdeps",
+        ])
+    {
+        return;
+    }
+    finish(
+        command("ansible-lint")
+            .args(["--offline", "--strict", "--profile", "production"])
+            .current_dir(format!("{ROOT}/packaging/ansible")),
+    );
+    let dir = tempfile::tempdir().expect("a directory");
+    let new = dir.path().join("files/new");
+    fs::create_dir_all(&new).expect("a directory");
+    let deb = finish(
+        Command::new(format!("{ROOT}/packaging/build"))
+            .arg("deb")
+            .env("BINARY", env!("CARGO_BIN_EXE_logknock"))
+            .env("OUT", dir.path())
+            .env("DPKG_DEB_COMPRESSOR_LEVEL", "1")
+            .stdin(Stdio::null()),
+    );
+    fs::copy(
+        deb.lines().last().expect("it says which"),
+        new.join("logknock.deb"),
+    )
+    .expect("a copy");
+    run(
+        "cp",
+        [
+            "-r",
+            &format!("{ROOT}/packaging/ansible"),
+            new.to_str().expect("plain"),
+        ],
+    );
+    let config = "[log]\nsources = [\"kmsg\"]\nprefix = \"lk-9d2f6b1c: \"\n[firewall]\nbackend = \"nft\"\n\
+                  [door.ssh]\nsequence = [7101, 8202, 9303]\nopens = [\"22:tcp\"]\n";
+    let settings =
+        serde_json::json!({"logknock_package": "/new/logknock.deb", "logknock_config": config});
+    fs::write(new.join("settings.json"), settings.to_string()).expect("a file");
+    fs::write(new.join("play"), PLAY).expect("a file");
+    let system = Booted::start(Path::new("/"), &dir.path().join("files"), "basic.target");
+    let said = system.run("sh /new/play");
+    let ends: Vec<_> = said
+        .lines()
+        .filter(|line| line.contains("failed=0"))
+        .collect();
+    assert_eq!(ends.len(), 2, "{said}");
+    assert!(!ends[0].contains("changed=0"), "{said}");
+    assert!(ends[1].contains("changed=0"), "{said}");
+}
+
+fn busybox(directory: &Path, script: &str) -> String {
+    let file = directory.join("script");
+    fs::write(&file, script).expect("a file");
+    finish(command("busybox").arg("sh").arg(file))
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(format!("{ROOT}/{file}")).expect("it is there")
+}
