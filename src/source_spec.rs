@@ -1,7 +1,7 @@
 //! Where lines come from, as `sources` in the config and `--follow` write it.
 //!
-//! In: `/var/log/kern.log`, `/var/log/fw/*.log`, `journald`, `kmsg`, `-`, `unix:PATH`, `udp:ADDR:PORT`. Out: a
-//! [`SourceSpec`]. Opens nothing. A path that looks like a keyword is written with its directory
+//! In: `/var/log/kern.log`, `/var/log/fw/*.log`, `journald`, `kmsg`, `nflog:GROUP`, `-`, `unix:PATH`,
+//! `udp:ADDR:PORT`. Out: a [`SourceSpec`]. Opens nothing. A path that looks like a keyword is written with its directory
 //! (`./journald`), and `/dev/kmsg` is `kmsg`: as a file it would be read without its records' facility.
 
 mod pattern;
@@ -24,6 +24,8 @@ pub enum SourceSpec {
     Journald,
     /// The kernel's own ring buffer.
     Kmsg,
+    /// A group of NFLOG.
+    Nflog(u16),
     /// Standard input.
     Stdin,
     /// A syslog datagram socket made at this path.
@@ -63,13 +65,15 @@ pub enum SourceSpecError {
     Address,
     /// UDP port 0.
     Port,
+    /// What follows `nflog:` is no group.
+    Group,
 }
 
 impl fmt::Display for SourceSpecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoPath => {
-                "not a source; write /PATH, journald, kmsg, -, unix:/PATH or udp:ADDR:PORT"
+                "not a source; write /PATH, journald, kmsg, nflog:GROUP, -, unix:/PATH or udp:ADDR:PORT"
             }
             Self::Nul => "a path cannot hold a NUL byte",
             Self::Wildcard => {
@@ -79,6 +83,7 @@ impl fmt::Display for SourceSpecError {
             Self::Address => {
                 "udp: needs an address and a port, as in udp:127.0.0.1:514 or udp:[::1]:514"
             }
+            Self::Group => "nflog: needs the number of a group, 0 to 65535",
             Self::Port => "UDP port 0 receives nothing; ports are 1 to 65535",
         })
     }
@@ -102,6 +107,11 @@ impl FromStr for SourceSpec {
                 0 => Err(SourceSpecError::Port),
                 _ => Ok(Self::Udp(address)),
             };
+        }
+        if let Some(group) = text.strip_prefix("nflog:") {
+            let is_number = !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit());
+            let group = group.parse().ok().filter(|_| is_number);
+            return group.map(Self::Nflog).ok_or(SourceSpecError::Group);
         }
         match text.strip_prefix("unix:") {
             Some(rest) => path(rest).map(Self::Unix),
@@ -132,6 +142,7 @@ impl fmt::Display for SourceSpec {
             Self::Files(pattern) => write!(f, "{pattern}"),
             Self::Journald => f.write_str("journald"),
             Self::Kmsg => f.write_str("kmsg"),
+            Self::Nflog(group) => write!(f, "nflog:{group}"),
             Self::Stdin => f.write_str("-"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Udp(address) => write!(f, "udp:{address}"),

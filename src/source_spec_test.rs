@@ -11,6 +11,8 @@ fn every_form_is_read_and_printed_alike() {
         "fw-[0-9]?.log",
         "journald",
         "kmsg",
+        "nflog:0",
+        "nflog:65535",
         "-",
         "unix:/run/logknock/syslog",
         "udp:127.0.0.1:514",
@@ -37,6 +39,9 @@ fn what_names_no_source_says_why() {
         ("udp:514", SourceSpecError::Address),
         ("udp:localhost:514", SourceSpecError::Address),
         ("udp:127.0.0.1:0", SourceSpecError::Port),
+        ("nflog:", SourceSpecError::Group),
+        ("nflog:65536", SourceSpecError::Group),
+        ("nflog:+5", SourceSpecError::Group),
     ] {
         assert_eq!(text.parse::<SourceSpec>(), Err(error), "{text:?}");
     }

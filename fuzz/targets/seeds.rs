@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use logknock::engine::line;
 
 /// Every target by name.
-pub(crate) const TARGETS: [&str; 10] = [
-    "command", "config", "dialect", "engine", "format", "framing", "knockd", "ledger", "packet",
-    "replay",
+pub(crate) const TARGETS: [&str; 11] = [
+    "command", "config", "dialect", "engine", "format", "framing", "knockd", "ledger", "nflog",
+    "packet", "replay",
 ];
 
 /// The inputs that `target` begins with. `root` is the directory that holds `fixtures`.
@@ -25,9 +25,49 @@ pub(crate) fn of(target: &str, root: &Path) -> Vec<Vec<u8>> {
         "engine" => (0..=u8::MAX).map(schedule).collect(),
         "format" => formats(root),
         "replay" => logs(root),
+        "nflog" => datagrams(),
         "ledger" => JOURNALS.map(|text| text.as_bytes().to_vec()).into(),
         other => panic!("there is no target called {other}"),
     }
+}
+
+/// A TCP packet over IPv4, and one over IPv6 behind two extension headers, as the kernel sends them.
+fn datagrams() -> Vec<Vec<u8>> {
+    let tcp = [
+        0x9c, 0x40, 0x1b, 0x58, 1, 2, 3, 4, 0, 0, 0, 0, 0x50, 2, 0xfa, 0xf0, 0, 0, 0, 0,
+    ];
+    let v4 = [
+        0x45, 0, 0, 60, 0x12, 0x34, 0x40, 0, 52, 6, 0, 0, 203, 0, 113, 7, 192, 0, 2, 1,
+    ];
+    let v6 = [0x60, 0, 0, 7, 0, 44, 0, 52];
+    let addresses = [[0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]; 2].concat();
+    let chain = [
+        44, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 1, 0, 0, 0, 9,
+    ];
+    let v4 = [v4.as_slice(), &tcp].concat();
+    let v6 = [v6.as_slice(), &addresses, &chain, &tcp].concat();
+    let attribute = |kind: u16, value: &[u8]| {
+        let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
+        let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    };
+    let datagram = |(family, packet): (u8, Vec<u8>)| {
+        let body = [
+            vec![family, 0, 0, 5],
+            attribute(1, &[8, 0, 1, 0]),
+            attribute(10, b"lk-4f9a1c7e: \0"),
+            attribute(4, &[0, 0, 0, 2]),
+            attribute(9, &packet),
+            attribute(12, &[0, 0, 0, 9]),
+        ];
+        let body = body.concat();
+        let length = u32::try_from(16 + body.len()).unwrap_or(u32::MAX);
+        let head = [length.to_ne_bytes(), [0, 4, 0, 0], [0; 4], [0; 4]].concat();
+        [head, body].concat()
+    };
+    vec![datagram((2, v4)), datagram((10, v6))]
 }
 
 const COMMANDS: [&str; 5] = [

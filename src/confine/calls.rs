@@ -170,13 +170,14 @@ mod filter {
     const ARCH: TargetArch = TargetArch::riscv64;
 
     /// What a descriptor may be asked: whether it is a terminal and how wide, how much there is to
-    /// read, and not to wait. (A terminal takes keystrokes too.)
-    const ASKED: [u64; 5] = [
+    /// read, not to wait, and what an interface is called. (A terminal takes keystrokes too.)
+    const ASKED: [u64; 6] = [
         0x5401, // TCGETS
         0x5413, // TIOCGWINSZ
         0x541b, // FIONREAD
         0x5421, // FIONBIO
         0x5451, // FIOCLEX
+        0x8910, // SIOCGIFNAME
     ];
 
     /// What may be done with a descriptor: another one of it, whether it outlives an exec, whether it waits.
@@ -377,6 +378,8 @@ mod filter {
                 (libc::SYS_kill, [ourselves, 9, 0, 0, 0, 0], denied),
                 (libc::SYS_sendto, [3, 0, 0, 0, 1, 0], denied),
                 (libc::SYS_sendmsg, [0; 6], denied),
+                (libc::SYS_ioctl, [3, 0x8910, 0, 0, 0, 0], 0), // SIOCGIFNAME
+                (libc::SYS_ioctl, [3, 0x8914, 0, 0, 0, 0], denied), // SIOCSIFFLAGS
                 (libc::SYS_ioctl, [3, 0x5412, 0, 0, 0, 0], denied), // TIOCSTI
                 (libc::SYS_ioctl, [3, 0x5452, 0, 0, 0, 0], denied), // FIOASYNC
             ] {

@@ -74,6 +74,7 @@ enum Way {
     File(PathBuf),
     Files(Pattern),
     Kmsg(source::kmsg::Kmsg),
+    Nflog(source::nflog::Nflog),
     Journald(source::journal::Options),
     Stdin(Option<OwnedFd>),
     Unix(source::unix::Bound),
@@ -92,6 +93,7 @@ pub(super) fn open(
             SourceSpec::File(path) => Ok(Way::File(path.clone())),
             SourceSpec::Files(pattern) => Ok(Way::Files(pattern.clone())),
             SourceSpec::Kmsg => source::kmsg::open().map(Way::Kmsg),
+            SourceSpec::Nflog(group) => source::nflog::open(*group).map(Way::Nflog),
             SourceSpec::Journald => source::journal::Options::new()
                 .map(Way::Journald)
                 .map_err(Refusal::from),
@@ -156,6 +158,7 @@ fn start(
             )?)
         }
         Way::Kmsg(device) => source::kmsg::spawn(number, device, sink),
+        Way::Nflog(socket) => source::nflog::spawn(number, socket, sink),
         Way::Journald(options) => {
             let journalctl: Box<dyn Start> = match journals {
                 Some(journals) => Box::new(Elsewhere { journals, number }),

@@ -13,8 +13,9 @@ use crate::engine::knock::Logged;
 use crate::engine::line::Record;
 use crate::engine::loss;
 use crate::engine::reason::Reason;
+use crate::engine::time::Time;
 use crate::engine::timeline::{Received, Stamps, Wall};
-use crate::source::{self, Batch, Report};
+use crate::source::{self, Batch, LoggedPacket, Report};
 
 /// Among so many of the last lines that came together, the newest packet line is looked for.
 const LOOKED_BACK: usize = 64;
@@ -27,6 +28,11 @@ impl Daemon {
                 self.lines(&batch);
                 self.read(batch.read);
             }
+            Report::Packets {
+                source,
+                packets,
+                first,
+            } => self.packets(source, &packets, first),
             Report::Rejected { reason, count, .. } => {
                 self.engine.handle_rejected_many(reason, count);
                 self.rejections.tell(reason, clock::boot_now());
@@ -158,10 +164,64 @@ impl Daemon {
             },
             whence,
         };
-        let verdict = self.engine.handle_packet(received.now, &sighting);
+        self.sighted(&sighting, received.now, received.wall)
+    }
+
+    /// Takes packets that the kernel has handed over itself.
+    fn packets(&mut self, source: u16, packets: &[LoggedPacket], first: u64) {
+        let (now, wall) = (clock::boot_now(), clock::wall_now());
+        self.engine.handle_unix(now, wall);
+        self.expect_attempts(now);
+        self.counts.lines(source, packets.len() as u64, now);
+        for (packet, line) in packets.iter().zip(first..) {
+            let whence = Whence { source, line };
+            if let Err(reason) = self.packet(packet, whence, now, wall) {
+                self.rejections.tell(reason, now);
+            }
+        }
+    }
+
+    fn packet(
+        &mut self,
+        logged: &LoggedPacket,
+        whence: Whence,
+        now: Time,
+        wall: Time,
+    ) -> Result<(), Reason> {
+        let Some(feed) = self.feeds.get(usize::from(whence.source)) else {
+            return Ok(()); // of a source that is not followed any more
+        };
+        let packet = logged.packet();
+        let age = now.since(logged.at);
+        let counts = match () {
+            () if !feed.reader.expects(packet.prefix) => Err(Reason::Prefix),
+            () if age > self.rules.max_line_age => Err(Reason::Stale),
+            () => Ok(()),
+        };
+        counts.inspect_err(|&reason| self.engine.handle_rejected(reason))?;
+        self.counts.lag(whence.source, age);
+        let sighting = Sighting {
+            packet,
+            at: logged.at,
+            // No stamp of the kernel's log clock, which others could be compared with.
+            uptime: None,
+            logged: Logged {
+                kernel: None,
+                header: Some(wall.before(age)),
+                late: false,
+                clock: 0,
+            },
+            whence,
+        };
+        self.sighted(&sighting, now, wall)
+    }
+
+    /// Has the engine decide about a packet, and notes what it said.
+    fn sighted(&mut self, sighting: &Sighting<'_>, now: Time, wall: Time) -> Result<(), Reason> {
+        let verdict = self.engine.handle_packet(now, sighting);
         self.carry_out();
-        let wall = Some(received.wall);
-        self.memory.packet(packet.src, wall, whence, verdict);
+        let Sighting { packet, whence, .. } = sighting;
+        self.memory.packet(packet.src, Some(wall), *whence, verdict);
         verdict.inspect(|()| self.counts.hit())
     }
 }

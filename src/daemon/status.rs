@@ -216,7 +216,7 @@ fn source(followed: &Followed, traffic: &Traffic, now: Time) -> SourceStatus {
     SourceStatus {
         source: followed.spec.to_string(),
         trust: match followed.spec {
-            SourceSpec::Kmsg | SourceSpec::Journald => "kernel",
+            SourceSpec::Kmsg | SourceSpec::Journald | SourceSpec::Nflog(_) => "kernel",
             _ => "claimed",
         }
         .to_owned(),

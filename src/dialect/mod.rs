@@ -97,7 +97,7 @@ impl Reader {
     #[must_use]
     pub fn of(&self, source: &SourceSpec) -> Self {
         let format = match source {
-            SourceSpec::Kmsg | SourceSpec::Journald => Format::Kernel,
+            SourceSpec::Kmsg | SourceSpec::Journald | SourceSpec::Nflog(_) => Format::Kernel,
             _ => self.format.clone(),
         };
         Self::new(format, self.expected.clone())
@@ -106,6 +106,11 @@ impl Reader {
     /// Where in `line` a packet stands behind the configured prefix, from 1.
     pub fn column(&self, line: &[u8]) -> Option<usize> {
         self.expected.column(line)
+    }
+
+    /// Whether a log prefix that came by itself is the configured one.
+    pub fn expects(&self, prefix: &[u8]) -> bool {
+        self.expected.is(prefix)
     }
 
     /// A text without which a line is about something else: its packet begins with it. `None` where it

@@ -11,6 +11,7 @@ mod datagram;
 pub mod file;
 pub mod journal;
 pub mod kmsg;
+pub mod nflog;
 mod outbox;
 pub mod stdin;
 mod stream;
@@ -27,7 +28,10 @@ use self::checkpoint::Checkpoint;
 pub use self::thread::Handle;
 use self::trouble::POLL;
 pub use self::trouble::{FileKind, Health, Refusal, RefusalKind, Trouble};
+use crate::engine::packet::Packet;
+use crate::engine::packet::headers::Headers;
 use crate::engine::reason::Reason;
+use crate::engine::time::Time;
 
 /// Many whole lines of one source at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +48,28 @@ pub struct Batch {
     pub read: Option<Read>,
 }
 
+/// A packet that the kernel has handed over itself, and not as a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedPacket {
+    /// When it was received, on the boot clock.
+    pub at: Time,
+    /// The prefix of the rule that logged it.
+    pub prefix: Box<[u8]>,
+    /// The interface it arrived at; empty for one made on this host.
+    pub iif: Box<[u8]>,
+    /// The interface it leaves by; empty for one addressed to this host.
+    pub oif: Box<[u8]>,
+    /// What its headers say.
+    pub headers: Headers,
+}
+
+impl LoggedPacket {
+    /// As a LOG line would have it.
+    pub fn packet(&self) -> Packet<'_> {
+        self.headers.packet(&self.prefix, &self.iif, &self.oif)
+    }
+}
+
 /// How far a file is read: everything before has been handed over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
@@ -58,6 +84,15 @@ pub struct Read {
 pub enum Report {
     /// Lines arrived.
     Lines(Batch),
+    /// Packets arrived.
+    Packets {
+        /// Which source.
+        source: u16,
+        /// The packets, in the order in which they were logged.
+        packets: Vec<LoggedPacket>,
+        /// The number of the first one, counted from 1 since the start; dropped packets count.
+        first: u64,
+    },
     /// Something was not a whole line.
     Rejected {
         /// Which source.

@@ -5,17 +5,20 @@
 //! has closed.
 
 use super::assembler::Yield;
-use super::{Batch, Closed, Health, Read, Report, Sink};
+use super::{Batch, Closed, Health, LoggedPacket, Read, Report, Sink};
 use crate::engine::reason::Tally;
 
 /// How many bytes of lines are enough to hand over.
 const BATCH: usize = 64 << 10;
+/// How many packets are enough.
+const BATCH_PACKETS: usize = 256;
 
 /// Turns what a source yields into reports.
 pub(super) struct Outbox {
     source: u16,
     sink: Box<dyn Sink>,
     lines: Vec<u8>,
+    packets: Vec<LoggedPacket>,
     first_line: u64,
     next_line: u64,
     late: bool,
@@ -32,6 +35,7 @@ impl Outbox {
             source,
             sink: Box::new(sink),
             lines: Vec::new(),
+            packets: Vec::new(),
             first_line: 1,
             next_line: 1,
             late: false,
@@ -75,6 +79,15 @@ impl Outbox {
         }
     }
 
+    /// Collects a packet, numbered as a line is.
+    pub(super) fn take_packet(&mut self, packet: LoggedPacket) {
+        self.packets.push(packet);
+        self.next_line = self.next_line.saturating_add(1);
+        if self.packets.len() >= BATCH_PACKETS {
+            self.send_lines(None);
+        }
+    }
+
     /// Tells that lines are missing here; `count` of them, if that is known.
     pub(super) fn lose(&mut self, count: Option<u64>) {
         self.send_lines(None);
@@ -97,6 +110,14 @@ impl Outbox {
     }
 
     fn send_lines(&mut self, read: Option<Read>) {
+        if !self.packets.is_empty() {
+            let packets = Report::Packets {
+                source: self.source,
+                packets: std::mem::take(&mut self.packets),
+                first: self.first_line,
+            };
+            self.send(packets);
+        }
         if !self.lines.is_empty() {
             let batch = Batch {
                 source: self.source,

@@ -145,6 +145,12 @@ pub enum Refusal {
     KmsgDenied,
     /// There is no `/dev/kmsg`.
     KmsgMissing,
+    /// A group of NFLOG may not be bound to.
+    NflogDenied,
+    /// Another socket is bound to the group of NFLOG.
+    NflogTaken,
+    /// The kernel has no NFLOG.
+    NflogMissing,
     /// There is no `journalctl`.
     JournalctlMissing,
     /// The journal may not be read.
@@ -187,6 +193,7 @@ impl Refusal {
     pub fn kind(&self) -> RefusalKind {
         match self {
             Self::KmsgDenied
+            | Self::NflogDenied
             | Self::JournalDenied
             | Self::InsecureDirectory(_)
             | Self::Relay(_)
@@ -208,6 +215,14 @@ impl fmt::Display for Refusal {
             Self::KmsgMissing => {
                 "there is no /dev/kmsg here, as in most containers; follow a log file or journald"
             }
+            Self::NflogDenied => {
+                "permission denied; it needs CAP_NET_ADMIN in this network namespace, at the start only \
+                 (in a systemd unit AmbientCapabilities=CAP_NET_ADMIN)"
+            }
+            Self::NflogTaken => {
+                "another program has this group, and a group has one reader; use another number here and in the rule"
+            }
+            Self::NflogMissing => "the kernel has no NFLOG here; load the module nfnetlink_log",
             Self::JournalctlMissing => "there is no journalctl here; follow kmsg or a log file",
             Self::JournalDenied => {
                 "permission denied; the daemon's user must be in the group systemd-journal \

@@ -103,7 +103,7 @@ pub fn grade(log: &Log, sources: &[SourceSpec], machine: &Machine) -> Vec<Trust>
 
 fn grade_one(log: &Log, source: &SourceSpec, machine: &Machine) -> Trust {
     let grade = match source {
-        SourceSpec::Kmsg | SourceSpec::Journald => Grade::Kernel,
+        SourceSpec::Kmsg | SourceSpec::Journald | SourceSpec::Nflog(_) => Grade::Kernel,
         _ if why_no_secret(log).is_none() => Grade::Secret,
         _ => Grade::Forgeable,
     };

@@ -142,9 +142,10 @@ impl Follower {
             }
             Report::Lost { .. } => self.lost += 1,
             Report::Overflowed { .. } => {}
-            other @ (Report::Ended { .. } | Report::Read { .. } | Report::Unproven { .. }) => {
-                panic!("{other:?}")
-            }
+            other @ (Report::Packets { .. }
+            | Report::Ended { .. }
+            | Report::Read { .. }
+            | Report::Unproven { .. }) => panic!("{other:?}"),
             Report::Health { health, .. } => self.health = Some(health),
         }
     }

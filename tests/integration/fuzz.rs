@@ -25,6 +25,8 @@ mod framing;
 mod knockd;
 #[path = "../../fuzz/targets/ledger.rs"]
 mod ledger;
+#[path = "../../fuzz/targets/nflog.rs"]
+mod nflog;
 #[path = "../../fuzz/targets/packet.rs"]
 mod packet;
 #[path = "../../fuzz/targets/replay.rs"]
@@ -43,6 +45,11 @@ fn any_line_has_a_framing() {
 #[test]
 fn any_message_is_a_packet_only_as_it_was_logged() {
     fuzz("packet", 20_000, packet::run);
+}
+
+#[test]
+fn any_datagram_is_packets_within_it() {
+    fuzz("nflog", 20_000, nflog::run);
 }
 
 #[test]

@@ -65,6 +65,10 @@ mod logrotate;
 #[cfg(test)]
 mod need;
 #[cfg(test)]
+mod nflog;
+#[cfg(test)]
+mod nflog_differs;
+#[cfg(test)]
 mod once;
 #[cfg(test)]
 mod open_sesamy;

@@ -13,6 +13,7 @@
 mod anchor;
 mod fields;
 mod grammar;
+pub mod headers;
 mod text;
 mod usual;
 
