@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::exit::{Code, Failure};
+use super::exit::{Code, Failure, tell};
 use super::settings::Settings;
 use super::{Format, expect, input, results};
 use crate::calendar::Zone;
@@ -90,6 +90,15 @@ pub(super) fn run(args: &Args, settings: &Settings, format: Format) -> Result<()
     out.flush()?;
     if format == Format::Text && expected.is_none() {
         write_summary(&summary)?;
+        if let Some((whence, column)) = summary.unread {
+            let file = names.get(usize::from(whence.source));
+            let file = file.map_or("", String::as_str);
+            tell(&format!(
+                "{file}:{}: the log prefix stands at column {column}, behind a header of a form that is not read; \
+                 see 'format' in logknock.toml(5)",
+                whence.line
+            ));
+        }
     }
     expected.map_or(Ok(()), |expected| expected.verdict(&mut out))
 }

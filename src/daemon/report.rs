@@ -208,7 +208,7 @@ impl Rejections {
         if let Some(count) = pause.add(1, now) {
             warn!(
                 count,
-                "packet lines do not count: they are {what}; is a clock wrong, or was a file restored?"
+                "packet lines do not count: they are {what}; is a clock or the syslog's zone (TZ) wrong, or was a file restored?"
             );
         }
     }

@@ -19,6 +19,8 @@ const SUSPENDED: i64 = 2 * SECOND;
 /// In a file, a kernel's stamps that went on by so much more than the header are of another kernel: the header
 /// may be late by as long as a syslog takes to start.
 const LATE: i64 = 3600 * SECOND;
+/// In a file, so many packets ahead are asked when a boot began.
+const MAX_AHEAD: usize = 1024;
 /// No logged stamp is later than this (the year 2189): behind it there is no room for the windows that
 /// would have to end, and a log in which one line is of the year 9999 would never come to its end.
 const END: Time = Time::from_nanos(i64::MAX / 4 * 3);
@@ -167,7 +169,15 @@ impl Timeline {
             return Err(Reason::Stale);
         }
         if let Some(wall) = stamps.wall {
-            self.check_header(wall, clocks.header, witness, received)?;
+            // A stamp that our own clocks confirm proves that the line is of now, whatever the host is called:
+            // a container has another name and zone than the machine.
+            let is_confirmed = |uptime| self.check_our_kernel(uptime, received).is_ok();
+            let beside = if stamps.uptime.is_some_and(is_confirmed) {
+                Witness::OurClocks
+            } else {
+                witness
+            };
+            self.check_header(wall, clocks.header, beside, received)?;
             clocks.header = clocks.header.max(Some(wall.time()));
         }
         let mut placed = Placed {
@@ -206,8 +216,13 @@ impl Timeline {
 
     /// Places a line of a file on the file's own time. Between two lines of one boot the kernel's
     /// stamps say how much time passed, unless the header says more: a suspend. When it says less, a
-    /// syslog came late and wrote many lines at once.
-    pub fn place_logged(&mut self, stamps: Stamps<'_>) -> Placed {
+    /// syslog came late and wrote many lines at once: of the first line of a boot and those `ahead`, the one
+    /// that was written fastest tells when the boot was.
+    pub fn place_logged<'a>(
+        &mut self,
+        stamps: Stamps<'a>,
+        ahead: impl Iterator<Item = Stamps<'a>>,
+    ) -> Placed {
         let latest = self.latest;
         let mut placed = Placed {
             at: latest,
@@ -235,14 +250,17 @@ impl Timeline {
                     kernel.has_jumped_back(uptime) || (wall.is_some() && ahead > LATE)
                 };
                 if known.is_none_or(is_other) {
+                    let offset =
+                        wall.map_or(offset, |_| undelayed(stamps.host, uptime, offset, ahead));
                     kernels.begin(Kernel::new(new, offset, now));
                     heard = new;
+                } else if let Some(kernel) = kernels.first_mut()
+                    && wall.is_some()
+                    && offset.saturating_sub(kernel.offset) > SUSPENDED
+                {
+                    kernel.offset = undelayed(stamps.host, uptime, offset, ahead);
                 }
                 if let Some(kernel) = kernels.first_mut() {
-                    let slept = offset.saturating_sub(kernel.offset);
-                    if wall.is_some() && slept > SUSPENDED {
-                        kernel.offset = offset;
-                    }
                     kernel.hear(uptime, offset, now);
                     placed.kernel = kernel.id;
                     placed.at = Time::from_nanos(uptime.as_nanos().saturating_add(kernel.offset));
@@ -373,6 +391,28 @@ impl Sleep {
     fn may_precede(&self, seen: Time) -> bool {
         self.noticed.is_some_and(|noticed| seen <= noticed)
     }
+}
+
+/// The offset of a boot whose first line has this one, as far as the lines `ahead` know it better.
+fn undelayed<'a>(
+    host: &[u8],
+    first: Time,
+    offset: i64,
+    ahead: impl Iterator<Item = Stamps<'a>>,
+) -> i64 {
+    let mut before = first;
+    let of_host = ahead.take(MAX_AHEAD).filter(|line| line.host == host);
+    let stamped = of_host.filter_map(|line| Some((line.uptime?, line.wall?.time())));
+    let of_boot = stamped.take_while(|&(uptime, _)| {
+        let goes_on = uptime >= before;
+        before = before.max(uptime);
+        goes_on
+    });
+    let fastest = of_boot.map(|(uptime, wall)| between(uptime, wall)).min();
+    // Up to a second is the header's rounding.
+    fastest
+        .filter(|fastest| offset.saturating_sub(*fastest) > SUSPENDED)
+        .unwrap_or(offset)
 }
 
 /// Whether a stamp `ahead` of now, known to within `slack`, can still be of now.

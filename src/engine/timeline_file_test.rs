@@ -8,11 +8,12 @@ fn logged(lines: &[(Option<f64>, Option<f64>)]) -> Vec<f64> {
     let mut timeline = Timeline::new(Duration::ZERO, *b"");
     let mut first = None;
     let mut place = |&(wall, uptime): &(Option<f64>, Option<f64>)| {
-        let placed = timeline.place_logged(Stamps {
+        let stamps = Stamps {
             host: b"fw",
             wall: wall.map(exact),
             uptime: uptime.map(time),
-        });
+        };
+        let placed = timeline.place_logged(stamps, std::iter::empty());
         let first = *first.get_or_insert(placed.at);
         (placed.at.since(first).as_secs_f64() * 1e3).round() / 1e3
     };
@@ -64,10 +65,36 @@ fn in_a_file_a_line_without_a_header_does_not_leave_its_time() {
 fn in_a_file_a_jump_back_is_a_reboot() {
     let mut timeline = Timeline::new(Duration::ZERO, *b"");
     let mut booted = |uptime| {
+        let ahead = std::iter::empty();
         timeline
-            .place_logged(from(b"fw", uptime))
+            .place_logged(from(b"fw", uptime), ahead)
             .rebooted
             .is_some()
     };
     assert!(!booted(100.0) && !booted(99.5) && booted(98.0) && !booted(99.0));
+}
+
+#[test]
+fn in_a_file_the_line_that_was_written_fastest_tells_when_the_boot_was() {
+    let line = |(host, wall, uptime)| Stamps {
+        host,
+        wall: Some(exact(wall)),
+        uptime: Some(time(uptime)),
+    };
+    // Ten minutes of the ring buffer, written at once; another host; and the next boot.
+    let file: [(&[u8], f64, f64); 5] = [
+        (b"fw", 600.0, 0.0),
+        (b"other", 5.0, 300.0),
+        (b"fw", 600.0, 300.0),
+        (b"fw", 601.0, 601.0),
+        (b"fw", 610.0, 5.0),
+    ];
+    let mut timeline = Timeline::new(Duration::ZERO, *b"");
+    let mut places = file.iter().enumerate().map(|(place, &one)| {
+        let ahead = file[place + 1..].iter().copied().map(line);
+        timeline.place_logged(line(one), ahead).at
+    });
+    for expected in [0.0, 5.0, 300.0, 601.0, 610.0] {
+        assert_eq!(places.next(), Some(exact(expected).time()));
+    }
 }

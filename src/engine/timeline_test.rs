@@ -232,6 +232,30 @@ fn a_syslog_in_another_zone_is_believed_beside_a_fresh_kernel_stamp() {
     }
 }
 
+#[test]
+fn in_a_container_of_another_name_and_zone_the_kernel_stamp_still_proves_that_a_line_is_of_now() {
+    let line = |uptime: f64, hours: f64| Stamps {
+        host: b"container",
+        wall: Some(assumed(hours * 3600.0)),
+        uptime: Some(time(uptime)),
+    };
+    for hours in [-11.0, -5.75, 9.0, 14.0] {
+        let mut clock = Clock::new();
+        assert_eq!(clock.age(0.5, line(BOOTED_FOR, hours)), Ok(0), "{hours}");
+    }
+    for uptime in [BOOTED_FOR - 40.0, BOOTED_FOR + 40.0, 17.0] {
+        let placed = Clock::new().age(0.5, line(uptime, -5.0));
+        assert_eq!(placed, Err(Reason::Stale), "{uptime}");
+    }
+    let mut clock = Clock::new();
+    let late = Received {
+        late: true,
+        ..clock.received()
+    };
+    let placed = clock.timeline.place_live(line(BOOTED_FOR, -5.0), late);
+    assert_eq!(placed, Err(Reason::Stale), "its boot may have been another");
+}
+
 fn any_time() -> impl Strategy<Value = Time> {
     prop_oneof![
         Just(i64::MIN),
@@ -273,7 +297,7 @@ proptest! {
             if let Ok(placed) = timeline.place_live(stamps, received) {
                 prop_assert!(placed.at <= received.now);
             }
-            timeline.place_logged(stamps);
+            timeline.place_logged(stamps, std::iter::empty());
         }
     }
 

@@ -95,6 +95,13 @@ impl Findings {
         self.found.get(place)
     }
 
+    /// What the packets from `place` on say of their time.
+    pub(super) fn behind(&self, place: usize) -> impl Iterator<Item = Stamps<'_>> {
+        let found = self.found.get(place..).unwrap_or_default().iter();
+        let found = found.filter_map(|finding| finding.what.as_ref().ok());
+        found.map(|found| self.stamps(found))
+    }
+
     /// What the line of a packet says of its time.
     pub(super) fn stamps(&self, found: &Found) -> Stamps<'_> {
         Stamps {

@@ -33,6 +33,9 @@ use crate::engine::{Engine, Sighting};
 /// So many threads keep one that detects busy; each costs 1.5 MiB of the 32 that a flood may take.
 const MOST_FINDERS: usize = 4;
 
+/// A header so far from the kernel's stamp says when its line was written, and not when it was logged.
+const LATE: Duration = Duration::from_secs(3);
+
 /// A log to run through.
 pub struct Input {
     /// What is in it; already uncompressed.
@@ -46,8 +49,8 @@ pub struct Input {
 pub struct Shown {
     /// The event.
     pub event: Event,
-    /// From the Unix epoch: what the header of its line says, or when it was due. `None` where the
-    /// log has no wall clock at all.
+    /// From the Unix epoch: what the header of its line says, or when it was due; when it was logged, where its
+    /// line was written long after. `None` where the log has no wall clock at all.
     pub time: Option<Time>,
 }
 
@@ -62,7 +65,7 @@ pub enum Seen<'a> {
         src: IpAddr,
         /// Its line.
         whence: Whence,
-        /// What the line's header says, from the Unix epoch.
+        /// When it was logged, from the Unix epoch.
         time: Option<Time>,
         /// Why it did not count.
         verdict: Result<(), Reason>,
@@ -89,6 +92,8 @@ pub struct Summary {
     pub rejected: Tally,
     /// Opens.
     pub opens: u64,
+    /// The first line behind whose header, of a form that is not read, the log prefix stands; and at which column.
+    pub unread: Option<(Whence, usize)>,
 }
 
 /// Runs `inputs` through `doors`; who is one knocker is as `prefix` says. `show` gets every event.
@@ -168,6 +173,7 @@ fn watch_by(
     engine.set_knocker_prefix(prefix);
     let mut run = Run {
         engine,
+        form,
         summary: Summary::default(),
         has_wall: false,
         watch,
@@ -201,7 +207,7 @@ struct Reader {
     timeline: Timeline,
     /// Where the packet line belongs; `None` after the last one.
     placed: Option<Placed>,
-    /// What its header says.
+    /// When it was logged, from the Unix epoch: what its header says, unless that came late.
     wall: Option<Time>,
 }
 
@@ -244,8 +250,20 @@ impl Reader {
                         run.reject(bytes, self.whence(finding), *reason)?;
                     }
                     Ok(found) => {
-                        self.placed = Some(self.timeline.place_logged(self.findings.stamps(found)));
-                        self.wall = found.wall.map(Wall::time);
+                        let ahead = self.findings.behind(self.next);
+                        let stamps = self.findings.stamps(found);
+                        self.placed = Some(self.timeline.place_logged(stamps, ahead));
+                        let at = self.placed.map(|placed| placed.at).unwrap_or_default();
+                        let is_late = |wall: Time| wall.since(at).max(at.since(wall)) > LATE;
+                        let wall = found.wall.map(Wall::time);
+                        let is_stamped = found.uptime.is_some();
+                        self.wall = wall.map(|wall| {
+                            if is_stamped && is_late(wall) {
+                                at
+                            } else {
+                                wall
+                            }
+                        });
                         return Ok(());
                     }
                 }
@@ -263,6 +281,7 @@ impl Reader {
 
 struct Run<'a> {
     engine: Engine,
+    form: &'a dialect::Reader,
     summary: Summary,
     /// Some line had a wall clock, so the engine's clock is one.
     has_wall: bool,
@@ -273,6 +292,10 @@ impl Run<'_> {
     /// Counts a line that looked like a packet's and is not to be believed.
     fn reject(&mut self, bytes: &[u8], whence: Whence, reason: Reason) -> io::Result<()> {
         self.summary.rejected.add(reason);
+        if reason == Reason::Header && self.summary.unread.is_none() {
+            let column = self.form.column(bytes);
+            self.summary.unread = column.map(|column| (whence, column));
+        }
         (self.watch)(Seen::Line {
             bytes,
             whence,

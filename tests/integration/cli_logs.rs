@@ -125,6 +125,18 @@ fn a_prefix_on_the_command_line_stands_in_place_of_the_configured_one() {
 }
 
 #[test]
+fn a_header_of_a_form_that_is_not_read_is_said_with_the_column_of_the_prefix() {
+    let lines = LAST.replace("2026-11-20T21:00:03+01:00 gw1", "20.11.2026 21:00:03");
+    let lines = lines.replace("lk-4f9a1c7e: ", "lk-4f9a1c7e:_");
+    log()
+        .file("other.log", format!("{LINES}{lines}\n{lines}\n"))
+        .run("replay --prefix lk-4f9a1c7e:_ other.log")
+        .succeeds()
+        .says("other.log:4: the log prefix stands at column 44, behind a header of a form that is not read")
+        .says("header 2");
+}
+
+#[test]
 fn a_packed_log_is_read_as_the_text_in_it_and_a_cut_one_says_so() {
     use flate2::write::GzEncoder;
     use std::io::Write as _;

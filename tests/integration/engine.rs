@@ -298,11 +298,12 @@ fn run_odd(doors: &[Arc<Door>], knocks: &[Knock]) -> Vec<Event> {
     let mut uptime = Time::from_secs(5_000);
     for (number, knock) in knocks.iter().enumerate() {
         uptime = uptime.after(off_the_second(knock));
-        let placed = clock.place_logged(Stamps {
+        let stamps = Stamps {
             host: b"fw",
             wall: None,
             uptime: Some(uptime),
-        });
+        };
+        let placed = clock.place_logged(stamps, std::iter::empty());
         let sighting = Sighting {
             uptime: Some(uptime),
             ..sighting(number, knock, placed.at)
