@@ -60,6 +60,7 @@ pub(super) fn run(global: &Global, format: Format) -> Result<(), Failure> {
         findings.extend(trust::state_dir(&global.state_dir, &machine));
     }
     findings.extend(super::trust::records(global, &config));
+    findings.extend(super::trust::mounts(&config.log.sources));
     findings.extend(trust::machine(&machine));
     findings.extend(trust::readers(&machine));
     let found = findings.iter().map(|finding| &finding.diagnostic);

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::exit::Failure;
 use super::settings::{Global, Settings};
-use crate::config::Config;
+use crate::config::{Config, Diagnostic, ErrorKind, Severity};
 use crate::engine::command::Template;
 use crate::engine::door::{Door, GrantRule, Rule};
 use crate::engine::one_time::Origin;
+use crate::source::{Trouble, is_mount_point};
 use crate::source_spec::SourceSpec;
 use crate::trust::{self, Finding, Machine};
 
@@ -42,6 +43,23 @@ pub(super) fn records(global: &Global, config: &Config) -> Vec<Finding> {
     let mut kept = vec![global.config.clone(), global.state_dir.clone()];
     kept.extend(config.doors.iter().flat_map(|door| files_of(door)));
     trust::records(&config.daemon, &kept)
+}
+
+/// Followed files that are mounts of their own.
+pub(super) fn mounts(sources: &[SourceSpec]) -> impl Iterator<Item = Finding> {
+    sources.iter().filter_map(|source| match source {
+        SourceSpec::File(path) if is_mount_point(path) => Some(Finding {
+            diagnostic: Diagnostic {
+                severity: Severity::Warning,
+                path: path.display().to_string(),
+                place: None,
+                message: Trouble::MountPoint.to_string(),
+                fix: None,
+            },
+            kind: ErrorKind::Invalid,
+        }),
+        _ => None,
+    })
 }
 
 /// The programs and scripts that are words of a door's commands, and its list of sequences.

@@ -28,6 +28,7 @@ use self::checkpoint::Checkpoint;
 pub use self::thread::Handle;
 use self::trouble::POLL;
 pub use self::trouble::{FileKind, Health, Refusal, RefusalKind, Trouble};
+pub use self::watch::is_mount_point;
 use crate::engine::packet::Packet;
 use crate::engine::packet::headers::Headers;
 use crate::engine::reason::Reason;

@@ -50,6 +50,8 @@ pub enum Trouble {
     TooMany(usize),
     /// One of several files has this trouble.
     Of(PathBuf, Box<Self>),
+    /// The file is a mount of its own, so its successors after a rotation are never seen.
+    MountPoint,
     /// Another host may write the file without this kernel noticing, so it is polled.
     Remote(&'static str),
 }
@@ -109,6 +111,9 @@ impl fmt::Display for Trouble {
                 write!(f, "more than {most} files match: the others are not followed")
             }
             Self::Of(path, trouble) => write!(f, "{}: {trouble}", path.display()),
+            Self::MountPoint => f.write_str(
+                "the file is a mount of its own, so it is not followed over a rotation; mount its directory instead",
+            ),
             Self::Remote(kind) => write!(
                 f,
                 "polled every {poll} ms: it is on {kind}, where another host may write it"

@@ -6,11 +6,16 @@
 //! ends, and what an earlier run left there is taken away, if it is a socket, ours, and nobody's.
 //! The surprise: the mode of a socket's file is that of its descriptor when it is bound, so there is
 //! no moment in which others could send.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the kernel lists in a file who is bound to a path"
+)]
 
 use std::fs;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -90,11 +95,28 @@ fn remove_stale(path: &Path, address: &SocketAddrUnix, relay: Option<Uid>) -> Re
     if !found(path).as_ref().is_some_and(ours) {
         return Err(Refusal::NotOurSocket);
     }
-    if connect(datagram_socket()?, address) != Err(Errno::CONNREFUSED) {
+    let is_stale = match connect(datagram_socket()?, address) {
+        Err(Errno::CONNREFUSED) => true,
+        // It is the relay's: without CAP_DAC_OVERRIDE only the kernel's list tells.
+        Err(Errno::ACCESS) => !is_bound(path),
+        _ => false,
+    };
+    if !is_stale {
         return Err(Refusal::SocketTaken);
     }
     fs::remove_file(path)?;
     Ok(())
+}
+
+/// Whether a process of this network namespace is bound to `path`, or may be.
+fn is_bound(path: &Path) -> bool {
+    let path = path.as_os_str().as_bytes();
+    let is_it = |line: &[u8]| {
+        line.strip_suffix(path)
+            .is_some_and(|rest| rest.ends_with(b" "))
+    };
+    let sockets = fs::read("/proc/net/unix");
+    sockets.map_or(true, |list| list.split(|&byte| byte == b'\n').any(is_it))
 }
 
 /// Whoever may write the directory could put a socket of his own in place of ours.

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use notify::event::{CreateKind, ModifyKind, RenameMode};
 use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
 use super::checkpoint::FileId;
@@ -91,7 +91,10 @@ impl Watch {
 
     /// How often to look even if nothing wakes.
     pub(super) fn interval(&self) -> Duration {
-        if self.trouble.is_some() { POLL } else { TICK }
+        match self.trouble {
+            None | Some(Trouble::MountPoint) => TICK,
+            Some(_) => POLL,
+        }
     }
 
     /// Watches the directories that the path leads through now, and no others. One that is not
@@ -104,7 +107,9 @@ impl Watch {
         let wanted = directories(&paths);
         let remote = wanted.iter().find_map(|directory| remote(&directory.pin));
         let watching = self.watcher().and_then(|()| self.watch(wanted));
-        self.trouble = watching.err().or(remote.map(Trouble::Remote));
+        let remote = remote.map(Trouble::Remote);
+        let mounted = || is_mount_point(&self.path).then_some(Trouble::MountPoint);
+        self.trouble = watching.err().or(remote).or_else(mounted);
     }
 
     /// Makes the watcher, unless it is there.
@@ -180,6 +185,16 @@ fn hold(path: &Path) -> Option<Directory> {
         path: path.to_path_buf(),
         id,
         pin,
+    })
+}
+
+/// Whether the file at `path` is a mount of its own, as where one file is mounted into a container. Its name
+/// always leads to it, whatever log rotation does outside: its successors are never seen.
+pub fn is_mount_point(path: &Path) -> bool {
+    let found = rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::TYPE);
+    found.is_ok_and(|found| {
+        let is_file = FileType::from_raw_mode(found.stx_mode.into()) == FileType::RegularFile;
+        is_file && found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
     })
 }
 

@@ -43,6 +43,27 @@ fn an_unmounted_and_mounted_file_system_is_followed_again_and_woken_by() {
 }
 
 #[test]
+fn a_file_that_is_a_mount_of_its_own_is_followed_and_said_to_be_one() {
+    let name = "follow_mounts::a_file_that_is_a_mount_of_its_own_is_followed_and_said_to_be_one";
+    let prepare = "mount -t tmpfs none /mnt && touch /mnt/kern.log /mnt/inside.log && \
+                   mount --bind /mnt/kern.log /mnt/inside.log";
+    if namespace::is_inside(name, prepare) {
+        let outside = Path::new("/mnt/kern.log");
+        let mut follower = Follower::start(Path::new("/mnt/inside.log"));
+        write(&append(outside), "one\n");
+        follower.expect("one\n");
+        let mounted = Health::Degraded(Trouble::MountPoint);
+        assert_eq!(follower.health, Some(mounted));
+        follower.stop();
+        let mut follower = Follower::start(outside);
+        write(&append(outside), "two\n");
+        follower.expect("two\n");
+        assert_eq!(follower.health, Some(Health::Following));
+        follower.stop();
+    }
+}
+
+#[test]
 fn a_file_behind_fuse_is_polled_and_said_to_be() {
     let name = "follow_mounts::a_file_behind_fuse_is_polled_and_said_to_be";
     let prepare = "command -v bindfs && test -w /dev/fuse && mount -t tmpfs none /mnt && mkdir /mnt/near /mnt/far";

@@ -3,9 +3,12 @@
 
 use std::ffi::OsString;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
+use logknock::source::{Refusal, unix};
 use rustix::process::Signal;
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tempfile::TempDir;
 
 use crate::daemon::{Daemon, nft_door};
@@ -77,6 +80,29 @@ fn a_rsyslogd_that_is_not_root_is_heard_as_relay_user_and_only_then() {
         status.contains("peer ")
     });
     assert_eq!(ssh(&lab.near, Family::V4), Reach::Closed);
+}
+
+#[test]
+fn a_relays_socket_that_a_killed_run_left_is_replaced_though_it_cannot_be_reached() {
+    let Some(_lab) = Lab::new(Ring::Shared, &[]) else {
+        return;
+    };
+    let dir = open_directory();
+    let path = dir.path().join("syslog");
+    let earlier = UnixDatagram::bind(&path).expect("a socket");
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("it is ours");
+    std::os::unix::fs::chown(&path, Some(NOBODY), None).expect("root gives it away");
+    let bound = || {
+        let mut sets = capabilities(None).expect("this thread has some");
+        sets.effective -= CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+        set_capabilities(None, sets).expect("it may give them up");
+        unix::bound(path.clone(), Some(NOBODY)).map(drop)
+    };
+    let bound = || std::thread::scope(|scope| scope.spawn(bound).join()).expect("it ends");
+    let refusal = bound();
+    assert!(matches!(refusal, Err(Refusal::SocketTaken)), "{refusal:?}");
+    drop(earlier);
+    bound().expect("nobody has it");
 }
 
 /// A directory that every user may enter.
