@@ -1,6 +1,7 @@
 //! Any bytes as a line for `parse`: JSON envelopes, ulogd, any tag and prefix.
 
 use logknock::dialect::{self, Verdict};
+use logknock::engine::line::Origin;
 use logknock::engine::reading::Expected;
 
 pub(crate) fn run(data: &[u8]) {
@@ -19,7 +20,7 @@ pub(crate) fn run(data: &[u8]) {
 /// the beginning of a packet to a reader that does not know the prefix.)
 fn what_the_daemon_believes_is_shown(line: &[u8]) {
     let expected = Expected::Prefix(b"lk-4f9a1c7e: ".as_slice().into());
-    let Ok(Some((_, believed))) = expected.read(line) else {
+    let Ok(Some((_, believed))) = expected.read(line, Origin::Claimed) else {
         return;
     };
     if believed.ports.is_none() {

@@ -2,6 +2,7 @@
 //!
 //! The first byte says where the line is cut, as a full disk, a small buffer or a UDP datagram does.
 
+use logknock::engine::line::Origin;
 use logknock::engine::packet::{self, Packet, Proto, TcpFlags};
 use logknock::engine::reading::Expected;
 
@@ -59,7 +60,7 @@ fn a_line_without_the_prefix_is_no_packet(message: &[u8]) {
     let line = [b"Nov 20 21:00:00 gw1 kernel: ", message].concat();
     for line in [message, &line] {
         let knows = line.windows(SECRET.len()).any(|window| window == SECRET);
-        if let Ok(Some((_, packet))) = expected.read(line) {
+        if let Ok(Some((_, packet))) = expected.read(line, Origin::Claimed) {
             assert!(knows, "believed without the prefix");
             assert_eq!(packet.prefix, SECRET);
         }

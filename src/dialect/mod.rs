@@ -14,7 +14,7 @@ pub use guess::{Reading, Verdict, read};
 pub use json::Keys;
 pub use pattern::{Pattern, PatternError};
 
-use crate::engine::line::{self, Record, Writer};
+use crate::engine::line::{self, Origin, Record, Writer};
 use crate::engine::packet::{self, Packet, Printer};
 use crate::engine::reading::Expected;
 use crate::engine::reason::Reason;
@@ -70,6 +70,8 @@ impl Format {
 pub struct Reader {
     format: Format,
     expected: Expected,
+    /// Whether the source vouches for the kernel.
+    origin: Origin,
 }
 
 /// A line that has been taken out of its envelope.
@@ -90,17 +92,29 @@ enum Form<'a> {
 impl Reader {
     /// A reader of `format`, for lines with the `expected` prefix.
     pub fn new(format: Format, expected: Expected) -> Self {
-        Self { format, expected }
+        let origin = Origin::Claimed;
+        Self {
+            format,
+            expected,
+            origin,
+        }
     }
 
     /// The reader for lines of `source`: the kernel's own transports have one form only.
     #[must_use]
     pub fn of(&self, source: &SourceSpec) -> Self {
-        let format = match source {
-            SourceSpec::Kmsg | SourceSpec::Journald | SourceSpec::Nflog(_) => Format::Kernel,
-            _ => self.format.clone(),
+        let (format, origin) = match source {
+            SourceSpec::Kmsg | SourceSpec::Journald | SourceSpec::Nflog(_) => {
+                (Format::Kernel, Origin::Kernel)
+            }
+            _ => (self.format.clone(), Origin::Claimed),
         };
-        Self::new(format, self.expected.clone())
+        let expected = self.expected.clone();
+        Self {
+            format,
+            expected,
+            origin,
+        }
     }
 
     /// Where in `line` a packet stands behind the configured prefix, from 1.
@@ -144,7 +158,7 @@ impl Reader {
     pub fn read<'a>(&self, opened: &'a Opened<'_>) -> Result<Option<Read<'a>>, Reason> {
         match &opened.form {
             Form::Text if self.format == Format::Ulogd => self.read_ulogd(opened.line),
-            Form::Text => self.expected.read(opened.line),
+            Form::Text => self.expected.read(opened.line, self.origin),
             Form::Entry(entry) => {
                 let (record, refused) = entry.record();
                 let packet = match refused {
@@ -172,7 +186,7 @@ impl Reader {
         let record = line::read(line);
         let may_be_ulogds = matches!(record.writer, Writer::Program | Writer::Facility);
         if !may_be_ulogds || !is_of_ulogd(record.tagged) {
-            return self.expected.read(line);
+            return self.expected.read(line, self.origin);
         }
         let packet = self.expected.read_message(record.message, Printer::Ulogd)?;
         Ok(packet.map(|packet| (record, packet)))

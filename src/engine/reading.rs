@@ -2,12 +2,12 @@
 //!
 //! In: a line, or the record of one. Out: its packet when it begins with the configured prefix at
 //! column 0 of the kernel's message and holds the kernel's grammar to its end; `None` for a line
-//! that is about something else; otherwise the [`Reason`]. Who may write such a line at all
-//! ([`Origin`](super::line::Origin)) is for the source to say.
+//! that is about something else; otherwise the [`Reason`]. Whether the kernel is known to have written it
+//! ([`Origin`]) is for the source to say; then its grammar is the kernel's to the letter.
 
 use memchr::memmem;
 
-use super::line::{self, Record, Writer};
+use super::line::{self, Origin, Record, Writer};
 use super::packet::{self, Packet, Printer};
 use super::reason::Reason;
 
@@ -30,10 +30,19 @@ impl std::fmt::Debug for Expected {
 }
 
 impl Expected {
-    /// Reads a line.
-    pub fn read<'a>(&self, line: &'a [u8]) -> Result<Option<(Record<'a>, Packet<'a>)>, Reason> {
+    /// Reads a line of a source that vouches for `origin`.
+    pub fn read<'a>(
+        &self,
+        line: &'a [u8],
+        origin: Origin,
+    ) -> Result<Option<(Record<'a>, Packet<'a>)>, Reason> {
         let record = line::read(line);
-        Ok(self.read_record(&record)?.map(|packet| (record, packet)))
+        let printer = match origin {
+            Origin::Kernel => Printer::ThisKernel,
+            Origin::Claimed => record.printer(),
+        };
+        let packet = self.read_printed(&record, printer)?;
+        Ok(packet.map(|packet| (record, packet)))
     }
 
     /// Reads what the kernel wrote, from its column 0.
@@ -70,14 +79,26 @@ impl Expected {
 
     /// Reads a line whose framing has been taken off.
     pub fn read_record<'a>(&self, record: &Record<'a>) -> Result<Option<Packet<'a>>, Reason> {
-        match self.packet_of(record)? {
+        self.read_printed(record, record.printer())
+    }
+
+    fn read_printed<'a>(
+        &self,
+        record: &Record<'a>,
+        printer: Printer,
+    ) -> Result<Option<Packet<'a>>, Reason> {
+        match self.packet_of(record, printer)? {
             Some(_) if record.repeated.is_some() => Err(Reason::Repeated),
             packet => Ok(packet),
         }
     }
 
-    fn packet_of<'a>(&self, record: &Record<'a>) -> Result<Option<Packet<'a>>, Reason> {
-        let (message, printer) = (record.message, record.printer());
+    fn packet_of<'a>(
+        &self,
+        record: &Record<'a>,
+        printer: Printer,
+    ) -> Result<Option<Packet<'a>>, Reason> {
+        let message = record.message;
         match (self, record.writer) {
             (_, Writer::Facility) => packet::refuse(message, Reason::Facility),
             // A prefix may itself look like a program's tag.

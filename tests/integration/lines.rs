@@ -5,7 +5,7 @@
 //! is for a human to say.
 //!
 //! `fixtures/real/NAME.txt`: log lines of real writers, each with what a daemon makes of it that reads the
-//! format NAME (the default where there is none): `counts`, `nothing` or the reason. The first line has the
+//! format NAME (the default where there is none; `kmsg` is the kernel's own log): `counts`, `nothing` or the reason. The first line has the
 //! prefix. `BLESS=1` writes reasons anew; what counts is for a human to say.
 
 use std::fmt::Write as _;
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use logknock::dialect::{self, Format, Reader, Verdict};
 use logknock::engine::reading::Expected;
+use logknock::source_spec::SourceSpec;
 
 fn fixtures(directory: &str) -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
@@ -23,17 +24,19 @@ fn fixtures(directory: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// A file's reader: its first line has the prefix, its name is that of the format.
+/// A file's reader: its first line has the prefix, its name is that of the format, or of the kernel's own source.
 fn reader(path: &Path, text: &str) -> Reader {
     let prefix = text.lines().next().unwrap().strip_prefix("# prefix ");
     let expected = Expected::Prefix(prefix.unwrap().as_bytes().into());
     let name = path.file_stem().unwrap().to_str().unwrap();
     let mut formats = Format::named().into_iter();
     let format = formats.find(|(known, _)| *known == name);
-    Reader::new(
-        format.map(|(_, format)| format).unwrap_or_default(),
-        expected,
-    )
+    let format = format.map(|(_, format)| format).unwrap_or_default();
+    let reader = Reader::new(format, expected);
+    match name {
+        "kmsg" => reader.of(&SourceSpec::Kmsg),
+        _ => reader,
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use logknock::engine::detector::Limits;
 use logknock::engine::door::Door;
 use logknock::engine::event::{EventKind, Whence};
 use logknock::engine::knock::Logged;
+use logknock::engine::line::Origin;
 use logknock::engine::reading::Expected;
 use logknock::engine::time::Time;
 use logknock::engine::timeline::{Received, Stamps, Timeline};
@@ -77,7 +78,10 @@ fn told(
     let mut told = Vec::new();
     for (number, (millis, source, line)) in (1..).zip(&shown) {
         let now = Time::from_nanos(i64::try_from(millis * 1_000_000).unwrap());
-        let (record, packet) = expected.read(line.as_bytes()).unwrap().expect("a packet");
+        let (record, packet) = expected
+            .read(line.as_bytes(), Origin::Claimed)
+            .unwrap()
+            .expect("a packet");
         let stamps = Stamps {
             host: b"",
             wall: None,

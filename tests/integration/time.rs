@@ -10,6 +10,7 @@ use logknock::engine::detector::Limits;
 use logknock::engine::door::Door;
 use logknock::engine::event::{EventKind, Whence};
 use logknock::engine::knock::Logged;
+use logknock::engine::line::Origin;
 use logknock::engine::reading::Expected;
 use logknock::engine::reason::Reason;
 use logknock::engine::time::Time;
@@ -87,7 +88,9 @@ impl Machine {
         };
         self.calendar.set_not_after(received.wall);
         let expected = Expected::Prefix((*b"lk: ").into());
-        let (record, packet) = expected.read(line.as_bytes())?.expect("a packet");
+        let (record, packet) = expected
+            .read(line.as_bytes(), Origin::Claimed)?
+            .expect("a packet");
         let stamps = Stamps {
             host: record.host,
             wall: record.stamp.and_then(|stamp| self.calendar.resolve(stamp)),

@@ -78,7 +78,10 @@ fn a_record_of_another_facility_is_not_the_kernels_whatever_it_begins_with() {
         let expected = Expected::Prefix((*b"lk-4f9a1c7e: ").into());
         let packet = "SRC=192.0.2.7 DST=192.0.2.1 PROTO=UDP SPT=1 DPT=2 LEN=8";
         let whole = format!("{line} OUT= {packet}");
-        assert_eq!(expected.read(whole.as_bytes()), Err(Reason::Facility));
+        assert_eq!(
+            expected.read(whole.as_bytes(), Origin::Claimed),
+            Err(Reason::Facility)
+        );
     }
 }
 

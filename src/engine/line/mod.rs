@@ -206,7 +206,9 @@ pub enum Writer {
 /// Who printed a packet's fields: others than the kernel leave out or add something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Printer {
-    /// The kernel, or who prints as it does.
+    /// The kernel that we run on, as the transport proves: its grammar to the letter.
+    ThisKernel,
+    /// A kernel, or who prints as one does.
     Kernel,
     /// ulogd2, which puts a blank of its own behind the prefix.
     Ulogd,

@@ -8,22 +8,56 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::super::reason::Reason;
 use super::super::scan::Scan;
-use super::TcpFlags;
+use super::{Printer, TcpFlags};
 
 /// Bytes of an interface name: `IFNAMSIZ` less its NUL.
-pub(super) const INTERFACE_MAX: usize = 15;
+const INTERFACE_MAX: usize = 15;
 
 /// What has not been taken of a line.
 #[derive(Clone, Copy)]
 pub(super) struct Fields<'a> {
     scan: Scan<'a>,
+    printer: Printer,
 }
 
 impl<'a> Fields<'a> {
-    pub(super) const fn new(text: &'a [u8]) -> Self {
+    pub(super) const fn new(text: &'a [u8], printer: Printer) -> Self {
         Self {
             scan: Scan::new(text),
+            printer,
         }
+    }
+
+    /// Whether `printer` has printed them.
+    #[inline(always)]
+    pub(super) fn are_of(&self, printer: Printer) -> bool {
+        self.printer == printer
+    }
+
+    /// Whether nothing is believed but what the kernel prints, all of it and in its form.
+    #[inline(always)]
+    pub(super) fn is_exact(&self) -> bool {
+        self.are_of(Printer::ThisKernel)
+    }
+
+    /// Takes `literal` if it stands next, which others than the kernel may print.
+    #[inline(always)]
+    pub(super) fn take_foreign(&mut self, literal: &[u8]) -> bool {
+        !self.is_exact() && self.take(literal)
+    }
+
+    /// `KEY=value `, which the kernel prints always and others may leave out.
+    #[inline(always)]
+    pub(super) fn usual<T>(
+        &mut self,
+        key: &[u8],
+        value: impl FnOnce(&mut Self) -> Result<T, Reason>,
+    ) -> Result<Option<T>, Reason> {
+        let found = self.field(key, value)?;
+        if found.is_none() && self.is_exact() {
+            return Err(self.blame());
+        }
+        Ok(found)
     }
 
     /// Takes `literal` if it stands next.
@@ -115,6 +149,9 @@ impl<'a> Fields<'a> {
     /// Whether nothing is left but what may stand behind the last field.
     #[inline]
     pub(super) fn at_end(&self) -> bool {
+        if self.is_exact() {
+            return self.scan.rest().is_empty();
+        }
         let white = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
         self.scan.rest().iter().all(white)
     }
@@ -169,15 +206,23 @@ impl<'a> Fields<'a> {
     /// [`Fields::hex_byte`] behind a `0x` that userspace writers leave out.
     #[inline(always)]
     pub(super) fn loose_hex_byte(&mut self) -> Result<(), Reason> {
-        self.take(b"0x");
+        self.loose_0x()?;
         self.hex_byte()
     }
 
     /// Hexadecimal digits behind a `0x` that userspace writers leave out.
     #[inline]
     pub(super) fn loose_hex(&mut self, least: usize, most: usize) -> Result<(), Reason> {
-        self.take(b"0x");
+        self.loose_0x()?;
         self.hex(least, most)
+    }
+
+    #[inline(always)]
+    fn loose_0x(&mut self) -> Result<(), Reason> {
+        if self.take(b"0x") || !self.is_exact() {
+            return Ok(());
+        }
+        Err(self.blame())
     }
 
     /// The next word, without the blank or the end of text behind it.
@@ -199,6 +244,9 @@ impl<'a> Fields<'a> {
     /// Bytes of a link header, any number. Some devices print `X` for those that they hide.
     #[inline(never)]
     pub(super) fn link_bytes(&mut self) -> Result<(), Reason> {
+        if self.is_exact() {
+            return self.exact_link_bytes();
+        }
         self.scan.run_eights(|bytes| {
             // The colon stands behind the nine. What is 7 bits wide has room in a byte for a sum.
             let from = |byte: u8| each(0x80 - byte);
@@ -215,6 +263,19 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Bytes of a link header as the kernel prints them: two digits each, and colons between them.
+    fn exact_link_bytes(&mut self) -> Result<(), Reason> {
+        let text = self.word();
+        let is_byte = |byte: &[u8]| {
+            let digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+            byte.len() == 2 && byte.iter().all(digit)
+        };
+        if text.is_empty() || text.split(|&byte| byte == b':').all(is_byte) {
+            return Ok(());
+        }
+        Err(Reason::Grammar)
+    }
+
     /// An address of either family, as written.
     #[inline]
     pub(super) fn address(&mut self) -> Result<IpAddr, Reason> {
@@ -225,6 +286,9 @@ impl<'a> Fields<'a> {
         }
         if let Some(address) = kernel_ipv6(&mut self.scan) {
             return Ok(address.into());
+        }
+        if self.is_exact() {
+            return Err(self.blame());
         }
         let mut ipv6 = self.scan;
         let text = ipv6.run(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'));
@@ -282,15 +346,6 @@ impl<'a> Fields<'a> {
         self.close()?;
         Ok(true)
     }
-}
-
-/// What no interface name has, as [`Scan::run_eights`] asks; and what is not ASCII, which one may have.
-#[inline(always)]
-pub(super) const fn illegal_in_interface(bytes: u64) -> u64 {
-    let text = bytes & each(0x7f);
-    let from_exclamation_mark = text.wrapping_add(each(0x80 - b'!'));
-    let other_than_slash = (text ^ each(b'/')).wrapping_add(each(0x7f));
-    bytes | !(from_exclamation_mark & other_than_slash) | text.wrapping_add(each(1))
 }
 
 /// The byte, eight times.

@@ -3,7 +3,8 @@
 //! In: the fields behind the log prefix. Out: a packet, or the reason why not. One function per
 //! production, in the order in which `nf_log_syslog.c` prints them; ulogd's LOGEMU and the routers that
 //! imitate it (no `0x`, no `RES=`, no `URGP=`, fields left out) differ only where a field is optional
-//! here. A fragment or a cut header is a packet without ports.
+//! here. Of a line that the kernel is known to have written nothing is believed that the kernel does not print: its
+//! messages may end with text that a local user chose. A fragment or a cut header is a packet without ports.
 
 use std::net::IpAddr;
 
@@ -20,15 +21,16 @@ pub(super) fn packet<'a>(
     body: &'a [u8],
     printer: Printer,
 ) -> Result<Packet<'a>, Reason> {
-    let mut fields = Fields::new(body);
+    let mut fields = Fields::new(body, printer);
     let iif = fields.must(b"IN=", Fields::interface)?;
     let oif = match fields.field(b"OUT=", Fields::interface)? {
         Some(oif) => oif,
-        None if printer == Printer::Proxmox => b"",
+        None if fields.are_of(Printer::Proxmox) => b"",
         None => return Err(fields.blame()),
     };
-    bridge_ports(&mut fields)?;
-    link(&mut fields, printer)?;
+    fields.field(b"PHYSIN=", Fields::interface)?;
+    fields.field(b"PHYSOUT=", Fields::interface)?;
+    link(&mut fields)?;
     let mut network = network(&mut fields)?;
     let transport = transport(&mut fields, &mut network)?;
     tail(&mut fields)?;
@@ -48,15 +50,8 @@ pub(super) fn packet<'a>(
     })
 }
 
-/// `PHYSIN= PHYSOUT=`, printed by bridges.
-fn bridge_ports(fields: &mut Fields<'_>) -> Result<(), Reason> {
-    fields.last(b"PHYSIN=", Fields::interface)?;
-    fields.last(b"PHYSOUT=", Fields::interface)?;
-    Ok(())
-}
-
 /// The link header, which may be missing altogether.
-fn link(fields: &mut Fields<'_>, printer: Printer) -> Result<(), Reason> {
+fn link(fields: &mut Fields<'_>) -> Result<(), Reason> {
     if fields.field(b"MACSRC=", Fields::link_bytes)?.is_some() {
         fields.must(b"MACDST=", Fields::link_bytes)?;
         if fields.field(b"VPROTO=", |field| field.hex(4, 4))?.is_some() {
@@ -69,7 +64,7 @@ fn link(fields: &mut Fields<'_>, printer: Printer) -> Result<(), Reason> {
             field.want(b"->")?;
             field.ipv4()
         })?;
-        if printer == Printer::Ulogd {
+        if fields.are_of(Printer::Ulogd) {
             fields.take(b" "); // versions before 2.0.8
         }
     }
@@ -87,7 +82,9 @@ struct Network {
 }
 
 fn network(fields: &mut Fields<'_>) -> Result<Network, Reason> {
-    fields.field(b"TAG=", Fields::number::<u32>)?; // kernels with the vserver patch
+    if !fields.is_exact() {
+        fields.field(b"TAG=", Fields::number::<u32>)?; // kernels with the vserver patch
+    }
     if fields.take(b"ARP ") {
         return Err(Reason::Protocol);
     }
@@ -106,13 +103,13 @@ fn network(fields: &mut Fields<'_>) -> Result<Network, Reason> {
         src,
         dst,
         mark: Fingerprint {
-            len: fields.field(b"LEN=", Fields::number)?,
+            len: fields.usual(b"LEN=", Fields::number)?,
             ..Fingerprint::default()
         },
         fragment: false,
         ends_with: None,
     };
-    if ipv4_packet {
+    if ipv4_text || (ipv4_packet && !fields.is_exact()) {
         ipv4(fields, &mut network)?; // mapped addresses too: a userspace writer's choice
     }
     if !ipv4_text {
@@ -122,10 +119,10 @@ fn network(fields: &mut Fields<'_>) -> Result<Network, Reason> {
 }
 
 fn ipv4(fields: &mut Fields<'_>, network: &mut Network) -> Result<(), Reason> {
-    fields.field(b"TOS=", Fields::loose_hex_byte)?;
-    fields.field(b"PREC=", Fields::loose_hex_byte)?;
-    network.mark.ttl = fields.field(b"TTL=", Fields::number)?;
-    network.mark.id = fields.field(b"ID=", Fields::number)?;
+    fields.usual(b"TOS=", Fields::loose_hex_byte)?;
+    fields.usual(b"PREC=", Fields::loose_hex_byte)?;
+    network.mark.ttl = fields.usual(b"TTL=", Fields::number)?;
+    network.mark.id = fields.usual(b"ID=", Fields::number)?;
     fields.take(b"CE ");
     fields.take(b"DF ");
     fields.take(b"MF ");
@@ -142,14 +139,16 @@ fn options(fields: &mut Fields<'_>) -> Result<(), Reason> {
 }
 
 fn ipv6(fields: &mut Fields<'_>, network: &mut Network) -> Result<(), Reason> {
-    fields.field(b"TC=", Fields::number::<u8>)?;
+    fields.usual(b"TC=", Fields::number::<u8>)?;
     let flow = |field: &mut Fields<'_>| field.number_to(FLOW_LABEL_MAX);
-    network.mark.flow = fields.field(b"FLOWLBL=", flow)?; // some routers turn the two round
-    if let Some(hops) = fields.field(b"HOPLIMIT=", Fields::number)? {
+    if !fields.is_exact() {
+        network.mark.flow = fields.field(b"FLOWLBL=", flow)?; // some routers turn the two round
+    }
+    if let Some(hops) = fields.usual(b"HOPLIMIT=", Fields::number)? {
         network.mark.ttl = Some(hops);
     }
     if network.mark.flow.is_none() {
-        network.mark.flow = fields.field(b"FLOWLBL=", flow)?;
+        network.mark.flow = fields.usual(b"FLOWLBL=", flow)?;
     }
     while network.ends_with.is_none() {
         if fields.take(b"OPT ( ") {
@@ -184,11 +183,11 @@ fn fragment_header(fields: &mut Fields<'_>, network: &mut Network) -> Result<boo
     if !fields.take(b"FRAG:") {
         return Ok(false);
     }
-    fields.take(b" "); // ulogd
+    fields.take_foreign(b" "); // ulogd
     let offset: u16 = fields.must(b"", Fields::number)?;
     fields.take(b"INCOMPLETE ");
     fields.want(b"ID:")?;
-    fields.take(b" ");
+    fields.take_foreign(b" ");
     fields.must(b"", |field| field.hex(1, 8))?;
     network.fragment |= offset > 0;
     Ok(true)
@@ -252,7 +251,7 @@ fn protocol(fields: &mut Fields<'_>) -> Result<Proto, Reason> {
         b"UDPLITE" => Proto::UdpLite,
         b"ICMP" => Proto::Icmp,
         b"ICMPv6" => Proto::Icmpv6,
-        b"SCTP" => Proto::Sctp,
+        b"SCTP" if !fields.is_exact() => Proto::Sctp,
         b"ESP" => Proto::Esp,
         b"AH" => Proto::Ah,
         b"ARP" => return Err(Reason::Protocol),
@@ -273,7 +272,7 @@ fn cut_header(fields: &mut Fields<'_>) -> Result<bool, Reason> {
         fields.close()?;
         return Ok(true);
     }
-    Ok(fields.take(b"INCOMPLETE"))
+    Ok(fields.take_foreign(b"INCOMPLETE"))
 }
 
 fn ports(fields: &mut Fields<'_>) -> Result<Option<Ports>, Reason> {
@@ -314,10 +313,10 @@ fn tcp(fields: &mut Fields<'_>, mark: &mut Fingerprint) -> Result<Transport, Rea
         fields.must(b"ACK=", Fields::number::<u32>)?;
     }
     fields.must(b"WINDOW=", Fields::number::<u16>)?;
-    fields.field(b"RES=0x", Fields::hex_byte)?;
+    fields.usual(b"RES=0x", Fields::hex_byte)?;
     let flags = flags(fields);
     let urgent = fields.last(b"URGP=", Fields::number::<u16>)?;
-    if urgent.is_none() && flags == TcpFlags::NONE {
+    if urgent.is_none() && (flags == TcpFlags::NONE || fields.is_exact()) {
         return Err(fields.blame()); // some routers leave it out, but then a flag shows the end
     }
     fields.last(b"OPT (", |field| {
@@ -371,9 +370,16 @@ fn icmp(fields: &mut Fields<'_>, proto: Proto) -> Result<Transport, Reason> {
 
 /// Whose socket it was, the packet's mark, and the bridge ports where a router prints them last.
 fn tail(fields: &mut Fields<'_>) -> Result<(), Reason> {
-    if fields.last(b"UID=", Fields::number::<u32>)?.is_some() {
-        fields.last(b"GID=", Fields::number::<u32>)?;
+    if fields.last(b"UID=", Fields::number::<u32>)?.is_some()
+        && fields.last(b"GID=", Fields::number::<u32>)?.is_none()
+        && fields.is_exact()
+    {
+        return Err(fields.blame());
     }
     fields.last(b"MARK=", |field| field.loose_hex(1, 8))?;
-    bridge_ports(fields)
+    if !fields.is_exact() {
+        fields.last(b"PHYSIN=", Fields::interface)?;
+        fields.last(b"PHYSOUT=", Fields::interface)?;
+    }
+    Ok(())
 }

@@ -15,7 +15,6 @@ mod fields;
 mod grammar;
 pub mod headers;
 mod text;
-mod usual;
 
 use std::net::IpAddr;
 
@@ -71,10 +70,7 @@ fn believe<'a>(
     body: &'a [u8],
     printer: Printer,
 ) -> Result<Option<Packet<'a>>, Reason> {
-    match usual::packet(prefix, body) {
-        Some(packet) => Ok(Some(packet)),
-        None => grammar::packet(prefix, body, printer).map(Some),
-    }
+    grammar::packet(prefix, body, printer).map(Some)
 }
 
 /// One logged packet. Texts borrow from the line; addresses are canonical (an IPv4-mapped IPv6
