@@ -9,6 +9,7 @@ use logknock::config;
 use logknock::engine::detector::Limits;
 use logknock::engine::event::Whence;
 use logknock::engine::knock::Logged;
+use logknock::engine::line::Origin;
 use logknock::engine::reading::Expected;
 use logknock::engine::time::Time;
 use logknock::engine::{Engine, Sighting, line, packet};
@@ -57,7 +58,7 @@ pub(crate) fn run(name: &str, lines: u64) -> io::Result<bool> {
         "line" => {
             let expected = Expected::Prefix(PREFIX.into());
             for text in log {
-                let read = expected.read(black_box(text));
+                let read = expected.read(black_box(text), Origin::Claimed);
                 black_box(read.map_err(|reason| io::Error::other(reason.as_str()))?);
             }
         }
@@ -77,7 +78,7 @@ fn detect<'a>(log: impl Iterator<Item = &'a &'a [u8]>, is_flood: bool) -> io::Re
     let expected = Expected::Prefix(PREFIX.into());
     let packets = log.map(|text| {
         Ok(expected
-            .read(text)
+            .read(text, Origin::Claimed)
             .ok()
             .flatten()
             .ok_or(io::Error::other("line"))?

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::bloom::BloomFilter;
 use super::identity::Identity;
 use super::knock::Hit;
 use super::sequence::Transport;
@@ -210,6 +211,8 @@ pub(super) struct RecentPackets {
     limit: usize,
     /// For each remainder of an identity the newest that has it; as many as a power of two.
     chains: Vec<u32>,
+    /// What can be among them at all.
+    filter: BloomFilter,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -232,12 +235,16 @@ impl RecentPackets {
             next: 0,
             limit: limit.max(1),
             chains: Vec::new(),
+            filter: BloomFilter::new(limit.max(1)),
         }
     }
 
     /// How long ago the packet of `sighting` was seen, if it was. Of many that are alike the last
     /// [`REMEMBERED`] are looked at, so that nobody makes this slow.
     pub(super) fn seen(&mut self, sighting: &Sighting, reach: Duration) -> Option<Duration> {
+        if !self.filter.may_have(sighting.identity) {
+            return None;
+        }
         let half = lower(sighting.identity);
         let mut place = self.chain(half).map_or(NOWHERE, |first| *first);
         let (mut age, mut alike, mut oldest) = (0, 0, None);
@@ -269,6 +276,7 @@ impl RecentPackets {
 
     /// Remembers a packet that was not.
     pub(super) fn remember(&mut self, sighting: Sighting) {
+        self.filter.add(sighting.identity);
         let place = self.next;
         let link = Link {
             half: lower(sighting.identity),

@@ -16,6 +16,7 @@ pub mod account;
 pub mod action;
 pub mod answered;
 mod attempt;
+mod bloom;
 pub mod command;
 mod dedup;
 pub mod detector;

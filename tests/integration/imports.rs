@@ -91,11 +91,11 @@ const ROOMS: [(&str, &[&str]); 26] = [
 ];
 
 /// The engine's modules in the order of the walk: each may know only those before it.
-const WALK: [&str; 30] = [
+const WALK: [&str; 31] = [
     "reason", "time", "scan", "line", "loss", "packet", "reading", "kernel", "timeline",
     "sequence", "totp", "one_time", "account", "command", "door", "knock", "facts", "identity",
-    "dedup", "answered", "event", "attempt", "lockouts", "knockers", "detector", "action", "grant",
-    "entry", "telling", "mod",
+    "bloom", "dedup", "answered", "event", "attempt", "lockouts", "knockers", "detector", "action",
+    "grant", "entry", "telling", "mod",
 ];
 
 /// Crates, and parts of the standard library, that only some rooms may use.

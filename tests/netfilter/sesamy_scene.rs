@@ -38,6 +38,7 @@ pub(crate) struct Door {
     pub(crate) printed: u16,
 }
 
+/// Counts with three groups of three windows each, for which the right knock takes four seconds.
 pub(crate) const DOORS: [Door; 3] = [
     door("a", [1, 2, 1, 2], 443, 22, 2022),
     door("b", [2, 1, 1, 1], 444, 23, 2023),
@@ -54,11 +55,24 @@ const fn door(name: &'static str, counts: [u8; 4], knock: u16, secured: u16, pri
     }
 }
 
+/// The same with counts by chance.
+pub(crate) fn random_doors(dice: &mut Random) -> [Door; 3] {
+    DOORS.map(|door| Door {
+        counts: door
+            .counts
+            .map(|_| u8::try_from(dice.below(9) + 1).expect("a digit")),
+        ..door
+    })
+}
+
 /// The window; the kernel's lists know whole seconds.
 const WINDOW: f64 = 1.0;
 
 /// How near to a window's edge nobody can say which side a hit is on.
 const EDGE: f64 = 0.03;
+
+/// How long after a packet an event may be told; until then nothing must leave a window.
+const TOLD: f64 = 0.2;
 
 /// Who let it in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +107,7 @@ enum Act {
 /// The lab in which they are.
 pub(crate) struct Scene {
     pub(crate) lab: Lab,
+    doors: [Door; 3],
     daemon: Daemon,
     rounds: u8,
     dice: Random,
@@ -101,20 +116,23 @@ pub(crate) struct Scene {
 
 impl Scene {
     /// With all rules loaded, and transports by chance from `seed`; `None` where a tool is missing.
-    pub(crate) fn new(seed: u64) -> Option<Self> {
+    pub(crate) fn new(seed: u64, guarded: [Door; 3]) -> Option<Self> {
         let lab = Lab::new(Ring::Alone, &["iptables", "ip6tables", "iptables-restore"])?;
         lab.near.crowd(&lab.server);
-        let secured = DOORS.iter().flat_map(|door| [door.secured, door.printed]);
+        let secured = guarded.iter().flat_map(|door| [door.secured, door.printed]);
         let listeners = secured
             .filter(|port| *port != 22)
             .map(|port| lab.server.listen(port))
             .collect();
-        for door in DOORS {
+        for door in guarded {
             let file = lab.write("script", &script(door));
             let mut restore = lab.server.command("iptables-restore");
             finish(restore.arg("-n").arg(file));
         }
-        Form::Recent.load(&lab, &doors(|door| format!("opens = [{}]", door.printed)));
+        Form::Recent.load(
+            &lab,
+            &doors(&guarded, |door| format!("opens = [{}]", door.printed)),
+        );
         let log = format!(
             "table inet witness {{ chain before {{ type filter hook prerouting priority -350; \
              tcp flags & (syn | ack) == syn tcp dport {{ 443, 444, 445, 60001 }} log prefix \"{prefix}\"; \
@@ -124,10 +142,11 @@ impl Scene {
         finish(lab.server.command("nft").arg(log));
         let commands = "start_command = [\"/bin/true\"]\nstop_command = [\"/bin/true\"]";
         let records = format!("[daemon]\nevent_log = \"{}\"\n", events(&lab).display());
-        let doors = doors(|_| commands.to_owned()) + &records;
+        let doors = doors(&guarded, |_| commands.to_owned()) + &records;
         let daemon = Daemon::start(&lab, "kmsg", &doors);
         Some(Self {
             lab,
+            doors: guarded,
             daemon,
             rounds: 0,
             dice: Random(seed),
@@ -139,7 +158,7 @@ impl Scene {
     pub(crate) fn play(&mut self, patterns: [Vec<Pattern>; 3]) -> Vec<Played> {
         self.rounds += 1;
         let mut plays = Vec::new();
-        for (patterns, (door, number)) in patterns.into_iter().zip(DOORS.iter().zip(0_u8..)) {
+        for (patterns, (door, number)) in patterns.into_iter().zip(self.doors.iter().zip(0_u8..)) {
             for (pattern, who) in patterns.into_iter().zip(1_u8..) {
                 // A round of 40 is as many as fit into the network of the crowd.
                 let who = Ipv4Addr::new(198, 18, self.rounds * 4 + number, who);
@@ -206,11 +225,15 @@ impl Scene {
 }
 
 /// Whether it was open then. Events have the time at which they were told, later than the packet on a
-/// busy machine; nothing closes by itself until most of a window after that.
+/// busy machine; what closes by time alone does so at no moment that is near to a connection.
 fn is_open(events: &[(OffsetDateTime, bool)], then: OffsetDateTime) -> bool {
-    let told = then + Duration::from_millis(450);
-    let mut before = events.iter().filter(|(time, _)| *time <= told);
-    before.next_back().is_some_and(|(_, opens)| *opens)
+    let told = then + Duration::from_secs_f64(TOLD);
+    events.iter().enumerate().any(|(index, (opened, opens))| {
+        let closed = events.iter().skip(index + 1).find(|(_, opens)| !opens);
+        let is_before =
+            closed.is_none_or(|(closed, _)| *closed > then + Duration::from_secs_f64(EDGE));
+        *opens && *opened <= told && is_before
+    })
 }
 
 /// Who knocks at which door, and how.
@@ -286,7 +309,7 @@ fn is_close(times: &[Moment]) -> bool {
         return true;
     };
     hits.iter().any(|(began, ended)| {
-        let (youngest, oldest) = (last - ended - EDGE, entered - began + EDGE);
+        let (youngest, oldest) = (last - ended - EDGE, entered - began + TOLD);
         (1..=4).any(|windows| {
             let edge = f64::from(windows) * WINDOW;
             youngest <= edge && edge <= oldest
@@ -299,9 +322,9 @@ fn events(lab: &Lab) -> std::path::PathBuf {
 }
 
 /// The doors in the words of the configuration.
-fn doors(opens: impl Fn(Door) -> String) -> String {
+fn doors(guarded: &[Door; 3], opens: impl Fn(Door) -> String) -> String {
     let mut text = String::new();
-    for door in DOORS {
+    for &door in guarded {
         let Door {
             name,
             counts,

@@ -153,6 +153,12 @@ impl<'a> Drawn<'a> {
 
     /// Who has knocked may connect.
     fn let_in(&self, main: &mut Chain<'_>) {
+        if let Rule::Counts(rule) = self.door.rule {
+            self.let_in_by_counts(rule, main);
+            if rule.while_right {
+                return;
+            }
+        }
         let (open, hold) = (&self.open, self.door.hold.as_secs());
         main.note(&format!(
             "Door {}: who has knocked within {hold} s may come in, by TCP once.",
@@ -160,10 +166,6 @@ impl<'a> Drawn<'a> {
         ));
         for port in self.door.opens(Transport::Tcp) {
             let port = format!("{SYN} --dport {port} {open} --rcheck --seconds {hold}");
-            if matches!(self.door.rule, Rule::Counts(_)) {
-                // With the record, as Open Sesamy does: or its hits would be in the way of the next knock.
-                main.rule(&format!("{port} {} --remove", self.way));
-            }
             main.rule(&format!("{port} {open} --remove -j RETURN"));
         }
         for port in self.door.opens(Transport::Udp) {
@@ -171,6 +173,43 @@ impl<'a> Drawn<'a> {
                 "-p udp --dport {port} {open} --rcheck --seconds {hold} -j RETURN"
             ));
         }
+    }
+
+    /// Open Sesamy's rules for a connection: it comes in while the hits are right, and takes the record with it;
+    /// with too few hits it may be one itself; else all are forgotten.
+    fn let_in_by_counts(&self, rule: &CountsRule, main: &mut Chain<'_>) {
+        let way = &self.way;
+        let (right, full) = self.right(rule);
+        main.note(&format!(
+            "Door {}: whose hits are right may come in, by TCP once.",
+            self.door.name
+        ));
+        for port in self.door.opens(Transport::Tcp) {
+            let port = format!("{SYN} --dport {port}");
+            main.rule(&format!("{port} {right}{way} --remove -j RETURN"));
+            main.rule(&format!("{port} {full}{way} --remove -j DROP"));
+        }
+        for port in self.door.opens(Transport::Udp) {
+            main.rule(&format!("-p udp --dport {port} {right}-j RETURN"));
+        }
+    }
+
+    /// Matches of a record whose windows hold their counts, and of one that holds enough hits at all.
+    fn right(&self, rule: &CountsRule) -> (String, String) {
+        let (way, window) = (&self.way, rule.window.as_secs());
+        let (mut sum, mut right, mut full) = (0, String::new(), String::new());
+        let all = rule.groups().len();
+        for (&count, windows) in rule.groups().iter().rev().zip(1..) {
+            sum += u64::from(count);
+            let check = format!("--seconds {} --hitcount", windows * window);
+            full = format!("{way} --rcheck {check} {sum} ");
+            right += &full;
+            // Of the last window more than enough is enough, where there are others.
+            if windows < all as u64 || all == 1 {
+                let _ = write!(right, "{way} ! --rcheck {check} {} ", sum + 1);
+            }
+        }
+        (right, full)
     }
 
     /// Which packets its chain sees.
@@ -277,26 +316,20 @@ impl<'a> Drawn<'a> {
 
     fn counts(&self, rule: &CountsRule, chain: &mut Chain<'_>) {
         let (way, open) = (&self.way, &self.open);
-        let window = rule.window.as_secs();
+        let (sum, all) = (rule.total(), rule.span().as_secs());
         self.once(chain);
-        chain.note("One hit too many closes it again.");
-        let just = format!("{open} --rcheck --seconds {window}");
-        chain.rule(&format!("{just} {way} --remove"));
-        chain.rule(&format!("{just} {open} --remove -j RETURN"));
-        chain.note("Every hit is remembered; the one that gives each window its count opens.");
-        chain.rule(&format!("{way} --set"));
-        let mut sum = 0;
-        let mut matches = String::new();
-        for (&count, windows) in rule.groups().iter().rev().zip(1..) {
-            sum += u64::from(count);
-            let check = format!("--seconds {} --hitcount", windows * window);
-            let _ = write!(
-                matches,
-                "{way} --rcheck {check} {sum} {way} ! --rcheck {check} {} ",
-                sum + 1
-            );
+        chain.note("A hit after one too many, or after twice as many in all, makes all forgotten; any other is remembered.");
+        for check in [
+            format!("--seconds {all} --hitcount {}", sum + 1),
+            format!("--hitcount {}", 2 * sum + 1),
+        ] {
+            chain.rule(&format!("{way} --rcheck {check} {way} --remove -j RETURN"));
         }
-        chain.rule(&format!("{matches}{open} --set"));
+        chain.rule(&format!("{way} --set"));
+        if !rule.while_right {
+            chain.note("Right at this hit: open.");
+            chain.rule(&format!("{}{open} --set", self.right(rule).0));
+        }
     }
 
     /// The daemon counts a retransmission once; here a bucket of one packet that fills in 10 s does. hashlimit drops
