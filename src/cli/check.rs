@@ -10,11 +10,12 @@ use serde::Serialize;
 use super::Format;
 use super::exit::{Failure, tell};
 use super::settings::Global;
-use crate::config::{self, Config, Diagnostic, Severity};
+use crate::config::{Config, Diagnostic, Severity};
 use crate::engine::command::Facts;
 use crate::engine::door::{Door, OtherPorts, Rule};
 use crate::engine::one_time::Origin;
 use crate::engine::sequence::{Step, Transport};
+use crate::source_spec::SourceSpec;
 use crate::trust::{self, Finding, Grade, Machine, Trust};
 
 #[derive(Serialize)]
@@ -39,28 +40,44 @@ struct TrustJson<'a> {
     advice: Option<&'a str>,
 }
 
+/// Arguments of `check`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where lines are to come from, instead of the configured sources (repeatable)
+    #[arg(long, value_name = "SOURCE")]
+    follow: Vec<SourceSpec>,
+    /// Show what doors with 'opens' run, too
+    #[arg(long, short)]
+    verbose: bool,
+}
+
 /// Runs `check`.
-pub(super) fn run(global: &Global, format: Format) -> Result<(), Failure> {
-    let mut config = config::load_to_run(&global.config).map_err(|errors| {
+pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Failure> {
+    let loaded = global.load_with(true).map_err(|errors| {
         match format {
             // What is wrong counts more than that nobody reads it.
             Format::Json => drop(write_json(&errors.diagnostics)),
-            Format::Text => tell(&errors.to_string()),
+            Format::Text => tell(&errors.styled()),
         }
         Failure::new(errors.kind.into(), "")
     })?;
-    global.override_log(&mut config.log);
+    let config = &loaded.config;
+    let sources = match args.follow.as_slice() {
+        [] => &config.log.sources,
+        given => given,
+    };
     let machine = Machine::look();
-    let graded = trust::grade(&config.log, &config.log.sources, &machine);
+    let graded = trust::grade(config, sources, &machine);
     let mut findings: Vec<Finding> = graded
         .iter()
         .flat_map(|trust| trust.findings.iter().cloned())
         .collect();
     if !config.daemon.ephemeral {
-        findings.extend(trust::state_dir(&global.state_dir, &machine));
+        findings.extend(trust::state_dir(&global.state_dir));
     }
-    findings.extend(super::trust::records(global, &config));
-    findings.extend(super::trust::mounts(&config.log.sources));
+    findings.extend(super::trust::records(global, config));
+    findings.extend(trust::records_nowhere(&config.daemon));
+    findings.extend(super::trust::mounts(sources));
     findings.extend(trust::machine(&machine));
     findings.extend(trust::readers(&machine));
     let found = findings.iter().map(|finding| &finding.diagnostic);
@@ -73,7 +90,7 @@ pub(super) fn run(global: &Global, format: Format) -> Result<(), Failure> {
         Format::Text => {
             let warnings = found.filter(|found| found.severity == Severity::Warning);
             for warning in config.warnings.iter().chain(warnings) {
-                writeln!(anstream::stderr(), "logknock: {warning}")?;
+                tell(&warning.styled());
             }
             let doors: Vec<_> = config.doors.iter().map(AsRef::as_ref).collect();
             let verdict = if findings.iter().any(Finding::is_error) {
@@ -84,7 +101,9 @@ pub(super) fn run(global: &Global, format: Format) -> Result<(), Failure> {
             writeln!(anstream::stdout(), "{}: {verdict}", global.config.display())?;
             write_doors(&doors)?;
             write_sources(&graded)?;
-            write_commands(&config)?;
+            if args.verbose {
+                write_commands(config)?;
+            }
         }
     }
     match (super::trust::refusal(&findings), format) {
@@ -166,22 +185,17 @@ fn write_doors(doors: &[&Door]) -> io::Result<()> {
     let width = doors.iter().map(|door| door.name.len()).max().unwrap_or(0);
     for door in doors {
         let knocks = match &door.rule {
-            Rule::Sequence(rule) => {
-                let strict = match rule.other_ports {
-                    OtherPorts::Reset => "strict",
-                    OtherPorts::Ignore => "not strict",
-                };
-                format!("within {:?}, {strict}", rule.window)
-            }
+            Rule::Sequence(rule) => format!("within {:?}", rule.window),
             Rule::OneTime(rule) => {
                 let what = match &rule.origin {
                     Origin::Totp(totp) => format!("new each {} s", totp.step()),
-                    Origin::List(list) => format!("{} sequences left", list.lines.len()),
+                    Origin::List(list) => format!("{} left", counted(list.lines.len(), "sequence")),
                 };
                 format!("within {:?}, {what}, each opens once", rule.window)
             }
             Rule::Counts(rule) => {
-                format!("in {} windows of {:?}", rule.groups().len(), rule.window)
+                let windows = counted(rule.groups().len(), "window");
+                format!("in {windows} of {:?}", rule.window)
             }
         };
         let held = match (&door.grant.close.v4, &door.grant.close.v6) {
@@ -198,12 +212,39 @@ fn write_doors(doors: &[&Door]) -> io::Result<()> {
         };
         writeln!(
             out,
-            "  {:<width$}  {:>2} knocks {knocks}, {held}",
+            "  {:<width$}  {:>10} {knocks}, {}, {held}",
             door.name,
-            door.rule.knocks()
+            counted(door.rule.knocks(), "knock"),
+            strength(&door.rule)
         )?;
     }
     Ok(())
+}
+
+/// `1 knock`, `2 knocks`.
+fn counted(count: usize, what: &str) -> String {
+    let end = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{end}")
+}
+
+/// How much guessing a door stands, as an order of magnitude.
+fn strength(rule: &Rule) -> String {
+    let is_strict = match rule {
+        Rule::Sequence(rule) => rule.other_ports == OtherPorts::Reset,
+        Rule::OneTime(rule) => rule.other_ports == OtherPorts::Reset,
+        // Other ports do not matter, but a scan knocks at each port once.
+        Rule::Counts(_) => true,
+    };
+    let guesses = rule.guesses();
+    if is_strict {
+        return format!(
+            "strict, one in about 10^{:.0} guesses opens it",
+            guesses.log10()
+        );
+    }
+    // A scan knocks at every port, so only the order counts.
+    let orders: f64 = (1..=32_u8).take(rule.knocks()).map(f64::from).product();
+    format!("not strict, one in about {orders:.0} port scans in random order opens it")
 }
 
 /// Who knocks in an example (RFC 5737, RFC 3849).

@@ -3,9 +3,9 @@
 use std::io::{Read, Write};
 use std::path::PathBuf;
 
-use super::exit::{Code, Failure, tell};
+use super::exit::{Failure, tell};
 use super::input;
-use super::settings::Global;
+use super::settings::{Global, refused};
 use crate::config;
 
 /// Longest file that is read: one byte more than a configuration may have.
@@ -26,11 +26,11 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     let read = content.take(MOST).read_to_end(&mut text);
     read.map_err(|error| input::unreadable(&args.file, &error))?;
     let name = args.file.display().to_string();
-    let converted = config::convert(&name, &text, global.prefix.as_ref());
-    let (toml, warnings) =
-        converted.map_err(|errors| Failure::new(Code::from(errors.kind), errors))?;
+    let prefix = global.given_prefix()?;
+    let converted = config::convert(&name, &text, prefix.as_ref());
+    let (toml, warnings) = converted.map_err(|errors| refused(&errors))?;
     for warning in warnings {
-        tell(&warning.to_string());
+        tell(&warning.styled());
     }
     let mut out = anstream::stdout();
     out.write_all(toml.as_bytes())?;

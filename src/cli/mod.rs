@@ -31,7 +31,7 @@ mod trust;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use exit::{Code, Failure};
 use settings::Global;
@@ -51,7 +51,7 @@ use crate::runner::run_as;
   logknock --follow /var/log/kern.log        the daemon, beside an iptables LOG rule
   logknock --dry-run --follow /var/log/kern.log
                                              the same, commands printed instead of run
-  logknock --config /etc/knockd.conf --follow kmsg
+  logknock --config /etc/knockd.conf --prefix-file /etc/logknock/prefix --follow kmsg
                                              a knockd.conf as it is
   logknock replay /var/log/kern.log.1        what would have happened
   logknock parse --json /var/log/kern.log    every line as logknock reads it
@@ -62,7 +62,7 @@ use crate::runner::run_as;
   logknock --follow /var/log/kern.log        the daemon, beside an iptables LOG rule
   logknock --dry-run --follow /var/log/kern.log
                                              the same, commands printed instead of run
-  logknock --config /etc/knockd.conf --follow kmsg
+  logknock --config /etc/knockd.conf --prefix-file /etc/logknock/prefix --follow kmsg
                                              a knockd.conf as it is
   logknock replay /var/log/kern.log.1        what would have happened
   logknock parse --json /var/log/kern.log    every line as logknock reads it
@@ -105,14 +105,16 @@ enum Command {
     /// Check the configuration: every error at once, with line, column and fix
     #[command(after_help = "Examples:
   logknock check
-  logknock check --config ./logknock.toml --json")]
-    Check,
+  logknock check --config ./logknock.toml --json
+  logknock check --config /etc/knockd.conf --follow kmsg")]
+    Check(check::Args),
     /// Print a knockd.conf as TOML with the same meaning, and warn of what knockd does without a word
     #[command(after_help = "Examples:
   logknock convert /etc/knockd.conf
-  logknock convert /etc/knockd.conf --prefix 'lk-4f9a1c7e: '
+  logknock convert /etc/knockd.conf --prefix-file /etc/logknock/prefix
 
-A knockd.conf also works as it is, for every command: logknock --config /etc/knockd.conf --follow kmsg.
+A knockd.conf also works as it is, for every command, with --prefix-file or with a comment in it:
+  #logknock: prefix-file = /etc/logknock/prefix
 What is printed holds the sequences, which are secrets; warnings go to standard error.")]
     Convert(convert::Args),
     /// Write a fresh configuration, with a sequence and a log prefix that nobody can guess
@@ -202,8 +204,12 @@ pub fn run() -> ExitCode {
         exit::tell(&format!("cannot run a command as another user: {why}"));
         return run_as::REFUSED.into();
     }
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let parsed = definitions().try_get_matches().and_then(|matches| {
+        let cli = Cli::from_arg_matches(&matches)?;
+        Ok((cli, Global::of(&matches)))
+    });
+    let (mut cli, global) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) if error.use_stderr() => {
             // clap begins with a word of its own.
             let said = error.render().ansi().to_string();
@@ -218,7 +224,11 @@ pub fn run() -> ExitCode {
         }
     };
     let is_follower = name.is_some_and(|name| name == supervise::FOLLOWER);
-    match dispatch(&cli, is_follower) {
+    let done = global.and_then(|global| {
+        cli.global = global;
+        dispatch(&cli, is_follower)
+    });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.tell();
@@ -241,7 +251,7 @@ fn dispatch(cli: &Cli, is_follower: bool) -> Result<(), Failure> {
         None => follow::run(&cli.follow, &cli.global, format),
         Some(Command::Replay(args)) => replay::run(args, &cli.global.load()?, format),
         Some(Command::Parse(args)) => parse::run(args, format),
-        Some(Command::Check) => check::run(&cli.global, format),
+        Some(Command::Check(args)) => check::run(args, &cli.global, format),
         Some(Command::Convert(args)) => convert::run(args, &cli.global),
         Some(Command::Init) => init::run(&cli.global.config),
         Some(Command::Rules(args)) => rules::run(args, &cli.global),
@@ -283,5 +293,5 @@ fn reasons(tally: &Tally) -> String {
 
 /// The definitions, for documents that must agree with them.
 pub fn definitions() -> clap::Command {
-    Cli::command()
+    settings::with_options(Cli::command())
 }

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::exit::Failure;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args as _};
+
+use super::exit::{Code, Failure};
 use crate::config::{self, Config, Errors, Prefix};
 use crate::dialect::Reader;
 use crate::engine::door::Door;
@@ -14,14 +17,13 @@ const STATE_DIR: &str = "/var/lib/logknock";
 /// … and where the daemon is asked then.
 const CONTROL: &str = "/run/logknock/control.sock";
 
-/// Options that every command takes.
+/// Options of the daemon; a command takes those that it uses.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Global {
     /// The configuration
     #[arg(
         long,
         short = 'c',
-        global = true,
         value_name = "FILE",
         env = "LOGKNOCK_CONFIG",
         default_value = "/etc/logknock/logknock.toml"
@@ -30,22 +32,24 @@ pub(super) struct Global {
     /// Where open grants are kept
     #[arg(
         long,
-        global = true,
         value_name = "DIR",
         default_value = STATE_DIR
     )]
     pub(super) state_dir: PathBuf,
-    /// The control socket, instead of the configured one; beside another --state-dir it is in there
-    #[arg(long, global = true, value_name = "PATH")]
+    /// The control socket, instead of the configured one; default with --state-dir DIR: DIR/control.sock
+    #[arg(long, value_name = "PATH")]
     pub(super) control: Option<PathBuf>,
-    /// The log prefix, instead of the configured one
-    #[arg(long, global = true, value_name = "PREFIX")]
+    /// The log prefix, instead of the configured one; 'ps' shows it to every user, so prefer --prefix-file
+    #[arg(long, value_name = "PREFIX")]
     pub(super) prefix: Option<Prefix>,
+    /// A file that holds the log prefix, instead of the configured one
+    #[arg(long, value_name = "FILE", conflicts_with = "prefix")]
+    pub(super) prefix_file: Option<PathBuf>,
     /// Believe lines that any local user could have written
-    #[arg(long, global = true)]
+    #[arg(long)]
     pub(super) accept_forgeable: bool,
     /// Print one JSON object a line
-    #[arg(long, global = true)]
+    #[arg(long)]
     pub(super) json: bool,
 }
 
@@ -60,7 +64,127 @@ pub(super) struct Settings {
     pub(super) reader: Reader,
 }
 
+/// The options of [`Global`] that each command uses.
+const USES: [(&str, &[&str]); 16] = [
+    ("replay", &["config", "prefix", "prefix_file", "json"]),
+    ("parse", &["json"]),
+    (
+        "check",
+        &[
+            "config",
+            "state_dir",
+            "prefix",
+            "prefix_file",
+            "accept_forgeable",
+            "json",
+        ],
+    ),
+    ("convert", &["prefix", "prefix_file"]),
+    ("init", &["config"]),
+    ("rules", &["config", "prefix", "prefix_file"]),
+    ("knock", &["json"]),
+    ("status", &["config", "state_dir", "control", "json"]),
+    ("open", &["config", "state_dir", "control", "json"]),
+    ("close", &["config", "state_dir", "control", "json"]),
+    ("reload", &["config", "state_dir", "control", "json"]),
+    (
+        "explain",
+        &[
+            "config",
+            "state_dir",
+            "control",
+            "prefix",
+            "prefix_file",
+            "json",
+        ],
+    ),
+    ("totp", &["config", "json"]),
+    ("demo", &[]),
+    ("man", &[]),
+    ("completions", &[]),
+];
+
+/// The options that the command called `name` uses.
+fn used_by(name: &str) -> &'static [&'static str] {
+    let uses = USES.iter().find(|(command, _)| *command == name);
+    uses.map_or(&[], |(_, options)| options)
+}
+
+/// `command` with the options of the daemon at each of its subcommands that uses them.
+pub(super) fn with_options(mut command: clap::Command) -> clap::Command {
+    let options: Vec<_> = Global::augment_args(clap::Command::new(""))
+        .get_arguments()
+        .cloned()
+        .collect();
+    let names: Vec<_> = command
+        .get_subcommands()
+        .map(|sub| sub.get_name().to_owned())
+        .collect();
+    for name in names {
+        let used = used_by(&name);
+        let used = |option: &&clap::Arg| used.contains(&option.get_id().as_str());
+        let used: Vec<_> = options.iter().filter(used).cloned().collect();
+        command = command.mut_subcommand(&name, |sub| sub.args(used));
+    }
+    command
+}
+
 impl Global {
+    /// The options as `matches` has them: behind the command, or else in front of it. One that the command does not use
+    /// is refused.
+    pub(super) fn of(matches: &ArgMatches) -> Result<Self, Failure> {
+        let command = matches.subcommand();
+        let is_given = |matches: &ArgMatches, id: &str| {
+            let source = matches
+                .try_contains_id(id)
+                .is_ok()
+                .then(|| matches.value_source(id));
+            source.flatten() == Some(ValueSource::CommandLine)
+        };
+        if let Some((name, _)) = command {
+            let all = [
+                "config",
+                "state_dir",
+                "control",
+                "prefix",
+                "prefix_file",
+                "accept_forgeable",
+                "json",
+            ];
+            let unused = all
+                .iter()
+                .find(|id| is_given(matches, id) && !used_by(name).contains(id));
+            if let Some(id) = unused {
+                let message = format!("'{name}' does not take --{}", id.replace('_', "-"));
+                return Err(Failure::new(Code::Usage, message));
+            }
+        }
+        let inner = |id: &str| {
+            command
+                .map(|(_, inner)| inner)
+                .filter(|inner| is_given(inner, id))
+        };
+        let of = |id: &'static str| inner(id).unwrap_or(matches);
+        let path = |id| of(id).get_one::<PathBuf>(id).cloned();
+        Ok(Self {
+            config: path("config").unwrap_or_default(),
+            state_dir: path("state_dir").unwrap_or_default(),
+            control: path("control"),
+            prefix: of("prefix").get_one("prefix").cloned(),
+            prefix_file: path("prefix_file"),
+            accept_forgeable: of("accept_forgeable").get_flag("accept_forgeable"),
+            json: of("json").get_flag("json"),
+        })
+    }
+
+    /// The log prefix that the command line gives, if it does.
+    pub(super) fn given_prefix(&self) -> Result<Option<Prefix>, Failure> {
+        let Some(path) = &self.prefix_file else {
+            return Ok(self.prefix.clone());
+        };
+        let prefix = config::read_prefix(path).map_err(|errors| refused(&errors))?;
+        Ok(Some(prefix))
+    }
     /// Where the daemon is asked; `configured` is what the config says. Daemons with state directories
     /// of their own have sockets of their own.
     pub(super) fn control_path(&self, configured: Option<&Path>) -> PathBuf {
@@ -77,19 +201,30 @@ impl Global {
 
     /// Loads the config and overrides it.
     pub(super) fn load(&self) -> Result<Settings, Failure> {
-        let config = config::load(&self.config);
-        Ok(self.settings(config.map_err(refused)?))
+        self.load_with(false).map_err(|errors| refused(&errors))
     }
 
     /// The same for the process that runs the commands.
     pub(super) fn load_to_run(&self) -> Result<Settings, Failure> {
-        let config = config::load_to_run(&self.config);
-        Ok(self.settings(config.map_err(refused)?))
+        self.load_with(true).map_err(|errors| refused(&errors))
+    }
+
+    /// The same, with all that is wrong with it.
+    pub(super) fn load_with(&self, is_to_run: bool) -> Result<Settings, Errors> {
+        let options = config::Options {
+            prefix_file: self.prefix_file.as_deref(),
+            is_to_run,
+        };
+        Ok(self.settings(config::load_with(&self.config, options)?))
     }
 
     /// A config, overridden.
     pub(super) fn settings(&self, mut config: Config) -> Settings {
-        self.override_log(&mut config.log);
+        let log = &mut config.log;
+        if let Some(prefix) = &self.prefix {
+            log.prefix = Some(prefix.clone());
+        }
+        log.accept_forgeable |= self.accept_forgeable;
         let prefix = config.log.prefix.as_ref();
         let expected = prefix.map_or(Expected::AnyPrefix, |prefix| {
             Expected::Prefix(prefix.as_bytes().into())
@@ -100,16 +235,9 @@ impl Global {
             config,
         }
     }
-
-    /// Sets what the command line says of `[log]`.
-    pub(super) fn override_log(&self, log: &mut config::Log) {
-        if let Some(prefix) = &self.prefix {
-            log.prefix = Some(prefix.clone());
-        }
-        log.accept_forgeable |= self.accept_forgeable;
-    }
 }
 
-fn refused(errors: Errors) -> Failure {
-    Failure::new(errors.kind.into(), errors)
+/// The failure that a config is which cannot be used.
+pub(super) fn refused(errors: &Errors) -> Failure {
+    Failure::new(errors.kind.into(), errors.styled())
 }

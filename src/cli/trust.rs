@@ -20,16 +20,12 @@ pub(super) fn require(
     state_dir: Option<&Path>,
 ) -> Result<Vec<Finding>, Failure> {
     let machine = Machine::look();
-    let graded = trust::grade(&settings.config.log, sources, &machine);
+    let graded = trust::grade(&settings.config, sources, &machine);
     let mut findings: Vec<_> = graded
         .into_iter()
         .flat_map(|trust| trust.findings)
         .collect();
-    findings.extend(
-        state_dir
-            .into_iter()
-            .flat_map(|dir| trust::state_dir(dir, &machine)),
-    );
+    findings.extend(state_dir.into_iter().flat_map(trust::state_dir));
     findings.extend(trust::machine(&machine));
     findings.extend(trust::readers(&machine));
     match refusal(&findings) {
@@ -94,7 +90,7 @@ pub(super) fn require_records_apart(global: &Global, config: &Config) -> Result<
 pub(super) fn refusal(findings: &[Finding]) -> Option<Failure> {
     let errors = findings.iter().filter(|finding| finding.is_error());
     let kind = errors.clone().map(|finding| finding.kind).max()?;
-    let words = errors.map(|error| format!("logknock: {}", error.diagnostic));
+    let words = errors.map(|error| format!("logknock: {}", error.diagnostic.styled()));
     Some(Failure::new(
         kind.into(),
         words.collect::<Vec<_>>().join("\n"),

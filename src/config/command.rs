@@ -13,8 +13,7 @@ use crate::engine::account::Account;
 use crate::engine::command::{Template, TemplateError};
 use crate::engine::door::PerFamily;
 
-use super::problem::{Problem, UserFlaw};
-use super::report::Report;
+use super::report::{Report, error};
 use super::value::{Given, User, Value, Written};
 
 /// A command as written.
@@ -33,12 +32,12 @@ impl Value for CommandText {
         match written.value {
             DeValue::String(line) => Some(Self::Line(line.clone().into_owned())),
             DeValue::Array(_) => {
-                let words: Vec<Option<String>> = written
-                    .items("", report)?
-                    .map(|item| item.string("a string", report).map(str::to_owned))
-                    .collect();
-                let words: Option<Vec<_>> = words.into_iter().collect();
-                words.map(Self::Words)
+                let word = |_, item: Written<'_>, report: &mut Report| {
+                    item.string("a string", report).map(str::to_owned)
+                };
+                written
+                    .each("words", usize::MAX, report, word)
+                    .map(Self::Words)
             }
             _ => written.wrong_type("an array of words or a string", report),
         }
@@ -66,15 +65,18 @@ pub(super) fn account(given: Option<&Given<User>>, report: &mut Report) -> Optio
     let given = given.filter(|_| !report.is_handed_over)?;
     let User(name) = given.value.as_ref()?;
     let account = accounts::user(name);
-    let flaw = match &account {
-        None => Some(UserFlaw::Missing(name.clone())),
-        Some(other) => {
-            let is_ours = !report.is_to_run || accounts::may_become(other);
-            (!is_ours).then(|| UserFlaw::Other(name.clone()))
+    match &account {
+        None => {
+            let message = format!("there is no user '{name}' in /etc/passwd");
+            let fix = format!("useradd --system --shell /usr/sbin/nologin {name}");
+            report.add(error(given.span, message).fix(fix));
         }
-    };
-    if let Some(flaw) = flaw {
-        report.add(given.span, Problem::User(flaw));
+        Some(other) if report.is_to_run && !accounts::may_become(other) => {
+            let message = format!("logknock has no right to run a command as '{name}'");
+            let fix = "run logknock as root; in a systemd unit with CAP_SETUID CAP_SETGID CAP_KILL in CapabilityBoundingSet";
+            report.add(error(given.span, message).fix(fix));
+        }
+        Some(_) => {}
     }
     account.map(Arc::new)
 }
@@ -106,23 +108,32 @@ fn template(
     shell: bool,
     report: &mut Report,
 ) -> Result<Template, Reported> {
-    let template = match (given.value.as_ref().ok_or(Reported)?, shell) {
-        (CommandText::Script(script), _) => Template::from_knockd(script).map_err(Problem::Command),
-        (CommandText::Words(_), true) => Err(Problem::ShellArray),
-        (CommandText::Words(words), false) => Template::from_words(words).map_err(Problem::Command),
-        (CommandText::Line(line), true) => Template::from_shell(line).map_err(Problem::Command),
-        (CommandText::Line(line), false) => split(line),
+    let mut refuse = |message: &str, fix: &str| {
+        report.add(error(given.span, message).fix(fix));
+        Reported
     };
-    template.map_err(|problem| {
-        report.add(given.span, problem);
+    let template = match (given.value.as_ref().ok_or(Reported)?, shell) {
+        (CommandText::Script(script), _) => Template::from_knockd(script),
+        (CommandText::Words(_), true) => {
+            let message = "with 'shell = true' a command is one string for /bin/sh -c";
+            return Err(refuse(
+                message,
+                "write it as one string, or set 'shell = false'",
+            ));
+        }
+        (CommandText::Words(words), false) => Template::from_words(words),
+        (CommandText::Line(line), true) => Template::from_shell(line),
+        (CommandText::Line(line), false) if line.contains('\0') => Err(TemplateError::Nul),
+        (CommandText::Line(line), false) => {
+            let Some(words) = shlex::split(line) else {
+                let fix = "close it, or write the command as an array of words";
+                return Err(refuse("a quote in the command is not closed", fix));
+            };
+            Template::from_words(&words)
+        }
+    };
+    template.map_err(|why| {
+        report.add(error(given.span, why.to_string()));
         Reported
     })
-}
-
-fn split(line: &str) -> Result<Template, Problem> {
-    if line.contains('\0') {
-        return Err(Problem::Command(TemplateError::Nul));
-    }
-    let words = shlex::split(line).ok_or(Problem::Quotes)?;
-    Template::from_words(&words).map_err(Problem::Command)
 }

@@ -1,43 +1,70 @@
 //! One config file as text: what it says, and where its lines are.
 //!
-//! In: a name and a text. Out: its TOML tree, or knockd's lines, with byte spans, syntax errors into the report, and for each
-//! span a [`Place`] with its excerpt. A text with a syntax error has a tree too, but one that is
-//! guessed: nobody looks at it, so that one missing quote is not reported as ten missing keys.
+//! In: a name and bytes. Out: its TOML tree, or knockd's lines, with byte spans; syntax errors into the report; and for
+//! each span a [`Place`]. Nobody looks at the tree of a text with a syntax error: one missing quote would be reported
+//! as ten missing keys.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use toml::de::DeTable;
 
-use super::diagnostic::Place;
-use super::excerpt::Veil;
 use super::knockd;
-use super::problem::Problem;
-use super::report::{Report, Span};
-use super::text::{MAX_BYTES, Text};
+use super::mask;
+use super::report::{Place, Report, Span, error};
+
+/// Longest config file, in bytes.
+pub const MAX_BYTES: usize = 256 * 1024;
 
 /// Most syntax errors reported for one file: one missing bracket makes many.
 const MAX_SYNTAX_ERRORS: usize = 8;
 
+/// A file's name and text, as read.
+pub(super) struct Text {
+    /// As it is named in diagnostics.
+    pub(super) name: String,
+    /// Its text; what is not UTF-8 is replaced.
+    pub(super) content: String,
+    /// The first byte that was not UTF-8.
+    pub(super) not_utf8: Option<usize>,
+}
+
+impl Text {
+    /// The file called `name` that holds `bytes`.
+    pub(super) fn new(name: &str, bytes: &[u8]) -> Self {
+        Self {
+            name: name.to_owned(),
+            not_utf8: str::from_utf8(bytes).err().map(|error| error.valid_up_to()),
+            content: String::from_utf8_lossy(bytes).into_owned(),
+        }
+    }
+
+    /// Whether it is to be read as knockd reads it.
+    pub(super) fn is_knockds(&self) -> bool {
+        knockd::is_knockd(&self.name, &self.content)
+    }
+}
+
 /// What a file says.
 pub(super) enum Content<'a> {
-    /// In TOML; nothing when it has a syntax error.
+    /// In TOML.
     Toml(DeTable<'a>),
     /// In knockd's words.
     Knockd(Vec<knockd::Line<'a>>),
+    /// It could not be parsed, which has been reported.
+    Broken,
 }
 
 /// A file that has been parsed.
 pub(super) struct Document<'a> {
     /// As it is named in diagnostics.
     pub(super) name: &'a str,
-    /// Which one of the files it is.
+    /// Its number among the files.
     pub(super) number: usize,
     /// What it says.
     pub(super) content: Content<'a>,
     text: &'a str,
     not_utf8: bool,
-    line_starts: Vec<usize>,
-    veil: Veil,
 }
 
 impl<'a> Document<'a> {
@@ -46,56 +73,48 @@ impl<'a> Document<'a> {
         let mut document = Document {
             name: &file.name,
             number,
-            content: Content::Toml(DeTable::new()),
+            content: Content::Broken,
             text: &file.content,
             not_utf8: file.not_utf8.is_some(),
-            line_starts: line_starts(&file.content),
-            veil: Veil::of_broken_text(),
         };
         if file.content.len() > MAX_BYTES {
-            report.add(document.span(0..0), Problem::TooLarge);
-            return document;
-        }
-        if file.is_knockds() {
-            let lines = knockd::lines(&file.content);
-            document.veil = Veil::of_lines(&lines);
-            document.content = Content::Knockd(lines);
-            return document;
-        }
-        if let Some(offset) = file.not_utf8 {
-            report.add(document.span(offset..offset), Problem::NotUtf8);
-            return document;
-        }
-        let (tree, errors) = DeTable::parse_recoverable(&file.content);
-        if errors.is_empty() {
-            let tree = tree.into_inner();
-            document.veil = Veil::of_tree(&tree);
-            document.content = Content::Toml(tree);
+            let message = format!("larger than {} KiB", MAX_BYTES / 1024);
+            report.add(error(document.span(0..0), message));
+        } else if file.is_knockds() {
+            document.content = Content::Knockd(knockd::lines(&file.content));
+        } else if let Some(offset) = file.not_utf8 {
+            let at = document.span(offset..offset);
+            report.add(error(at, "not UTF-8, as TOML must be"));
+        } else if knockd::is_uci(&file.content) {
+            let message = "this is a UCI file of OpenWrt, and no configuration of logknock";
+            let fix = "name the knockd.conf that OpenWrt's init script writes from it";
+            report.add(error(document.span(0..0), message).fix(fix));
         } else {
+            let (tree, errors) = DeTable::parse_recoverable(&file.content);
             document.report_syntax(&errors, report);
+            if errors.is_empty() {
+                document.content = Content::Toml(tree.into_inner());
+            }
         }
         document
     }
 
-    /// One error a line: what follows the first is mostly its echo.
+    /// One error a line: what follows the first is mostly its echo. The parser's messages are constant.
     fn report_syntax(&self, errors: &[toml::de::Error], report: &mut Report) {
         let mut lines = Vec::new();
-        for error in errors {
-            let range = error.span().unwrap_or(0..0);
-            let line = self.line_at(range.start);
+        for found in errors {
+            let range = found.span().unwrap_or(0..0);
+            let line = self.line_start(range.start);
             if !lines.contains(&line) && lines.len() < MAX_SYNTAX_ERRORS {
                 lines.push(line);
-                report.add(
-                    self.span(range),
-                    Problem::Syntax(error.message().to_owned()),
-                );
+                report.add(error(self.span(range), found.message()));
             }
         }
     }
 
     /// Whether it could not be parsed, which has been reported.
     pub(super) fn is_broken(&self) -> bool {
-        self.veil.is_of_broken_text()
+        matches!(self.content, Content::Broken)
     }
 
     /// Whether it is one of knockd's.
@@ -117,37 +136,35 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// Where `span` begins, with its line as it may be shown.
-    pub(super) fn place(&self, span: Span) -> Place {
-        let line = self.line_at(span.start);
-        let start = self.line_starts.get(line).copied().unwrap_or(0);
-        let rest = self.text.get(start..).unwrap_or("");
-        let content = rest.lines().next().unwrap_or("");
-        // A span may end on a later line, and an error may stand behind the last character.
-        let characters = |offset: usize| {
-            let bytes = offset.saturating_sub(start);
-            content
-                .char_indices()
-                .take_while(|(at, _)| *at < bytes)
-                .count()
-        };
-        let caret = characters(span.start)..characters(span.end);
-        Place {
-            line: line + 1,
-            column: caret.start + 1,
-            excerpt: self.veil.excerpt(self.text, start, content, caret),
+    /// Its text with its secrets masked. A file that is too large is not shown.
+    pub(super) fn masked(&self) -> Arc<str> {
+        match &self.content {
+            _ if self.text.len() > MAX_BYTES => Arc::from(""),
+            Content::Knockd(lines) => mask::of_lines(self.text, lines).into(),
+            Content::Toml(_) => mask::of_toml(self.text, false).into(),
+            Content::Broken => mask::of_toml(self.text, true).into(),
         }
     }
 
-    /// The line, from 0, that holds the byte at `offset`.
-    fn line_at(&self, offset: usize) -> usize {
-        self.line_starts
-            .partition_point(|&start| start <= offset)
-            .saturating_sub(1)
+    /// Where `span` begins, in the text that is `masked`. Of a span over several lines the first is shown.
+    pub(super) fn place(&self, span: Span, masked: &Arc<str>) -> Place {
+        let line_start = self.line_start(span.start);
+        let before = self.text.get(..span.start).unwrap_or("");
+        let column = before.get(line_start..).unwrap_or("").chars().count() + 1;
+        let rest = masked.get(span.start..).unwrap_or("");
+        let line_end = span.start + rest.find(['\n', '\r']).unwrap_or(rest.len());
+        Place {
+            line: before.matches('\n').count() + 1,
+            column,
+            span: span.start.min(masked.len())
+                ..span.end.clamp(span.start, line_end).min(masked.len()),
+            source: Arc::clone(masked),
+        }
     }
-}
 
-fn line_starts(text: &str) -> Vec<usize> {
-    let behind_newlines = text.match_indices('\n').map(|(at, _)| at + 1);
-    std::iter::once(0).chain(behind_newlines).collect()
+    /// The first byte of the line that holds the byte at `offset`.
+    fn line_start(&self, offset: usize) -> usize {
+        let before = self.text.get(..offset).unwrap_or("");
+        before.rfind('\n').map_or(0, |at| at + 1)
+    }
 }

@@ -1,8 +1,8 @@
 //! A door: the rules that need more than one of its keys.
 //!
-//! In: a `[door.NAME]` with the defaults it does not override. Out: the engine's [`Door`], or a
-//! report of every rule that it breaks. A door that could never open is an error: its owner would
-//! learn of it when standing in front of it.
+//! In: a `[door.NAME]` with the defaults it does not override. Out: the engine's [`Door`], or a finding for every
+//! rule that it breaks. A door that could never open is an error: its owner would learn of it when standing in front
+//! of it. So is a key of its own that has no effect on its kind of door.
 
 use std::time::Duration;
 
@@ -10,19 +10,15 @@ use crate::engine::door::{
     CountsRule, Door, Limits, OneTimeRule, OtherPorts, Rule, Scope, SequenceRule,
 };
 use crate::engine::one_time::Origin;
-use crate::engine::sequence::Step;
+use crate::engine::sequence::{Sequence, Step, Transport};
 
-use super::counts::Counts;
-use super::draft::Draft;
 use super::grant;
 use super::one_time::{self, LOOK_AHEAD};
-use super::problem::{DoorFlaw, Problem};
-use super::report::{Report, Span};
-use super::resolve::public;
-use super::schema::{NamedDoor, Schema, Table as _};
+use super::report::{Finding, Report, Span, error, warning};
+use super::schema::{DoorTable, NamedDoor, Schema, Table as _};
 use super::scope::leaves_nobody;
-use super::steps::Steps;
-use super::value::{Given, value, written};
+use super::sequence::{Counts, Ports};
+use super::value::{Given, out_of, value, written};
 
 /// knockd's `Seq_Timeout`.
 const SEQ_TIMEOUT: Duration = Duration::from_secs(25);
@@ -30,43 +26,65 @@ const SEQ_TIMEOUT: Duration = Duration::from_secs(25);
 /// Open Sesamy's window, as its guide has it.
 const WINDOW: Duration = Duration::from_secs(4);
 
+/// A door while its rules are looked at.
+pub(super) struct Draft<'a> {
+    /// As it is written.
+    pub(super) own: &'a NamedDoor,
+    /// Its keys with the defaults.
+    pub(super) table: DoorTable,
+    /// What is said of all doors.
+    pub(super) schema: &'a Schema,
+}
+
 /// The door that `own` describes, with what `schema` says of all; `None` when they describe none, which has been
 /// reported.
 pub(super) fn resolve(own: &NamedDoor, schema: &Schema, report: &mut Report) -> Option<Door> {
-    let defaults = &schema.defaults;
-    let door = Draft {
+    let draft = Draft {
         own,
-        table: own.table.or(defaults),
+        table: own.table.or(&schema.defaults),
+        schema,
     };
-    let scope = Scope {
-        public: public(&schema.firewall),
-        ..door.scope(report)
-    };
-    let rule = door.rule(report);
-    let backend = value(schema.firewall.backend.as_ref());
-    let grant = grant::resolve(&door, rule.as_ref(), defaults, backend, report);
-    let is_public = |port: &Step| scope.public.contains(port);
-    if let Some(rule) = &rule
-        && scope.public.iter().any(|port| rule.may_have(*port))
-    {
-        report.add(own.at, door.flawed(DoorFlaw::PublicKnock));
-    }
-    if grant::opened(own, defaults).iter().any(is_public) {
-        report.add(own.at, door.flawed(DoorFlaw::PublicOpens));
-    }
+    let scope = draft.scope(report);
+    let rule = draft.rule(report);
+    let grant = grant::resolve(&draft, rule.as_ref(), report);
+    draft.refuse_public_ports(&scope.public, rule.as_ref(), report);
     Some(Door {
         name: own.name.clone(),
         scope,
         rule: rule?,
         limits: Limits {
-            lockout: value(door.table.lockout.as_ref()),
-            cooldown: value(door.table.cooldown.as_ref()),
+            lockout: value(draft.table.lockout.as_ref()),
+            cooldown: value(draft.table.cooldown.as_ref()),
         },
         grant: grant?,
     })
 }
 
 impl Draft<'_> {
+    /// An error about the door, which `what` is said of.
+    pub(super) fn error(&self, at: Span, what: impl std::fmt::Display) -> Finding {
+        error(at, format!("door '{}' {what}", self.own.name))
+    }
+
+    /// A warning about the door, which `what` is said of.
+    pub(super) fn warning(&self, at: Span, what: impl std::fmt::Display) -> Finding {
+        warning(at, format!("door '{}' {what}", self.own.name))
+    }
+
+    /// Refuses the keys that are given and have no effect, for a reason.
+    pub(super) fn refuse_idle(
+        &self,
+        keys: &[(&str, Option<Span>)],
+        why: &str,
+        report: &mut Report,
+    ) {
+        for (key, at) in keys {
+            let Some(at) = *at else { continue };
+            let what = format!("has no use for '{key}': {why}");
+            report.add(self.error(at, what).fix("take the key out"));
+        }
+    }
+
     fn scope(&self, report: &mut Report) -> Scope {
         let table = &self.table;
         let default = Scope::default();
@@ -78,56 +96,116 @@ impl Draft<'_> {
             target: value(table.target.as_ref()).map(|target| target.0),
             allow: value(table.allow.as_ref()).unwrap_or_default(),
             deny: value(table.deny.as_ref()).unwrap_or_default(),
-            public: default.public,
+            public: value(self.schema.firewall.public.as_ref())
+                .map_or_else(Box::default, |Ports(ports)| ports),
         };
-        if let Some(allow) = &table.allow {
-            let given_as_empty = allow.value.as_ref().is_some_and(Vec::is_empty);
-            if given_as_empty {
-                report.add(allow.span, Problem::AllowNobody);
-            }
+        if let Some(allow) = &table.allow
+            && allow.value.as_ref().is_some_and(Vec::is_empty)
+        {
+            let message = "an empty 'allow' reads like nobody, but would mean everybody";
+            let fix = "take the key out, or write [\"0.0.0.0/0\", \"::/0\"] for everybody";
+            report.add(error(allow.span, message).fix(fix));
         }
         if leaves_nobody(&scope.allow, &scope.deny, scope.target) {
-            report.add(self.own.at, self.flawed(DoorFlaw::NobodyAllowed));
+            let what =
+                "could never open: 'allow', 'deny' and 'target' leave no address that may knock";
+            report.add(self.error(self.own.at, what));
         }
         scope
     }
 
     fn rule(&self, report: &mut Report) -> Option<Rule> {
+        const KINDS: &str = "'sequence', 'counts', 'totp' or 'one_time_sequences'";
         // A default is for the doors that can use it.
         let own = &self.own.table;
-        if own.totp.is_some() || own.one_time_sequences.is_some() {
-            return self.one_time(report).map(Rule::OneTime);
+        let has_counts = own.counts.is_some() || self.table.counts.is_some() && self.is_bare();
+        let ways = [
+            own.sequence.is_some(),
+            has_counts,
+            own.totp.is_some(),
+            own.one_time_sequences.is_some(),
+        ];
+        let ways = ways.into_iter().filter(|given| *given).count();
+        if ways == 0 {
+            let what = format!("has nothing to knock: no {KINDS}");
+            let fix = "add sequence = [PORT, \"PORT:udp\", PORT]";
+            report.add(self.error(self.own.at, what).fix(fix));
+            return None;
+        } else if ways > 1 {
+            let what = format!("must have only one of {KINDS}");
+            report.add(self.error(self.own.at, what).fix("make two doors of it"));
+            return None;
         }
-        let flaw = match (&own.sequence, &self.table.counts) {
-            (Some(given), None) => {
-                self.warn_of_other_rule(
-                    &[
-                        ("port", written(own.port.as_ref())),
-                        ("window", written(own.window.as_ref())),
-                    ],
-                    report,
-                );
-                return self.sequence(given, report).map(Rule::Sequence);
-            }
-            (None, Some(given)) => return self.counts(given, report).map(Rule::Counts),
-            (Some(_), Some(_)) => DoorFlaw::TwoRules,
-            (None, None) => DoorFlaw::NoSequence,
-        };
-        report.add(self.own.at, self.flawed(flaw));
-        None
+        self.refuse_keys_of_other_rules(has_counts, report);
+        match (&own.sequence, &self.table.counts) {
+            (Some(given), _) => self.sequence(given, report).map(Rule::Sequence),
+            (None, Some(given)) if has_counts => self.counts(given, report).map(Rule::Counts),
+            _ => self.one_time(report).map(Rule::OneTime),
+        }
     }
 
-    fn counts(&self, given: &Given<Counts>, report: &mut Report) -> Option<CountsRule> {
+    /// Whether it says nothing of how it is knocked at.
+    fn is_bare(&self) -> bool {
         let own = &self.own.table;
-        let unused = [
+        own.sequence.is_none() && own.totp.is_none() && own.one_time_sequences.is_none()
+    }
+
+    fn refuse_keys_of_other_rules(&self, has_counts: bool, report: &mut Report) {
+        let own = &self.own.table;
+        let ordered = [
             ("seq_timeout", written(own.seq_timeout.as_ref())),
             ("knock_timeout", written(own.knock_timeout.as_ref())),
             ("min_gap", written(own.min_gap.as_ref())),
             ("strict", written(own.strict.as_ref())),
         ];
-        self.warn_of_other_rule(&unused, report);
+        let counted = [
+            ("port", written(own.port.as_ref())),
+            ("window", written(own.window.as_ref())),
+        ];
+        if has_counts {
+            self.refuse_idle(&ordered, "it counts the hits on one port", report);
+        } else {
+            self.refuse_idle(&counted, "it has no 'counts'", report);
+        }
+        if own.one_time_sequences.is_none() {
+            let ahead = [("look_ahead", written(own.look_ahead.as_ref()))];
+            self.refuse_idle(&ahead, "it has no 'one_time_sequences'", report);
+        }
+        let steps = own.sequence.as_ref().and_then(|given| given.value.as_ref());
+        let is_udp = |steps: &Sequence| {
+            let mut steps = steps.steps().iter();
+            steps.all(|step| step.transport == Transport::Udp)
+        };
+        if steps.is_some_and(is_udp) {
+            let flags = [("tcpflags", written(own.tcpflags.as_ref()))];
+            self.refuse_idle(&flags, "all its knocks are UDP", report);
+        }
+    }
+
+    /// Refuses knocks at ports that are open to everybody, and such ports in `opens`.
+    fn refuse_public_ports(&self, public: &[Step], rule: Option<&Rule>, report: &mut Report) {
+        let at = self.own.at;
+        if rule.is_some_and(|rule| public.iter().any(|port| rule.may_have(*port))) {
+            let what =
+                "is knocked at a port that [firewall] lists as 'public', which is not logged";
+            let fix = "take the port out of 'public', or knock at another one";
+            report.add(self.error(at, what).fix(fix));
+        }
+        let opened = grant::opened(self.own, &self.schema.defaults);
+        if opened.iter().any(|port| public.contains(port)) {
+            let what = "opens a port that [firewall] lists as 'public', which is open without it";
+            let fix = "take the port out of 'public' or out of 'opens'";
+            report.add(self.error(at, what).fix(fix));
+        }
+    }
+
+    fn counts(&self, given: &Given<Counts>, report: &mut Report) -> Option<CountsRule> {
         let Some(port) = &self.table.port else {
-            report.add(given.key, self.flawed(DoorFlaw::NoPort));
+            let what = "has 'counts', but no 'port' to count at";
+            report.add(
+                self.error(given.key, what)
+                    .fix("add port = PORT or \"PORT:udp\""),
+            );
             return None;
         };
         let window = value(self.table.window.as_ref()).unwrap_or(WINDOW);
@@ -138,22 +216,6 @@ impl Draft<'_> {
 
     /// What `totp` or `one_time_sequences` says.
     fn one_time(&self, report: &mut Report) -> Option<OneTimeRule> {
-        let own = &self.own.table;
-        let ways = [
-            written(own.sequence.as_ref()),
-            written(own.counts.as_ref()),
-            own.totp.as_ref().map(|given| given.key),
-            own.one_time_sequences.as_ref().map(|given| given.key),
-        ];
-        if ways.iter().flatten().count() > 1 {
-            report.add(self.own.at, self.flawed(DoorFlaw::TwoRules));
-            return None;
-        }
-        let unused = [
-            ("port", written(own.port.as_ref())),
-            ("window", written(own.window.as_ref())),
-        ];
-        self.warn_of_other_rule(&unused, report);
         let rule = OneTimeRule {
             origin: self.origin(report)?,
             window: value(self.table.seq_timeout.as_ref()).unwrap_or(SEQ_TIMEOUT),
@@ -172,19 +234,19 @@ impl Draft<'_> {
             return one_time::totp(given.value.as_ref()?, report).map(Origin::Totp);
         }
         let given = own.one_time_sequences.as_ref()?;
-        let ahead = self.table.look_ahead.as_ref();
-        let ahead = ahead.map_or(Some(LOOK_AHEAD), |given| {
-            let (least, most) = (1, 100);
-            let ahead = usize::try_from(given.value?).ok();
-            ahead.filter(|ahead| (1..=100).contains(ahead)).or_else(|| {
-                report.add(given.span, Problem::Range { least, most });
-                None
-            })
-        })?;
+        let range = 1..=100;
+        let ahead = match &self.table.look_ahead {
+            None => LOOK_AHEAD,
+            Some(ahead) if range.contains(&ahead.value?) => usize::try_from(ahead.value?).ok()?,
+            Some(ahead) => {
+                report.add(error(ahead.span, out_of(&range)));
+                return None;
+            }
+        };
         let list = one_time::list(given.value.as_ref()?, given.span, ahead, report)?;
         let mut lines = list.lines.iter();
         if lines.any(|line| is_in_order(line.sequence.steps())) {
-            report.add(given.key, self.flawed(DoorFlaw::InOrder));
+            self.warn_of_order(given.key, report);
         }
         Some(Origin::List(list))
     }
@@ -196,22 +258,21 @@ impl Draft<'_> {
         }
     }
 
-    fn warn_of_other_rule(&self, keys: &[(&'static str, Option<Span>)], report: &mut Report) {
-        for (key, at) in keys {
-            if let Some(at) = at {
-                report.add(*at, self.flawed(DoorFlaw::OtherRule { key }));
-            }
-        }
+    fn warn_of_order(&self, at: Span, report: &mut Report) {
+        let what = "has neighbouring ports in order: a scan that goes through them opens it";
+        let fix = "use ports in no order, as 'logknock init' does";
+        report.add(self.warning(at, what).fix(fix));
     }
 
-    fn sequence(&self, given: &Given<Steps>, report: &mut Report) -> Option<SequenceRule> {
+    fn sequence(&self, given: &Given<Sequence>, report: &mut Report) -> Option<SequenceRule> {
         let table = &self.table;
         let sequence = given.value.clone()?;
         if sequence.len() == 1 {
-            report.add(given.key, self.flawed(DoorFlaw::OneStep));
+            let what = "has one step: every port scan that comes by opens it";
+            report.add(self.warning(given.key, what).fix("add more steps"));
         }
         if is_in_order(sequence.steps()) {
-            report.add(given.key, self.flawed(DoorFlaw::InOrder));
+            self.warn_of_order(given.key, report);
         }
         let rule = SequenceRule {
             window: value(table.seq_timeout.as_ref()).unwrap_or(SEQ_TIMEOUT),
@@ -235,12 +296,17 @@ impl Draft<'_> {
         let (Some(gap), Some(given)) = (min_gap, &self.table.min_gap) else {
             return;
         };
-        let gaps = gaps(steps);
+        let gaps = u32::try_from(steps.saturating_sub(1)).unwrap_or(u32::MAX);
         let shortest = gap.checked_mul(gaps).unwrap_or(Duration::MAX);
         if gaps > 0 && knock_timeout.is_some_and(|most| gap > most) {
-            report.add(given.span, self.flawed(DoorFlaw::GapBeyondKnockTimeout));
+            let what = "could never open: 'min_gap' is longer than 'knock_timeout'";
+            let fix = "lower 'min_gap' or raise 'knock_timeout'";
+            report.add(self.error(given.span, what).fix(fix));
         } else if shortest > window {
-            report.add(given.span, self.flawed(DoorFlaw::GapBeyondWindow));
+            let what = "could never open: with 'min_gap' between them its steps take longer than \
+                        'seq_timeout'";
+            let fix = "lower 'min_gap' or raise 'seq_timeout'";
+            report.add(self.error(given.span, what).fix(fix));
         }
     }
 }
@@ -254,9 +320,4 @@ fn is_in_order(steps: &[Step]) -> bool {
             })
     };
     follows(1) || follows(-1)
-}
-
-/// How many times a knocker waits between two steps.
-fn gaps(steps: usize) -> u32 {
-    u32::try_from(steps.saturating_sub(1)).unwrap_or(u32::MAX)
 }

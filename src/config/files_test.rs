@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use tempfile::TempDir;
 
-use super::super::{Config, ErrorKind, Errors, load};
+use super::super::{Config, ErrorKind, Errors, Options, load, load_with, reread};
 use super::*;
 
 const DOOR: &str = "[door.ssh]\nsequence = [7001, 8002]\nstart_command = [\"/bin/true\"]\n";
@@ -56,47 +56,8 @@ impl Etc {
     }
 }
 
-fn distrusted(owner: u32, mode: u32, role: Role) -> String {
-    let rights = Rights {
-        owner,
-        mode,
-        user: 1000,
-    };
-    let problems = distrust(&rights, role, "x");
-    problems
-        .iter()
-        .map(|problem| match problem {
-            Problem::Owner { .. } => 'o',
-            Problem::WritableByOthers { .. } => 'w',
-            Problem::ReadableByOthers { .. } => 'r',
-            _ => '?',
-        })
-        .collect()
-}
-
-#[test]
-fn only_root_and_this_user_may_own_a_file() {
-    assert_eq!(distrusted(0, 0o100_600, Role::File), "");
-    assert_eq!(distrusted(1000, 0o100_640, Role::File), "");
-    assert_eq!(distrusted(1001, 0o100_600, Role::File), "o");
-    assert_eq!(distrusted(1001, 0o40_755, Role::Parent), "o");
-    assert_eq!(distrusted(1001, 0o40_755, Role::DropIns), "o");
-}
-
-#[test]
-fn nobody_else_may_write_a_file_or_its_directories() {
-    assert_eq!(distrusted(0, 0o100_620, Role::File), "w");
-    assert_eq!(distrusted(0, 0o100_602, Role::File), "w");
-    assert_eq!(distrusted(0, 0o40_775, Role::Parent), "w");
-    assert_eq!(distrusted(0, 0o41_777, Role::Parent), "", "sticky");
-    assert_eq!(distrusted(0, 0o41_777, Role::DropIns), "w");
-    assert_eq!(distrusted(1001, 0o100_666, Role::File), "ow");
-}
-
 #[test]
 fn a_file_that_everybody_can_read_is_warned_about() {
-    assert_eq!(distrusted(0, 0o100_644, Role::File), "r");
-    assert_eq!(distrusted(0, 0o40_755, Role::Parent), "");
     let etc = Etc::new(DOOR);
     etc.chmod("logknock.toml", 0o644);
     let config = etc.load().unwrap();
@@ -118,7 +79,95 @@ fn a_file_that_others_can_write_is_refused() {
     let etc = Etc::new(DOOR);
     etc.chmod("logknock.toml", 0o660);
     assert_eq!(etc.load().unwrap_err().kind, ErrorKind::Permission);
-    assert!(etc.errors().contains("fix: chmod go-w "));
+    assert!(etc.errors().contains("= fix: chmod go-w "));
+}
+
+#[test]
+fn every_directory_on_the_way_to_the_file_is_looked_at() {
+    let etc = Etc::new("");
+    etc.write("a/b/logknock.toml", DOOR);
+    assert!(load(&etc.path("a/b/logknock.toml")).is_ok());
+    etc.chmod("a", 0o777);
+    let errors = load(&etc.path("a/b/logknock.toml")).unwrap_err();
+    assert_eq!(errors.kind, ErrorKind::Permission);
+}
+
+#[test]
+fn a_drop_in_that_is_a_symlink_is_as_good_as_what_it_leads_to() {
+    let (etc, elsewhere) = (Etc::new(DOOR), Etc::new(""));
+    etc.drop_in("10.toml", "");
+    elsewhere.write("a/extra.toml", "[log]\nprefix = \"x\"\n");
+    symlink(elsewhere.path("a/extra.toml"), etc.path("conf.d/20.toml")).unwrap();
+    assert!(etc.load().is_ok());
+    elsewhere.chmod("a", 0o777);
+    assert_eq!(etc.load().unwrap_err().kind, ErrorKind::Permission);
+}
+
+#[test]
+fn the_directories_of_a_secret_file_and_of_a_list_count_too() {
+    let totp = "totp = { secret_file = \"DIR/a/named\" }";
+    let list = "one_time_sequences = \"DIR/a/named\"";
+    let contents = ["GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\n", "7001,8002\n"];
+    for (key, content) in [totp, list].into_iter().zip(contents) {
+        let etc = Etc::new("");
+        let key = key.replace("DIR", etc.0.path().to_str().unwrap());
+        etc.write("a/named", content);
+        etc.write(
+            "logknock.toml",
+            &format!("[door.x]\n{key}\nstart_command = \"x\"\n"),
+        );
+        assert!(etc.load().is_ok(), "{}", etc.errors());
+        etc.chmod("a", 0o777);
+        assert_eq!(etc.load().unwrap_err().kind, ErrorKind::Permission, "{key}");
+    }
+}
+
+#[test]
+fn a_prefix_file_stands_in_place_of_the_prefix_also_where_no_file_is_read() {
+    let etc = Etc::new(&format!("[log]\nprefix = \"written: \"\n{DOOR}"));
+    etc.write("prefix", "lk-4f9a1c7e: \n");
+    let path = etc.path("prefix");
+    let options = Options {
+        prefix_file: Some(&path),
+        is_to_run: false,
+    };
+    let config = load_with(&etc.path("logknock.toml"), options).unwrap();
+    assert_eq!(config.log.prefix.unwrap().as_bytes(), b"lk-4f9a1c7e: ");
+    fs::remove_file(&path).unwrap();
+    let again = reread(&config.written).unwrap();
+    assert_eq!(again.log.prefix.unwrap().as_bytes(), b"lk-4f9a1c7e: ");
+    let errors = load_with(&etc.path("logknock.toml"), options).unwrap_err();
+    assert!(
+        errors.to_string().contains("there is no such file"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn a_knockd_conf_names_the_file_of_its_prefix_in_a_comment() {
+    let etc = Etc::new("");
+    etc.write("prefix", "lk-4f9a1c7e: \n");
+    let path = etc.path("prefix");
+    let text = format!(
+        "#logknock: prefix-file = {}\n[A]\nsequence = 7001,8002\ntcpflags = syn\ncommand = /bin/x\n",
+        path.display()
+    );
+    etc.write("knockd.conf", &text);
+    let config = load(&etc.path("knockd.conf")).unwrap();
+    assert_eq!(config.warnings, []);
+    assert_eq!(config.log.prefix.unwrap().as_bytes(), b"lk-4f9a1c7e: ");
+    etc.write("prefix", "two\nlines\n");
+    let errors = load(&etc.path("knockd.conf")).unwrap_err().to_string();
+    assert!(
+        errors.contains("control character") && !errors.contains("lines"),
+        "{errors}"
+    );
+    etc.write("knockd.conf", &text.replace("prefix-file", "prefix"));
+    let errors = load(&etc.path("knockd.conf")).unwrap_err().to_string();
+    assert!(
+        errors.contains("write #logknock: prefix-file = /PATH"),
+        "{errors}"
+    );
 }
 
 #[test]
@@ -193,7 +242,9 @@ fn a_door_in_two_files_names_both() {
     etc.drop_in("10.toml", DOOR);
     let errors = etc.errors();
     assert!(
-        errors.starts_with("conf.d/10.toml:1:7: door 'ssh' is already in 'logknock.toml'"),
+        errors.starts_with(
+            "error: door 'ssh' is already in 'logknock.toml'\n --> conf.d/10.toml:1:7\n"
+        ),
         "{errors}"
     );
 }
@@ -217,9 +268,11 @@ fn bytes_that_are_no_text_are_pointed_at_and_not_shown() {
     etc.write_bytes("logknock.toml", b"[log]\nprefix = \"lk-\xff4f9a\"\n");
     let errors = etc.errors();
     let expected = "\
-logknock.toml:2:14: not UTF-8, as TOML must be
-  prefix = **********
-               ^";
+error: not UTF-8, as TOML must be
+ --> logknock.toml:2:14
+  |
+2 | prefix = ****∗*****
+  |              ^";
     assert_eq!(errors, expected);
 }
 
@@ -228,6 +281,6 @@ fn a_file_too_large_is_not_parsed() {
     let etc = Etc::new(&"#".repeat(MAX_BYTES + 1));
     assert!(
         etc.errors()
-            .starts_with("logknock.toml:1:1: larger than 256 KiB")
+            .starts_with("error: larger than 256 KiB\n --> logknock.toml:1:1\n")
     );
 }

@@ -1,6 +1,6 @@
 //! What a door does: the rules of `opens`, of commands, and of how long.
 //!
-//! In: a [`Draft`]. Out: the engine's [`GrantRule`], or a report of what is missing, senseless or said twice.
+//! In: a [`Draft`]. Out: the engine's [`GrantRule`], or a finding for what is missing, senseless or said twice.
 
 use std::time::Duration;
 
@@ -10,11 +10,10 @@ use crate::engine::sequence::Step;
 use crate::firewall::{self, Backend};
 
 use super::command::{CommandText, account, per_family};
-use super::draft::Draft;
-use super::problem::{DoorFlaw, Problem};
-use super::report::Report;
+use super::door::Draft;
+use super::report::{Report, error};
 use super::schema::{DoorTable, NamedDoor};
-use super::steps::Opens;
+use super::sequence::Ports;
 use super::value::{Given, value, written};
 
 /// knockd's `Cmd_Timeout`.
@@ -24,32 +23,24 @@ const CMD_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) fn resolve(
     draft: &Draft<'_>,
     rule: Option<&Rule>,
-    defaults: &DoorTable,
-    backend: Option<Backend>,
     report: &mut Report,
 ) -> Option<GrantRule> {
-    let hold = rule.map_or(CMD_TIMEOUT, hold);
+    let usual = match rule {
+        Some(Rule::Counts(rule)) => rule.window,
+        _ => CMD_TIMEOUT,
+    };
+    let hold = value(draft.table.cmd_timeout.as_ref()).unwrap_or(usual);
     // A connection that is let in empties the list of hits.
     let ends_with_connection = matches!(rule, Some(Rule::Counts(rule)) if rule.while_right);
-    if let Some(given) = opens(draft.own, defaults) {
-        draft.opening_grant(given, backend, (hold, ends_with_connection), report)
-    } else {
-        draft.refuse_once(report);
-        draft.grant(hold, report)
-    }
-}
-
-/// How long a door stays open that does not say so.
-fn hold(rule: &Rule) -> Duration {
-    match rule {
-        Rule::Sequence(_) | Rule::OneTime(_) => CMD_TIMEOUT,
-        Rule::Counts(rule) => rule.window,
+    match opens(draft.own, &draft.schema.defaults) {
+        Some(given) => draft.opening_grant(given, (hold, ends_with_connection), report),
+        None => draft.grant(hold, report),
     }
 }
 
 /// The `opens` that counts: as for every key the door's own before the default; and commands of its
 /// own stand in place of a default `opens`.
-fn opens<'a>(own: &'a NamedDoor, defaults: &'a DoorTable) -> Option<&'a Given<Opens>> {
+fn opens<'a>(own: &'a NamedDoor, defaults: &'a DoorTable) -> Option<&'a Given<Ports>> {
     let given = match &own.table.opens {
         Some(given) => Some(given),
         None if has_command(&own.table) => None,
@@ -66,53 +57,55 @@ pub(super) fn opened<'a>(own: &'a NamedDoor, defaults: &'a DoorTable) -> &'a [St
 }
 
 fn has_command(table: &DoorTable) -> bool {
-    [
+    let commands = [
         &table.start_command,
         &table.start_command_6,
         &table.stop_command,
         &table.stop_command_6,
-    ]
-    .into_iter()
-    .any(Option::is_some)
+    ];
+    commands.into_iter().any(Option::is_some)
 }
 
 impl Draft<'_> {
     /// What a door with `opens` does.
     fn opening_grant(
         &self,
-        given: &Given<Opens>,
-        backend: Option<Backend>,
+        given: &Given<Ports>,
         (hold, ends_with_connection): (Duration, bool),
         report: &mut Report,
     ) -> Option<GrantRule> {
         let own = &self.own.table;
+        let shell = [("shell", written(own.shell.as_ref()))];
+        self.refuse_idle(&shell, "'opens' runs no command of yours", report);
+        let mut refuse = |at, what: &str, fix: &str| {
+            report.add(self.error(at, what).fix(fix));
+            None
+        };
         // A default command is what `opens` stands in place of, unless that is a default too.
         if has_command(own) || own.opens.is_none() && has_command(&self.table) {
-            report.add(given.key, self.flawed(DoorFlaw::OpensAndCommand));
-            return None;
+            let what = "has 'opens' and commands of its own: a door opens in one way";
+            return refuse(given.key, what, "take one of them out");
         }
         if let Some(user) = &own.user {
-            report.add(user.key, self.flawed(DoorFlaw::OpensAndUser));
-            return None;
+            let what = "has 'opens' and a 'user', who could not change the firewall";
+            return refuse(user.key, what, "take one of them out");
         }
-        let Some(backend) = backend else {
-            report.add(given.key, self.flawed(DoorFlaw::NoBackend));
-            return None;
+        let Some(backend) = value(self.schema.firewall.backend.as_ref()) else {
+            let what = "has 'opens', but no [firewall] says where";
+            let fix = "add [firewall] with backend = \"nft\", \"ipset\" or \"iptables\"";
+            return refuse(given.key, what, fix);
         };
-        let hold = self.hold(hold);
+        let most = firewall::MAX_IPSET_TIMEOUT;
         if let (Backend::Ipset, Some(timeout)) = (backend, &self.table.cmd_timeout)
-            && hold > Duration::from_secs(firewall::MAX_IPSET_TIMEOUT)
+            && hold > Duration::from_secs(most)
         {
-            let most = firewall::MAX_IPSET_TIMEOUT;
-            report.add(
-                timeout.span,
-                self.flawed(DoorFlaw::HoldBeyondBackend { most }),
-            );
+            let what = format!("is to stay open for longer than ipset can have it, {most} s");
+            report.add(self.error(timeout.span, what).fix("lower 'cmd_timeout'"));
         }
         let ports = &given.value.as_ref()?.0;
         let commands = firewall::commands(backend, &self.own.name, ports);
         let commands = commands
-            .map_err(|error| report.add(given.span, Problem::Command(error)))
+            .map_err(|why| report.add(error(given.span, why.to_string())))
             .ok()?;
         Some(GrantRule {
             hold,
@@ -129,13 +122,16 @@ impl Draft<'_> {
         })
     }
 
-    /// How long it stays open: as it says, or else `usual`.
-    fn hold(&self, usual: Duration) -> Duration {
-        value(self.table.cmd_timeout.as_ref()).unwrap_or(usual)
-    }
-
     fn grant(&self, hold: Duration, report: &mut Report) -> Option<GrantRule> {
         let table = &self.table;
+        // Only the door's own: as a default it is meant for doors that can use it.
+        if let Some(given) = &self.own.table.once
+            && given.value == Some(true)
+        {
+            let what = "has 'once', but no 'opens' that says which connection is meant";
+            let fix = "add opens = [\"22:tcp\"] in place of commands, or take 'once' out";
+            report.add(self.error(given.key, what).fix(fix));
+        }
         let shell = value(table.shell.as_ref()).unwrap_or(false);
         let mut commands = |v4: &Option<Given<CommandText>>, v6: &Option<Given<CommandText>>| {
             per_family(v4.as_ref(), v6.as_ref(), shell, report)
@@ -147,7 +143,7 @@ impl Draft<'_> {
         self.check_families(&open, &close, report);
         let run_as = |command: Option<Template>| Some(command?.run_as(account.clone()));
         Some(GrantRule {
-            hold: self.hold(hold),
+            hold,
             on_repeat: value(table.on_repeat.as_ref()).unwrap_or_default(),
             refresh: PerFamily::default(),
             // A stop command that IPv6 has only from IPv4 goes where nothing is opened.
@@ -164,15 +160,6 @@ impl Draft<'_> {
         })
     }
 
-    /// Only the door's own: as a default it is meant for doors that can use it.
-    fn refuse_once(&self, report: &mut Report) {
-        if let Some(given) = &self.own.table.once
-            && given.value == Some(true)
-        {
-            report.add(given.key, self.flawed(DoorFlaw::OnceWithoutOpens));
-        }
-    }
-
     /// Whether something is opened, and whether it is closed again.
     fn check_families(&self, open: &PerFamily, close: &PerFamily, report: &mut Report) {
         let families = [
@@ -187,13 +174,14 @@ impl Draft<'_> {
             match (open, close, given) {
                 (None, Some(_), Some(given)) => {
                     senseless = true;
-                    report.add(
-                        given.key,
-                        self.flawed(DoorFlaw::StopWithoutStart { family }),
-                    );
+                    let what = format!("has a stop command for {family}, but none that opens it");
+                    let fix = format!("add a start command for {family}, or take it out");
+                    report.add(self.error(given.key, what).fix(fix));
                 }
                 (Some(_), None, _) if held => {
-                    report.add(self.own.at, self.flawed(DoorFlaw::StaysOpen { family }));
+                    let what = format!("is not closed again for {family}, though it is otherwise");
+                    let fix = format!("add a stop command for {family}");
+                    report.add(self.warning(self.own.at, what).fix(fix));
                 }
                 _ => {}
             }
@@ -202,23 +190,18 @@ impl Draft<'_> {
             return;
         }
         if open.v4.is_none() && open.v6.is_none() {
-            report.add(self.own.at, self.flawed(DoorFlaw::NoStartCommand));
+            let what = "has no 'opens' and no 'start_command': it would do nothing";
+            let fix =
+                "add opens = [\"22:tcp\"], or start_command = [\"/path/of/program\", \"%IP%\"]";
+            report.add(self.error(self.own.at, what).fix(fix));
         } else if !held {
-            self.warn_of_idle_keys(report);
-        }
-    }
-
-    /// Only of the door's own: as a default they are meant for others.
-    fn warn_of_idle_keys(&self, report: &mut Report) {
-        let own = &self.own.table;
-        let idle = [
-            ("cmd_timeout", written(own.cmd_timeout.as_ref())),
-            ("on_repeat", written(own.on_repeat.as_ref())),
-        ];
-        for (key, at) in idle {
-            if let Some(at) = at {
-                report.add(at, self.flawed(DoorFlaw::NoEffect { key }));
-            }
+            // Only of the door's own: as a default they are meant for others.
+            let own = &self.own.table;
+            let idle = [
+                ("cmd_timeout", written(own.cmd_timeout.as_ref())),
+                ("on_repeat", written(own.on_repeat.as_ref())),
+            ];
+            self.refuse_idle(&idle, "without a stop command nothing is held open", report);
         }
     }
 }

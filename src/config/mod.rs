@@ -7,30 +7,22 @@
 //! is about.
 
 mod command;
-mod counts;
-mod diagnostic;
 mod document;
 mod door;
-mod draft;
 pub(crate) mod duration;
-mod errors;
-mod excerpt;
 mod files;
 mod grant;
 mod knockd;
-mod nearest;
+mod mask;
 pub mod one_time;
 mod prefix;
-mod problem;
 mod read;
 mod report;
 mod resolve;
 mod schema;
 mod scope;
-mod steps;
-mod text;
+mod sequence;
 mod value;
-mod wording;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -47,17 +39,14 @@ use crate::engine::sequence::Step;
 use crate::firewall::Backend;
 use crate::source_spec::SourceSpec;
 
-pub use diagnostic::{Diagnostic, ErrorKind, Errors, Excerpt, Place, Severity};
+pub use document::MAX_BYTES;
 pub use prefix::{MAX_PREFIX, Prefix, PrefixError};
+pub use report::{Diagnostic, ErrorKind, Errors, Place, Severity};
 
-use document::Document;
+use document::{Document, Text};
 use files::Files;
-use knockd::Trap;
-use problem::Problem;
-use report::Report;
+use report::{Report, error};
 use schema::Schema;
-pub use text::MAX_BYTES;
-use text::Text;
 
 /// Everything that the config says, checked.
 #[derive(Clone, Debug)]
@@ -70,6 +59,8 @@ pub struct Config {
     pub firewall: Option<Firewall>,
     /// The doors, in the order of the files; at least one.
     pub doors: Vec<Arc<Door>>,
+    /// Whether a knockd.conf says it.
+    pub is_knockds: bool,
     /// What the operator should change all the same.
     pub warnings: Vec<Diagnostic>,
     /// The files as they are written, for [`reread`].
@@ -81,6 +72,7 @@ pub struct Config {
 pub struct Written {
     texts: Vec<(String, String)>,
     named: Vec<(String, Vec<u8>)>,
+    prefix_file: Option<PathBuf>,
 }
 
 impl fmt::Debug for Written {
@@ -179,19 +171,27 @@ pub enum OnExit {
     Keep,
 }
 
-/// Reads the config at `path` and the drop-ins beside it. A file that others could have written is
-/// refused.
-pub fn load(path: &Path) -> Result<Config, Errors> {
-    let mut report = Report::default();
-    let files = files::read(path, &mut report);
-    build(&files, report)
+/// How a config is loaded.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'a> {
+    /// A file that holds the log prefix, in place of what the config says.
+    pub prefix_file: Option<&'a Path>,
+    /// Whether this process runs the commands of its doors: a `user` that it has no right to become is an error then.
+    pub is_to_run: bool,
 }
 
-/// As [`load`], for the process that runs the commands of its doors: a `user` that it has no right to
-/// become is an error too.
-pub fn load_to_run(path: &Path) -> Result<Config, Errors> {
-    let mut report = Report::default();
-    report.is_to_run = true;
+/// Reads the config at `path` and the drop-ins beside it. A file that others could have written is refused.
+pub fn load(path: &Path) -> Result<Config, Errors> {
+    load_with(path, Options::default())
+}
+
+/// As [`load`], with `options`.
+pub fn load_with(path: &Path, options: Options<'_>) -> Result<Config, Errors> {
+    let mut report = Report {
+        prefix_file: options.prefix_file.map(Path::to_owned),
+        is_to_run: options.is_to_run,
+        ..Report::default()
+    };
     let files = files::read(path, &mut report);
     build(&files, report)
 }
@@ -204,50 +204,61 @@ pub fn reread(written: &Written) -> Result<Config, Errors> {
         texts: texts.collect(),
         complete: true,
     };
-    let mut report = Report::default();
-    report.named.clone_from(&written.named);
-    report.is_handed_over = true;
+    let report = Report {
+        named: written.named.clone(),
+        prefix_file: written.prefix_file.clone(),
+        is_handed_over: true,
+        ..Report::default()
+    };
     build(&files, report)
 }
 
 /// Reads the config `text`, which diagnostics call `name`. Touches no file but those of its doors' secrets and
 /// one-time sequences.
 pub fn parse(name: &str, text: &str) -> Result<Config, Errors> {
-    build(&alone(name, text), Report::default())
+    build(&alone(name, text.as_bytes()), Report::default())
 }
 
 /// What the knockd.conf `text`, called `name`, is in TOML, with what its owner should know about it.
-/// Nothing in the warnings is secret; the text is. `prefix` is the log prefix to write into it.
+/// Nothing in the warnings is secret; the text is. `prefix` is the log prefix to write into it, in place of its own.
 pub fn convert(
     name: &str,
     text: &[u8],
     prefix: Option<&Prefix>,
 ) -> Result<(String, Vec<Diagnostic>), Errors> {
     let mut report = Report::default();
-    let files = Files {
-        texts: vec![Text::new(name, text)],
-        complete: true,
-    };
+    let files = alone(name, text);
     let documents = documents(&files, &mut report);
     if let Some(document) = documents.first()
         && !document.is_knockds()
     {
-        report.add_file(name, Problem::Knockd(Trap::IsToml));
-        return Err(errors::of(report, &documents));
+        let is_uci = knockd::is_uci(&String::from_utf8_lossy(text));
+        if !is_uci {
+            let found = error(Path::new(name), "this is TOML already, and no knockd.conf");
+            report.add(found.fix("use it as it is"));
+        }
+        return Err(report.into_errors(&documents));
     }
     let schema = Schema::read(&documents, &mut report);
     knockd::check(&schema, &mut report);
-    resolve::resolve(&schema, &documents, &mut report);
+    let config = resolve::resolve(&schema, &documents, &mut report);
     if report.has_errors() {
-        return Err(errors::of(report, &documents));
+        return Err(report.into_errors(&documents));
     }
-    let text = knockd::write(&schema, prefix);
-    Ok((text, errors::of(report, &documents).diagnostics))
+    let text = knockd::write(&schema, prefix.or(config.log.prefix.as_ref()));
+    Ok((text, report.into_errors(&documents).diagnostics))
 }
 
-fn alone(name: &str, text: &str) -> Files {
+/// The log prefix that the file at `path` holds.
+pub fn read_prefix(path: &Path) -> Result<Prefix, Errors> {
+    let mut report = Report::default();
+    let prefix = resolve::prefix_in(path, path, &mut report);
+    prefix.ok_or_else(|| report.into_errors(&[]))
+}
+
+fn alone(name: &str, text: &[u8]) -> Files {
     Files {
-        texts: vec![Text::new(name, text.as_bytes())],
+        texts: vec![Text::new(name, text)],
         complete: true,
     }
 }
@@ -262,12 +273,12 @@ pub fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
 fn build(files: &Files, mut report: Report) -> Result<Config, Errors> {
     let documents = documents(files, &mut report);
     if !files.complete || documents.iter().any(Document::is_broken) {
-        return Err(errors::of(report, &documents));
+        return Err(report.into_errors(&documents));
     }
     let schema = Schema::read(&documents, &mut report);
     let config = resolve::resolve(&schema, &documents, &mut report);
     if report.has_errors() {
-        return Err(errors::of(report, &documents));
+        return Err(report.into_errors(&documents));
     }
     let texts = files.texts.iter();
     let written = Written {
@@ -275,8 +286,9 @@ fn build(files: &Files, mut report: Report) -> Result<Config, Errors> {
             .map(|text| (text.name.clone(), text.content.clone()))
             .collect(),
         named: std::mem::take(&mut report.named),
+        prefix_file: report.prefix_file.take(),
     };
-    let warnings = errors::of(report, &documents).diagnostics;
+    let warnings = report.into_errors(&documents).diagnostics;
     Ok(Config {
         warnings,
         written,

@@ -3,22 +3,21 @@
 //! In: their keys as written, and the files that these name. Out: the engine's [`Totp`] and [`List`].
 //! A report names a line of a list by its number and never repeats it; a secret is never shown.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use data_encoding::BASE32_NOPAD;
-use toml::de::{DeTable, DeValue};
-
 use crate::engine::one_time::{Line, List};
 use crate::engine::sequence::{MAX_STEPS, Sequence, Transport};
 use crate::engine::totp::{MAX_SKEW, Secret, Totp, TotpKeys};
+use data_encoding::BASE32_NOPAD;
 
 use super::files;
-use super::problem::{Problem, TotpFlaw};
-use super::report::{Report, Span};
-use super::steps;
-use super::value::{Value, Written, integer};
+use super::report::{Report, Span, error, warning};
+use super::schema::Secrecy;
+use super::sequence;
+use super::value::{Value, Written, choice};
 
 /// What a `totp` has that does not say so.
 const KNOCKS: u8 = 4;
@@ -28,6 +27,14 @@ const SKEW: u8 = 1;
 
 /// Shorter keys than this can be tried through (RFC 4226 §4, R6).
 const MIN_SECRET: usize = 16;
+
+/// Longest step, in seconds.
+const DAY: u64 = 24 * 3600;
+
+const NOT_BASE32: &str = "the secret is not base32";
+const BASE32_FORM: &str = "write the letters A to Z and the digits 2 to 7";
+const NEW_SECRET: &str =
+    "make one with 'logknock totp --new FILE' and write secret_file = \"FILE\"";
 
 /// Fewer sequences than this are too few to hide one in.
 const MIN_CHOICES: f64 = 1e6;
@@ -56,27 +63,28 @@ enum KeyText {
 }
 
 impl Value for TotpText {
-    const SECRET: bool = true;
+    const SECRECY: Secrecy = Secrecy::Secret;
 
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        let DeValue::Table(table) = written.value else {
-            return written.wrong_type("a table with 'secret_file' or 'secret'", report);
-        };
-        let keys = Keys { written, table };
-        for (name, _) in table {
-            if !Keys::NAMES.contains(&name.get_ref().as_ref()) {
-                let at = keys.span(name.span());
-                report.add(at, Problem::Totp(TotpFlaw::Key));
-            }
-        }
+        const NAMES: [&str; 7] = [
+            "secret",
+            "secret_file",
+            "knocks",
+            "ports",
+            "step",
+            "skew",
+            "proto",
+        ];
+        let keys = written.table(&NAMES, "{ secret_file = \"/PATH\" }", report)?;
         let key = match (keys.get("secret"), keys.get("secret_file")) {
             (Some(_), Some(_)) | (None, None) => {
-                written.refuse(Problem::Totp(TotpFlaw::OneSecret), report)
+                let message = "'totp' needs one secret, either in 'secret' or in 'secret_file'";
+                written.refuse_with(message, NEW_SECRET, report)
             }
             (Some(item), None) => {
                 let text = item.string("a key in base32", report);
                 let key = text.and_then(|text| {
-                    secret(text).or_else(|| item.refuse(Problem::Totp(TotpFlaw::Base32), report))
+                    secret(text).or_else(|| item.refuse_with(NOT_BASE32, BASE32_FORM, report))
                 });
                 key.map(|key| (KeyText::Here(key), item.span))
             }
@@ -85,11 +93,24 @@ impl Value for TotpText {
             }
         };
         let most = i64::try_from(MAX_STEPS).unwrap_or(i64::MAX);
-        let knocks = keys.number("knocks", KNOCKS, 1, most, report);
-        let skew = keys.number("skew", SKEW, 0, MAX_SKEW.into(), report);
-        let step = keys.step(report);
-        let ports = keys.ports(report);
-        let transport = keys.transport(report);
+        let small = |name: &str, usual: u8, range: RangeInclusive<i64>, report: &mut Report| {
+            let number = keys.read(name, usual.into(), report, |item, report| {
+                item.within(range, report)
+            });
+            u8::try_from(number?).ok()
+        };
+        let knocks = small("knocks", KNOCKS, 1..=most, report);
+        let skew = small("skew", SKEW, 0..=MAX_SKEW.into(), report);
+        let step = keys.read("step", STEP, report, step);
+        let ports = keys.read("ports", PORTS, report, |item, report| {
+            let text = item.string("a range of ports in quotes", report)?;
+            let fix = "write \"LOW-HIGH\", as in \"20000-29999\"";
+            ports(text).or_else(|| item.refuse_with("not a range of ports", fix, report))
+        });
+        let transport = keys.read("proto", Transport::Tcp, report, |item, report| {
+            let choices = [("tcp", Transport::Tcp), ("udp", Transport::Udp)];
+            choice(item, choices, report)
+        });
         let (key, key_at) = key?;
         Some(Self {
             key,
@@ -104,89 +125,13 @@ impl Value for TotpText {
     }
 }
 
-/// The keys of a `totp`.
-struct Keys<'a> {
-    written: Written<'a>,
-    table: &'a DeTable<'a>,
-}
-
-impl<'a> Keys<'a> {
-    const NAMES: [&'static str; 7] = [
-        "secret",
-        "secret_file",
-        "knocks",
-        "ports",
-        "step",
-        "skew",
-        "proto",
-    ];
-
-    fn span(&self, range: std::ops::Range<usize>) -> Span {
-        Span {
-            document: self.written.span.document,
-            start: range.start,
-            end: range.end,
-        }
+/// Whole seconds: authenticators count in no other.
+fn step(item: Written<'_>, report: &mut Report) -> Option<u32> {
+    let step = Duration::read(item, report)?;
+    if step.subsec_nanos() != 0 || !(1..=DAY).contains(&step.as_secs()) {
+        return item.refuse(format!("must be whole seconds, from 1 to {DAY}"), report);
     }
-
-    fn get(&self, name: &str) -> Option<Written<'a>> {
-        let value = self.table.get(name)?;
-        Some(Written {
-            value: value.get_ref(),
-            span: self.span(value.span()),
-        })
-    }
-
-    fn number(
-        &self,
-        name: &str,
-        usual: u8,
-        least: i64,
-        most: i64,
-        report: &mut Report,
-    ) -> Option<u8> {
-        let Some(item) = self.get(name) else {
-            return Some(usual);
-        };
-        integer(item.value)
-            .filter(|number| (least..=most).contains(number))
-            .and_then(|number| u8::try_from(number).ok())
-            .or_else(|| item.refuse(Problem::Range { least, most }, report))
-    }
-
-    /// Whole seconds: authenticators count in no other.
-    fn step(&self, report: &mut Report) -> Option<u32> {
-        let Some(item) = self.get("step") else {
-            return Some(STEP);
-        };
-        let (least, most) = (Duration::from_secs(1), Duration::from_secs(24 * 3600));
-        let step = Duration::read(item, report)?;
-        if step.subsec_nanos() != 0 || !(least..=most).contains(&step) {
-            return item.refuse(Problem::DurationRange { least, most }, report);
-        }
-        u32::try_from(step.as_secs()).ok()
-    }
-
-    fn ports(&self, report: &mut Report) -> Option<(u16, u16)> {
-        let Some(item) = self.get("ports") else {
-            return Some(PORTS);
-        };
-        let text = item.string("a range of ports in quotes", report)?;
-        ports(text).or_else(|| item.refuse(Problem::Totp(TotpFlaw::Ports), report))
-    }
-
-    fn transport(&self, report: &mut Report) -> Option<Transport> {
-        let Some(item) = self.get("proto") else {
-            return Some(Transport::Tcp);
-        };
-        let text = item.string("\"tcp\" or \"udp\"", report)?;
-        steps::transport(text)
-            .or_else(|_| {
-                item.refuse(Problem::Totp(TotpFlaw::Proto), report)
-                    .ok_or(())
-            })
-            .ok()
-    }
+    u32::try_from(step.as_secs()).ok()
 }
 
 /// The key that `text` is in base32 (RFC 4648 §6), in upper or lower case, in groups, with padding or
@@ -246,11 +191,13 @@ pub(super) fn totp(text: &TotpText, report: &mut Report) -> Option<Totp> {
         KeyText::File(path) => read_secret(path, text.key_at, report)?,
     };
     if secret.len() < MIN_SECRET {
-        report.add(text.key_at, Problem::Totp(TotpFlaw::Short));
+        let message = "the secret has less than 128 bits, so every key can be tried (RFC 4226)";
+        report.add(warning(text.key_at, message).fix(NEW_SECRET));
     }
     let choices = f64::from(text.ports.1 - text.ports.0) + 1.0;
     if choices.powi(text.knocks.into()) < MIN_CHOICES {
-        report.add(text.at, Problem::Totp(TotpFlaw::Guessable));
+        let message = "there are fewer than a million sequences: one can be guessed";
+        report.add(warning(text.at, message).fix("raise 'knocks' or widen 'ports'"));
     }
     Totp::new(TotpKeys {
         secret,
@@ -267,7 +214,7 @@ fn read_secret(path: &Path, at: Span, report: &mut Report) -> Option<Secret> {
     let text = zeroize::Zeroizing::new(text);
     let key = str::from_utf8(&text).ok().and_then(secret);
     if key.is_none() {
-        report.add_file(&path.display().to_string(), Problem::Totp(TotpFlaw::Base32));
+        report.add(error(path, NOT_BASE32).fix(BASE32_FORM));
     }
     key
 }
@@ -275,20 +222,21 @@ fn read_secret(path: &Path, at: Span, report: &mut Report) -> Option<Secret> {
 /// The list that the file at `path` is: a sequence a line, `#` before what is used.
 pub(super) fn list(path: &Path, at: Span, ahead: usize, report: &mut Report) -> Option<List> {
     let text = files::read_named(path, at, report)?;
-    let name = path.display().to_string();
     let mut lines: Vec<Line> = Vec::new();
     for (line, number) in text.split(|&byte| byte == b'\n').zip(1_u32..) {
         let content = line.trim_ascii();
         if content.is_empty() || content.starts_with(b"#") {
             continue;
         }
-        let parsed = str::from_utf8(line).ok();
-        let Some((text, sequence)) = parsed.and_then(|text| Some((text, sequence(text)?))) else {
-            report.add_file(&name, Problem::ListLine { number });
+        let read = str::from_utf8(line).ok();
+        let Some((text, sequence)) = read.and_then(|text| Some((text, parsed(text)?))) else {
+            let message = format!("line {number} is not a sequence and is skipped");
+            report.add(warning(path, message));
             continue;
         };
         if lines.iter().any(|line| line.sequence == sequence) {
-            report.add_file(&name, Problem::ListTwice { number });
+            let message = format!("line {number} repeats an earlier line, and is used up with it");
+            report.add(warning(path, message));
         }
         lines.push(Line {
             number,
@@ -297,7 +245,8 @@ pub(super) fn list(path: &Path, at: Span, ahead: usize, report: &mut Report) -> 
         });
     }
     if lines.is_empty() {
-        report.add_file(&name, Problem::ListEmpty);
+        let message = "it has no sequence left: the door never opens";
+        report.add(warning(path, message).fix("write new sequences into it, one a line"));
     }
     Some(List {
         file: Arc::from(path),
@@ -307,8 +256,8 @@ pub(super) fn list(path: &Path, at: Span, ahead: usize, report: &mut Report) -> 
 }
 
 /// `PORT[:PROTO], PORT[:PROTO], …`, as in a knockd.conf.
-fn sequence(text: &str) -> Option<Sequence> {
-    let steps = text.split(',').map(|step| steps::from_text(step).ok());
+fn parsed(text: &str) -> Option<Sequence> {
+    let steps = text.split(',').map(|step| sequence::from_text(step).ok());
     Sequence::new(steps.collect::<Option<Vec<_>>>()?)
 }
 

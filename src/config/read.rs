@@ -9,14 +9,12 @@ use toml::de::{DeTable, DeValue};
 
 use super::document::{Content, Document};
 use super::knockd;
-use super::nearest::nearest;
-use super::problem::{Problem, UnknownKey};
-use super::report::{Report, Span};
+use super::report::{Finding, Report, Span, error};
 use super::schema::{
     DaemonTable, DoorTable, FirewallTable, LogTable, NamedDoor, SECTIONS, Schema, Table,
     is_door_name, looks_like_a_key,
 };
-use super::value::Written;
+use super::value::{Written, nearest};
 
 impl Schema {
     /// Reads the files in order. What a later one says stands in place of what an earlier one said;
@@ -26,6 +24,7 @@ impl Schema {
         for document in documents {
             let tree = match &document.content {
                 Content::Toml(tree) => tree,
+                Content::Broken => continue,
                 Content::Knockd(lines) => {
                     knockd::read(document, lines, &mut schema, report);
                     continue;
@@ -47,7 +46,7 @@ impl Schema {
                         reader.keys(&mut schema.defaults, "[defaults]", keys);
                     }
                     ("door", DeValue::Table(doors)) => reader.doors(&mut schema.doors, doors),
-                    ("door", _) => reader.report.add(at, Problem::DoorWithoutName),
+                    ("door", _) => reader.report.add(door_without_name(at)),
                     _ => reader.not_a_section(section, at),
                 }
             }
@@ -59,7 +58,8 @@ impl Schema {
             defaults.one_time_sequences.take().map(|given| given.key),
         ];
         for at in passwords.into_iter().flatten() {
-            report.add(at, Problem::SequenceInDefaults);
+            let message = "a sequence is the password of one door and cannot be a default";
+            report.add(error(at, message).fix("move it to a [door.NAME]"));
         }
         schema.doors.sort_by_key(|door| door.at);
         refuse_duplicates(&schema.doors, documents, report);
@@ -82,9 +82,10 @@ impl Reader<'_, '_> {
                 span: self.document.span(value.span()),
             };
             if !table.set(name.get_ref(), at, written, self.report) {
-                let valid = T::KEYS.iter().map(|key| key.name).collect();
-                let problem = unknown_key(name.get_ref(), &format!("in {section}"), valid);
-                self.report.add(at, problem);
+                let valid: Vec<_> = T::KEYS.iter().map(|key| key.name).collect();
+                let section = format!("in {section}");
+                self.report
+                    .add(unknown(at, name.get_ref(), &section, &valid));
             }
         }
     }
@@ -95,12 +96,13 @@ impl Reader<'_, '_> {
             let at = self.document.span(name.span());
             let DeValue::Table(keys) = value.get_ref() else {
                 if !std::mem::replace(&mut nameless, true) {
-                    self.report.add(at, Problem::DoorWithoutName);
+                    self.report.add(door_without_name(at));
                 }
                 continue;
             };
             if !is_door_name(name.get_ref()) {
-                self.report.add(at, Problem::DoorName);
+                let message = "a door's name has 1 to 64 characters of A-Z a-z 0-9 . _ -";
+                self.report.add(error(at, message));
                 continue;
             }
             let mut table = DoorTable::default();
@@ -115,16 +117,20 @@ impl Reader<'_, '_> {
 
     fn not_a_section(&mut self, name: &str, at: Span) {
         let names = SECTIONS.map(|(section, _)| section);
-        let problem = if let Some(section) = names.into_iter().find(|section| *section == name) {
-            Problem::NotATable { section }
+        self.report.add(if names.contains(&name) {
+            let message = format!("'{name}' must be a table");
+            error(at, message).fix(format!("write [{name}] above its keys"))
         } else {
-            unknown_key(name, "outside of the tables", names.to_vec())
-        };
-        self.report.add(at, problem);
+            unknown(at, name, "outside of the tables", &names)
+        });
     }
 }
 
-fn unknown_key(name: &str, section: &str, valid: Vec<&'static str>) -> Problem {
+fn door_without_name(at: Span) -> Finding {
+    error(at, "a door needs a name").fix("write [door.NAME] above its keys, as in [door.ssh]")
+}
+
+fn unknown(at: Span, name: &str, section: &str, valid: &[&'static str]) -> Finding {
     let owners = [
         ("[log]", LogTable::KEYS),
         ("[daemon]", DaemonTable::KEYS),
@@ -134,13 +140,30 @@ fn unknown_key(name: &str, section: &str, valid: Vec<&'static str>) -> Problem {
     let elsewhere = owners
         .into_iter()
         .find(|(_, keys)| keys.iter().any(|key| key.name == name));
-    Problem::UnknownKey(UnknownKey {
-        name: looks_like_a_key(name).then(|| name.to_owned()),
-        section: section.to_owned(),
-        nearest: nearest(name, valid.iter().copied()),
-        elsewhere: elsewhere.map(|(section, _)| section),
-        valid,
-    })
+    unknown_key(at, name, section, elsewhere.map(|(owner, _)| owner), valid)
+}
+
+/// A key that does not exist where it stands. It is named if it looks like a name and not like a lost value.
+pub(super) fn unknown_key(
+    at: Span,
+    name: &str,
+    section: &str,
+    elsewhere: Option<&str>,
+    valid: &[&'static str],
+) -> Finding {
+    let found = error(
+        at,
+        if looks_like_a_key(name) {
+            format!("unknown key '{name}' {section}")
+        } else {
+            format!("unknown key {section}")
+        },
+    );
+    match (elsewhere, nearest(name, valid.iter().copied())) {
+        (Some(owner), _) => found.fix(format!("it belongs in {owner}")),
+        (None, Some(near)) => found.fix(format!("did you mean '{near}'?")),
+        (None, None) => found.fix(format!("valid are {}", valid.join(", "))),
+    }
 }
 
 fn refuse_duplicates(doors: &[NamedDoor], documents: &[Document<'_>], report: &mut Report) {
@@ -149,13 +172,9 @@ fn refuse_duplicates(doors: &[NamedDoor], documents: &[Document<'_>], report: &m
         let earlier = first.entry(&door.name).or_insert(door.at);
         if *earlier != door.at {
             let path = documents.get(earlier.document);
-            report.add(
-                door.at,
-                Problem::DuplicateDoor {
-                    door: door.name.to_string(),
-                    path: path.map_or("", |document| document.name).to_owned(),
-                },
-            );
+            let path = path.map_or("", |document| document.name);
+            let message = format!("door '{}' is already in '{path}'", door.name);
+            report.add(error(door.at, message).fix("rename one of them, or take one out"));
         }
     }
 }

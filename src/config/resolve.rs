@@ -4,6 +4,8 @@
 //! alone is in [`super::door`].
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +16,12 @@ use crate::firewall::Backend;
 use crate::source_spec::SourceSpec;
 
 use super::document::Document;
-use super::problem::{DoorFlaw, Problem};
-use super::report::Report;
-use super::schema::{DaemonTable, FirewallTable, LogTable, NamedDoor, Schema};
-use super::steps::Opens;
-use super::value::Given;
-use super::value::{Group, User, value, written};
+use super::files;
+use super::prefix::{Prefix, PrefixError};
+use super::report::{Report, Where, error, warning};
+use super::schema::{DaemonTable, FirewallTable, NamedDoor, Schema};
+use super::sequence::Ports;
+use super::value::{Given, Group, User, out_of, value, written};
 use super::{Config, Daemon, Firewall, Log, Written, door, grant};
 
 /// Longest default of `max_line_age`.
@@ -35,7 +37,12 @@ const MAX_COMMANDS: i64 = 8;
 pub(super) fn resolve(schema: &Schema, documents: &[Document<'_>], report: &mut Report) -> Config {
     if schema.doors.is_empty() && !report.has_errors() {
         let path = documents.first().map_or("", |document| document.name);
-        report.add_file(path, Problem::NoDoor);
+        let fix = if schema.is_knockds {
+            "add a section: [NAME], and in it 'sequence', 'tcpflags' and 'start_command'"
+        } else {
+            "add a [door.NAME] with 'sequence' and 'start_command'"
+        };
+        report.add(error(Path::new(path), "there is no door").fix(fix));
     }
     let backend = value(schema.firewall.backend.as_ref());
     let doors: Vec<Arc<Door>> = schema
@@ -50,16 +57,18 @@ pub(super) fn resolve(schema: &Schema, documents: &[Document<'_>], report: &mut 
     }
     let firewall = backend.map(|backend| firewall(backend, schema, report));
     Config {
-        log: log(&schema.log, &doors, report),
+        log: log(schema, &doors, report),
         daemon: daemon(&schema.daemon, report),
         firewall,
         doors,
+        is_knockds: schema.is_knockds,
         warnings: Vec::new(),
         written: Written::default(),
     }
 }
 
-fn log(table: &LogTable, doors: &[Arc<Door>], report: &mut Report) -> Log {
+fn log(schema: &Schema, doors: &[Arc<Door>], report: &mut Report) -> Log {
+    let table = &schema.log;
     let window = |door: &Arc<Door>| match &door.rule {
         Rule::Sequence(rule) => rule.window,
         Rule::Counts(rule) => rule.span(),
@@ -70,31 +79,51 @@ fn log(table: &LogTable, doors: &[Arc<Door>], report: &mut Report) -> Log {
         && let Some(specs) = &sources.value
         && specs.iter().any(SourceSpec::is_open_to_the_network)
     {
-        report.add(sources.span, Problem::NoUdpPeers);
+        let message = "whoever reaches the UDP source over the network could send lines to it";
+        let fix = "add udp_peers = [\"192.0.2.1\"] with the hosts that may, or listen at 127.0.0.1";
+        report.add(error(sources.span, message).fix(fix));
     }
     let longest = doors.iter().map(window).max().unwrap_or(MAX_LINE_AGE);
-    let prefix = within(
+    let knockers = within(
         table.knocker_prefix_v6.as_ref(),
         i64::from(KnockerPrefix::LEAST)..=i64::from(KnockerPrefix::MOST),
-        |least, most| Problem::Range { least, most },
+        out_of,
         report,
     );
-    let prefix = prefix.and_then(|bits| KnockerPrefix::new(u8::try_from(bits).ok()?));
+    let knockers = knockers.and_then(|bits| KnockerPrefix::new(u8::try_from(bits).ok()?));
     Log {
         sources: value(table.sources.as_ref()).unwrap_or_default(),
-        prefix: value(table.prefix.as_ref()),
+        prefix: prefix(schema, report),
         format: value(table.format.as_ref()).unwrap_or_default(),
         accept_forgeable: value(table.accept_forgeable.as_ref()).unwrap_or(false),
         max_line_age: value(table.max_line_age.as_ref()).unwrap_or(longest.min(MAX_LINE_AGE)),
-        knocker_prefix: prefix.unwrap_or_default(),
+        knocker_prefix: knockers.unwrap_or_default(),
         udp_peers,
         relay_user: value(table.relay_user.as_ref()).map(|User(name)| name),
     }
 }
 
-/// The ports that are open to everybody.
-pub(super) fn public(table: &FirewallTable) -> Box<[Step]> {
-    value(table.public.as_ref()).map_or_else(Box::default, |Opens(ports)| ports)
+/// The log prefix: what a file holds that was named, or else what is written.
+fn prefix(schema: &Schema, report: &mut Report) -> Option<Prefix> {
+    if let Some(path) = report.prefix_file.clone() {
+        return prefix_in(&path, &*path, report);
+    }
+    match &schema.prefix_file {
+        Some(given) => prefix_in(given.value.as_ref()?, given.span, report),
+        None => value(schema.log.prefix.as_ref()),
+    }
+}
+
+/// The log prefix that the file at `path` holds, which is named at `at`.
+pub(super) fn prefix_in(path: &Path, at: impl Into<Where>, report: &mut Report) -> Option<Prefix> {
+    let text = files::read_named(path, at, report)?;
+    let read = str::from_utf8(&text).map_err(|_| PrefixError::Control);
+    let read = read.and_then(|text| text.trim_end_matches(['\r', '\n']).parse());
+    read.map_err(|why: PrefixError| {
+        let fix = "write the prefix of the LOG rule into it, and nothing else";
+        report.add(error(path, why.to_string()).fix(fix));
+    })
+    .ok()
 }
 
 /// Keys that say how a backend is used, where none is named.
@@ -107,7 +136,8 @@ fn refuse_without_backend(table: &FirewallTable, report: &mut Report) {
     if table.backend.is_none()
         && let Some(at) = keys.into_iter().flatten().min()
     {
-        report.add(at, Problem::FirewallWithoutBackend);
+        let fix = "add backend = \"nft\", \"ipset\" or \"iptables\"";
+        report.add(error(at, "this needs a 'backend' to go with it").fix(fix));
     }
 }
 
@@ -124,9 +154,11 @@ fn firewall(backend: Backend, schema: &Schema, report: &mut Report) -> Firewall 
         if let Some(other) = other
             && backend != Backend::Iptables
         {
-            let (door, other) = (own.name.to_string(), other.name.to_string());
-            let flaw = DoorFlaw::SamePort { other };
-            report.add(own.at, Problem::Door { door, flaw });
+            let (door, other) = (&own.name, &other.name);
+            let message = format!(
+                "door '{door}' opens a port that door '{other}' opens too: closing one closes both"
+            );
+            report.add(warning(own.at, message).fix("give the port to one of them"));
         }
         if !ports.is_empty() {
             opens.push((Arc::clone(&own.name), ports.into()));
@@ -137,7 +169,7 @@ fn firewall(backend: Backend, schema: &Schema, report: &mut Report) -> Firewall 
         backend,
         opens,
         always_allow: value(table.always_allow.as_ref()).unwrap_or_default(),
-        public: public(table),
+        public: value(table.public.as_ref()).map_or_else(Box::default, |Ports(ports)| ports),
         heal: value(table.heal.as_ref()).unwrap_or(false),
     }
 }
@@ -146,15 +178,13 @@ fn daemon(table: &DaemonTable, report: &mut Report) -> Daemon {
     let command_timeout = within(
         table.command_timeout.as_ref(),
         SECOND..=HOUR,
-        |least, most| Problem::DurationRange { least, most },
+        |range| {
+            let (least, most) = (range.start().as_secs(), range.end().as_secs());
+            format!("must be from {least} to {most} s")
+        },
         report,
     );
-    let max_commands = within(
-        table.max_commands.as_ref(),
-        1..=64,
-        |least, most| Problem::Range { least, most },
-        report,
-    );
+    let max_commands = within(table.max_commands.as_ref(), 1..=64, out_of, report);
     Daemon {
         on_exit: value(table.on_exit.as_ref()).unwrap_or_default(),
         stop_timeout: value(table.stop_timeout.as_ref()).unwrap_or(STOP_TIMEOUT),
@@ -172,14 +202,14 @@ fn daemon(table: &DaemonTable, report: &mut Report) -> Daemon {
 /// The value of a key, if it is in `range`.
 fn within<T: Copy + PartialOrd>(
     given: Option<&Given<T>>,
-    range: std::ops::RangeInclusive<T>,
-    problem: impl Fn(T, T) -> Problem,
+    range: RangeInclusive<T>,
+    problem: impl Fn(&RangeInclusive<T>) -> String,
     report: &mut Report,
 ) -> Option<T> {
     let given = given?;
     let value = given.value?;
     if !range.contains(&value) {
-        report.add(given.span, problem(*range.start(), *range.end()));
+        report.add(error(given.span, problem(&range)));
     }
     Some(value)
 }
@@ -195,9 +225,9 @@ fn warn_of_same_sequences(doors: &[NamedDoor], report: &mut Report) {
         };
         let other = first.entry(sequence.steps()).or_insert(door);
         if other.name != door.name {
-            let (door, other) = (door.name.to_string(), other.name.to_string());
-            let flaw = DoorFlaw::SameSequence { other };
-            report.add(given.key, Problem::Door { door, flaw });
+            let (name, other) = (&door.name, &other.name);
+            let message = format!("door '{name}' has the sequence of door '{other}': both open");
+            report.add(warning(given.key, message).fix("give each door a sequence of its own"));
         }
     }
 }

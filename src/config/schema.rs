@@ -10,24 +10,35 @@ use std::time::Duration;
 
 use crate::dialect::Format;
 use crate::engine::door::{Lockout, OnRepeat};
+use crate::engine::sequence::Sequence;
 use crate::firewall::Backend;
 use crate::source_spec::SourceSpec;
 
 use super::OnExit;
 use super::command::CommandText;
-use super::counts::{CountedPort, Counts};
 use super::one_time::TotpText;
 use super::prefix::Prefix;
 use super::report::{Report, Span};
 use super::scope::{Flags, Interface, Networks, Target};
-use super::steps::{Opens, Steps};
+use super::sequence::{CountedPort, Counts, Ports};
 use super::value::{Given, Group, User, Value, Written};
 
 /// A key of a table.
 pub(super) struct Key {
     pub(super) name: &'static str,
-    /// Whether its value must never be shown.
-    pub(super) secret: bool,
+    /// Whether its value may be shown.
+    pub(super) secrecy: Secrecy,
+}
+
+/// Whether a value may be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Secrecy {
+    /// Never.
+    Secret,
+    /// Unless it looks like a part of a sequence.
+    Public,
+    /// Also where it looks like one: ports that everybody may know.
+    Ports,
 }
 
 /// A table whose keys are known.
@@ -53,7 +64,7 @@ macro_rules! table {
 
         impl Table for $table {
             const KEYS: &'static [Key] = &[
-                $(Key { name: stringify!($key), secret: <$value as Value>::SECRET },)*
+                $(Key { name: stringify!($key), secrecy: <$value as Value>::SECRECY },)*
             ];
 
             fn set(&mut self, key: &str, at: Span, written: Written<'_>, report: &mut Report) -> bool {
@@ -109,7 +120,7 @@ table! {
     FirewallTable {
         backend: Backend,
         always_allow: Networks,
-        public: Opens,
+        public: Ports,
         heal: bool,
     }
 }
@@ -117,7 +128,7 @@ table! {
 table! {
     /// `[door.NAME]`, and but for sequences `[defaults]`
     DoorTable {
-        sequence: Steps,
+        sequence: Sequence,
         seq_timeout: Duration,
         knock_timeout: Duration,
         min_gap: Duration,
@@ -135,7 +146,7 @@ table! {
         look_ahead: i64,
         lockout: Lockout,
         cooldown: Duration,
-        opens: Opens,
+        opens: Ports,
         start_command: CommandText,
         start_command_6: CommandText,
         stop_command: CommandText,
@@ -182,15 +193,9 @@ pub(super) fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
     })
 }
 
-/// The key called `name`, in whatever table.
-pub(super) fn key(name: &str) -> Option<&'static Key> {
-    let tables = [
-        LogTable::KEYS,
-        DaemonTable::KEYS,
-        FirewallTable::KEYS,
-        DoorTable::KEYS,
-    ];
-    tables.into_iter().flatten().find(|key| key.name == name)
+/// Whether some table has a key that is called `name`.
+pub(super) fn is_key(name: &str) -> bool {
+    keys().any(|(_, key)| key == name)
 }
 
 /// Whether a door may be called `name`.
@@ -210,6 +215,10 @@ pub(super) fn looks_like_a_key(name: &str) -> bool {
 /// Everything that the files of a config say.
 #[derive(Default)]
 pub(super) struct Schema {
+    /// Whether a knockd.conf says it.
+    pub(super) is_knockds: bool,
+    /// The file that a knockd.conf names for its log prefix.
+    pub(super) prefix_file: Option<Given<PathBuf>>,
     pub(super) log: LogTable,
     pub(super) daemon: DaemonTable,
     pub(super) firewall: FirewallTable,
@@ -226,38 +235,5 @@ pub(super) struct NamedDoor {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_example_has_every_key() {
-        let example = include_str!("../../packaging/examples/logknock.toml");
-        let tables = [LogTable::KEYS, DaemonTable::KEYS, DoorTable::KEYS];
-        for key in tables.into_iter().flatten() {
-            let line = format!("{} = ", key.name);
-            let has = |text: &str| text.trim_start_matches("# ").starts_with(&line);
-            assert!(example.lines().any(has), "{}", key.name);
-        }
-    }
-
-    #[test]
-    fn passwords_are_secrets() {
-        let tables = [LogTable::KEYS, DaemonTable::KEYS, DoorTable::KEYS];
-        let secrets = tables.into_iter().flatten().filter(|key| key.secret);
-        assert!(
-            secrets
-                .map(|key| key.name)
-                .eq(["prefix", "format", "sequence", "counts", "port", "totp"])
-        );
-    }
-
-    #[test]
-    fn what_a_secret_could_hide_in_does_not_look_like_a_key() {
-        for name in ["ports", "start-command", "stop_command_6", "USER"] {
-            assert!(looks_like_a_key(name), "{name}");
-        }
-        for name in ["7000", "lk-4f9a1c7e", "", "two words", "_6_6", "clé"] {
-            assert!(!looks_like_a_key(name), "{name}");
-        }
-    }
-}
+#[path = "schema_test.rs"]
+mod tests;

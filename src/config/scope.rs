@@ -10,10 +10,8 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::engine::packet::TcpFlags;
 
-use super::nearest::nearest;
-use super::problem::Problem;
-use super::report::Report;
-use super::value::{Value, Written};
+use super::report::{Report, warning};
+use super::value::{Value, Written, no_choice};
 
 /// Most networks in `allow` or `deny`: a packet is compared with each of them.
 const MAX_NETWORKS: usize = 256;
@@ -34,11 +32,10 @@ impl Value for Flags {
             set: TcpFlags::NONE,
             clear: TcpFlags::NONE,
         };
-        let mut complete = true;
-        for item in written.few("flags", MAX_FLAGS, "an array of flags", report)? {
-            complete &= add_flag(&mut flags, item, report).is_some();
-        }
-        complete.then_some(flags)
+        written.each("flags", MAX_FLAGS, report, |_, item, report| {
+            add_flag(&mut flags, item, report)
+        })?;
+        Some(flags)
     }
 }
 
@@ -47,9 +44,8 @@ fn add_flag(flags: &mut Flags, item: Written<'_>, report: &mut Report) -> Option
     let word = text.strip_prefix('!').unwrap_or(text).to_ascii_lowercase();
     let Some((name, flag)) = TcpFlags::NAMES.into_iter().find(|(name, _)| *name == word) else {
         let words = TcpFlags::NAMES.map(|(name, _)| name);
-        let nearest = nearest(&word, words);
-        let words = words.to_vec();
-        return item.refuse(Problem::Choice { words, nearest }, report);
+        report.add(no_choice(item.span, &word, &words));
+        return None;
     };
     if text.starts_with('!') {
         flags.clear = flags.clear.with(flag);
@@ -57,10 +53,15 @@ fn add_flag(flags: &mut Flags, item: Written<'_>, report: &mut Report) -> Option
         flags.set = flags.set.with(flag);
     }
     if flags.set.contains(flag) && flags.clear.contains(flag) {
-        return item.refuse(Problem::Contradiction { flag: name }, report);
+        let message =
+            format!("a packet cannot have '{name}' and lack it: the door could never open");
+        return item.refuse(message, report);
     }
     Some(())
 }
+
+/// Why a text is no interface.
+pub(super) const NO_INTERFACE: &str = "no interface can have this name";
 
 /// `interface`: a name that Linux would take (`dev_valid_name`).
 #[derive(Clone)]
@@ -69,7 +70,7 @@ pub(super) struct Interface(pub(super) Box<str>);
 impl Value for Interface {
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
         let name = written.string("a string", report)?;
-        Self::named(name).or_else(|| written.refuse(Problem::Interface, report))
+        Self::named(name).or_else(|| written.refuse(NO_INTERFACE, report))
     }
 }
 
@@ -84,6 +85,12 @@ impl Interface {
     }
 }
 
+/// Why a text is no address.
+pub(super) const NO_ADDRESS: &str = "not an address";
+
+/// What one is.
+pub(super) const ADDRESS_FORM: &str = "write one IPv4 or IPv6 address";
+
 /// `target`: an address that somebody may be knocking at.
 #[derive(Clone, Copy)]
 pub(super) struct Target(pub(super) IpAddr);
@@ -92,11 +99,14 @@ impl Value for Target {
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
         let text = written.string("an address in quotes", report)?;
         let Ok(address) = text.parse::<IpAddr>() else {
-            return written.refuse(Problem::Target, report);
+            return written.refuse_with(NO_ADDRESS, ADDRESS_FORM, report);
         };
         let address = address.to_canonical();
         if address.is_unspecified() {
-            return written.refuse(Problem::TargetNever, report);
+            return written.refuse(
+                "nobody can send a knock to this address: the door could never open",
+                report,
+            );
         }
         Some(Self(address))
     }
@@ -107,11 +117,9 @@ pub(super) type Networks = Vec<IpNet>;
 
 impl Value for Networks {
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        let networks: Vec<Option<IpNet>> = written
-            .few("networks", MAX_NETWORKS, "an array of networks", report)?
-            .map(|item| network(item, report))
-            .collect();
-        networks.into_iter().collect()
+        written.each("networks", MAX_NETWORKS, report, |_, item, report| {
+            network(item, report)
+        })
     }
 }
 
@@ -122,12 +130,14 @@ fn network(item: Written<'_>, report: &mut Report) -> Option<IpNet> {
         Err(_) => text.parse::<IpNet>().ok(),
     };
     let Some(written) = parsed.map(canonical) else {
-        return item.refuse(Problem::Network, report);
+        let fix = "write \"192.0.2.0/24\", \"2001:db8::/32\" or an address";
+        return item.refuse_with("not a network", fix, report);
     };
     let network = written.trunc();
     if network != written {
-        let network = network.to_string();
-        report.add(item.span, Problem::HostBits { network });
+        let message = format!("this is not the network's own address; it is taken as '{network}'");
+        let fix = "write it so, or leave out /… for the one address";
+        report.add(warning(item.span, message).fix(fix));
     }
     Some(network)
 }
@@ -162,44 +172,5 @@ pub(super) fn leaves_nobody(allow: &[IpNet], deny: &[IpNet], target: Option<IpAd
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn nets(texts: &[&str]) -> Vec<IpNet> {
-        texts.iter().map(|text| text.parse().unwrap()).collect()
-    }
-
-    fn nobody(allow: &[&str], deny: &[&str], target: Option<&str>) -> bool {
-        let target = target.map(|text| text.parse().unwrap());
-        leaves_nobody(&nets(allow), &nets(deny), target)
-    }
-
-    #[test]
-    fn networks_that_are_all_denied_leave_nobody() {
-        assert!(nobody(&["192.0.2.0/25"], &["192.0.2.0/24"], None));
-        assert!(nobody(
-            &["192.0.2.0/24"],
-            &["192.0.2.0/25", "192.0.2.128/25"],
-            None
-        ));
-        assert!(nobody(&[], &["0.0.0.0/0", "::/0"], None));
-        assert!(!nobody(&["192.0.2.0/24"], &["192.0.2.0/25"], None));
-        assert!(!nobody(&[], &["0.0.0.0/0"], None));
-        assert!(!nobody(&[], &[], None));
-    }
-
-    #[test]
-    fn networks_of_the_other_family_than_the_target_leave_nobody() {
-        assert!(nobody(&["2001:db8::/32"], &[], Some("192.0.2.1")));
-        assert!(nobody(&[], &["::/0"], Some("2001:db8::1")));
-        assert!(!nobody(&["2001:db8::/32"], &[], Some("2001:db8::1")));
-    }
-
-    #[test]
-    fn a_mapped_network_is_its_ipv4_network() {
-        let mapped = "::ffff:192.0.2.0/120".parse().unwrap();
-        assert_eq!(canonical(mapped), "192.0.2.0/24".parse().unwrap());
-        let wider = "::ffff:0:0/95".parse().unwrap();
-        assert_eq!(canonical(wider), wider);
-    }
-}
+#[path = "scope_test.rs"]
+mod tests;

@@ -1,33 +1,33 @@
 //! Values as written, and what they are read as.
 //!
-//! In: a TOML value with its place. Out: a typed value, or a report of why it is none. Each type of
+//! In: a TOML value with its place. Out: a typed value, or a finding that says why it is none. Each type of
 //! value has its [`Value`] here or where its rules are; a rule that needs a second key is in
 //! [`super::door`] or [`super::resolve`].
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 
-use crate::dialect::{Format, Keys, Pattern};
-use crate::engine::door::OnRepeat;
+use crate::dialect::{Format, Keys as JsonKeys, Pattern, PatternError};
+use crate::engine::door::{Lockout, OnRepeat};
 use crate::firewall::Backend;
 use crate::source_spec::SourceSpec;
 
 use super::OnExit;
-use super::duration;
-use super::nearest::nearest;
+use super::duration::{self, DurationError};
 use super::prefix::Prefix;
-use super::problem::{Problem, UserFlaw};
-use super::report::{Report, Span};
+use super::report::{Finding, Report, Span, error, warning};
+use super::schema::Secrecy;
 
 /// Most `sources`.
 const MAX_SOURCES: usize = 64;
 
 /// What can be read from a TOML value.
 pub(super) trait Value: Sized {
-    /// Whether it must never be shown.
-    const SECRET: bool = false;
+    /// Whether it may be shown.
+    const SECRECY: Secrecy = Secrecy::Public;
 
     /// Reads it; `None` when it is none, which has been reported.
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self>;
@@ -64,80 +64,80 @@ pub(super) fn written<T>(given: Option<&Given<T>>) -> Option<Span> {
 }
 
 impl<'a> Written<'a> {
+    /// An element or a value inside of this one.
+    fn inner(self, inner: &'a toml::Spanned<DeValue<'a>>) -> Self {
+        Self {
+            value: inner.get_ref(),
+            span: self.span.beside(inner.span()),
+        }
+    }
+
     /// Its text, if it is a string.
-    pub(super) fn string(self, expected: &'static str, report: &mut Report) -> Option<&'a str> {
+    pub(super) fn string(self, expected: &str, report: &mut Report) -> Option<&'a str> {
         match self.value {
             DeValue::String(text) => Some(text),
             _ => self.wrong_type(expected, report),
         }
     }
 
-    /// Its elements, if it is an array.
-    pub(super) fn items(
-        self,
-        expected: &'static str,
-        report: &mut Report,
-    ) -> Option<impl ExactSizeIterator<Item = Written<'a>> + use<'a>> {
-        let DeValue::Array(items) = self.value else {
-            return self.wrong_type(expected, report);
-        };
-        let item = move |item: &'a toml::Spanned<DeValue<'a>>| Written {
-            value: item.get_ref(),
-            span: Span {
-                document: self.span.document,
-                start: item.span().start,
-                end: item.span().end,
-            },
-        };
-        Some(items.iter().map(item))
-    }
-
     /// Its elements, if it is an array of at most `most`.
     pub(super) fn few(
         self,
-        what: &'static str,
+        what: &str,
         most: usize,
-        expected: &'static str,
         report: &mut Report,
     ) -> Option<impl ExactSizeIterator<Item = Written<'a>> + use<'a>> {
-        let items = self.items(expected, report)?;
+        let DeValue::Array(items) = self.value else {
+            return self.wrong_type(&format!("an array of {what}"), report);
+        };
         if items.len() > most {
-            return self.refuse(Problem::TooMany { what, most }, report);
+            return self.refuse(format!("more than {most} {what}"), report);
         }
-        Some(items)
+        Some(items.iter().map(move |item| self.inner(item)))
     }
 
-    /// What it has under each of `names`, if it is a table; any other key is reported.
-    fn keys<const N: usize>(
+    /// What `read` makes of each element of an array of at most `most`. All are read before one that is none
+    /// ends it, so that all mistakes are shown.
+    pub(super) fn each<T>(
         self,
-        names: [&str; N],
-        listed: &'static str,
+        what: &str,
+        most: usize,
         report: &mut Report,
-    ) -> Option<[Option<Self>; N]> {
+        mut read: impl FnMut(usize, Self, &mut Report) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let items = self.few(what, most, report)?;
+        let read: Vec<_> = (1..)
+            .zip(items)
+            .map(|(number, item)| read(number, item, report))
+            .collect();
+        read.into_iter().collect()
+    }
+
+    /// Its keys, if it is a table; those that are not `names` are reported.
+    pub(super) fn table(
+        self,
+        names: &[&'static str],
+        example: &str,
+        report: &mut Report,
+    ) -> Option<Keys<'a>> {
         let DeValue::Table(table) = self.value else {
-            return self.wrong_type("a table", report);
+            return self.wrong_type(&format!("a table such as {example}"), report);
         };
-        let at = |span: std::ops::Range<usize>| Span {
-            start: span.start,
-            end: span.end,
-            ..self.span
-        };
-        for (key, _) in table {
-            if !names.contains(&&**key.get_ref()) {
-                report.add(at(key.span()), Problem::FormatKey(listed));
+        for name in table.keys() {
+            if !names.contains(&name.get_ref().as_ref()) {
+                let message = format!("unknown key; valid are {}", names.join(", "));
+                let at = self.span.beside(name.span());
+                report.add(error(at, message).fix(format!("write {example}")));
             }
         }
-        Some(names.map(|name| {
-            let value = table.get(name)?;
-            Some(Self {
-                value: value.get_ref(),
-                span: at(value.span()),
-            })
-        }))
+        Some(Keys {
+            written: self,
+            table,
+        })
     }
 
     /// Reports that it is not `expected`.
-    pub(super) fn wrong_type<T>(self, expected: &'static str, report: &mut Report) -> Option<T> {
+    pub(super) fn wrong_type<T>(self, expected: &str, report: &mut Report) -> Option<T> {
         let found = match self.value {
             DeValue::String(_) => "a string",
             DeValue::Integer(_) => "an integer",
@@ -147,13 +147,72 @@ impl<'a> Written<'a> {
             DeValue::Array(_) => "an array",
             DeValue::Table(_) => "a table",
         };
-        self.refuse(Problem::WrongType { expected, found }, report)
+        self.refuse(format!("must be {expected}, but is {found}"), report)
     }
 
-    /// Reports `problem` here.
-    pub(super) fn refuse<T>(self, problem: Problem, report: &mut Report) -> Option<T> {
-        report.add(self.span, problem);
+    /// An error at this place.
+    pub(super) fn error(self, message: impl Into<String>) -> Finding {
+        error(self.span, message)
+    }
+
+    /// Reports an error here.
+    pub(super) fn refuse<T>(self, message: impl Into<String>, report: &mut Report) -> Option<T> {
+        report.add(self.error(message));
         None
+    }
+
+    /// Reports an error here, and what to do about it.
+    pub(super) fn refuse_with<T>(
+        self,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+        report: &mut Report,
+    ) -> Option<T> {
+        report.add(self.error(message).fix(fix));
+        None
+    }
+
+    /// The whole number that it is, if that is in `range`.
+    pub(super) fn within(self, range: RangeInclusive<i64>, report: &mut Report) -> Option<i64> {
+        let number = i64::read(self, report)?;
+        if !range.contains(&number) {
+            return self.refuse(out_of(&range), report);
+        }
+        Some(number)
+    }
+}
+
+/// That a number is not in `range`.
+pub(super) fn out_of(range: &RangeInclusive<i64>) -> String {
+    format!("must be from {} to {}", range.start(), range.end())
+}
+
+/// The keys of a table that is a value.
+#[derive(Clone, Copy)]
+pub(super) struct Keys<'a> {
+    /// The table.
+    pub(super) written: Written<'a>,
+    table: &'a DeTable<'a>,
+}
+
+impl<'a> Keys<'a> {
+    /// The value of a key, if it is there.
+    pub(super) fn get(&self, name: &str) -> Option<Written<'a>> {
+        Some(self.written.inner(self.table.get(name)?))
+    }
+
+    /// What `read` makes of the value of a key; `usual` where it is not there.
+    pub(super) fn read<T>(
+        &self,
+        name: &str,
+        usual: T,
+        report: &mut Report,
+        read: impl FnOnce(Written<'a>, &mut Report) -> Option<T>,
+    ) -> Option<T> {
+        match self.get(name) {
+            None => Some(usual),
+            Some(item) => read(item, report),
+        }
     }
 }
 
@@ -178,37 +237,56 @@ impl Value for i64 {
     }
 }
 
+/// The forms of a duration.
+const DURATION_FORMS: &str = "write seconds (15, 0.5), or numbers with the units d, h, m, s, ms \
+                              (\"15s\", \"1m30s\", \"500ms\")";
+
 impl Value for Duration {
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
         let span = match written.value {
             DeValue::Integer(_) => integer(written.value)
-                .ok_or(duration::DurationError::TooLong)
+                .ok_or(DurationError::TooLong)
                 .and_then(duration::from_seconds),
             DeValue::Float(float) => float
                 .as_str()
                 .parse()
-                .map_err(|_| duration::DurationError::Form)
+                .map_err(|_| DurationError::Form)
                 .and_then(duration::from_float),
             DeValue::String(text) => duration::from_text(text),
-            _ => return written.wrong_type("a duration", report),
+            _ => {
+                return written.refuse_with("must be a duration", DURATION_FORMS, report);
+            }
         };
-        span.map_err(|error| report.add(written.span, Problem::Duration(error)))
+        span.map_err(|why| report.add(duration_flaw(written.span, why)))
             .ok()
+    }
+}
+
+/// What to say of a duration that is none.
+pub(super) fn duration_flaw(at: Span, why: DurationError) -> Finding {
+    let found = error(at, why.to_string());
+    match why {
+        DurationError::Form => found.fix(DURATION_FORMS),
+        DurationError::TooLong => found.fix(format!("write at most {} days", duration::MAX_DAYS)),
+        DurationError::NotPositive => found,
     }
 }
 
 impl Value for PathBuf {
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
         let text = written.string("a path in quotes", report)?;
-        absolute(text).or_else(|| written.refuse(Problem::Path, report))
+        absolute(text, written.span, report)
     }
 }
 
 /// The path of a file from `/` on: the daemon's working directory is nobody's.
-pub(super) fn absolute(text: &str) -> Option<PathBuf> {
+pub(super) fn absolute(text: &str, at: Span, report: &mut Report) -> Option<PathBuf> {
     let path = Path::new(text);
-    let whole = path.is_absolute() && path.file_name().is_some() && !text.contains('\0');
-    whole.then(|| path.to_owned())
+    if path.is_absolute() && path.file_name().is_some() && !text.contains('\0') {
+        return Some(path.to_owned());
+    }
+    report.add(error(at, "not the absolute path of a file").fix("write the whole path, from / on"));
+    None
 }
 
 /// `group`: a name as it stands in `/etc/group`, or a number.
@@ -217,11 +295,7 @@ pub(super) struct Group(pub(super) Box<str>);
 
 impl Value for Group {
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        let name = written.string("a group's name in quotes", report)?;
-        if !is_account(name) {
-            return written.refuse(Problem::Group, report);
-        }
-        Some(Self(name.into()))
+        account(written, "group", report).map(Self)
     }
 }
 
@@ -231,27 +305,71 @@ pub(super) struct User(pub(super) Box<str>);
 
 impl Value for User {
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        let name = written.string("a user's name in quotes", report)?;
-        if !is_account(name) {
-            return written.refuse(Problem::User(UserFlaw::Name), report);
-        }
-        Some(Self(name.into()))
+        account(written, "user", report).map(Self)
     }
 }
 
-/// Whether an account of the machine can have this name.
-fn is_account(name: &str) -> bool {
+/// The name of an account that the machine can have.
+fn account(written: Written<'_>, what: &str, report: &mut Report) -> Option<Box<str>> {
+    let name = written.string(&format!("a {what}'s name in quotes"), report)?;
     let fit = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    (1..=32).contains(&name.len()) && name.bytes().all(fit)
+    if !(1..=32).contains(&name.len()) || !name.bytes().all(fit) {
+        return written.refuse(format!("no {what} can have this name"), report);
+    }
+    Some(name.into())
+}
+
+/// The value of the word in `choices` that is written.
+pub(super) fn choice<T, const N: usize>(
+    written: Written<'_>,
+    choices: [(&'static str, T); N],
+    report: &mut Report,
+) -> Option<T> {
+    let text = written.string("a string", report)?;
+    let words = choices.each_ref().map(|(word, _)| *word);
+    let value = choices.into_iter().find(|(word, _)| *word == text);
+    value.map(|(_, value)| value).or_else(|| {
+        report.add(no_choice(written.span, text, &words));
+        None
+    })
+}
+
+/// That `text` is none of `words`.
+pub(super) fn no_choice(at: Span, text: &str, words: &[&str]) -> Finding {
+    let found = error(at, format!("must be one of {}", words.join(", ")));
+    match nearest(text, words.iter().copied()) {
+        Some(word) => found.fix(format!("did you mean '{word}'?")),
+        None => found,
+    }
+}
+
+/// The first of `names` that `word` becomes with the fewest edits, if these are few for its length, or that
+/// one of the two begins with.
+pub(super) fn nearest<'a>(
+    word: &str,
+    names: impl IntoIterator<Item = &'a str> + Clone,
+) -> Option<&'a str> {
+    if word.len() > 32 {
+        return None;
+    }
+    let word = word.to_ascii_lowercase().replace('-', "_");
+    let edits = |name: &str| strsim::osa_distance(&word, &name.replace('-', "_"));
+    let near = names
+        .clone()
+        .into_iter()
+        .filter(|name| edits(name) <= name.len().div_ceil(4).min(3));
+    near.min_by_key(|name| edits(name)).or_else(|| {
+        let mut begun = names.into_iter();
+        begun.find(|name| {
+            name.len().min(word.len()) > 2 && (word.starts_with(name) || name.starts_with(&word))
+        })
+    })
 }
 
 impl Value for OnExit {
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        choice(
-            written,
-            [("close", Self::Close), ("keep", Self::Keep)],
-            report,
-        )
+        let choices = [("close", Self::Close), ("keep", Self::Keep)];
+        choice(written, choices, report)
     }
 }
 
@@ -272,84 +390,79 @@ impl Value for Backend {
     }
 }
 
-fn choice<T, const N: usize>(
-    written: Written<'_>,
-    choices: [(&'static str, T); N],
-    report: &mut Report,
-) -> Option<T> {
-    let text = written.string("a string", report)?;
-    let words = choices.each_ref().map(|(word, _)| *word);
-    match choices.into_iter().find(|(word, _)| *word == text) {
-        Some((_, value)) => Some(value),
-        None => written.refuse(
-            Problem::Choice {
-                words: words.to_vec(),
-                nearest: nearest(text, words),
-            },
-            report,
-        ),
-    }
-}
-
 impl Value for Prefix {
-    const SECRET: bool = true;
+    const SECRECY: Secrecy = Secrecy::Secret;
 
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
         let text = written.string("a string", report)?;
+        let fix = "write the prefix of the LOG rule, as 'logknock init' makes one";
         text.parse()
-            .map_err(|error| report.add(written.span, Problem::Prefix(error)))
+            .or_else(|why: super::PrefixError| {
+                written.refuse_with(why.to_string(), fix, report).ok_or(())
+            })
             .ok()
     }
 }
 
 impl Value for Format {
     /// A regex may hold the prefix.
-    const SECRET: bool = true;
+    const SECRECY: Secrecy = Secrecy::Secret;
 
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        match written.value {
-            DeValue::String(_) => choice(written, Self::named(), report),
-            DeValue::Table(_) => {
-                let [regex, json] = written.keys(["regex", "json"], "regex, json", report)?;
-                match (regex, json) {
-                    (Some(regex), None) => pattern(regex, report).map(Self::Pattern),
-                    (None, Some(json)) => keys(json, report).map(|keys| Self::Json(keys.into())),
-                    _ => written.refuse(Problem::FormatTable, report),
-                }
-            }
-            _ => written.wrong_type(
+        const EXAMPLE: &str = "regex = '^…$' with the groups src, dpt and proto, or json = { message = \"KEY\", program = \"KEY\" }";
+        if written.value.is_str() {
+            return choice(written, Self::named(), report);
+        }
+        if !written.value.is_table() {
+            return written.wrong_type(
                 "a name in quotes, or a table with 'regex' or 'json'",
                 report,
-            ),
+            );
+        }
+        let keys = written.table(&["regex", "json"], EXAMPLE, report)?;
+        match (keys.get("regex"), keys.get("json")) {
+            (Some(regex), None) => pattern(regex, report).map(Self::Pattern),
+            (None, Some(json)) => json_keys(json, report).map(|keys| Self::Json(keys.into())),
+            _ => {
+                let message = "the format needs exactly one of 'regex' and 'json'";
+                written.refuse_with(message, format!("write {EXAMPLE}"), report)
+            }
         }
     }
 }
 
 fn pattern(written: Written<'_>, report: &mut Report) -> Option<Pattern> {
-    let text = written.string("a string", report)?;
-    text.parse()
-        .map_err(|error| report.add(written.span, Problem::Format(error)))
-        .ok()
+    let read: Result<Pattern, PatternError> = written.string("a string", report)?.parse();
+    read.map_err(|why| {
+        let found = written.error(why.to_string());
+        report.add(match why.fix() {
+            Some(fix) => found.fix(fix),
+            None => found,
+        });
+    })
+    .ok()
 }
 
 /// The keys of a JSON object, one each.
-fn keys(written: Written<'_>, report: &mut Report) -> Option<Keys> {
-    let names = ["message", "program", "facility", "time", "host"];
-    let [message, program, facility, time, host] =
-        written.keys(names, "message, program, facility, time, host", report)?;
-    let mut key = |written: Option<Written<'_>>| {
-        let text = written.and_then(|written| written.string("a string", report));
+fn json_keys(written: Written<'_>, report: &mut Report) -> Option<JsonKeys> {
+    const NAMES: [&str; 5] = ["message", "program", "facility", "time", "host"];
+    let table = written.table(&NAMES, "{ message = \"KEY\", program = \"KEY\" }", report)?;
+    let mut key = |name| {
+        let text = table
+            .get(name)
+            .and_then(|item| item.string("a string", report));
         text.map(Box::from).into_iter().collect::<Vec<Box<str>>>()
     };
-    let keys = Keys {
-        message: key(message),
-        program: key(program),
-        facility: key(facility),
-        time: key(time),
-        host: key(host),
+    let keys = JsonKeys {
+        message: key("message"),
+        program: key("program"),
+        facility: key("facility"),
+        time: key("time"),
+        host: key("host"),
     };
-    if message.is_none() {
-        return written.refuse(Problem::NoMessageKey, report);
+    if table.get("message").is_none() {
+        let fix = "add message = \"KEY\" with the key of the message";
+        return written.refuse_with("the JSON format has no 'message'", fix, report);
     }
     Some(keys)
 }
@@ -357,28 +470,52 @@ fn keys(written: Written<'_>, report: &mut Report) -> Option<Keys> {
 impl Value for Vec<SourceSpec> {
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
         let mut sources = Self::new();
-        let mut complete = true;
-        for item in written.few("sources", MAX_SOURCES, "an array of sources", report)? {
-            match source(item, report) {
-                Some(source) if sources.contains(&source) => {
-                    report.add(item.span, Problem::RepeatedSource);
-                }
-                Some(source) => sources.push(source),
-                None => complete = false,
+        written.each("sources", MAX_SOURCES, report, |_, item, report| {
+            let source = source(item, report)?;
+            if sources.contains(&source) {
+                report.add(warning(item.span, "this source is listed twice"));
+            } else {
+                sources.push(source);
             }
-        }
-        complete.then_some(sources)
+            Some(())
+        })?;
+        Some(sources)
     }
 }
 
 fn source(item: Written<'_>, report: &mut Report) -> Option<SourceSpec> {
     let text = item.string("a string that names a source", report)?;
     match text.parse::<SourceSpec>() {
-        Err(error) => item.refuse(Problem::Source(error), report),
+        Err(why) => item.refuse(why.to_string(), report),
         // The daemon's working directory is nobody's.
-        Ok(source) if source.relative_path().is_some() => {
-            item.refuse(Problem::RelativeSource, report)
-        }
+        Ok(source) if source.relative_path().is_some() => item.refuse_with(
+            "the path is not absolute",
+            "write the whole path, from / on",
+            report,
+        ),
         Ok(source) => Some(source),
     }
 }
+
+impl Value for Lockout {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        const EXAMPLE: &str = "{ fails = 5, within = \"10m\", for = \"1h\" }";
+        let keys = written.table(&["fails", "within", "for"], EXAMPLE, report)?;
+        let values = (keys.get("fails"), keys.get("within"), keys.get("for"));
+        let (Some(fails), Some(within), Some(time)) = values else {
+            let message = "a lockout needs 'fails', 'within' and 'for'";
+            return written.refuse_with(message, format!("write lockout = {EXAMPLE}"), report);
+        };
+        let fails = fails.within(1..=1000, report);
+        let (within, time) = (Duration::read(within, report), Duration::read(time, report));
+        Some(Self {
+            fails: u32::try_from(fails?).ok()?,
+            within: within?,
+            time: time?,
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "value_test.rs"]
+mod tests;

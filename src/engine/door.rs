@@ -136,6 +136,22 @@ impl Rule {
         }
     }
 
+    /// Random guesses that one right guess is among, on average. A hit may count over both transports.
+    pub fn guesses(&self) -> f64 {
+        const CHOICES: f64 = 2.0 * 65_535.0;
+        let of = |knocks: usize| CHOICES.powi(i32::try_from(knocks).unwrap_or(i32::MAX));
+        match self {
+            Self::Sequence(rule) => of(rule.sequence.len()),
+            Self::Counts(rule) => 9_f64.powi(i32::try_from(rule.groups.len()).unwrap_or(i32::MAX)),
+            Self::OneTime(rule) => match &rule.origin {
+                Origin::Totp(totp) => totp.guesses(),
+                Origin::List(list) => {
+                    of(self.knocks()) / f64::from(u32::try_from(list.ahead).unwrap_or(1).max(1))
+                }
+            },
+        }
+    }
+
     /// Whether a hit at `step` can be one of its knocks.
     pub fn may_have(&self, step: Step) -> bool {
         match self {

@@ -133,6 +133,12 @@ impl Totp {
         self.knocks.into()
     }
 
+    /// Random guesses that one right guess is among, on average: so many sequences count at a time.
+    pub fn guesses(&self) -> f64 {
+        let choices = f64::from(self.high - self.low) + 1.0;
+        choices.powi(self.knocks.into()) / (2.0 * f64::from(self.skew) + 1.0)
+    }
+
     /// Whether `step` can be a knock of some sequence.
     pub fn may_have(&self, step: Step) -> bool {
         step.transport == self.transport && (self.low..=self.high).contains(&step.port)

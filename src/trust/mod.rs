@@ -3,20 +3,19 @@
 //! In: the sources, `[log]`, and the machine as it is. Out: a [`Grade`] for each source, and findings
 //! in the words that `check` prints and the daemon refuses with. Reads metadata and changes nothing.
 //! A log file is no proof by itself: syslog takes lines from anybody, so what counts there is a log
-//! prefix that only the firewall and the daemon know.
+//! prefix that only the firewall and the daemon know. Where the kernel's own transport vouches for a line, a prefix is
+//! needed too, if only a known text at column 0: names that users choose stand in true messages of the kernel.
 
 mod machine;
-mod rights;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Daemon, Diagnostic, ErrorKind, Log, Severity};
-use crate::source_spec::SourceSpec;
+use crate::config::{Config, Daemon, Diagnostic, ErrorKind, Log, Severity};
+use crate::rights::{self, Flaw, Role, Trusted};
+use crate::source_spec::{Pattern, SourceSpec};
 
 pub use machine::Machine;
-
-use rights::Flaw;
 
 /// What vouches for the lines of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,44 +79,78 @@ impl Finding {
     fn new(
         severity: Severity,
         kind: ErrorKind,
-        path: &str,
-        message: String,
-        fix: Option<String>,
+        path: impl fmt::Display,
+        message: impl Into<String>,
+        fix: impl Into<String>,
     ) -> Self {
         let diagnostic = Diagnostic {
             severity,
-            path: path.to_owned(),
+            path: path.to_string(),
+            message: message.into(),
+            fix: Some(fix.into()),
             place: None,
-            message,
-            fix,
         };
         Self { diagnostic, kind }
     }
+
+    /// That others could change what a path leads to.
+    fn of_flaw(severity: Severity, flaw: &Flaw) -> Self {
+        let path = flaw.path().display();
+        Self::new(
+            severity,
+            ErrorKind::Permission,
+            path,
+            flaw.to_string(),
+            flaw.fix(),
+        )
+    }
 }
 
-/// Grades `sources` as `log` would read them on this `machine`.
-pub fn grade(log: &Log, sources: &[SourceSpec], machine: &Machine) -> Vec<Trust> {
-    let grade_one = |source: &SourceSpec| grade_one(log, source, machine);
+/// Grades `sources` as `config` would have them read on this `machine`.
+pub fn grade(config: &Config, sources: &[SourceSpec], machine: &Machine) -> Vec<Trust> {
+    let grade_one = |source: &SourceSpec| grade_one(config, source, machine);
     sources.iter().map(grade_one).collect()
 }
 
-fn grade_one(log: &Log, source: &SourceSpec, machine: &Machine) -> Trust {
-    let grade = match source {
-        SourceSpec::Kmsg | SourceSpec::Journald | SourceSpec::Nflog(_) => Grade::Kernel,
-        _ if why_no_secret(log).is_none() => Grade::Secret,
-        _ => Grade::Forgeable,
+fn grade_one(config: &Config, source: &SourceSpec, machine: &Machine) -> Trust {
+    let log = &config.log;
+    let is_kernels = matches!(
+        source,
+        SourceSpec::Kmsg | SourceSpec::Journald | SourceSpec::Nflog(_)
+    );
+    let why_forgeable = why_forgeable(log, is_kernels);
+    let grade = match why_forgeable {
+        Some(_) => Grade::Forgeable,
+        None if is_kernels => Grade::Kernel,
+        None => Grade::Secret,
     };
     let mut findings = Vec::new();
-    if grade == Grade::Forgeable && !log.accept_forgeable {
-        findings.push(forgeable(log, source));
+    if let Some(why) = why_forgeable
+        && !log.accept_forgeable
+    {
+        findings.push(forgeable(config, source, why));
     }
-    let flaws = match source {
-        SourceSpec::File(path) => rights::of_log(path, machine),
-        SourceSpec::Files(pattern) => rights::of_logs(pattern, machine),
-        _ => Vec::new(),
-    };
-    let about = |flaw| log_flaw(flaw, grade, log.accept_forgeable);
-    findings.extend(flaws.iter().filter_map(about));
+    for flaw in flaws(source, machine) {
+        let severity = match flaw {
+            Flaw::Missing(_) => Severity::Warning,
+            _ if log.accept_forgeable => Severity::Warning,
+            _ => Severity::Error,
+        };
+        findings.push(Finding::of_flaw(severity, &flaw));
+    }
+    if grade == Grade::Secret {
+        let read = logs_of(source).into_iter();
+        let read = read.filter(|path| rights::is_read_by_everybody(path));
+        findings.extend(read.map(|path| {
+            Finding::new(
+                Severity::Warning,
+                ErrorKind::Permission,
+                path.display(),
+                "can be read by everybody, so the log prefix in it is no secret",
+                format!("chmod 0640 {}", rights::quoted(&path)),
+            )
+        }));
+    }
     let is_slower = *source == SourceSpec::Journald && machine.can_read_kmsg;
     Trust {
         source: source.clone(),
@@ -128,78 +161,138 @@ fn grade_one(log: &Log, source: &SourceSpec, machine: &Machine) -> Trust {
     }
 }
 
-/// Why the prefix does not work as a shared secret.
-fn why_no_secret(log: &Log) -> Option<&'static str> {
+/// The log files that are there.
+fn logs_of(source: &SourceSpec) -> Vec<PathBuf> {
+    let of_pattern = |pattern: &Pattern| {
+        let directory = pattern.directory();
+        let entries = directory.read_dir().into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name());
+        let logs = names.filter(|name| pattern.means(name));
+        let mut logs: Vec<_> = logs.map(|name| directory.join(name)).collect();
+        logs.sort();
+        logs
+    };
+    match source {
+        SourceSpec::File(path) => vec![path.clone()],
+        SourceSpec::Files(pattern) => of_pattern(pattern),
+        _ => Vec::new(),
+    }
+}
+
+/// What is wrong on the way to what a source names. Syslog's own account may own and write logs.
+fn flaws(source: &SourceSpec, machine: &Machine) -> Vec<Flaw> {
+    let trusted = Trusted {
+        owners: machine.log_owners.clone(),
+        groups: machine.log_groups.clone(),
+    };
+    let mut flaws = match source {
+        SourceSpec::Files(pattern) => rights::flaws(pattern.directory(), Role::File, &trusted),
+        // It is made anew by each start, so whoever can put something there can be first.
+        SourceSpec::Unix(path) => {
+            let directory = path.parent().unwrap_or(Path::new("/"));
+            rights::flaws(directory, Role::Directory, &trusted)
+        }
+        _ => Vec::new(),
+    };
+    for path in logs_of(source) {
+        for flaw in rights::flaws(&path, Role::File, &trusted) {
+            if !flaws.contains(&flaw) {
+                flaws.push(flaw);
+            }
+        }
+    }
+    flaws
+}
+
+/// Why somebody else could write lines that count; `is_kernels` where the transport proves that the kernel wrote one.
+fn why_forgeable(log: &Log, is_kernels: bool) -> Option<&'static str> {
     match &log.prefix {
         _ if !log.format.checks_prefix() => Some("[log.format] has no group 'prefix' to check"),
         None => Some("no log prefix is configured"),
-        Some(prefix) if !prefix.is_secret() => Some("the log prefix can be guessed"),
+        Some(prefix) if !is_kernels && !prefix.is_secret() => Some("the log prefix can be guessed"),
         Some(_) => None,
     }
 }
 
-/// How to make a secret prefix.
+/// How to make a secret prefix, and where to write it.
 const SECRET_FIX: &str = "\
-give [log] prefix or --prefix (and the LOG rule) at least 8 random letters and digits, such as 'lk-' and the output of
-         od -An -N4 -tx1 /dev/urandom | tr -d ' \\n'";
+give [log] prefix or --prefix-file (and the LOG rule) at least 8 random letters and digits, such as 'lk-' and the output of
+  od -An -N4 -tx1 /dev/urandom | tr -d ' \\n'";
 
-/// How to keep what others write out of a file, and the file from others.
+/// The same for a knockd.conf.
+const KNOCKD_FIX: &str = "\
+write a prefix with at least 8 random letters and digits into a file of root's alone
+  (umask 077; echo \"lk-$(od -An -N4 -tx1 /dev/urandom | tr -d ' \\n'): \" > /etc/knockd.prefix)
+name it in the knockd.conf with the comment below, or with --prefix-file, and have the LOG rule write it
+  #logknock: prefix-file = /etc/knockd.prefix";
+
+/// How to keep most of what others write out of a file, and the file from others.
 const RSYSLOG_FIX: &str = "
-       and let rsyslog write what the kernel itself logs, and nothing else, to a file of its own
-         if $inputname == \"imklog\" and $syslogfacility == 0 then
-             action(type=\"omfile\" file=\"/var/log/logknock.log\" FileCreateMode=\"0600\")";
+and let rsyslog write what the kernel itself logs, and nothing else, to a file of its own
+  if $inputname == \"imklog\" and $syslogfacility == 0 then
+      action(type=\"omfile\" file=\"/var/log/logknock.log\" FileCreateMode=\"0600\")";
 
-const ACCEPT_FIX: &str = "\n       or set accept_forgeable = true to open doors for forged lines";
-
-fn forgeable(log: &Log, source: &SourceSpec) -> Finding {
+fn forgeable(config: &Config, source: &SourceSpec, why: &str) -> Finding {
     let who = match source {
         SourceSpec::Udp(_) => "whoever can send a datagram may write lines that end up here",
         SourceSpec::Stdin => "logknock cannot tell who writes to its standard input",
+        SourceSpec::Nflog(_) => "packets that other rules send to this group count too",
+        SourceSpec::Kmsg | SourceSpec::Journald => {
+            "any local user may make the kernel log a name that reads like a packet"
+        }
         _ => "any local user may write lines that end up here",
     };
-    let why = why_no_secret(log).unwrap_or("nothing vouches for them");
     let for_file = match source {
         SourceSpec::File(_) | SourceSpec::Files(_) => RSYSLOG_FIX,
         _ => "",
     };
+    let (secret, accept) = if config.is_knockds {
+        (KNOCKD_FIX, "--accept-forgeable")
+    } else {
+        (SECRET_FIX, "accept_forgeable = true")
+    };
     Finding::new(
         Severity::Error,
         ErrorKind::Invalid,
-        &source.to_string(),
+        source,
         format!("{who}, and {why}"),
-        Some(format!("{SECRET_FIX}{for_file}{ACCEPT_FIX}")),
+        format!("{secret}{for_file}\nor set {accept} to open doors for forged lines"),
     )
-}
-
-/// What a flaw in the rights of a log means; `None` when it means nothing for this grade.
-fn log_flaw(flaw: &Flaw, grade: Grade, accepted: bool) -> Option<Finding> {
-    let severity = match flaw {
-        Flaw::Readable { .. } if grade != Grade::Secret => return None,
-        Flaw::Readable { .. } | Flaw::Missing { .. } => Severity::Warning,
-        _ if accepted => Severity::Warning,
-        _ => Severity::Error,
-    };
-    let path = flaw.path().display().to_string();
-    let (message, fix) = (flaw.to_string(), flaw.fix());
-    Some(Finding::new(
-        severity,
-        ErrorKind::Permission,
-        &path,
-        message,
-        Some(fix),
-    ))
 }
 
 /// What is wrong with the state directory, if it is there. Nothing makes this acceptable: who writes
 /// there can have any command run.
-pub fn state_dir(path: &Path, machine: &Machine) -> Vec<Finding> {
-    let refused = |flaw: Flaw| {
-        let path = flaw.path().display().to_string();
-        let (message, fix) = (flaw.to_string(), Some(flaw.fix()));
-        Finding::new(Severity::Error, ErrorKind::Permission, &path, message, fix)
+pub fn state_dir(path: &Path) -> Vec<Finding> {
+    let flaws = if path.exists() {
+        rights::flaws(path, Role::Directory, &Trusted::ours())
+    } else {
+        rights::flaws(path, Role::File, &Trusted::ours())
     };
-    let flaws = rights::of_state_dir(path, machine).into_iter();
-    flaws.map(refused).collect()
+    let refused = |flaw| Finding::of_flaw(Severity::Error, flaw);
+    flaws.iter().map(refused).collect()
+}
+
+/// Records whose directory is not there.
+pub fn records_nowhere(records: &Daemon) -> Vec<Finding> {
+    let parent = |file: &'_ PathBuf| file.parent().map(Path::to_owned);
+    let missing = files_of(records).filter_map(|file| Some((file, parent(file)?)));
+    let missing = missing.filter(|(_, directory)| !directory.is_dir());
+    let warning = |(file, directory): (&PathBuf, PathBuf)| {
+        let message = "cannot be written: its directory does not exist";
+        let fix = format!("mkdir -p {}", rights::quoted(&directory));
+        let path = file.display();
+        Finding::new(Severity::Warning, ErrorKind::Missing, path, message, fix)
+    };
+    missing.map(warning).collect()
+}
+
+fn files_of(records: &Daemon) -> impl Iterator<Item = &PathBuf> {
+    let files = [
+        &records.event_log,
+        &records.knockd_log,
+        &records.metrics_file,
+    ];
+    files.into_iter().flatten()
 }
 
 /// Records that lie where the files in `kept` are. Who reads the log writes records, and so has the right to
@@ -215,12 +308,7 @@ pub fn records(records: &Daemon, kept: &[PathBuf]) -> Vec<Finding> {
         )
     };
     let kept: Vec<_> = kept.iter().filter_map(|path| whole(path)).collect();
-    let files = [
-        &records.event_log,
-        &records.knockd_log,
-        &records.metrics_file,
-    ];
-    let amiss = files.into_iter().flatten().filter_map(|file| {
+    let amiss = files_of(records).filter_map(|file| {
         let directory = whole(file.parent()?)?;
         let kept = kept.iter().find(|kept| kept.starts_with(&directory))?;
         let message = format!(
@@ -231,9 +319,9 @@ pub fn records(records: &Daemon, kept: &[PathBuf]) -> Vec<Finding> {
         Some(Finding::new(
             Severity::Error,
             ErrorKind::Invalid,
-            &file.display().to_string(),
+            file.display(),
             message,
-            Some(fix.to_owned()),
+            fix,
         ))
     });
     amiss.collect()
@@ -247,9 +335,8 @@ pub fn machine(machine: &Machine) -> Option<Finding> {
             ErrorKind::Permission,
             "net.netfilter.nf_log_all_netns",
             "is 1: the kernel logs what containers and users' own namespaces make it log, and they \
-             can forge knocks"
-                .to_owned(),
-            Some("sysctl -w net.netfilter.nf_log_all_netns=0".to_owned()),
+             can forge knocks",
+            "sysctl -w net.netfilter.nf_log_all_netns=0",
         )
     })
 }
@@ -261,9 +348,8 @@ pub fn readers(machine: &Machine) -> Option<Finding> {
             Severity::Warning,
             ErrorKind::Permission,
             "kernel.dmesg_restrict",
-            "is 0: every local user can read the kernel's log (dmesg), and so what is knocked and the log prefix"
-                .to_owned(),
-            Some("sysctl -w kernel.dmesg_restrict=1".to_owned()),
+            "is 0: every local user can read the kernel's log (dmesg), and so what is knocked and the log prefix",
+            "sysctl -w kernel.dmesg_restrict=1",
         )
     })
 }

@@ -29,9 +29,9 @@ fn check_says_all_that_is_wrong_at_once_and_where() {
         .fails_with(78)
         .prints_nothing();
     let ended = ended
-        .says("logknock: logknock.toml:2:13: ")
-        .says("logknock.toml:3:15: ");
-    let ended = ended.says("logknock.toml:4:1: ");
+        .says("logknock: error: step 1 is out of range; ports are 1 to 65535\n --> logknock.toml:2:13\n")
+        .says(" --> logknock.toml:3:15\n");
+    let ended = ended.says(" --> logknock.toml:4:1\n");
     assert_eq!(
         ended.stderr.matches("logknock: ").count(),
         1,
@@ -132,12 +132,55 @@ fn a_bad_config_is_78_whatever_was_asked() {
     logknock
         .run("check --config none.toml")
         .fails_with(78)
-        .says("none.toml: there is no such file");
+        .says("there is no such file\n--> none.toml");
 }
 
 #[test]
-fn options_that_every_command_takes_may_stand_before_it() {
+fn options_that_a_command_takes_may_stand_before_it() {
     log().run("--config logknock.toml --json check").succeeds();
+}
+
+#[test]
+fn a_command_takes_the_options_that_it_uses_and_no_others() {
+    let logknock = log();
+    for command in [
+        "completions bash",
+        "man",
+        "demo",
+        "parse kern.log",
+        "init",
+        "replay kern.log",
+    ] {
+        for option in ["--accept-forgeable", "--state-dir x", "--control x"] {
+            let refused = logknock.run(&format!("{command} {option}"));
+            refused.fails_with(2).prints_nothing();
+            let refused = logknock.run(&format!("{option} {command}"));
+            refused.fails_with(2).prints_nothing();
+        }
+        let (name, _) = command.split_once(' ').unwrap_or((command, ""));
+        let help = logknock.run(&format!("{name} --help")).succeeds().stdout;
+        assert!(
+            !help.contains("--accept-forgeable") && !help.contains("--state-dir"),
+            "{help}"
+        );
+    }
+    let help = logknock.run("check --help").succeeds().stdout;
+    assert!(
+        help.contains("--accept-forgeable") && help.contains("--follow"),
+        "{help}"
+    );
+    let completions = logknock.run("completions bash").succeeds().stdout;
+    assert!(completions.contains("--accept-forgeable"), "of the daemon");
+}
+
+#[test]
+fn mistakes_in_the_config_have_colour_on_a_terminal_only() {
+    let errors = logknock::config::parse("x.toml", "[door.x]\nsequence = []\n").unwrap_err();
+    assert!(errors.styled().contains('\u{1b}') && !errors.to_string().contains('\u{1b}'));
+    let ended = Logknock::new()
+        .config("[door.ssh]\nsequence = []\n")
+        .run("check");
+    assert!(!ended.fails_with(78).stderr.contains('\u{1b}'));
 }
 
 #[test]
@@ -252,7 +295,7 @@ fn the_demonstration_opens_and_closes_a_door_for_anybody_and_leaves_nothing_behi
         return;
     }
     let place = tempfile::tempdir().unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o1777);
     std::fs::set_permissions(place.path(), mode).unwrap();
     let logknock = Logknock::new().run_by_nobody();
     let logknock = logknock.set("TMPDIR", place.path().display().to_string());

@@ -35,7 +35,7 @@ fn config(layout: u8) -> String {
     );
     let door = format!(
         "[door.ssh]\nseq_timeout = \"15s\"\n{sequence}\ntcpflags = [\n  \"syn\",\n]\nstrict = true\n\
-         start_command = [\"/bin/open\", \"%IP%\"]\ncmd_timeout = 30\n"
+         start_command = [\"/bin/open\", \"%IP%\"]\nstop_command = \"/bin/close\"\ncmd_timeout = 30\n"
     );
     let inline =
         format!("[door]\nweb = {{ sequence = [{two}, {one}], start_command = \"/bin/open\" }}\n");

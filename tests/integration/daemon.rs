@@ -186,7 +186,13 @@ impl Daemon {
         command
             .arg("--config")
             .arg(self.dir().join("logknock.toml"));
-        command.arg("--state-dir").arg(self.dir().join("state"));
+        let keeps_nothing = ["replay", "rules", "totp"];
+        if !args
+            .first()
+            .is_some_and(|command| keeps_nothing.contains(command))
+        {
+            command.arg("--state-dir").arg(self.dir().join("state"));
+        }
         command
     }
 

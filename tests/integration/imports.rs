@@ -9,10 +9,11 @@ use regex::Regex;
 const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
 
 /// Each room of `src`, and the rooms that it may know.
-const ROOMS: [(&str, &[&str]); 26] = [
+const ROOMS: [(&str, &[&str]); 27] = [
     ("engine", &[]),
     ("accounts", &["engine"]),
     ("source_spec", &[]),
+    ("rights", &[]),
     ("clock", &["engine"]),
     ("child", &[]),
     ("calendar", &["engine"]),
@@ -33,10 +34,17 @@ const ROOMS: [(&str, &[&str]); 26] = [
     ),
     (
         "config",
-        &["engine", "accounts", "source_spec", "dialect", "firewall"],
+        &[
+            "engine",
+            "accounts",
+            "source_spec",
+            "rights",
+            "dialect",
+            "firewall",
+        ],
     ),
     ("knock", &["engine", "clock", "config"]),
-    ("trust", &["accounts", "source_spec", "config"]),
+    ("trust", &["accounts", "source_spec", "rights", "config"]),
     ("memory", &["engine", "calendar", "protocol"]),
     ("protocol", &["engine", "clock"]),
     ("metrics", &["protocol"]),
@@ -103,7 +111,8 @@ const KEPT: [(&str, &[&str]); 30] = [
     (
         "std::fs",
         &[
-            "accounts", "clock", "config", "knock", "runner", "source", "trust", "daemon", "cli",
+            "accounts", "rights", "clock", "config", "knock", "runner", "source", "trust",
+            "daemon", "cli",
         ],
     ),
     (
@@ -157,6 +166,7 @@ const KEPT: [(&str, &[&str]); 30] = [
         &[
             "config",
             "knock",
+            "rights",
             "runner",
             "source",
             "trust",
@@ -180,6 +190,7 @@ const KEPT: [(&str, &[&str]); 30] = [
     (
         "rustix",
         &[
+            "rights",
             "child",
             "accounts",
             "clock",

@@ -141,9 +141,10 @@ fn what_toml_cannot_say_is_not_converted() {
     );
     let errors = convert("knockd.conf", text, None).unwrap_err().to_string();
     assert!(
-        errors.contains("knockd.conf:3:11: a word between percent signs"),
+        errors.contains("error: a word between percent signs"),
         "{errors}"
     );
+    assert!(errors.contains(" --> knockd.conf:3:11\n"), "{errors}");
     let errors = convert("x.conf", b"[door.a]\nsequence = [7001]\n", None).unwrap_err();
     assert!(errors.to_string().contains("TOML already"), "{errors}");
 }
@@ -162,7 +163,7 @@ fn one_time_sequences_are_taken_with_the_next_one_alone() {
     let as_it_is = read_as_it_is(&text);
     let (toml, warnings) = convert("knockd.conf", text.as_bytes(), None).unwrap();
     assert!(
-        lines(&warnings).contains("2:1: warning: has no effect"),
+        lines(&warnings).starts_with("warning: has no effect"),
         "{}",
         lines(&warnings)
     );

@@ -194,9 +194,9 @@ fn who_has_no_right_to_become_a_user_is_told_so_before_a_door_opens() {
     }
     let config = daemon.dir().join("logknock.toml");
     let expected = format!(
-        "logknock: {}:8:8: logknock has no right to run a command as 'nobody'\n  \
-         user = \"nobody\"\n         ^^^^^^^^\n  \
-         fix: run logknock as root; in a systemd unit with CAP_SETUID CAP_SETGID CAP_KILL in CapabilityBoundingSet\n",
+        "logknock: error: logknock has no right to run a command as 'nobody'\n \
+         --> {}:8:8\n  |\n8 | user = \"nobody\"\n  |        ^^^^^^^^\n  |\n  \
+         = fix: run logknock as root; in a systemd unit with CAP_SETUID CAP_SETGID CAP_KILL in CapabilityBoundingSet\n",
         config.display()
     );
     let follow = daemon.log();

@@ -45,7 +45,9 @@ impl Etc {
 fn said(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     // Warnings depend on the machine; the daemon, which refuses, does not print them.
-    let errors = said.find("logknock: /").map_or("", |start| &said[start..]);
+    let errors = said
+        .find("logknock: error: ")
+        .map_or("", |start| &said[start..]);
     errors.to_owned()
 }
 

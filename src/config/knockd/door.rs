@@ -9,24 +9,23 @@ use std::time::Duration;
 use crate::config::command::CommandText;
 use crate::config::document::Document;
 use crate::config::duration;
-use crate::config::nearest::nearest;
-use crate::config::problem::Problem;
-use crate::config::report::{Report, Span};
+use crate::config::report::{Report, Span, error, warning};
 use crate::config::schema::{DoorTable, NamedDoor};
-use crate::config::scope::{Flags, Target};
-use crate::config::value::Given;
-use crate::config::value::absolute;
+use crate::config::scope::{ADDRESS_FORM, Flags, NO_ADDRESS, Target};
+use crate::config::value::{Given, absolute, duration_flaw, no_choice};
 use crate::engine::command::Template;
 use crate::engine::packet::TcpFlags;
-use crate::engine::sequence::Sequence;
+use crate::engine::sequence::{Sequence, Transport};
 
+use super::Key;
 use super::lines::Word;
-use super::number::number;
-use super::sequence::Steps;
-use super::{Key, Trap};
+use super::sequence::{Steps, number};
 
 /// knockd's flags.
 const FLAGS: [&str; 6] = ["fin", "syn", "rst", "psh", "ack", "urg"];
+/// What is said of a stop command where nothing is started.
+const STOP_ALONE: &str = "knockd runs no stop command where it has run no start command";
+const STOP_ALONE_FIX: &str = "add a start_command, or take it out";
 /// As short as a door can be open.
 const AT_ONCE: Duration = Duration::from_millis(1);
 
@@ -66,11 +65,12 @@ impl<'a> Section<'a> {
         let earlier = self.given.iter().position(|(other, ..)| *other == key);
         if let Some(index) = earlier {
             let (_, name, _) = self.given.remove(index);
-            let trap = match key {
-                Key::TcpFlags => Trap::FlagsAddUp,
-                _ => Trap::Twice,
-            };
-            report.add(document.span(name.at), Problem::Knockd(trap));
+            let at = document.span(name.at);
+            report.add(match key {
+                Key::TcpFlags => warning(at, "given again below: knockd adds the flags of both")
+                    .fix("write all flags in one line: tcpflags = syn,!ack"),
+                _ => super::given_again(at),
+            });
         }
         self.given.push((key, name.clone(), value.clone()));
     }
@@ -84,22 +84,20 @@ impl<'a> Section<'a> {
             let place = FLAGS.iter().position(|flag| *flag == name);
             if let Some(flag) = place.and_then(|place| flags.get_mut(place)) {
                 if flag.is_some() {
-                    report.add(span, Problem::Knockd(Trap::FlagTwice));
+                    let message = "this flag is given twice: knockd takes the last one";
+                    report.add(warning(span, message).fix("take one of them out"));
                 }
                 *flag = Some(!word.starts_with('!'));
                 continue;
             }
             let bare: String = name.split_whitespace().collect();
             let is_flag = FLAGS.contains(&bare.as_str());
-            let problem = if is_flag && bare != name {
-                Problem::Knockd(Trap::FlagBlank)
+            report.add(if is_flag && bare != name {
+                error(span, "knockd does not know a flag with a blank")
+                    .fix("take the blanks out: tcpflags = syn,!ack")
             } else {
-                Problem::Choice {
-                    words: FLAGS.to_vec(),
-                    nearest: nearest(name, FLAGS),
-                }
-            };
-            report.add(span, problem);
+                no_choice(span, name, &FLAGS)
+            });
         }
     }
 
@@ -138,13 +136,9 @@ impl<'s, 'a> Reader<'s, 'a> {
         self.document.span(word.at.clone())
     }
 
-    fn problem(&mut self, word: &Word<'_>, problem: Problem) {
-        let span = self.span(word);
-        self.report.add(span, problem);
-    }
-
-    fn trap(&mut self, word: &Word<'_>, trap: Trap) {
-        self.problem(word, Problem::Knockd(trap));
+    /// Reports what knockd does without a word.
+    fn warn(&mut self, at: Span, message: impl Into<String>, fix: &str) {
+        self.report.add(warning(at, message).fix(fix));
     }
 
     fn entry<T>(&self, (key, value): (&Word<'_>, &Word<'_>), read: Option<T>) -> Given<T> {
@@ -160,15 +154,16 @@ impl<'s, 'a> Reader<'s, 'a> {
         let mut is_dead = false;
         let mut steps = 0;
         if let Some(given) = self.given(Key::Sequence) {
-            let read = Steps::read(given.1, &mut |word, problem| self.problem(word, problem));
+            let read = Steps::read(given.1, self.document, self.report);
             is_dead |= read.is_dead;
             steps = read.sequence.as_ref().map_or(0, Sequence::len);
             table.sequence = Some(self.entry(given, read.sequence));
         }
         self.one_time_sequences(&mut table, &mut is_dead);
         if table.sequence.is_none() && table.one_time_sequences.is_none() {
-            let at = self.section.at;
-            self.report.add(at, Problem::Knockd(Trap::NoSequence));
+            let fix = "add sequence = PORT,PORT:udp,PORT";
+            self.report
+                .add(error(self.section.at, "this door has no sequence").fix(fix));
             is_dead = true;
         }
         if let Some(given) = self.given(Key::SeqTimeout) {
@@ -177,21 +172,41 @@ impl<'s, 'a> Reader<'s, 'a> {
                 let span = self.duration(given.1, seconds);
                 table.seq_timeout = Some(self.entry(given, span));
             } else if steps != 1 {
-                self.trap(given.1, Trap::NoTime);
+                let message = "0 s to knockd: an attempt ends before its second knock, so the door never opens and is left out";
+                let fix = "write the seconds that a knock may take: seq_timeout = 15";
+                self.warn(self.span(given.1), message, fix);
                 is_dead = true;
             }
         }
-        table.tcpflags = Some(self.flags());
+        let steps = table
+            .sequence
+            .as_ref()
+            .and_then(|given| given.value.as_ref());
+        let is_tcp = |steps: &Sequence| {
+            let mut steps = steps.steps().iter();
+            steps.any(|step| step.transport == Transport::Tcp)
+        };
+        if steps.is_none_or(is_tcp) {
+            table.tcpflags = Some(self.flags());
+        }
         if let Some(given) = self.given(Key::Target) {
             let address = given.1.text.parse().ok();
             if address.is_none() {
-                self.problem(given.1, Problem::Target);
+                let at = self.span(given.1);
+                self.report.add(error(at, NO_ADDRESS).fix(ADDRESS_FORM));
             }
             table.target = Some(self.entry(given, address.map(Target)));
         }
         self.commands(&mut table);
         if let Some(given) = self.given(Key::CmdTimeout) {
-            table.cmd_timeout = Some(self.hold(given));
+            let hold = self.hold(given);
+            let closing = [&table.stop_command, &table.stop_command_6];
+            if closing.into_iter().flatten().all(is_nothing) {
+                let message = "has no effect: without a stop command nothing is held open";
+                self.warn(hold.key, message, "add a stop_command, or take it out");
+            } else {
+                table.cmd_timeout = Some(hold);
+            }
         }
         (!is_dead).then_some(table)
     }
@@ -201,15 +216,12 @@ impl<'s, 'a> Reader<'s, 'a> {
         let Some(given) = self.given(Key::OneTimeSequences) else {
             return;
         };
-        let path = absolute(given.1.text);
-        if path.is_none() {
-            self.problem(given.1, Problem::Path);
-        }
+        let path = absolute(given.1.text, self.span(given.1), self.report);
         table.one_time_sequences = Some(self.entry(given, path));
         table.look_ahead = Some(self.entry(given, Some(1)));
         if let Some(sequence) = table.sequence.take() {
-            let trap = Problem::Knockd(Trap::SequenceBesideList);
-            self.report.add(sequence.key, trap);
+            let message = "has no effect: the one-time sequences stand in place of it";
+            self.warn(sequence.key, message, "take one of them out");
             *is_dead = false;
         }
     }
@@ -218,27 +230,34 @@ impl<'s, 'a> Reader<'s, 'a> {
     fn seconds(&mut self, value: &Word<'_>) -> i32 {
         let read = number(value.text);
         if read.length < value.text.len() || value.text.is_empty() {
-            let seconds = read.value;
-            self.trap(value, Trap::TimeoutTail { seconds });
+            let message = format!("knockd takes this as {} s", read.value);
+            let fix = "write whole seconds and nothing else; a comment needs a line of its own";
+            self.warn(self.span(value), message, fix);
         }
         read.value
     }
 
     fn duration(&mut self, value: &Word<'_>, seconds: i32) -> Option<Duration> {
         let span = duration::from_seconds(seconds.into());
-        span.map_err(|error| self.problem(value, Problem::Duration(error)))
+        let at = self.span(value);
+        span.map_err(|why| self.report.add(duration_flaw(at, why)))
             .ok()
     }
 
     fn hold(&mut self, given: (&Word<'_>, &Word<'_>)) -> Given<Duration> {
         let seconds = self.seconds(given.1);
+        let at = self.span(given.1);
         let span = match seconds {
             ..0 => {
-                self.trap(given.1, Trap::NeverCloses);
+                let message = "less than nothing: knockd would never close the door";
+                let fix = "write the seconds that it stays open";
+                self.report.add(error(at, message).fix(fix));
                 None
             }
             0 => {
-                self.trap(given.1, Trap::ClosesAtOnce);
+                let message = "0 s to knockd: the door closes as soon as it is open";
+                let fix = "write the seconds that it stays open: cmd_timeout = 10";
+                self.warn(at, message, fix);
                 Some(AT_ONCE)
             }
             _ => self.duration(given.1, seconds),
@@ -253,7 +272,9 @@ impl<'s, 'a> Reader<'s, 'a> {
         };
         let at = self.section.at;
         let Some(wanted) = self.section.flags else {
-            self.report.add(at, Problem::Knockd(Trap::NoFlags));
+            let message =
+                "no tcpflags: every TCP packet is a knock, also those that follow on a connection";
+            self.warn(at, message, "add tcpflags = syn");
             return Given {
                 key: at,
                 span: at,
@@ -298,9 +319,10 @@ impl<'s, 'a> Reader<'s, 'a> {
             .map_or(opens_v4, |given| !is_nothing(given));
         if !opens_v4 && !opens_v6 {
             let at = self.section.at;
-            self.report.add(at, Problem::Knockd(Trap::NoCommand));
+            let message = "has no command: a knock is logged and does nothing";
+            self.warn(at, message, "add a start_command");
             for given in [filled(&stop), filled(&stop_6)].into_iter().flatten() {
-                self.report.add(given.key, Problem::Knockd(Trap::StopAlone));
+                self.warn(given.key, STOP_ALONE, STOP_ALONE_FIX);
             }
             table.start_command = Some(Given {
                 key: at,
@@ -315,7 +337,7 @@ impl<'s, 'a> Reader<'s, 'a> {
         table.stop_command_6 = match (stop_6, opens_v6) {
             (Some(given), false) => {
                 if !is_nothing(&given) {
-                    self.report.add(given.key, Problem::Knockd(Trap::StopAlone));
+                    self.warn(given.key, STOP_ALONE, STOP_ALONE_FIX);
                 }
                 None
             }
@@ -324,18 +346,23 @@ impl<'s, 'a> Reader<'s, 'a> {
         };
         table.stop_command = filled(&stop);
         if !opens_v4 && let Some(given) = table.stop_command.take() {
-            self.report.add(given.key, Problem::Knockd(Trap::StopAlone));
+            self.warn(given.key, STOP_ALONE, STOP_ALONE_FIX);
         }
     }
 
     fn command(&mut self, key: Key) -> Option<Given<CommandText>> {
         let given = self.given(key)?;
         let script = given.1.text;
+        let at = self.span(given.1);
         if script.contains(" #") {
-            self.trap(given.1, Trap::CommentInCommand);
+            let message =
+                "knockd keeps what looks like a comment in the command, where it is the shell's";
+            self.warn(at, message, "put the comment into a line of its own");
         }
         if is_ambiguous(script) {
-            self.trap(given.1, Trap::Placeholder);
+            let message = "knockd replaces %IP% and nothing else: the rest stays as it is";
+            let fix = "take the percent signs away if this was meant to be replaced";
+            self.warn(at, message, fix);
         }
         Some(self.entry(given, Some(CommandText::Script(script.into()))))
     }

@@ -32,10 +32,25 @@ pub(in crate::config) fn is_knockd(name: &str, text: &str) -> bool {
     !lines.iter().any(toml) && lines.iter().any(is_knockds_way)
 }
 
+/// Whether `text` is OpenWrt's UCI, from which its init script writes a knockd.conf.
+pub(in crate::config) fn is_uci(text: &str) -> bool {
+    let begins = |wanted: &str, words: usize| {
+        text.lines().any(|line| {
+            let mut found = line.split_whitespace();
+            found.next() == Some(wanted)
+                && found.clone().count() >= words
+                && found.next() != Some("=")
+        })
+    };
+    begins("config", 1) && begins("option", 2)
+}
+
 /// Whether `line` has a key of knockd's with a value that no TOML could have.
 fn is_knockds_way(line: &Line<'_>) -> bool {
-    let Line::Directive { key, value } = line else {
-        return false;
+    let (key, value) = match line {
+        Line::Directive { key, value } => (key, value),
+        Line::Ours { .. } => return true,
+        _ => return false,
     };
     let Some(key) = Key::of(key.text) else {
         return false;
@@ -56,38 +71,5 @@ fn is_knockds_way(line: &Line<'_>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KNOCKD: &str = "[options]\n\tUseSyslog\n[a]\n\tsequence = 7001,8002\n";
-    const TOML: &str = "[door.a]\nsequence = [7001, 8002]\nstart_command = \"x\"\n";
-
-    #[test]
-    fn the_name_decides_before_the_text() {
-        assert!(is_knockd("/etc/knockd.conf", TOML));
-        assert!(is_knockd("knockd-test.conf", ""));
-        assert!(!is_knockd("x/knockd.toml", KNOCKD));
-    }
-
-    #[test]
-    fn the_text_decides_where_the_name_does_not() {
-        for text in [
-            KNOCKD,
-            "[log]\nSEQUENCE=7001:udp,8002\n",
-            "[a]\nsequence = 7001\ncommand = /bin/x\n",
-            "[options]\n logfile = /var/log/x\n",
-        ] {
-            assert!(is_knockd("/tmp/doors", text), "{text}");
-        }
-        for text in [
-            TOML,
-            "",
-            "[log]\nprefix = \"x\"\n",
-            "[door.a]\nsequence = 7001, 8002\n",
-            " [ door.a ]\ntcpflags = syn\n",
-            "[defaults]\nstart_command = \"x\"\nseq_timeout = 5\ntarget = \"192.0.2.1\"\n",
-        ] {
-            assert!(!is_knockd("/tmp/doors", text), "{text}");
-        }
-    }
-}
+#[path = "form_test.rs"]
+mod tests;

@@ -3,22 +3,26 @@
 //! In: a file in knockd's words. Out: the same [`super::schema::Schema`] that a TOML file becomes, so
 //! that every rule about doors is looked at once; and in front of it, what knockd would do with this
 //! file without a word, as warnings. Where knockd refuses to start, this is an error. The walk is
-//! `form`, `lines`, `read` with `door`, `sequence` and `number`; `toml` writes a schema down again.
+//! `form`, `lines`, `read` with `door` and `sequence`; `toml` writes a schema down again.
 
 mod door;
 mod form;
 mod lines;
-mod number;
 mod read;
 mod sequence;
 mod toml;
-mod trap;
 
-pub(super) use form::is_knockd;
+use super::report::{Finding, Span, warning};
+
+pub(super) use form::{is_knockd, is_uci};
 pub(super) use lines::{Line, Word, lines};
 pub(super) use read::read;
 pub(super) use toml::{check, write};
-pub(super) use trap::Trap;
+
+/// What is said of a key that is given again.
+fn given_again(at: Span) -> Finding {
+    warning(at, "given again below: knockd takes the last one").fix("take one of them out")
+}
 
 /// knockd's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,11 +75,6 @@ impl Key {
         let name = name.to_ascii_lowercase();
         let mut keys = Self::OPTIONS.iter().chain(&Self::DOOR);
         keys.find(|(known, _)| *known == name).map(|(_, key)| *key)
-    }
-
-    /// Whether its value must never be shown.
-    pub(super) fn is_secret(self) -> bool {
-        matches!(self, Self::Sequence)
     }
 
     /// Whether its value is a command, of which anything may be part.

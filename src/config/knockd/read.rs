@@ -4,23 +4,28 @@
 //! cannot be read, and what would be read otherwise than it looks, in the report.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 
 use crate::config::document::Document;
-use crate::config::nearest::nearest;
-use crate::config::problem::{Problem, UnknownKey};
-use crate::config::report::{Report, Span};
+use crate::config::read::unknown_key;
+use crate::config::report::{Finding, Report, Span, error, warning};
 use crate::config::schema::{Schema, is_door_name, looks_like_a_key};
-use crate::config::scope::Interface;
-use crate::config::value::Given;
-use crate::config::value::absolute;
+use crate::config::scope::{Interface, NO_INTERFACE};
+use crate::config::value::{Given, absolute};
 
 use super::door::Section;
 use super::lines::{Line, Word};
-use super::{Key, Trap};
+use super::{Key, given_again};
 
 /// knockd's word for every interface.
 const EVERY_INTERFACE: &str = "any";
+/// Keys of knockd's forks, and the keys that do the same here.
+const FORKS_KEYS: [(&str, &str); 2] = [
+    ("seq_cooldown", "cooldown = \"TIME\""),
+    (
+        "ipset_timeout",
+        "cmd_timeout = \"TIME\", with opens = [PORT] and [firewall] backend = \"ipset\",",
+    ),
+];
 /// Longest name of a door that is made unique.
 const NAME_ROOM: usize = 56;
 
@@ -31,6 +36,7 @@ pub(in crate::config) fn read(
     schema: &mut Schema,
     report: &mut Report,
 ) {
+    schema.is_knockds = true;
     let nowhere = document.span(0..0);
     schema.defaults.strict = Some(Given {
         key: nowhere,
@@ -75,15 +81,40 @@ struct Reader<'a, 'r> {
 impl<'a> Reader<'a, '_> {
     fn line(&mut self, line: &Line<'a>) {
         match line {
-            Line::Unreadable(word) => self.trap(word, Trap::Line),
+            Line::Unreadable(word) => {
+                let fix = "write a line of at most 4095 bytes without a NUL byte";
+                self.refuse(word, "knockd does not read this line as one", fix);
+            }
+            Line::Ours { key, value } => self.ours(key, value.as_ref()),
             Line::Section(name) => self.section(name),
             Line::Directive { key, value } => self.directive(key, value.as_ref()),
         }
     }
 
-    fn trap(&mut self, word: &Word<'_>, trap: Trap) {
-        let span = self.span(word);
-        self.report.add(span, Problem::Knockd(trap));
+    /// Reports what knockd refuses too.
+    fn refuse(&mut self, word: &Word<'_>, message: &str, fix: &str) {
+        self.report.add(error(self.span(word), message).fix(fix));
+    }
+
+    /// Reports what knockd does without a word.
+    fn warn(&mut self, word: &Word<'_>, message: impl Into<String>, fix: &str) {
+        self.report.add(warning(self.span(word), message).fix(fix));
+    }
+
+    /// What a comment says to us.
+    fn ours(&mut self, key: &Word<'_>, value: Option<&Word<'_>>) {
+        let (Some(value), "prefix-file") = (value, key.text) else {
+            let fix = "write #logknock: prefix-file = /PATH";
+            return self.refuse(
+                key,
+                "a comment to logknock can only name a 'prefix-file'",
+                fix,
+            );
+        };
+        let (key, span) = (self.span(key), self.span(value));
+        self.given_again(self.schema.prefix_file.as_ref().map(|given| given.key));
+        let value = absolute(value.text, span, self.report);
+        self.schema.prefix_file = Some(Given { key, span, value });
     }
 
     fn span(&self, word: &Word<'_>) -> Span {
@@ -93,18 +124,21 @@ impl<'a> Reader<'a, '_> {
     fn section(&mut self, name: &Word<'a>) {
         self.end_section();
         self.place = if name.text.is_empty() {
-            self.trap(name, Trap::SectionName);
+            let fix = "write a name between the brackets";
+            self.refuse(name, "a section without a name", fix);
             Place::Lost
         } else if name.text == "options" {
             Place::Options
         } else {
             if name.text.trim().eq_ignore_ascii_case("options") {
-                self.trap(name, Trap::OptionsSpelling);
+                let message = "knockd takes this for a door: its section [options] has no capitals and no blanks";
+                self.warn(name, message, "write [options]");
             }
             let known = self.unique(name.text);
             if known != name.text {
-                let name_here = known.clone();
-                self.trap(name, Trap::Renamed { name: name_here });
+                let message = format!("this door is called '{known}' here");
+                let fix = "name each door once, with A-Z a-z 0-9 . _ - only";
+                self.warn(name, message, fix);
             }
             Place::Door(Section::new(&known, self.span(name)))
         };
@@ -142,26 +176,32 @@ impl<'a> Reader<'a, '_> {
     fn directive(&mut self, key: &Word<'a>, value: Option<&Word<'a>>) {
         let known: &[(&'static str, Key)] = match self.place {
             Place::Lost => return,
-            Place::Nowhere => return self.trap(key, Trap::NoSection),
+            Place::Nowhere => {
+                let fix = "put [options] or the name of a door in brackets above it, alone on its line; a comment begins with #";
+                return self.refuse(key, "this stands in no section", fix);
+            }
             Place::Options => &Key::OPTIONS,
             Place::Door(_) => &Key::DOOR,
         };
         let name = key.text.to_ascii_lowercase();
         let Some((_, meant)) = known.iter().find(|(word, _)| *word == name) else {
             if value.is_none() && !looks_like_a_key(key.text) {
-                return self.trap(key, Trap::Syntax);
+                let message = "neither a section nor 'key = value'";
+                return self.refuse(key, message, "write key = value");
             }
-            let problem = self.unknown(&name, known);
-            let span = self.span(key);
-            return self.report.add(span, problem);
+            let found = self.unknown(self.span(key), &name, known);
+            return self.report.add(found);
         };
         match (*meant, value) {
             // To the log of this process, which systemd gives to the journal.
             (Key::UseSyslog, None) => {}
-            (Key::UseSyslog, Some(value)) => self.trap(value, Trap::UseSyslogValue),
-            (_, None) => self.trap(key, Trap::NoValue),
+            (Key::UseSyslog, Some(value)) => {
+                let message = "UseSyslog has no value: knockd does not start with one";
+                self.refuse(value, message, "write UseSyslog alone");
+            }
+            (_, None) => self.refuse(key, "this key needs a value", "write key = value"),
             (_, Some(value)) if self.document.was_not_text(value.text) => {
-                self.trap(value, Trap::NotText);
+                self.refuse(value, "not UTF-8", "write it in UTF-8");
             }
             (meant, Some(value)) => match &mut self.place {
                 Place::Door(section) => {
@@ -172,30 +212,31 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    fn unknown(&self, name: &str, known: &[(&'static str, Key)]) -> Problem {
-        let words = |keys: &[(&'static str, Key)]| -> Vec<_> {
-            keys.iter().map(|(word, _)| *word).collect()
-        };
-        let in_options = matches!(self.place, Place::Options);
-        let (section, other, theirs): (_, _, &[_]) = if in_options {
+    fn unknown(&self, at: Span, name: &str, known: &[(&'static str, Key)]) -> Finding {
+        let (section, other, theirs): (_, _, &[_]) = if matches!(self.place, Place::Options) {
             ("in [options]", "the section of a door", &Key::DOOR)
         } else {
             ("in the section of a door", "[options]", &Key::OPTIONS)
         };
         let elsewhere = theirs.iter().any(|(word, _)| *word == name);
-        Problem::UnknownKey(UnknownKey {
-            name: looks_like_a_key(name).then(|| name.to_owned()),
-            section: section.to_owned(),
-            nearest: nearest(name, words(known)),
-            elsewhere: elsewhere.then_some(other),
-            valid: words(known),
-        })
+        let words: Vec<_> = known.iter().map(|(word, _)| *word).collect();
+        let found = unknown_key(at, name, section, elsewhere.then_some(other), &words);
+        match FORKS_KEYS.iter().find(|(key, _)| *key == name) {
+            Some((_, ours)) => found.fix(format!(
+                "this is a key of another knockd; take it out, run 'logknock convert', and write {ours} into the TOML"
+            )),
+            None => found,
+        }
     }
 
     fn option(&mut self, key: Key, at: &Word<'_>, value: &Word<'_>) {
         let (at, span) = (self.span(at), self.span(value));
         match key {
-            Key::PidFile => self.report.add(at, Problem::Knockd(Trap::PidFile)),
+            Key::PidFile => {
+                let message = "has no effect: logknock writes no pidfile";
+                let fix = "take it out; systemd knows the process";
+                self.report.add(warning(at, message).fix(fix));
+            }
             Key::LogFile => {
                 self.given_again(
                     self.schema
@@ -205,7 +246,7 @@ impl<'a> Reader<'a, '_> {
                         .map(|given| given.key),
                 );
                 self.schema.daemon.knockd_log = (!value.text.is_empty())
-                    .then(|| self.log_file(value.text, span))
+                    .then(|| absolute(value.text, span, self.report))
                     .map(|value| Given {
                         key: at,
                         span,
@@ -224,7 +265,7 @@ impl<'a> Reader<'a, '_> {
                     .then(|| Interface::named(value.text))
                     .map(|value| {
                         if value.is_none() {
-                            self.report.add(span, Problem::Interface);
+                            self.report.add(error(span, NO_INTERFACE));
                         }
                         Given {
                             key: at,
@@ -237,17 +278,9 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    fn log_file(&mut self, text: &str, span: Span) -> Option<PathBuf> {
-        let path = absolute(text);
-        if path.is_none() {
-            self.report.add(span, Problem::Path);
-        }
-        path
-    }
-
     fn given_again(&mut self, earlier: Option<Span>) {
         if let Some(at) = earlier {
-            self.report.add(at, Problem::Knockd(Trap::Twice));
+            self.report.add(given_again(at));
         }
     }
 }

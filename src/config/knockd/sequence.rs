@@ -1,14 +1,15 @@
 //! A sequence as knockd reads it: `port[:protocol[:anything]]` between commas.
 //!
 //! In: a value. Out: the steps, or none where knockd refuses them, and what in them is not what it
-//! looks like: with the step's number, never its port.
+//! looks like: with the step's number, never its port. Numbers are those of C's `atoi`, which takes what it can and says
+//! nothing.
 
-use crate::config::problem::{Problem, StepFlaw};
-use crate::engine::sequence::{MAX_STEPS, Sequence, Step, Transport};
+use crate::config::document::Document;
+use crate::config::report::{Report, error, warning};
+use crate::config::sequence::{StepFlaw, transport};
+use crate::engine::sequence::{MAX_STEPS, Sequence, Step};
 
-use super::Trap;
 use super::lines::Word;
-use super::number::number;
 
 /// A sequence as knockd reads it.
 pub(super) struct Steps {
@@ -19,74 +20,117 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    /// Reads it; what is wrong goes to `problem` with the word that it is about.
-    pub(super) fn read(value: &Word<'_>, problem: &mut impl FnMut(&Word<'_>, Problem)) -> Self {
+    /// Reads it.
+    pub(super) fn read(value: &Word<'_>, document: &Document<'_>, report: &mut Report) -> Self {
         let items = value.items();
-        let mut steps = Self {
-            sequence: None,
-            is_dead: false,
-        };
         if items.len() > MAX_STEPS {
-            let (what, most) = ("steps", MAX_STEPS);
-            problem(value, Problem::TooMany { what, most });
-            return steps;
+            let at = document.span(value.at.clone());
+            report.add(error(at, format!("more than {MAX_STEPS} steps")));
+            return Self {
+                sequence: None,
+                is_dead: false,
+            };
         }
-        let mut read = Vec::new();
-        for (item, number) in items.iter().zip(1..) {
-            let step = step(item, number, problem);
-            steps.is_dead |= step.is_some_and(|step| step.port == 0);
-            read.push(step);
+        let read: Vec<_> = (1..)
+            .zip(&items)
+            .map(|(number, item)| step(item, number, document, report))
+            .collect();
+        Self {
+            is_dead: read.iter().flatten().any(|step| step.port == 0),
+            sequence: read
+                .into_iter()
+                .collect::<Option<Vec<_>>>()
+                .and_then(Sequence::new),
         }
-        let read: Option<Vec<_>> = read.into_iter().collect();
-        steps.sequence = read.and_then(Sequence::new);
-        steps
     }
 }
 
-/// One step: `port[:protocol[:anything]]`. At port zero nobody can knock.
+/// One step. At port zero nobody can knock.
 fn step(
     item: &Word<'_>,
     number: usize,
-    problem: &mut impl FnMut(&Word<'_>, Problem),
+    document: &Document<'_>,
+    report: &mut Report,
 ) -> Option<Step> {
-    let mut refuse = |flaw| problem(item, Problem::Step { number, flaw });
+    let at = document.span(item.at.clone());
     let mut parts = item.text.split(':');
     let port = parts.next().unwrap_or("");
-    let transport = match parts.next().map(|word| word.trim().to_ascii_lowercase()) {
-        None => Some(Transport::Tcp),
-        Some(word) => match word.as_str() {
-            "tcp" => Some(Transport::Tcp),
-            "udp" => Some(Transport::Udp),
-            _ => None,
-        },
-    };
+    let mut refuse = |flaw: StepFlaw| report.add(error(at, format!("step {number} {flaw}")));
+    let transport = transport(parts.next().unwrap_or("tcp"))
+        .map_err(&mut refuse)
+        .ok()?;
     let read = self::number(port);
-    let tail = port.get(read.length..).unwrap_or("").trim();
-    let Some(transport) = transport else {
-        refuse(StepFlaw::Protocol);
-        return None;
-    };
     if read.value > i32::from(u16::MAX) {
         refuse(StepFlaw::Port);
         return None;
     }
+    let tail = port.get(read.length..).unwrap_or("").trim();
     if read.length > 0 && (!tail.is_empty() || parts.next().is_some()) {
         let range = tail.strip_prefix('-').map(str::trim_start);
         let is_range = range.is_some_and(|end| end.starts_with(|c: char| c.is_ascii_digit()));
-        let trap = if is_range {
-            Trap::StepRange { number }
+        report.add(if is_range {
+            let message =
+                format!("step {number}: knockd knows no ranges and takes the first port alone");
+            warning(at, message).fix("write each port")
         } else {
-            Trap::StepTail { number }
-        };
-        problem(item, Problem::Knockd(trap));
+            let message = format!("step {number}: knockd does not read what is behind the port");
+            warning(at, message).fix("write PORT or PORT:udp; a comment needs a line of its own")
+        });
     }
     // knockd keeps the low half.
     let [low, high, ..] = read.value.to_le_bytes();
     let port = u16::from_le_bytes([low, high]);
     if port == 0 {
-        problem(item, Problem::Knockd(Trap::StepZero { number }));
+        let message = format!(
+            "step {number} is port 0 to knockd, which nobody can knock at: the door never opens and is left out"
+        );
+        let fix = "write a port from 1 to 65535, and no comma at the end";
+        report.add(warning(at, message).fix(fix));
     } else if read.value < 0 {
-        problem(item, Problem::Knockd(Trap::StepNegative { number }));
+        let message =
+            format!("step {number} is negative: knockd counts back from 65536 and takes that port");
+        report.add(warning(at, message).fix("write a port from 1 to 65535"));
     }
     Some(Step { port, transport })
 }
+
+/// What `atoi` makes of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Number {
+    /// Its value: 0 when there was no digit.
+    pub(super) value: i32,
+    /// How much of the text is the number; 0 when there is none.
+    pub(super) length: usize,
+}
+
+/// Reads the number at the start of `text`.
+pub(super) fn number(text: &str) -> Number {
+    let behind = text.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
+    let unsigned = behind.strip_prefix(['-', '+']).unwrap_or(behind);
+    let digits = unsigned.trim_start_matches(|character: char| character.is_ascii_digit());
+    let end = text.len() - digits.len();
+    if digits.len() == unsigned.len() {
+        return Number {
+            value: 0,
+            length: 0,
+        };
+    }
+    let written = text.get(text.len() - behind.len()..end).unwrap_or("");
+    // glibc: strtol stops at the ends of a long, and the cast to int keeps its low half.
+    let long = written
+        .parse::<i64>()
+        .unwrap_or(if written.starts_with('-') {
+            i64::MIN
+        } else {
+            i64::MAX
+        });
+    let [a, b, c, d, ..] = long.to_le_bytes();
+    Number {
+        value: i32::from_le_bytes([a, b, c, d]),
+        length: end,
+    }
+}
+
+#[cfg(test)]
+#[path = "sequence_test.rs"]
+mod tests;

@@ -7,15 +7,13 @@ use std::time::Duration;
 
 use crate::config::command::CommandText;
 use crate::config::prefix::Prefix;
-use crate::config::problem::Problem;
-use crate::config::report::Report;
+use crate::config::report::{Report, error};
 use crate::config::schema::{DoorTable, NamedDoor, Schema};
 use crate::config::scope::Flags;
 use crate::config::value::Given;
 use crate::engine::packet::TcpFlags;
 use crate::engine::sequence::{Sequence, Transport};
 
-use super::Trap;
 use super::door::is_ambiguous;
 
 /// What the file begins with.
@@ -52,7 +50,9 @@ pub(in crate::config) fn check(schema: &Schema, report: &mut Report) {
             if let Some(CommandText::Script(script)) = &given.value
                 && is_ambiguous(script)
             {
-                report.add(given.span, Problem::Knockd(Trap::PlaceholderInToml));
+                let message = "a word between percent signs that knockd leaves alone would be a placeholder in TOML";
+                let fix = "put the command into a script of its own";
+                report.add(error(given.span, message).fix(fix));
             }
         }
     }
@@ -200,23 +200,5 @@ fn quoted(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_string_is_read_back_as_it_was() {
-        for text in [
-            "plain",
-            "a\"b",
-            "a'b",
-            "a'\"\\b",
-            "tab\there",
-            "\u{1}\u{7f}\u{85}",
-            "é'\"",
-        ] {
-            let toml = format!("key = {}\n", quoted(text));
-            let read: toml::Table = toml::from_str(&toml).unwrap();
-            assert_eq!(read["key"].as_str(), Some(text), "{toml}");
-        }
-    }
-}
+#[path = "toml_test.rs"]
+mod tests;
