@@ -6,7 +6,27 @@
 //! filter of system calls count for the calling thread and its children only, so it is called while
 //! there is no other.
 
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+))]
 mod calls;
+/// Nobody has written a compiler of filters for this machine.
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+)))]
+mod calls {
+    pub(super) fn confine() -> super::Strength {
+        super::Strength::None
+    }
+
+    pub(super) fn is_possible() -> bool {
+        false
+    }
+}
 mod files;
 
 use std::fmt;

@@ -6,15 +6,14 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::thread::JoinHandle;
 
 use memchr::memchr2;
 use rustix::io::Errno;
 
-use super::Sink;
-use super::assembler::{MAX_LINE, Yield};
+use super::assembler::MAX_LINE;
 use super::outbox::Outbox;
-use super::thread::{self, Messages, Stop};
+use super::thread::{self, Messages};
+use super::{Handle, Sink};
 use crate::engine::line;
 use crate::engine::reason::Reason;
 
@@ -32,11 +31,7 @@ pub(super) trait Receive: Send + 'static {
 }
 
 /// Receives in a thread of its own.
-pub(super) fn spawn(
-    source: u16,
-    socket: impl Receive,
-    sink: impl Sink,
-) -> io::Result<(JoinHandle<()>, Stop)> {
+pub(super) fn spawn(source: u16, socket: impl Receive, sink: impl Sink) -> io::Result<Handle> {
     let room = [0; ROOM];
     thread::spawn("syslog", source, Datagrams { socket, room }, sink)
 }
@@ -54,10 +49,7 @@ impl<T: Receive> Messages for Datagrams<T> {
         } else {
             Err(Reason::Peer)
         };
-        outbox.take(match line {
-            Ok(bytes) => Yield::Lines { bytes, count: 1 },
-            Err(reason) => Yield::Dropped(reason),
-        });
+        outbox.take_line(line);
         Ok(())
     }
 

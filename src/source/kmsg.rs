@@ -13,7 +13,6 @@ use memchr::memchr;
 use rustix::fs::{Mode, OFlags, SeekFrom, seek};
 use rustix::io::{Errno, read};
 
-use super::assembler::Yield;
 use super::outbox::Outbox;
 use super::thread::{self, Messages, TURN};
 use super::{Handle, Refusal, Sink};
@@ -40,8 +39,12 @@ pub fn open() -> Result<Kmsg, Refusal> {
 
 /// Follows the kernel's log in a thread of its own.
 pub fn spawn(source: u16, Kmsg(device): Kmsg, sink: impl Sink) -> Result<Handle, Refusal> {
-    let (thread, stop) = thread::spawn("kmsg", source, Ring::new(device), sink)?;
-    Ok(Handle::new(thread, move || stop.ask()))
+    let ring = Ring {
+        device,
+        buffer: vec![0; RECORD].into(),
+        next: None,
+    };
+    Ok(thread::spawn("kmsg", source, ring, sink)?)
 }
 
 /// The device, behind its last record.
@@ -101,16 +104,6 @@ impl Messages for Ring {
     }
 }
 
-impl Ring {
-    fn new(device: OwnedFd) -> Self {
-        Self {
-            device,
-            buffer: vec![0; RECORD].into(),
-            next: None,
-        }
-    }
-}
-
 /// Takes what a read gave: one record, whose first line is followed by key-value pairs about it. `next` is
 /// the number that it should have.
 fn take(
@@ -129,7 +122,7 @@ fn take(
         }
         // Larger than the buffer: the kernel has gone on to the next one.
         Err(Errno::INVAL) => {
-            outbox.take(Yield::Dropped(Reason::TooLong));
+            outbox.take_line(Err(Reason::TooLong));
             return Ok(());
         }
         Err(errno) => return Err(errno),
@@ -137,7 +130,7 @@ fn take(
     let end = memchr(b'\n', record).map_or(record.len(), |end| end + 1);
     let line = record.get(..end).unwrap_or_default();
     let Some(head) = KmsgHead::of(line).filter(|_| line.ends_with(b"\n")) else {
-        outbox.take(Yield::Dropped(Reason::Grammar));
+        outbox.take_line(Err(Reason::Grammar));
         return Ok(());
     };
     let lost = next.map_or(0, |next| head.seq.saturating_sub(next));
@@ -145,12 +138,9 @@ fn take(
         outbox.lose(Some(lost));
     }
     *next = Some(head.seq.saturating_add(1));
-    outbox.take(match head.facility {
-        0 => Yield::Lines {
-            bytes: line,
-            count: 1,
-        },
-        _ => Yield::Dropped(Reason::Facility),
+    outbox.take_line(match head.facility {
+        0 => Ok(line),
+        _ => Err(Reason::Facility),
     });
     Ok(())
 }

@@ -6,7 +6,7 @@
 
 use super::assembler::Yield;
 use super::{Batch, Closed, Health, LoggedPacket, Read, Report, Sink};
-use crate::engine::reason::Tally;
+use crate::engine::reason::{Reason, Tally};
 
 /// How many bytes of lines are enough to hand over.
 const BATCH: usize = 64 << 10;
@@ -79,9 +79,20 @@ impl Outbox {
         }
     }
 
+    /// Collects one line, ended by its newline, or what it is instead.
+    pub(super) fn take_line(&mut self, line: Result<&[u8], Reason>) {
+        self.take(match line {
+            Ok(bytes) => Yield::Lines { bytes, count: 1 },
+            Err(reason) => Yield::Dropped(reason),
+        });
+    }
+
     /// Collects a packet, numbered as a line is.
-    pub(super) fn take_packet(&mut self, packet: LoggedPacket) {
-        self.packets.push(packet);
+    pub(super) fn take_packet(&mut self, packet: Result<LoggedPacket, Reason>) {
+        match packet {
+            Ok(packet) => self.packets.push(packet),
+            Err(reason) => return self.take(Yield::Dropped(reason)),
+        }
         self.next_line = self.next_line.saturating_add(1);
         if self.packets.len() >= BATCH_PACKETS {
             self.send_lines(None);

@@ -34,6 +34,17 @@ impl Handle {
         }
     }
 
+    /// The same, with something more to be done when the source is asked to end.
+    pub(super) fn and(self, more: impl Fn() + Send + Sync + 'static) -> Self {
+        let mut handle = self;
+        let ask = std::mem::replace(&mut handle.ask, Box::new(|| {}));
+        handle.ask = Box::new(move || {
+            ask();
+            more();
+        });
+        handle
+    }
+
     /// Ends the source and waits until it has ended. Let go of the receiving end first: a source
     /// that waits in its sink ends when the sink does.
     pub fn stop(mut self) {
@@ -116,7 +127,7 @@ pub(super) fn spawn(
     source: u16,
     mut messages: impl Messages,
     sink: impl Sink,
-) -> io::Result<(JoinHandle<()>, Stop)> {
+) -> io::Result<Handle> {
     let stop = Stop::new()?;
     let asked = stop.clone();
     let mut outbox = Outbox::new(source, sink);
@@ -141,7 +152,7 @@ pub(super) fn spawn(
                 }
             }
         })?;
-    Ok((thread, stop))
+    Ok(Handle::new(thread, move || stop.ask()))
 }
 
 /// Reads what there is, at most a turn's worth.

@@ -43,8 +43,7 @@ pub fn bound(address: SocketAddr, peers: &[IpNet]) -> Result<Bound, Refusal> {
 
 /// Receives in a thread of its own.
 pub fn spawn(source: u16, Bound(socket): Bound, sink: impl Sink) -> Result<Handle, Refusal> {
-    let (thread, stop) = datagram::spawn(source, socket, sink)?;
-    Ok(Handle::new(thread, move || stop.ask()))
+    Ok(datagram::spawn(source, socket, sink)?)
 }
 
 #[derive(Debug)]

@@ -51,9 +51,8 @@ pub fn bound(path: PathBuf, relay: Option<u32>) -> Result<Bound, Refusal> {
 /// Receives at the socket, in a thread of its own.
 pub fn spawn(source: u16, bound: Bound, sink: impl Sink) -> Result<Handle, Refusal> {
     let Bound { socket, path, id } = bound;
-    let (thread, stop) = datagram::spawn(source, socket, sink)?;
-    Ok(Handle::new(thread, move || {
-        stop.ask();
+    let handle = datagram::spawn(source, socket, sink)?;
+    Ok(handle.and(move || {
         if found(&path).map(|found| FileId::of(&found)) == id {
             // It may be gone together with its directory.
             let _ = fs::remove_file(&path);

@@ -268,7 +268,7 @@ impl Entries {
 
     fn take(&mut self, yielded: Yield<'_>) {
         match yielded {
-            Yield::Dropped(reason) => self.outbox.take(Yield::Dropped(reason)),
+            Yield::Dropped(reason) => self.outbox.take_line(Err(reason)),
             Yield::Lines { bytes, .. } => bytes
                 .split_inclusive(|&byte| byte == b'\n')
                 .for_each(|json| self.take_entry(json)),
@@ -277,7 +277,7 @@ impl Entries {
 
     fn take_entry(&mut self, json: &[u8]) {
         let Some(entry) = Entry::read(json) else {
-            self.outbox.take(Yield::Dropped(Reason::Grammar));
+            self.outbox.take_line(Err(Reason::Grammar));
             return;
         };
         self.came = true;
@@ -293,13 +293,9 @@ impl Entries {
             self.cursor = Some(entry.cursor);
             return;
         }
-        match entry.line(&self.boot) {
-            Ok(line) => self.outbox.take(Yield::Lines {
-                bytes: &line,
-                count: 1,
-            }),
-            Err(reason) => self.outbox.take(Yield::Dropped(reason)),
-        }
+        let line = entry.line(&self.boot);
+        let line = line.as_deref().map_err(|&reason| reason);
+        self.outbox.take_line(line);
         self.cursor = Some(entry.cursor);
     }
 

@@ -21,7 +21,6 @@ use rustix::net::{
 use rustix::thread::{CapabilitySet, capabilities};
 
 use self::message::{Captured, Message, messages};
-use super::assembler::Yield;
 use super::outbox::Outbox;
 use super::thread::{self, Messages, Stop, Woken};
 use super::{Handle, LoggedPacket, Refusal, Sink};
@@ -63,8 +62,7 @@ pub fn spawn(source: u16, Nflog(socket): Nflog, sink: impl Sink) -> Result<Handl
         next: None,
         is_overrun: false,
     };
-    let (thread, stop) = thread::spawn("nflog", source, group, sink)?;
-    Ok(Handle::new(thread, move || stop.ask()))
+    Ok(thread::spawn("nflog", source, group, sink)?)
 }
 
 fn may_bind() -> bool {
@@ -150,10 +148,7 @@ impl Messages for Group {
                     self.is_overrun = false;
                     outbox.lose(Some(lost.into()));
                 }
-                match packet(&captured, &self.socket) {
-                    Ok(packet) => outbox.take_packet(packet),
-                    Err(reason) => outbox.take(Yield::Dropped(reason)),
-                }
+                outbox.take_packet(packet(&captured, &self.socket));
             }
         }
         Ok(())
