@@ -72,6 +72,9 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
         .iter()
         .flat_map(|trust| trust.findings.iter().cloned())
         .collect();
+    if sources.is_empty() {
+        findings.extend(trust::prefix(config, &global.config));
+    }
     if !config.daemon.ephemeral {
         findings.extend(trust::state_dir(&global.state_dir));
     }

@@ -226,6 +226,9 @@ pub fn run() -> ExitCode {
     let is_follower = name.is_some_and(|name| name == supervise::FOLLOWER);
     let done = global.and_then(|global| {
         cli.global = global;
+        if cli.global.prefix.is_some() && !is_follower {
+            exit::tell("warning: 'ps' shows --prefix to every local user; write it into a file and give --prefix-file");
+        }
         dispatch(&cli, is_follower)
     });
     match done {

@@ -161,6 +161,21 @@ fn grade_one(config: &Config, source: &SourceSpec, machine: &Machine) -> Trust {
     }
 }
 
+/// That no source could be believed, where none is named yet: each needs a log prefix.
+pub fn prefix(config: &Config, path: &Path) -> Option<Finding> {
+    let why = why_forgeable(&config.log, true).filter(|_| !config.log.accept_forgeable)?;
+    let message = format!("{why}, and every source needs one");
+    let fix = ways_out(config, "");
+    let kind = ErrorKind::Invalid;
+    Some(Finding::new(
+        Severity::Error,
+        kind,
+        path.display(),
+        message,
+        fix,
+    ))
+}
+
 /// The log files that are there.
 fn logs_of(source: &SourceSpec) -> Vec<PathBuf> {
     let of_pattern = |pattern: &Pattern| {
@@ -246,18 +261,22 @@ fn forgeable(config: &Config, source: &SourceSpec, why: &str) -> Finding {
         SourceSpec::File(_) | SourceSpec::Files(_) => RSYSLOG_FIX,
         _ => "",
     };
-    let (secret, accept) = if config.is_knockds {
-        (KNOCKD_FIX, "--accept-forgeable")
-    } else {
-        (SECRET_FIX, "accept_forgeable = true")
-    };
     Finding::new(
         Severity::Error,
         ErrorKind::Invalid,
         source,
         format!("{who}, and {why}"),
-        format!("{secret}{for_file}\nor set {accept} to open doors for forged lines"),
+        ways_out(config, for_file),
     )
+}
+
+fn ways_out(config: &Config, for_file: &str) -> String {
+    let (secret, accept) = if config.is_knockds {
+        (KNOCKD_FIX, "give --accept-forgeable")
+    } else {
+        (SECRET_FIX, "set accept_forgeable = true")
+    };
+    format!("{secret}{for_file}\nor {accept} to open doors for forged lines")
 }
 
 /// What is wrong with the state directory, if it is there. Nothing makes this acceptable: who writes

@@ -10,8 +10,12 @@ fn knockd() -> Logknock {
     std::fs::create_dir(logknock.path("log")).unwrap();
     let [log, acts] =
         ["log/knockd.log", "acts"].map(|name| logknock.path(name).display().to_string());
+    logknock.write("prefix", format!("{PREFIX}\n"));
+    let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(logknock.path("prefix"), owner_only).unwrap();
+    let prefix = logknock.path("prefix").display().to_string();
     let text = format!(
-        "[options]\n\tLogFile = {log}\n[ssh]\n\tSequence = 7000,8000,9000\n\tTCPFlags = syn\n\
+        "#logknock: prefix-file = {prefix}\n[options]\n\tLogFile = {log}\n[ssh]\n\tSequence = 7000,8000,9000\n\tTCPFlags = syn\n\
          \tStart_Command = echo open %IP% >> {acts}\n\tCmd_Timeout = 1\n\
          \tStop_Command = echo close %IP% >> {acts}\n"
     );
@@ -25,7 +29,7 @@ fn knockd() -> Logknock {
 #[test]
 fn a_knockd_conf_opens_and_closes_and_its_log_file_tells_in_knockds_words() {
     let logknock = knockd();
-    let daemon = logknock.follow("--accept-forgeable");
+    let daemon = logknock.follow("");
     logknock.knock("203.0.113.7");
     logknock.awaits_act("close 203.0.113.7");
     daemon.signal(rustix::process::Signal::TERM);
@@ -52,19 +56,25 @@ fn a_knockd_conf_opens_and_closes_and_its_log_file_tells_in_knockds_words() {
 }
 
 #[test]
-fn a_file_is_not_believed_for_a_knockd_conf_alone() {
+fn a_knockd_conf_without_a_prefix_is_refused_for_every_source() {
     let logknock = knockd().file("kern.log", "");
-    let ended = logknock.run("--follow kern.log --dry-run");
-    ended
-        .fails_with(78)
-        .prints_nothing()
-        .says("#logknock: prefix-file = ");
+    let text = logknock.read("knockd.conf").replace("#logknock:", "#");
+    logknock.write("knockd.conf", text);
+    for source in ["kern.log", "kmsg"] {
+        let daemon = logknock.run(&format!("--follow {source} --dry-run"));
+        let check = logknock.run(&format!("check --follow {source}"));
+        for ended in [daemon.prints_nothing(), check] {
+            ended.fails_with(78).says("#logknock: prefix-file = ");
+        }
+    }
+    let check = logknock.run("check").fails_with(78);
+    check.says("#logknock: prefix-file = ");
 }
 
 #[test]
 fn a_dry_run_leaves_the_log_file_alone() {
     let logknock = knockd();
-    let daemon = logknock.follow("--accept-forgeable --dry-run");
+    let daemon = logknock.follow("--dry-run");
     daemon.signal(rustix::process::Signal::TERM);
     assert_eq!(daemon.ends(), 0);
     assert!(!logknock.path("log/knockd.log").exists());

@@ -2,7 +2,7 @@
 
 use super::logknock::Logknock;
 
-const DOOR: &str = "[door.ssh]\nsequence = [7000, 8000]\nstart_command = \"/bin/true\"\nstop_command = \"/bin/true\"\n";
+const DOOR: &str = "[log]\nprefix = \"lk-4f9a1c7e: \"\n[door.ssh]\nsequence = [7000, 8000]\nstart_command = \"/bin/true\"\nstop_command = \"/bin/true\"\n";
 
 /// A packet, a line about something else, and a packet in another program's line.
 pub(crate) const LINES: &str = "\
