@@ -15,6 +15,7 @@ use super::settings::Global;
 use super::table::span;
 use super::{Format, ask, input};
 use crate::calendar::Zone;
+use crate::engine::reason::Reason;
 use crate::memory::{Limits, Memory};
 use crate::protocol::{Happening, Reply, Request, Story};
 use crate::replay::{self, Input, Seen};
@@ -209,30 +210,7 @@ fn why_refused(reason: &str) -> &str {
 }
 
 fn why_rejected(reason: &str) -> &str {
-    match reason {
-        "too_long" => "the line is longer than any packet line",
-        "partial" => "the line has no end",
-        "transport" => "the transport says that it is not the kernel's",
-        "facility" => "its syslog facility is not the kernel's",
-        "program" => "a program wrote the line, not the kernel",
-        "header" => {
-            "the prefix stands behind a header of a form that is not read; see format in logknock.toml(5)"
-        }
-        "peer" => "its sender may not send",
-        "repeated" => "a 'message repeated' line is no packet",
-        "grammar" => "the line is not what the kernel writes",
-        "truncated" => "the line is cut",
-        "prefix" => "its log prefix is not the configured one",
-        "forwarded" => "it did not arrive for this host (IN= empty, or OUT= set)",
-        "never" => "no single host can send from this address",
-        "protocol" => "it is neither TCP nor UDP",
-        "noport" => "it has no ports: a fragment, or a header that was cut",
-        "stale" => "it is older than max_line_age; is a clock or the syslog's zone (TZ) wrong?",
-        "future" => "it is stamped later than now; is a clock or the syslog's zone (TZ) wrong?",
-        "duplicate" => "the same packet was seen before: retransmitted, or logged twice",
-        "answered" => "read again after a restart: it may be of a knock that was answered before",
-        other => other,
-    }
+    Reason::of(reason).map_or(reason, |reason| reason.meaning())
 }
 
 /// What it comes to, when nothing is open.
@@ -278,7 +256,6 @@ fn conclusion(story: &Story) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::reason::Reason;
 
     #[test]
     fn every_reason_is_put_in_words() {

@@ -154,35 +154,10 @@ impl Row<'_> {
             Verdict::Packet(packet) => format!("{place:<width$}  packet    {packet}"),
             Verdict::Other => format!("{dim}{place:<width$}  other{dim:#}"),
             Verdict::Rejected(reason) => {
-                let (word, why) = (reason.as_str(), meaning(reason));
+                let (word, why) = (reason.as_str(), reason.meaning());
                 format!("{place:<width$}  {bad}rejected{bad:#}  {word}: {why}")
             }
         }
-    }
-}
-
-/// A reason in words, for somebody who looks for a line that was not seen.
-const fn meaning(reason: Reason) -> &'static str {
-    match reason {
-        Reason::TooLong => "longer than any line of the kernel",
-        Reason::Partial => "without its end",
-        Reason::Transport => "the journal says that another wrote it than the kernel",
-        Reason::Facility => "its syslog facility is not the kernel's",
-        Reason::Program => "a packet in the line of another program",
-        Reason::Header => "behind a header of a form that is not read",
-        Reason::Peer => "from a peer that may not send any",
-        Reason::Repeated => "folded by the syslog: how often and when is not known",
-        Reason::Grammar => "looks like a packet, but the kernel does not write it so",
-        Reason::Truncated => "cut: its last field is missing",
-        Reason::Prefix => "another log prefix",
-        Reason::Forwarded => "not a packet to this host",
-        Reason::Never => "from an address that no host has",
-        Reason::Protocol => "neither TCP nor UDP",
-        Reason::NoPort => "without a port",
-        Reason::Stale => "older than a knock may be",
-        Reason::Future => "stamped later than now",
-        Reason::Duplicate => "the same packet again",
-        Reason::Answered => "perhaps of a knock that was answered before a restart",
     }
 }
 

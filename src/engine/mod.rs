@@ -415,5 +415,8 @@ fn open_for(grants: &Grants, name: &Arc<str>, prefix: KnockerPrefix, src: IpAddr
 mod tests;
 
 #[cfg(test)]
+#[path = "damage_test.rs"]
+mod damage;
+#[cfg(test)]
 #[path = "example_test.rs"]
 pub(crate) mod example;

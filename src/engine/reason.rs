@@ -72,26 +72,61 @@ impl Reason {
 
     /// The word used in JSON, tables and metrics.
     pub const fn as_str(self) -> &'static str {
+        self.texts().0
+    }
+
+    /// What it means, for somebody whose line did not count.
+    pub const fn meaning(self) -> &'static str {
+        self.texts().1
+    }
+
+    /// The reason whose word is `word`.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+
+    const fn texts(self) -> (&'static str, &'static str) {
         match self {
-            Self::TooLong => "too_long",
-            Self::Partial => "partial",
-            Self::Transport => "transport",
-            Self::Facility => "facility",
-            Self::Program => "program",
-            Self::Header => "header",
-            Self::Peer => "peer",
-            Self::Repeated => "repeated",
-            Self::Grammar => "grammar",
-            Self::Truncated => "truncated",
-            Self::Prefix => "prefix",
-            Self::Forwarded => "forwarded",
-            Self::Never => "never",
-            Self::Protocol => "protocol",
-            Self::NoPort => "noport",
-            Self::Stale => "stale",
-            Self::Future => "future",
-            Self::Duplicate => "duplicate",
-            Self::Answered => "answered",
+            Self::TooLong => ("too_long", "the line is longer than any packet line"),
+            Self::Partial => ("partial", "the line has no end"),
+            Self::Transport => (
+                "transport",
+                "the transport says that the kernel did not write it",
+            ),
+            Self::Facility => ("facility", "its syslog facility is not the kernel's"),
+            Self::Program => ("program", "another program wrote the line"),
+            Self::Header => (
+                "header",
+                "the prefix stands behind a header of a form that is not read; see format in logknock.toml(5)",
+            ),
+            Self::Peer => ("peer", "its sender may not send"),
+            Self::Repeated => (
+                "repeated",
+                "the syslog has folded it: how often it came, and when, is not known",
+            ),
+            Self::Grammar => ("grammar", "the kernel does not write a packet so"),
+            Self::Truncated => ("truncated", "the line is cut: its last field is missing"),
+            Self::Prefix => ("prefix", "its log prefix is not the configured one"),
+            Self::Forwarded => (
+                "forwarded",
+                "it did not arrive for this host (IN= empty, or OUT= set)",
+            ),
+            Self::Never => ("never", "no single host can send from this address"),
+            Self::Protocol => ("protocol", "it is neither TCP nor UDP"),
+            Self::NoPort => (
+                "noport",
+                "it has no ports: a fragment, or a header that was cut",
+            ),
+            Self::Stale => ("stale", "it is older than max_line_age; is a clock wrong?"),
+            Self::Future => ("future", "it is stamped later than now; is a clock wrong?"),
+            Self::Duplicate => (
+                "duplicate",
+                "the same packet was seen before: sent again, or logged twice",
+            ),
+            Self::Answered => (
+                "answered",
+                "it was read again after a restart, and may be of a knock that was answered before",
+            ),
         }
     }
 }

@@ -113,8 +113,17 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::Arc;
+
     use super::*;
+    use crate::engine::detector::{Detected, Detector, Limits};
+    use crate::engine::door::{CountsRule, Rule};
+    use crate::engine::knock::Logged;
+    use crate::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
     use crate::engine::sequence::Transport;
+    use crate::engine::time::Time;
+    use crate::engine::{self, example};
 
     const STEP: Step = Step {
         port: 443,
@@ -148,20 +157,37 @@ mod tests {
         );
     }
 
-    /// What a door looks at when a hit comes: how many came in the last one, two, three, four windows.
+    /// At which of the hits a door opens; at none of them where time alone opens it.
     fn opens_at(times: &[i128], counts: [u8; 4]) -> Vec<usize> {
-        let [s1, s2, s3, s4] = counts.map(usize::from);
-        let sums = [s4, s3 + s4, s2 + s3 + s4, s1 + s2 + s3 + s4];
-        let windows = [4000, 8000, 12000, 16000];
-        (0..times.len())
-            .filter(|&last| {
-                let within = |window| {
-                    let begins = times[last] - window;
-                    times[..=last].iter().filter(|at| **at >= begins).count()
-                };
-                windows.map(within) == sums
-            })
-            .collect()
+        let mut door = example::door(&[1]);
+        let rule = CountsRule::new((STEP.port, None), WINDOW, &counts).unwrap();
+        door.rule = Rule::Counts(rule);
+        let mut detector = Detector::new(vec![Arc::new(door)], Duration::ZERO, Limits::default());
+        let mut opened = Vec::new();
+        let millis = |at: i128| Time::from_nanos(i64::try_from(at).unwrap() * 1_000_000);
+        for (number, &at) in times.iter().enumerate() {
+            let mut note = |detected: Detected| {
+                opened.extend(detected.knock.map(|_| number));
+            };
+            detector.handle_timeout(millis(at), &mut |_| panic!("nothing ends meanwhile"));
+            let packet = Packet {
+                prefix: b"",
+                iif: b"eth0",
+                oif: b"",
+                src: Ipv4Addr::new(192, 0, 2, 7).into(),
+                dst: Ipv4Addr::new(198, 51, 100, 1).into(),
+                proto: Proto::Tcp,
+                ports: Some(Ports {
+                    src: 1024 + u16::try_from(number).unwrap(),
+                    dst: STEP.port,
+                }),
+                flags: TcpFlags::SYN,
+                mark: Fingerprint::default(),
+            };
+            let hit = engine::knock::Hit::new(&packet, millis(at), None, 0, Logged::default());
+            detector.handle_hit(&hit.unwrap(), &mut note).unwrap();
+        }
+        opened
     }
 
     #[test]

@@ -30,7 +30,7 @@ fn parse_prints_one_line_for_each_and_counts_them_elsewhere() {
         .prints(
             "kern.log:1       packet    prefix=\"lk-4f9a1c7e: \" in=eth0 out= 203.0.113.7:40504 -> 192.0.2.1:7000 tcp syn\n\
              kern.log:2       other\n\
-             kern.log:3       rejected  program: a packet in the line of another program\n\
+             kern.log:3       rejected  program: another program wrote the line\n\
              kern.log:4       packet    prefix=\"lk-4f9a1c7e: \" in=eth0 out= 203.0.113.7:40505 -> 192.0.2.1:8000 udp\n",
         )
         .says("2 packets, 1 rejected (program 1), 1 other\n");

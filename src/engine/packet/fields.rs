@@ -11,7 +11,7 @@ use super::super::scan::Scan;
 use super::{Printer, TcpFlags};
 
 /// Bytes of an interface name: `IFNAMSIZ` less its NUL.
-const INTERFACE_MAX: usize = 15;
+pub(super) const INTERFACE_MAX: usize = 15;
 
 /// What has not been taken of a line.
 #[derive(Clone, Copy)]
@@ -263,14 +263,10 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Bytes of a link header as the kernel prints them: two digits each, and colons between them.
+    /// Bytes of a link header as the kernel prints them: none of them hidden.
     fn exact_link_bytes(&mut self) -> Result<(), Reason> {
-        let text = self.word();
-        let is_byte = |byte: &[u8]| {
-            let digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-            byte.len() == 2 && byte.iter().all(digit)
-        };
-        if text.is_empty() || text.split(|&byte| byte == b':').all(is_byte) {
+        let is_legal = |byte: &u8| matches!(byte, b'0'..=b':' | b'a'..=b'f'); // the colon stands behind the nine
+        if self.word().iter().all(is_legal) {
             return Ok(());
         }
         Err(Reason::Grammar)
@@ -346,6 +342,15 @@ impl<'a> Fields<'a> {
         self.close()?;
         Ok(true)
     }
+}
+
+/// What no interface name has, as [`Scan::run_eights`] asks; and what is not ASCII, which one may have.
+#[inline(always)]
+pub(super) const fn illegal_in_interface(bytes: u64) -> u64 {
+    let text = bytes & each(0x7f);
+    let from_exclamation_mark = text.wrapping_add(each(0x80 - b'!'));
+    let other_than_slash = (text ^ each(b'/')).wrapping_add(each(0x7f));
+    bytes | !(from_exclamation_mark & other_than_slash) | text.wrapping_add(each(1))
 }
 
 /// The byte, eight times.

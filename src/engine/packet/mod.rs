@@ -10,13 +10,15 @@
     reason = "a key that is known where it is taken is compared as a number, and not by a call"
 )]
 
-mod anchor;
+mod fast_path;
 mod fields;
 mod grammar;
 pub mod headers;
-mod text;
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use memchr::{memchr_iter, memmem, memrchr, memrchr_iter};
 
 use super::reason::Reason;
 
@@ -25,9 +27,9 @@ pub use super::line::Printer;
 /// Reads `message` with whatever log prefix it has: for `parse`, which must show a packet before its
 /// prefix is known. The prefix ends at the last `IN=… OUT=…` pair.
 pub fn read(message: &[u8], printer: Printer) -> Result<Option<Packet<'_>>, Reason> {
-    let split = anchor::split(message).or_else(|| anchor::split_alone(message));
+    let split = split(message).or_else(|| split_alone(message));
     match split {
-        Some((prefix, body)) if anchor::is_prefix(prefix) => believe(prefix, body, printer),
+        Some((prefix, body)) if is_prefix(prefix) => believe(prefix, body, printer),
         Some(_) => Err(Reason::Grammar),
         None => Ok(None),
     }
@@ -57,7 +59,7 @@ pub fn read_behind<'a>(
 
 /// `reason`, if a packet's fields stand anywhere in `message`.
 pub fn refuse(message: &[u8], reason: Reason) -> Result<Option<Packet<'_>>, Reason> {
-    if anchor::stands_in(message) || anchor::split_alone(message).is_some() {
+    if stands_in(message) || split_alone(message).is_some() {
         return Err(reason);
     }
     Ok(None)
@@ -70,7 +72,65 @@ fn believe<'a>(
     body: &'a [u8],
     printer: Printer,
 ) -> Result<Option<Packet<'a>>, Reason> {
-    grammar::packet(prefix, body, printer).map(Some)
+    match fast_path::packet(prefix, body) {
+        Some(packet) => Ok(Some(packet)),
+        None => grammar::packet(prefix, body, printer).map(Some),
+    }
+}
+
+// Where a packet's own fields begin: at a pair `IN=<name> OUT=<name>`. The prefix is free text that may itself hold
+// `IN=`, brackets and quotes, and nothing need separate it from `IN=`; hence the pair, and the last one.
+
+/// The log prefix, and the fields from the last `IN=` that has an `OUT=` behind it.
+fn split(message: &[u8]) -> Option<(&[u8], &[u8])> {
+    let start = memrchr_iter(b'=', message).find_map(|equals| pair_at(message, equals))?;
+    message.split_at_checked(start)
+}
+
+/// The same where there is no `OUT=`: from the first `IN=` that has addresses and a protocol behind it.
+fn split_alone(message: &[u8]) -> Option<(&[u8], &[u8])> {
+    let start = match memmem::find(message, b" IN=") {
+        Some(_) if message.starts_with(b"IN=") => 0,
+        Some(blank) => blank + 1,
+        None => 0,
+    };
+    let (prefix, body) = message.split_at_checked(start)?;
+    let rest = body.strip_prefix(b"IN=")?;
+    let rest = rest.get(memmem::find(rest, b" SRC=")?..)?;
+    let rest = rest.get(memmem::find(rest, b" DST=")?..)?;
+    memmem::find(rest, b" PROTO=")?;
+    Some((prefix, body))
+}
+
+/// Whether any pair is there at all.
+fn stands_in(message: &[u8]) -> bool {
+    memchr_iter(b'=', message).any(|equals| pair_at(message, equals).is_some())
+}
+
+/// Where the pair begins whose `OUT=` ends at `equals`.
+#[inline]
+fn pair_at(message: &[u8], equals: usize) -> Option<usize> {
+    let head = message.get(..equals)?.strip_suffix(b" OUT")?;
+    let start = memrchr(b' ', head).map_or(0, |blank| blank + 1);
+    let word = head.get(start..)?;
+    if word.starts_with(b"IN=") {
+        return Some(start);
+    }
+    let glued = word.windows(3).rposition(|window| window == b"IN=")?;
+    (!word.get(..glued)?.ends_with(b"PHYS")).then_some(start + glued)
+}
+
+/// Whether `prefix` can be one: it has no control character, which could hide a second line, and no
+/// whole record stands in it (an old kernel's interleaved output, two lines run together, a forgery).
+fn is_prefix(prefix: &[u8]) -> bool {
+    let control = |&byte: &u8| byte.is_ascii_control() && byte != b'\t';
+    if prefix.iter().any(control) {
+        return false;
+    }
+    let Some((_, fields)) = split(prefix) else {
+        return true;
+    };
+    !fields.windows(5).any(|window| window == b" SRC=")
 }
 
 /// One logged packet. Texts borrow from the line; addresses are canonical (an IPv4-mapped IPv6
@@ -235,6 +295,53 @@ impl TcpFlags {
             .into_iter()
             .filter(move |&(_, flag)| self.contains(flag))
             .map(|(name, _)| name)
+    }
+}
+
+// The one text form of a packet: what `parse` prints and what fixtures expect.
+// `prefix="KNOCK: " in=eth0 out= 203.0.113.7:40000 -> 198.51.100.9:7000 tcp syn`
+
+impl fmt::Display for Packet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "prefix=\"{}\" in={} out={} ",
+            self.prefix.escape_ascii(),
+            self.iif.escape_ascii(),
+            self.oif.escape_ascii()
+        )?;
+        endpoint(f, self.src, self.ports.map(|ports| ports.src))?;
+        f.write_str(" -> ")?;
+        endpoint(f, self.dst, self.ports.map(|ports| ports.dst))?;
+        write!(f, " {}", self.proto)?;
+        for (place, name) in self.flags.names().enumerate() {
+            f.write_str(if place == 0 { " " } else { "," })?;
+            f.write_str(name)?;
+        }
+        Ok(())
+    }
+}
+
+fn endpoint(f: &mut fmt::Formatter<'_>, address: IpAddr, port: Option<u16>) -> fmt::Result {
+    match port {
+        Some(port) => write!(f, "{}", SocketAddr::new(address, port)),
+        None => write!(f, "{address}"),
+    }
+}
+
+impl fmt::Display for Proto {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Icmp => "icmp",
+            Self::Icmpv6 => "icmpv6",
+            Self::UdpLite => "udplite",
+            Self::Sctp => "sctp",
+            Self::Esp => "esp",
+            Self::Ah => "ah",
+            Self::Number(number) => return write!(f, "{number}"),
+        })
     }
 }
 
