@@ -127,6 +127,23 @@ pub fn minute(time: Time, zone: Zone) -> String {
     )
 }
 
+/// `time`, counted from the Unix epoch, as syslog(3) writes it in `zone`: `Nov  1 16:15:09`.
+pub fn syslog(time: Time, zone: Zone) -> String {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let Some(at) = utc(time) else {
+        return String::new();
+    };
+    let at = at.to_offset(zone.offset(at));
+    let (hour, minute, second) = at.to_hms();
+    let month = MONTHS
+        .get(usize::from(u8::from(at.month())) - 1)
+        .unwrap_or(&"");
+    let day = at.day();
+    format!("{month} {day:2} {hour:02}:{minute:02}:{second:02}")
+}
+
 /// `time`, counted from the Unix epoch, as a date and time of day.
 pub fn utc(time: Time) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(time.as_nanos())).ok()

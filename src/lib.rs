@@ -1,17 +1,17 @@
 //! `logknock`: a port-knock detector that reads the firewall's own log. This page is the map.
 //!
 //! ```text
-//! source ──lines▶ engine ──actions▶ privsep ──asks▶ supervisor ──actions▶ runner
-//!                   │ events      └─ of one process, to the other ─┘
+//! source ──lines▶ engine ──findings▶ privsep ══▶ monitor ──▶ grants ──▶ ledger, commands
+//!                   │ events
 //!                   ▼
-//!            daemon::report, render
+//!            detector::report, render
 //! ```
 //!
-//! * [`engine`] — pure: bytes and times in, actions and events out. The detection is all here.
+//! * [`engine`] — pure: bytes and times in, orders and events out. The detection and the grants are here.
 //! * [`source`] — edge in: follows what a syslog writes, and hands over whole lines.
-//! * [`runner`] — edge out: runs commands, keeps what is open on disk.
-//! * [`daemon`] — the loop of the process that reads and decides. [`confine`] — what it gives up.
-//! * [`supervisor`] — the process that may act. [`privsep`] — what the two say to each other.
+//! * [`detector`] — the loop of the process that reads the logs. [`confine`] — what it gives up.
+//! * [`monitor`] — the process that may act: grants on disk, commands, requests. [`privsep`] — what the two
+//!   say to each other.
 //! * [`signals`], [`systemd`] — who tells us to stop, and whom we tell that we run. [`replay`] — the same engine on a finished log.
 //! * [`config`] — the file, and all its mistakes at once. [`source_spec`] — where lines come from.
 //! * [`firewall`] — `opens` as commands, and the base rules as text.
@@ -32,23 +32,22 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod confine;
-pub mod daemon;
+pub mod detector;
 pub mod dialect;
 pub mod engine;
 pub mod firewall;
 pub mod knock;
 pub mod memory;
 pub mod metrics;
+pub mod monitor;
 pub mod privsep;
 pub mod protocol;
 pub mod render;
 pub mod replay;
 pub mod rights;
-pub mod runner;
 pub mod signals;
 pub mod source;
 pub mod source_spec;
-pub mod supervisor;
 pub mod systemd;
 pub mod trust;
 

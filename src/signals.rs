@@ -1,13 +1,18 @@
-//! Signals: what they ask of the daemon, told to whoever has them; or, for who has them not, nothing.
+//! Signals: what they ask of the daemon.
+//!
+//! In: SIGTERM, SIGINT, SIGHUP. Out: descriptors that become readable, and what came. A process that is
+//! not to have them ignores them.
 
-use std::io;
+use std::io::{self, PipeReader, Read};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::thread;
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{OFlags, fcntl_setfl};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
-pub use signal_hook::iterator::Handle;
-use signal_hook::iterator::Signals;
+use signal_hook::low_level::pipe;
 
 /// What a signal asks of the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,23 +32,68 @@ pub fn ignore() -> io::Result<()> {
     Ok(())
 }
 
-/// Tells signals by `tell` from now on, until it says that nobody listens or the handle is closed.
-pub fn listen(mut tell: impl FnMut(Signal) -> bool + Send + 'static) -> io::Result<Handle> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
-    let handle = signals.handle();
-    thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            for signal in &mut signals {
-                let signal = if signal == SIGHUP {
-                    Signal::Reload
-                } else {
-                    Signal::Stop
-                };
-                if !tell(signal) {
+/// The signals of this process, from now on.
+#[derive(Debug)]
+pub struct Signals {
+    stop: PipeReader,
+    reload: PipeReader,
+}
+
+impl Signals {
+    /// Takes them.
+    pub fn take() -> io::Result<Self> {
+        Ok(Self {
+            stop: listen_for(&[SIGTERM, SIGINT])?,
+            reload: listen_for(&[SIGHUP])?,
+        })
+    }
+
+    /// What becomes readable when a signal has come.
+    pub fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.stop.as_fd(), self.reload.as_fd()]
+    }
+
+    /// What has come since the last call, each once.
+    pub fn pending(&mut self) -> Vec<Signal> {
+        let pipes = [
+            (&mut self.stop, Signal::Stop),
+            (&mut self.reload, Signal::Reload),
+        ];
+        let came = pipes.into_iter().filter_map(|(pipe, signal)| {
+            let mut bytes = [0; 64];
+            let mut has_come = false;
+            while pipe.read(&mut bytes).is_ok_and(|length| length > 0) {
+                has_come = true;
+            }
+            has_come.then_some(signal)
+        });
+        came.collect()
+    }
+
+    /// Tells them by `tell` from now on, on a thread of its own, until it says that nobody listens.
+    pub fn tell(mut self, mut tell: impl FnMut(Signal) -> bool + Send + 'static) -> io::Result<()> {
+        let wait = move || {
+            loop {
+                let mut pipes = self
+                    .descriptors()
+                    .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+                // EINTR and the like: what has come is looked at, and waited for again.
+                let _ = poll(&mut pipes, None);
+                if !self.pending().into_iter().all(&mut tell) {
                     return;
                 }
             }
-        })?;
-    Ok(handle)
+        };
+        let thread = thread::Builder::new().name("signals".to_owned());
+        thread.spawn(wait).map(drop)
+    }
+}
+
+fn listen_for(signals: &[i32]) -> io::Result<PipeReader> {
+    let (reader, writer) = io::pipe()?;
+    fcntl_setfl(&reader, OFlags::NONBLOCK)?;
+    for &signal in signals {
+        pipe::register(signal, writer.try_clone()?)?;
+    }
+    Ok(reader)
 }

@@ -1,21 +1,31 @@
-//! What systemd is told, and by whom: the main process of the unit.
+//! What systemd is told, by the main process of the unit.
 //!
-//! In: a [`Notice`]. Out: a datagram. Nothing comes back. Without `NOTIFY_SOCKET` every call does
+//! In: what happened. Out: a datagram. Nothing comes back. Without `NOTIFY_SOCKET` every call does
 //! nothing.
 
+use std::sync::OnceLock;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-use crate::privsep::Notice;
+/// Messages that wait for it.
+const MAX_WAITING: usize = 64;
 
-/// Tells it.
-pub fn tell(notice: &Notice) {
-    match notice {
-        Notice::Ready | Notice::Reloaded => say(&[NotifyState::Ready]),
-        Notice::Status(text) => say(&[NotifyState::Status(text)]),
-        Notice::Alive => say(&[NotifyState::Watchdog]),
-    }
+/// The work has begun, or the configuration has been read again.
+pub fn ready() {
+    say(&[NotifyState::Ready]);
+}
+
+/// How we are, in one line.
+pub fn status(text: &str) {
+    say(&[NotifyState::Status(text)]);
+}
+
+/// The loop turns.
+pub fn alive() {
+    say(&[NotifyState::Watchdog]);
 }
 
 /// How often it wants to hear that the loop turns, if it does: twice in the time that it allows.
@@ -23,7 +33,7 @@ pub fn alive_every() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|whole| whole / 2)
 }
 
-/// The configuration is read again, until [`Notice::Reloaded`].
+/// The configuration is read again, until [`ready`].
 pub fn reloading() {
     // With Type=notify-reload systemd drops a RELOADING=1 that does not say when.
     match NotifyState::monotonic_usec_now() {
@@ -37,7 +47,25 @@ pub fn stopping() {
     say(&[NotifyState::Stopping]);
 }
 
+/// Never waits: a service manager that does not listen holds up no door. What it does not take waits, up to a
+/// bound, in a thread of its own.
 fn say(state: &[NotifyState<'_>]) {
-    // A service manager that does not listen any more is no reason to stop guarding doors.
-    drop(sd_notify::notify(state));
+    static SAYER: OnceLock<Option<SyncSender<String>>> = OnceLock::new();
+    let lines: Vec<_> = state.iter().map(ToString::to_string).collect();
+    let lines = lines.join("\n");
+    if let Some(sayer) = SAYER.get_or_init(start) {
+        // What is too much is dropped.
+        drop(sayer.try_send(lines));
+    }
+}
+
+fn start() -> Option<SyncSender<String>> {
+    let (sayer, said) = sync_channel::<String>(MAX_WAITING);
+    let say = move || {
+        for lines in said {
+            drop(sd_notify::notify(&[NotifyState::Custom(lines.trim_end())]));
+        }
+    };
+    let started = thread::Builder::new().name("systemd".to_owned()).spawn(say);
+    started.ok().map(|_| sayer)
 }

@@ -17,8 +17,6 @@ mod attacks; // lines that the kernel did not write
 mod attacks_live; // … old ones and floods, at the real daemon
 #[path = "integration/attacks_packet.rs"]
 mod attacks_packet; // packets that are no knock
-#[path = "integration/bench.rs"]
-mod bench; // a runner with a state directory of its own
 #[path = "integration/cli.rs"]
 mod cli; // every command: what it says, and how it ends
 #[path = "integration/cli_daemon.rs"]
@@ -137,8 +135,6 @@ mod restart; // the daemon that ends and begins again on the same log
 mod rsyslogd; // a real one, for the tests above
 #[path = "integration/run_as.rs"]
 mod run_as; // commands as another user
-#[path = "integration/runner.rs"]
-mod runner; // commands as real processes, and what is open on disk
 #[path = "integration/samples.rs"]
 mod samples; // every line of fixtures/samples gets the reading it must get
 #[path = "integration/scans.rs"]

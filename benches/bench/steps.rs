@@ -74,7 +74,7 @@ const FRAMING: usize = "2026-11-20T00:00:00.000000+00:00 gw kernel: [ 1000.00000
 /// Hits of scanners at a door that none of them knows, or first knocks of a new source each.
 fn detect<'a>(log: impl Iterator<Item = &'a &'a [u8]>, is_flood: bool) -> io::Result<()> {
     let config = config::parse("logknock.toml", CONFIG).map_err(|_| io::Error::other("config"))?;
-    let mut engine = Engine::new(config.doors, Duration::ZERO, Limits::default(), 0);
+    let mut engine = Engine::new(config.doors, Duration::ZERO, Limits::default());
     let expected = Expected::Prefix(PREFIX.into());
     let packets = log.map(|text| {
         Ok(expected

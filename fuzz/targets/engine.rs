@@ -1,7 +1,8 @@
 //! Any bytes as doors and a schedule of packets, timeouts, ends of commands, reloads and stops.
 //!
-//! Whatever happens in whatever order: every grant is opened once, closed once and then forgotten,
-//! no address has two grants of one door, events and actions agree, and in the end nothing is left.
+//! Whatever happens in whatever order: every grant is opened once, closed until that succeeds or is given
+//! up, and then forgotten; no address has two open grants of one door; events and orders agree; and in
+//! the end nothing is left.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logknock::config::{self, Config};
-use logknock::engine::action::{Action, Command, GrantId, Outcome};
 use logknock::engine::detector::Limits;
 use logknock::engine::door::Door;
 use logknock::engine::event::{EventKind, Whence};
+use logknock::engine::grant::{Grant, GrantId, Grants, Order, Outcome, Phase, Task};
 use logknock::engine::knock::Logged;
 use logknock::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
 use logknock::engine::sequence::{Step, Transport};
@@ -35,7 +36,7 @@ pub(crate) fn run(data: &[u8]) {
         packets: 64,
     };
     let mut stage = Stage {
-        engine: Engine::new(doors.clone(), lateness, limits, 0),
+        engine: Engine::new(doors.clone(), lateness, limits),
         now: Time::from_secs(1_000),
         lines: 0,
         world: World::default(),
@@ -127,17 +128,18 @@ impl Stage {
                 self.engine.handle_timeout(self.now);
             }
             180..235 => self.finish(bytes),
-            235..240 => self.engine.handle_gap(),
+            235..240 => self.engine.detection.handle_gap(),
             240..248 => {
                 let kept = usize::from(bytes.below(4));
                 self.engine
+                    .detection
                     .handle_reload(doors.iter().take(kept).cloned().collect());
             }
             // A clock that jumps back changes nothing.
             248..252 => self
                 .engine
                 .handle_timeout(self.now.before(Duration::from_secs(9))),
-            252.. => drop(self.engine.handle_close_all(self.now, None)),
+            252.. => drop(self.engine.close_all(self.now, None)),
         }
     }
 
@@ -181,32 +183,39 @@ impl Stage {
         let _ = self.engine.handle_packet(self.now, &sighting);
     }
 
-    /// Ends the command that one of the grants waits for, well or badly.
+    /// Ends the command that one of the addresses waits for, well or badly.
     fn finish(&mut self, bytes: &mut Bytes<'_>) {
-        let outcome = if bytes.below(4) == 3 {
-            Outcome::Failed
-        } else {
-            Outcome::Done
+        let outcome = match bytes.below(8) {
+            6 => Outcome::NotRun,
+            3 | 7 => Outcome::Failed,
+            _ => Outcome::Done,
         };
         let place = usize::from(bytes.below(8));
-        if let Some((grant, command)) = self.world.end_command(place, outcome) {
-            self.engine
-                .handle_finished(self.now, grant, command, outcome);
+        self.end_command(place, outcome);
+    }
+
+    /// Whether there was one.
+    fn end_command(&mut self, place: usize, outcome: Outcome) -> bool {
+        let order = self.world.end_command(place);
+        if let Some(order) = &order {
+            self.engine.handle_finished(self.now, order, outcome);
         }
+        order.is_some()
     }
 
     fn observe(&mut self) {
+        self.engine.handle_timeout(self.now);
         let events: Vec<_> = std::iter::from_fn(|| self.engine.poll_event()).collect();
         for event in events {
             self.world.event((event.door, event.src), event.kind);
         }
-        while let Some(action) = self.engine.poll_action() {
-            self.world.action(action);
+        while let Some(order) = self.engine.poll_order() {
+            self.world.order(order, &self.engine.grants);
         }
         self.engine.handle_timeout(self.now);
         assert!(self.engine.poll_event().is_none(), "done, and done again");
-        assert!(self.engine.poll_action().is_none(), "done, and done again");
-        assert_eq!(self.engine.grants(), self.world.grants.len());
+        assert!(self.engine.poll_order().is_none(), "done, and done again");
+        self.world.agree_with(&self.engine.grants);
         let due = self.engine.poll_timeout();
         assert!(due.is_none_or(|due| due > self.now), "due, and not done");
     }
@@ -215,26 +224,25 @@ impl Stage {
     fn end(mut self) {
         self.engine.handle_timeout(self.now);
         self.observe();
-        self.engine.handle_close_all(self.now, None);
+        self.engine.close_all(self.now, None);
         let opened = self.world.opened;
         loop {
             self.observe();
             assert_eq!(self.world.opened, opened, "opened while stopping");
-            if let Some((grant, command)) = self.world.end_command(0, Outcome::Done) {
-                self.engine
-                    .handle_finished(self.now, grant, command, Outcome::Done);
-            } else if let Some(due) = self.engine.poll_timeout() {
-                self.now = due;
-                self.engine.handle_timeout(due);
-            } else {
-                break;
+            if self.end_command(0, Outcome::Done) {
+                continue;
             }
+            let Some(due) = self.engine.poll_timeout() else {
+                break;
+            };
+            self.now = due;
+            self.engine.handle_timeout(due);
         }
         // What is only to be forgotten is no reason to wake up.
         let later = self.now.after(Duration::from_secs(3600));
         self.engine.handle_timeout(later);
-        assert_eq!((self.engine.grants(), self.engine.knockers()), (0, 0));
-        assert!(self.world.grants.is_empty(), "{:?}", self.world.grants);
+        let left = (self.engine.grants.len(), self.engine.detection.knockers());
+        assert_eq!(left, (0, 0));
         assert!(
             self.world.told_open.is_empty(),
             "{:?}",
@@ -246,8 +254,8 @@ impl Stage {
 /// What the world outside has been told and has been asked to do.
 #[derive(Default)]
 struct World {
-    /// Grants that are not over, with the commands that they wait for.
-    grants: BTreeMap<u64, Grant>,
+    /// What each address waits for, in its order.
+    waiting: BTreeMap<IpAddr, VecDeque<Order>>,
     /// Open, as events told it.
     told_open: HashSet<Key>,
     /// Opens told of each that were neither a grant's nor a run's so far.
@@ -255,12 +263,6 @@ struct World {
     /// Grants opened, ever.
     opened: u64,
     last: u64,
-}
-
-#[derive(Debug)]
-struct Grant {
-    key: Key,
-    waiting: VecDeque<Command>,
 }
 
 impl World {
@@ -278,51 +280,70 @@ impl World {
         count.map(|count| *count -= 1).is_some()
     }
 
-    fn action(&mut self, action: Action) {
-        match action {
-            Action::Open {
-                grant, door, facts, ..
-            } => {
-                let key = (Arc::clone(&door.name), facts.src);
-                assert!(grant.0 > self.last, "a number again");
-                let is_second = self.grants.values().any(|grant| grant.key == key);
-                assert!(!is_second, "a second grant: {key:?}");
+    fn order(&mut self, order: Order, grants: &Grants) {
+        match &order.task {
+            Task::Open(id) => {
+                let grant = grants.get(*id).expect("a grant that begins");
+                let key = key_of(grant);
+                assert!(id.0 > self.last, "a number again");
                 assert!(self.take_unanswered(&key), "opened, but not told: {key:?}");
-                self.told_open.insert(key.clone());
-                let waiting = VecDeque::from([Command::Open]);
-                self.grants.insert(grant.0, Grant { key, waiting });
-                (self.last, self.opened) = (grant.0, self.opened + 1);
+                assert!(self.told_open.insert(key), "a second open grant: {order:?}");
+                (self.last, self.opened) = (id.0, self.opened + 1);
             }
-            Action::Run { door, facts, .. } => {
-                let key = (Arc::clone(&door.name), facts.src);
+            Task::Run(door) => {
+                let key = (Arc::clone(door), order.src);
                 assert!(self.take_unanswered(&key), "run, but not told: {key:?}");
             }
-            Action::Extend { grant, .. } => assert!(self.grants.contains_key(&grant.0)),
-            Action::Spend(_) => panic!("no door of this target has sequences that open once"),
-            Action::Refresh { .. } => panic!("no door of this target has something to refresh"),
-            Action::Close { grant } => {
-                let grant = self.grants.get_mut(&grant.0).expect("a grant that is open");
-                assert!(!grant.waiting.contains(&Command::Close), "closed twice");
-                grant.waiting.push_back(Command::Close);
+            Task::Mark(_) => panic!("no door of this target has sequences that open once"),
+            Task::Close(id) => {
+                assert!(grants.get(*id).is_some(), "closed after its end");
+                assert!(!self.is_waiting(&order.task), "closed twice");
             }
-            Action::Forget { grant } => {
-                let grant = self.grants.remove(&grant.0).expect("a grant that is open");
-                assert!(grant.waiting.is_empty(), "forgotten while a command runs");
+        }
+        self.waiting.entry(order.src).or_default().push_back(order);
+    }
+
+    fn is_waiting(&self, task: &Task) -> bool {
+        let mut all = self.waiting.values().flatten();
+        all.any(|order| order.task == *task)
+    }
+
+    /// What is open is what was told, and nothing that is being closed waits for ever.
+    fn agree_with(&self, grants: &Grants) {
+        let is_open = |id: GrantId| {
+            grants
+                .get(id)
+                .is_some_and(|grant| grant.phase == Phase::Open)
+        };
+        let open = grants.iter().filter(|(id, _)| is_open(*id));
+        let open: HashSet<_> = open.map(|(_, grant)| key_of(grant)).collect();
+        assert_eq!(open, self.told_open);
+        for (id, grant) in grants.iter() {
+            match grant.phase {
+                Phase::Open => assert!(grant.timer().is_some(), "never closed: {grant:?}"),
+                Phase::Closing => assert!(self.is_waiting(&Task::Close(id)), "{grant:?}"),
+                Phase::Owed => {
+                    // A newer one of the pair has to end first.
+                    let key = key_of(grant);
+                    let is_newer =
+                        |(other, grant): (GrantId, &Grant)| other > id && key_of(grant) == key;
+                    let waits = grants.iter().any(is_newer);
+                    assert!(grant.timer().is_some() || waits, "never closed: {grant:?}");
+                }
             }
         }
     }
 
-    /// Ends the next command of the grant at `place`, if it waits for one.
-    fn end_command(&mut self, place: usize, outcome: Outcome) -> Option<(GrantId, Command)> {
+    /// Ends the next command of the address at `place`, if it waits for one.
+    fn end_command(&mut self, place: usize) -> Option<Order> {
         let mut busy = self
-            .grants
-            .iter_mut()
-            .filter(|(_, grant)| !grant.waiting.is_empty());
-        let (&id, grant) = busy.nth(place)?;
-        let command = grant.waiting.pop_front()?;
-        if (command, outcome) == (Command::Close, Outcome::Done) {
-            self.grants.remove(&id);
-        }
-        Some((GrantId(id), command))
+            .waiting
+            .values_mut()
+            .filter(|orders| !orders.is_empty());
+        busy.nth(place)?.pop_front()
     }
+}
+
+fn key_of(grant: &Grant) -> Key {
+    (Arc::clone(&grant.door), grant.src)
 }

@@ -15,11 +15,14 @@ use super::table::{self, Cell, span};
 use crate::config;
 use crate::metrics;
 use crate::protocol::{
-    self, AskError, GrantStatus, PhaseWord, Reply, Request, SourceStatus, Status, Whose,
+    self, AskError, GivenUpStatus, GrantStatus, PhaseWord, REPLY_TIMEOUT, Reply, Request,
+    SourceStatus, Status, Whose,
 };
 
-/// How long the daemon may take to answer.
+/// How long the daemon may take to answer …
 const PATIENCE: Duration = Duration::from_secs(5);
+/// … and to open a door, whose command runs first.
+const OPEN_PATIENCE: Duration = REPLY_TIMEOUT.saturating_add(PATIENCE);
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
@@ -73,7 +76,7 @@ pub(super) fn status(args: &StatusArgs, global: &Global, format: Format) -> Resu
 pub(super) fn open(args: &OpenArgs, global: &Global, format: Format) -> Result<(), Failure> {
     let (door, src) = (args.door.clone(), args.src);
     let count = done(ask(global, &Request::Open { door, src })?)?;
-    say(format, count, &format!("opening {} for {src}", args.door))
+    say(format, count, &format!("opened {} for {src}", args.door))
 }
 
 /// Runs `close`.
@@ -111,7 +114,11 @@ pub(super) fn ask(global: &Global, request: &Request) -> Result<Reply, Failure> 
         None => configured(),
     };
     let path = global.control_path(configured.as_deref());
-    protocol::ask(&path, request, PATIENCE).map_err(|error| unanswered(&path, &error))
+    let patience = match request {
+        Request::Open { .. } => OPEN_PATIENCE,
+        _ => PATIENCE,
+    };
+    protocol::ask(&path, request, patience).map_err(|error| unanswered(&path, &error))
 }
 
 fn unanswered(path: &Path, error: &AskError) -> Failure {
@@ -176,8 +183,11 @@ fn write_status(out: &mut impl Write, status: &Status) -> io::Result<()> {
     let Status { version, hits, .. } = status;
     let up = span(status.uptime_seconds);
     writeln!(out, "logknock {version}, up {up}")?;
+    let bad = AnsiColor::Red.on_default().bold();
+    if let Some(trouble) = &status.detector_trouble {
+        writeln!(out, "{bad}the process that reads the log: {trouble}{bad:#}")?;
+    }
     if let Some(trouble) = &status.disk_trouble {
-        let bad = AnsiColor::Red.on_default().bold();
         writeln!(
             out,
             "{bad}no door opens until the disk takes it: {trouble}{bad:#}"
@@ -216,6 +226,19 @@ fn write_status(out: &mut impl Write, status: &Status) -> io::Result<()> {
         0 if standing == 0 => writeln!(out, "\nno door is open")?,
         0 => {}
         more => writeln!(out, "… and {more} more")?,
+    }
+    for GivenUpStatus {
+        door,
+        src,
+        failed,
+        words,
+    } in &status.given_up
+    {
+        let tries = failures(*failed, words);
+        writeln!(
+            out,
+            "{bad}{door} may stand open for {src}: {tries}; not tried again{bad:#}"
+        )?;
     }
     let rejected: u64 = status.rejected.values().sum();
     let reasons = counts(&status.rejected);
@@ -289,16 +312,27 @@ fn grant_row(grant: &GrantStatus) -> [Cell; 4] {
 fn state(grant: &GrantStatus) -> (String, Style) {
     let tries = match grant.failed {
         0 => String::new(),
-        1 => ", failed once".to_owned(),
-        failed => format!(", failed {failed} times"),
+        failed => failures(failed, &grant.words),
     };
     match grant.phase {
         PhaseWord::Open => ("open".to_owned(), AnsiColor::Green.on_default().bold()),
-        PhaseWord::Closing => (format!("closing{tries}"), AnsiColor::Yellow.on_default()),
-        PhaseWord::Failed => (
-            format!("stands open{tries}, tried again"),
-            AnsiColor::Red.on_default().bold(),
-        ),
+        PhaseWord::Closing if tries.is_empty() => {
+            ("closing".to_owned(), AnsiColor::Yellow.on_default())
+        }
+        PhaseWord::Closing => (format!("closing; {tries}"), AnsiColor::Yellow.on_default()),
+        PhaseWord::Failed => (tries, AnsiColor::Red.on_default().bold()),
+    }
+}
+
+/// How often a close failed, and the last line that its command wrote.
+fn failures(failed: u32, words: &str) -> String {
+    let count = match failed {
+        1 => "once".to_owned(),
+        failed => format!("{failed} times"),
+    };
+    match words {
+        "" => format!("close failed ({count})"),
+        words => format!("close failed ({count}): {words}"),
     }
 }
 

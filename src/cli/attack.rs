@@ -1,6 +1,6 @@
-//! What somebody who has taken over the follower would do; only in test builds, and only when told to.
+//! What somebody who has taken over the detector would do; only in test builds, and only when told to.
 //!
-//! In: `LOGKNOCK_ATTACK`, in the environment: `1`, or what to say to the runner. Out: a line on standard
+//! In: `LOGKNOCK_ATTACK`, in the environment: `1`, or what to say to the monitor. Out: a line on standard
 //! error for each try, with what the kernel said; or those messages. A release build has none of it.
 #![expect(
     clippy::disallowed_methods,
@@ -45,7 +45,7 @@ pub(super) fn rehearse(state: &Path, config: &Path, log: &Path) {
             "read the grants",
             fs::read(state.join("grants.jsonl")).map(drop),
         ),
-        ("read the runner's memory", fs::read(memory).map(drop)),
+        ("read the monitor's memory", fs::read(memory).map(drop)),
         ("list the root", fs::read_dir("/").map(drop)),
         ("write the grants", write(&state.join("grants.jsonl"))),
         (
@@ -75,7 +75,7 @@ pub(super) fn rehearse(state: &Path, config: &Path, log: &Path) {
             "connect to a socket of systemd",
             UnixStream::connect("/run/systemd/private").map(drop),
         ),
-        ("kill the runner", kill(Signal::KILL)),
+        ("kill the monitor", kill(Signal::KILL)),
         (
             "become root again",
             rustix::thread::set_thread_uid(rustix::process::Uid::ROOT).map_err(io::Error::from),
@@ -93,13 +93,13 @@ pub(super) fn rehearse(state: &Path, config: &Path, log: &Path) {
     }
 }
 
-/// Says each line of `text` to the runner, as often as the number in front of its `*` says.
+/// Says each line of `text` to the monitor, as often as the number in front of its `*` says.
 fn say(text: &str) {
-    let runner = io::stdin();
+    let monitor = io::stdin();
     for line in text.lines() {
         let (times, message) = line.split_once('*').unwrap_or(("1", line));
         for _ in 0..times.parse().unwrap_or(1) {
-            if rustix::io::write(&runner, message.as_bytes()).is_err() {
+            if rustix::io::write(&monitor, message.as_bytes()).is_err() {
                 return;
             }
         }

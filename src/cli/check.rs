@@ -78,7 +78,6 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
     if !config.daemon.ephemeral {
         findings.extend(trust::state_dir(&global.state_dir));
     }
-    findings.extend(super::trust::records(global, config));
     findings.extend(trust::records_nowhere(&config.daemon));
     findings.extend(super::trust::mounts(sources));
     findings.extend(trust::machine(&machine));

@@ -1,6 +1,8 @@
 //! `logknock --follow …`: the daemon on this command line.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing::Level;
@@ -12,16 +14,12 @@ use super::Format;
 use super::exit::{Code, Failure};
 use super::settings::{Global, Settings};
 use crate::accounts;
-use crate::config;
-use crate::daemon::{self, Files, Office, OnExit, Plan, Reload, Rules, Socket, StartError, Told};
+use crate::detector::{self, Office, Plan, Reload, Rules, StartError, Told};
+use crate::monitor::{self, Files};
+use crate::privsep::Record;
 use crate::render::Row;
 use crate::source::RefusalKind;
 use crate::source_spec::SourceSpec;
-use crate::supervisor;
-
-/// Where in the state directory is kept how far files are read: whoever reads them may write there, and
-/// only there.
-const FOLLOWED: &str = "followed";
 
 /// Arguments of the daemon.
 #[derive(Debug, clap::Args)]
@@ -75,11 +73,11 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
     log_to_stderr(args);
     let (settings, sources) = prepared.inspect_err(|_| {
         if !args.dry_run {
-            supervisor::close_due(&global.state_dir, LAST_CLOSES);
+            monitor::close_due(&global.state_dir, LAST_CLOSES);
         }
     })?;
     if !args.dry_run {
-        return super::supervise::run(global, &settings, &sources);
+        return super::monitor::run(global, &settings, &sources);
     }
     let (again, followed) = (global.clone(), sources.clone());
     let reload = Box::new(move |_: &str| {
@@ -108,9 +106,6 @@ fn prepare(args: &Args, global: &Global) -> Result<(Settings, Vec<SourceSpec>), 
         writeln!(anstream::stderr(), "logknock: {}", warning.diagnostic)?;
     }
     relay(&settings)?;
-    if !args.dry_run {
-        super::trust::require_records_apart(global, &settings.config)?;
-    }
     Ok((settings, sources))
 }
 
@@ -141,22 +136,10 @@ pub(super) fn work(
         udp_peers: settings.config.log.udp_peers.clone(),
         relay: relay(&settings)?,
         office,
-        on_exit: match daemon.on_exit {
-            config::OnExit::Close => OnExit::Close,
-            config::OnExit::Keep => OnExit::Keep,
-        },
-        stop_timeout: daemon.stop_timeout,
-        // A dry run leaves nothing behind, and there is nothing to ask of it.
-        control: (!args.dry_run).then(|| Socket {
-            path: global.control_path(daemon.control.as_deref()),
-            group: daemon.group.clone(),
-        }),
-        checkpoints: (!args.dry_run && !daemon.ephemeral).then(|| global.state_dir.join(FOLLOWED)),
-        records: Files {
-            event_log: daemon.event_log.clone(),
-            // A dry run runs no command, so nobody is to read that it does.
-            knockd_log: daemon.knockd_log.clone().filter(|_| !args.dry_run),
-            metrics: daemon.metrics_file.clone(),
+        records: if args.dry_run {
+            dry_records(daemon.event_log.clone())?
+        } else {
+            Vec::new()
         },
         confined: confined(global, &sources),
         sources,
@@ -167,10 +150,17 @@ pub(super) fn work(
             drop(tell(&told, format));
         }),
     };
-    match daemon::run(plan).map_err(|error| failure(&error))? {
-        0 => Ok(()),
-        _ => Err(Failure::new(Code::Busy, "")),
-    }
+    detector::run(plan).map_err(|error| failure(&error))
+}
+
+/// The records of a dry run. It runs no command, so nobody is to read in knockd's words that it does.
+fn dry_records(event_log: Option<PathBuf>) -> Result<Vec<(Record, Option<OwnedFd>)>, Failure> {
+    let files = Files {
+        event_log,
+        ..Files::default()
+    };
+    let opened = files.open().map(|(record, file)| Ok((record, Some(file?))));
+    opened.collect::<io::Result<_>>().map_err(Failure::from)
 }
 
 /// What is done when all rights have been given up: nothing.

@@ -14,7 +14,7 @@ use super::secret;
 use crate::engine::sequence::{Step, Transport};
 use crate::firewall::Backend;
 use crate::firewall::rules::Tool;
-use crate::runner;
+use crate::monitor;
 
 /// Runs `init`.
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
@@ -27,7 +27,7 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
 
 /// What is there to open doors with. nft before ipset, and both before rules that never end.
 fn installed() -> Backend {
-    let has = |program: &str| runner::locate(program).is_some();
+    let has = |program: &str| monitor::locate(program).is_some();
     match (has("nft"), has("iptables"), has("ipset")) {
         (false, true, true) => Backend::Ipset,
         (false, true, false) => Backend::Iptables,

@@ -7,23 +7,23 @@ mod attack;
 mod check;
 mod convert;
 mod demo;
+mod detector;
 mod exit;
 mod expect;
 mod explain;
 mod follow;
-mod follower;
 mod init;
 mod input;
 mod knock;
 mod knock_files;
 mod knocked;
 mod manual;
+mod monitor;
 mod parse;
 mod replay;
 mod rules;
 mod secret;
 mod settings;
-mod supervise;
 mod table;
 mod totp;
 mod trust;
@@ -37,7 +37,7 @@ use exit::{Code, Failure};
 use settings::Global;
 
 use crate::engine::reason::Tally;
-use crate::runner::run_as;
+use crate::monitor::session;
 
 /// A port-knock detector that reads the firewall's own log
 #[derive(Debug, Parser)]
@@ -199,10 +199,10 @@ enum Format {
 pub fn run() -> ExitCode {
     let mut words = std::env::args_os();
     let name = words.next();
-    if name.as_deref().is_some_and(|name| name == run_as::NAME) {
-        let why = run_as::run(&words.collect::<Vec<_>>());
-        exit::tell(&format!("cannot run a command as another user: {why}"));
-        return run_as::REFUSED.into();
+    if name.as_deref().is_some_and(|name| name == session::NAME) {
+        let why = session::run(&words.collect::<Vec<_>>());
+        exit::tell(&format!("cannot run a command: {why}"));
+        return session::REFUSED.into();
     }
     let parsed = definitions().try_get_matches().and_then(|matches| {
         let cli = Cli::from_arg_matches(&matches)?;
@@ -223,13 +223,13 @@ pub fn run() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let is_follower = name.is_some_and(|name| name == supervise::FOLLOWER);
+    let is_detector = name.is_some_and(|name| name == monitor::DETECTOR);
     let done = global.and_then(|global| {
         cli.global = global;
-        if cli.global.prefix.is_some() && !is_follower {
+        if cli.global.prefix.is_some() && !is_detector {
             exit::tell("warning: 'ps' shows --prefix to every local user; write it into a file and give --prefix-file");
         }
-        dispatch(&cli, is_follower)
+        dispatch(&cli, is_detector)
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -240,7 +240,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn dispatch(cli: &Cli, is_follower: bool) -> Result<(), Failure> {
+fn dispatch(cli: &Cli, is_detector: bool) -> Result<(), Failure> {
     if cli.command.is_some() {
         cli.follow.refuse_beside_a_command()?;
     }
@@ -250,7 +250,7 @@ fn dispatch(cli: &Cli, is_follower: bool) -> Result<(), Failure> {
         Format::Text
     };
     match &cli.command {
-        None if is_follower => follower::run(&cli.follow, &cli.global, format),
+        None if is_detector => detector::run(&cli.follow, &cli.global, format),
         None => follow::run(&cli.follow, &cli.global, format),
         Some(Command::Replay(args)) => replay::run(args, &cli.global.load()?, format),
         Some(Command::Parse(args)) => parse::run(args, format),

@@ -83,6 +83,7 @@ fn the_least_config_has_the_defaults_of_knockd() {
         metrics_file: None,
         event_log: None,
         knockd_log: None,
+        knockd_syslog: false,
     };
     assert_eq!(config.daemon, daemon);
 }

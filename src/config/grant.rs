@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::engine::command::Template;
-use crate::engine::door::{GrantRule, PerFamily, Rule};
+use crate::engine::door::{GrantRule, Judging, PerFamily, Rule};
 use crate::engine::sequence::Step;
 use crate::firewall::{self, Backend};
 
@@ -119,6 +119,7 @@ impl Draft<'_> {
                 _ if ends_with_connection => ports.clone(),
                 _ => Box::default(),
             },
+            judging: Judging::Firewall,
         })
     }
 
@@ -157,6 +158,10 @@ impl Draft<'_> {
             },
             opens: Box::default(),
             once: Box::default(),
+            judging: match value(table.ignore_status.as_ref()) {
+                Some(true) => Judging::Knockd,
+                _ => Judging::Own,
+            },
         })
     }
 

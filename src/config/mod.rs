@@ -125,6 +125,8 @@ pub struct Daemon {
     pub event_log: Option<PathBuf>,
     /// Where they are appended in knockd's words.
     pub knockd_log: Option<PathBuf>,
+    /// Whether they are sent to syslog(3) in knockd's words.
+    pub knockd_syslog: bool,
 }
 
 /// `[firewall]`: where doors with `opens` open.

@@ -196,6 +196,7 @@ fn daemon(table: &DaemonTable, report: &mut Report) -> Daemon {
         metrics_file: value(table.metrics_file.as_ref()),
         event_log: value(table.event_log.as_ref()),
         knockd_log: value(table.knockd_log.as_ref()),
+        knockd_syslog: value(table.knockd_syslog.as_ref()).unwrap_or(false),
     }
 }
 

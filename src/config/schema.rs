@@ -112,6 +112,7 @@ table! {
         metrics_file: PathBuf,
         event_log: PathBuf,
         knockd_log: PathBuf,
+        knockd_syslog: bool,
     }
 }
 
@@ -152,6 +153,7 @@ table! {
         stop_command: CommandText,
         stop_command_6: CommandText,
         shell: bool,
+        ignore_status: bool,
         user: User,
         cmd_timeout: Duration,
         on_repeat: OnRepeat,

@@ -48,20 +48,16 @@ const ALLOWED: &[i64] = &[
     libc::SYS_faccessat,
     libc::SYS_faccessat2,
     libc::SYS_getcwd,
-    libc::SYS_unlinkat,
-    libc::SYS_renameat2,
     libc::SYS_inotify_init1,
     libc::SYS_inotify_add_watch,
     libc::SYS_inotify_rm_watch,
     // sockets that are there, and their clients
-    libc::SYS_accept4,
     libc::SYS_recvfrom,
     libc::SYS_recvmsg,
     libc::SYS_shutdown,
     libc::SYS_getsockopt,
     libc::SYS_setsockopt,
     libc::SYS_getsockname,
-    libc::SYS_getpeername,
     // waiting
     libc::SYS_ppoll,
     libc::SYS_epoll_create1,
@@ -114,18 +110,14 @@ const OLDER: &[i64] = &[
     libc::SYS_lstat,
     libc::SYS_access,
     libc::SYS_readlink,
-    libc::SYS_unlink,
-    libc::SYS_rename,
-    libc::SYS_renameat,
     libc::SYS_poll,
     libc::SYS_epoll_wait,
     libc::SYS_dup2,
     libc::SYS_pipe,
-    libc::SYS_accept,
     libc::SYS_time,
 ];
 #[cfg(target_arch = "aarch64")]
-const OLDER: &[i64] = &[libc::SYS_renameat];
+const OLDER: &[i64] = &[];
 #[cfg(target_arch = "riscv64")]
 const OLDER: &[i64] = &[];
 

@@ -1,5 +1,5 @@
-//! Files: Landlock. What is not named cannot be opened, made, renamed or removed; nothing can be
-//! executed; no abstract socket and no process outside can be reached.
+//! Files: Landlock. What is not named cannot be opened; nothing can be written by its path, made, renamed,
+//! removed or executed; no abstract socket and no process outside can be reached.
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr,
@@ -36,13 +36,8 @@ fn restricted(needs: &Needs) -> Result<RulesetStatus, RulesetError> {
         .handle_access(AccessNet::from_all(ASKED))?
         .scope(Scope::from_all(ASKED))?
         .create()?;
-    let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    let write =
-        read | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
-    for (paths, access) in [(&needs.read, read), (&needs.write, write)] {
-        for path in paths {
-            ruleset = beneath(ruleset, path, access)?;
-        }
+    for path in &needs.read {
+        ruleset = beneath(ruleset, path, AccessFs::ReadFile | AccessFs::ReadDir)?;
     }
     Ok(ruleset.restrict_self()?.ruleset)
 }

@@ -43,8 +43,6 @@ use rustix::thread::{
 pub struct Needs {
     /// Files and directories to be read, with all beneath them.
     pub read: Vec<PathBuf>,
-    /// Directories in which files are made, written, replaced and read.
-    pub write: Vec<PathBuf>,
     /// Whether files are to be read whatever their mode, for as long as no other right is.
     pub read_any_mode: bool,
 }

@@ -98,6 +98,12 @@ impl Answers {
         })
     }
 
+    /// When `src` was last answered at `door`, and the packet that completed that knock.
+    pub fn get(&self, door: &Arc<str>, src: IpAddr) -> Option<(Time, Last)> {
+        let answer = self.entries.get(&(src, Arc::clone(door)))?;
+        Some((answer.at, answer.last))
+    }
+
     /// Whether `hit` at `door`, of the knocker `who`, may be part of a knock that was answered.
     pub(super) fn hide(&self, hit: &Hit<'_>, who: IpAddr, door: &Arc<str>) -> bool {
         if self.entries.is_empty() {

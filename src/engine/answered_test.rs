@@ -5,11 +5,11 @@ use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 
-use super::super::action::Action;
 use super::super::detector::Limits;
 use super::super::door::{Door, GrantRule, OtherPorts, Rule, SequenceRule};
 use super::super::event::Whence;
 use super::super::example;
+use super::super::grant::Task;
 use super::super::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
 use super::super::reason::Reason;
 use super::super::{Engine, Sighting};
@@ -74,9 +74,9 @@ type Answered = (Arc<str>, u8, Line, Last);
 
 impl Process {
     fn new(answers: &Answers, stamped: Stamped) -> Self {
-        let mut engine = Engine::new(doors(), Duration::from_secs(1), Limits::default(), 0);
+        let mut engine = Engine::new(doors(), Duration::from_secs(1), Limits::default());
         for (door, src, at, last) in answers.iter() {
-            engine.restore_answer(door, src, at, last);
+            engine.detection.restore_answer(door, src, at, last);
         }
         Self { engine, stamped }
     }
@@ -114,11 +114,11 @@ impl Process {
         };
         let verdict = self.engine.handle_packet(now, &sighting);
         let mut answered = Vec::new();
-        while let Some(action) = self.engine.poll_action() {
-            let Action::Run { door, last, .. } = action else {
-                panic!("{action:?}");
+        while let Some(order) = self.engine.poll_order() {
+            let Task::Run(door) = order.task else {
+                panic!("{order:?}");
             };
-            answered.push((Arc::clone(&door.name), line.from, line, last.unwrap()));
+            answered.push((door, line.from, line, order.last.unwrap()));
         }
         (verdict, answered)
     }
@@ -254,7 +254,7 @@ fn a_line_read_again_is_counted_as_answered_and_a_later_one_counts() {
     assert_eq!(again, (Err(Reason::Answered), Vec::new()));
     let (verdict, answered) = process.read(line(1, 3), now, true);
     assert_eq!((verdict, answered.len()), (Ok(()), 1));
-    assert_eq!(process.engine.rejected().of(Reason::Answered), 1);
+    assert_eq!(process.engine.detection.rejected().of(Reason::Answered), 1);
 }
 
 #[test]
@@ -294,14 +294,11 @@ fn another_source_that_shows_the_packet_after_the_restart_shows_no_other_one() {
 fn a_door_that_cools_down_after_an_answer_does_so_over_a_restart() {
     let mut cooling = Arc::unwrap_or_clone(door("cooling", &[3], OtherPorts::Ignore));
     cooling.limits.cooldown = Some(Duration::from_secs(60));
-    let mut engine = Engine::new(
-        vec![Arc::new(cooling)],
-        Duration::ZERO,
-        Limits::default(),
-        0,
-    );
+    let mut engine = Engine::new(vec![Arc::new(cooling)], Duration::ZERO, Limits::default());
     let at = line(0, 3).at;
-    engine.restore_answer(&"cooling".into(), SRC, at, Last::default());
+    engine
+        .detection
+        .restore_answer(&"cooling".into(), SRC, at, Last::default());
     let mut process = Process {
         engine,
         stamped: Stamped::Kernel,

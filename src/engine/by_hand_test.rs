@@ -1,8 +1,10 @@
 //! What is opened and closed by hand, beside what is knocked.
 
 use super::door::{GrantRule, OnRepeat, PerFamily, Scope};
-use super::grant::Phase;
-use super::packet::{Fingerprint, Ports, Proto, TcpFlags};
+use super::event::Whence;
+use super::grant::{Answer, GrantId, NotOpened, Phase, Task};
+use super::knock::Logged;
+use super::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
 use super::*;
 
 const PORTS: [u16; 3] = [7001, 7002, 7003];
@@ -35,7 +37,7 @@ fn door(on_repeat: OnRepeat) -> Door {
 
 fn engine(on_repeat: OnRepeat) -> Engine {
     let doors = vec![Arc::new(door(on_repeat))];
-    Engine::new(doors, Duration::ZERO, Limits::default(), 0)
+    Engine::new(doors, Duration::ZERO, Limits::default())
 }
 
 fn kinds(engine: &mut Engine) -> Vec<&'static str> {
@@ -47,24 +49,21 @@ fn kinds(engine: &mut Engine) -> Vec<&'static str> {
     kinds
 }
 
-fn open(engine: &mut Engine, at: i64) {
-    assert_eq!(
-        engine.handle_open(Time::from_secs(at), "ssh", address(7)),
-        Ok(())
-    );
+fn open(engine: &mut Engine, at: i64) -> Answer {
+    let answer = engine.handle_open(Time::from_secs(at), "ssh", address(7));
+    answer.unwrap().unwrap()
 }
 
-/// Answers every action with success; gives the words of those that are commands.
+/// Answers every order with success; gives the words of those that are commands.
 fn carry_out(engine: &mut Engine, now: i64) -> Vec<&'static str> {
     let mut done = Vec::new();
-    while let Some(action) = engine.poll_action() {
-        let (grant, command, word) = match action {
-            Action::Open { grant, .. } => (grant, Command::Open, "open"),
-            Action::Close { grant } => (grant, Command::Close, "close"),
-            _ => continue,
-        };
-        engine.handle_finished(Time::from_secs(now), grant, command, Outcome::Done);
-        done.push(word);
+    while let Some(order) = engine.poll_order() {
+        engine.handle_finished(Time::from_secs(now), &order, Outcome::Done);
+        done.push(match order.task {
+            Task::Open(_) => "open",
+            Task::Close(_) => "close",
+            Task::Run(_) | Task::Mark(_) => continue,
+        });
     }
     done
 }
@@ -74,28 +73,32 @@ fn a_door_that_is_opened_by_hand_closes_as_any_other() {
     let mut engine = engine(OnRepeat::Extend);
     open(&mut engine, 0);
     assert_eq!(carry_out(&mut engine, 0), ["open"]);
-    let standing: Vec<_> = engine.standing().collect();
-    assert_eq!(standing.len(), 1);
-    assert_eq!((&**standing[0].door, standing[0].src), ("ssh", address(7)));
-    assert_eq!(standing[0].phase, Phase::Open);
-    assert_eq!(standing[0].until, Time::from_secs(10));
+    assert_eq!(engine.grants.len(), 1);
+    let (_, grant) = engine.grants.iter().next().unwrap();
+    assert_eq!((&*grant.door, grant.src), ("ssh", address(7)));
+    assert_eq!(grant.phase, Phase::Open);
+    assert_eq!(grant.deadline, Time::from_secs(10));
     engine.handle_timeout(Time::from_secs(10));
     assert_eq!(carry_out(&mut engine, 10), ["close"]);
-    assert_eq!(engine.standing().count(), 0);
+    assert!(engine.grants.is_empty());
     assert_eq!(kinds(&mut engine), ["open", "close"]);
 }
 
 #[test]
 fn opening_by_hand_again_follows_on_repeat() {
-    for (on_repeat, events) in [
-        (OnRepeat::Extend, vec!["open", "refresh"]),
-        (OnRepeat::Ignore, vec!["open"]),
-        (OnRepeat::Reopen, vec!["open", "close", "open"]),
+    for (on_repeat, answer, events) in [
+        (OnRepeat::Extend, Answer::Extended, vec!["open", "refresh"]),
+        (OnRepeat::Ignore, Answer::Ignored, vec!["open"]),
+        (
+            OnRepeat::Reopen,
+            Answer::Opening(GrantId(2)),
+            vec!["open", "close", "open"],
+        ),
     ] {
         let mut engine = engine(on_repeat);
-        open(&mut engine, 0);
+        assert_eq!(open(&mut engine, 0), Answer::Opening(GrantId(1)));
         carry_out(&mut engine, 0);
-        open(&mut engine, 1);
+        assert_eq!(open(&mut engine, 1), answer);
         carry_out(&mut engine, 1);
         assert_eq!(kinds(&mut engine), events, "{on_repeat:?}");
     }
@@ -105,12 +108,10 @@ fn opening_by_hand_again_follows_on_repeat() {
 fn its_command_knows_what_the_last_knock_would_have_told() {
     let mut engine = engine(OnRepeat::Extend);
     open(&mut engine, 0);
-    let Some(Action::Open { door, facts, .. }) = engine.poll_action() else {
-        panic!("no open");
-    };
-    let command = door.grant.open.of(facts.src).unwrap().expand(&facts);
+    let order = engine.poll_order().unwrap();
+    assert_eq!(order.task, Task::Open(GrantId(1)));
     assert_eq!(
-        command.argv,
+        order.invocation.unwrap().argv,
         ["/bin/do", "192.0.2.7", "7003", "eth7", "0.0.0.0"]
     );
 }
@@ -119,14 +120,14 @@ fn its_command_knows_what_the_last_knock_would_have_told() {
 fn what_cannot_be_opened_is_refused() {
     let mut engine = engine(OnRepeat::Extend);
     let now = Time::from_secs(0);
-    for (door, src, why) in [
-        ("smtp", address(7), NotOpened::NoSuchDoor),
-        ("ssh", IpAddr::from([0; 16]), NotOpened::NoCommand),
-        ("ssh", IpAddr::from([224, 0, 0, 1]), NotOpened::Nobody),
+    assert_eq!(engine.handle_open(now, "smtp", address(7)), None);
+    for (src, why) in [
+        (IpAddr::from([0; 16]), NotOpened::NoCommand),
+        (IpAddr::from([224, 0, 0, 1]), NotOpened::Nobody),
     ] {
-        assert_eq!(engine.handle_open(now, door, src), Err(why));
+        assert_eq!(engine.handle_open(now, "ssh", src), Some(Err(why)));
     }
-    assert!(engine.poll_action().is_none() && engine.poll_event().is_none());
+    assert!(engine.poll_order().is_none() && engine.poll_event().is_none());
 }
 
 #[test]
@@ -134,28 +135,29 @@ fn closing_by_hand_is_for_one_address_or_for_all() {
     let mut engine = engine(OnRepeat::Extend);
     for last in 1..=3 {
         let opened = engine.handle_open(Time::from_secs(0), "ssh", address(last));
-        assert_eq!(opened, Ok(()));
+        assert!(matches!(opened, Some(Ok(Answer::Opening(_)))));
     }
     carry_out(&mut engine, 0);
     let now = Time::from_secs(1);
-    assert_eq!(engine.handle_close_all(now, Some(address(9))), 0);
+    assert_eq!(engine.close_all(now, Some(address(9))), 0);
     let mapped = "::ffff:192.0.2.2".parse().unwrap();
-    assert_eq!(engine.handle_close_all(now, Some(mapped)), 1);
+    assert_eq!(engine.close_all(now, Some(mapped)), 1);
     assert_eq!(carry_out(&mut engine, 1), ["close"]);
-    assert_eq!(engine.handle_close_all(now, None), 2);
+    assert_eq!(engine.close_all(now, None), 2);
     assert_eq!(carry_out(&mut engine, 1), ["close", "close"]);
-    assert_eq!(engine.grants(), 0);
+    assert!(engine.grants.is_empty());
 }
 
 #[test]
-fn what_is_closed_by_hand_is_not_opened_by_a_knock_that_waited_for_it() {
+fn what_is_closed_by_hand_is_closed_with_the_grant_that_takes_its_place() {
     let mut engine = engine(OnRepeat::Reopen);
     open(&mut engine, 0);
     carry_out(&mut engine, 0);
     open(&mut engine, 1);
-    assert_eq!(engine.handle_close_all(Time::from_secs(1), None), 1);
-    assert_eq!(carry_out(&mut engine, 2), ["close"]);
-    assert_eq!(engine.grants(), 0);
+    assert_eq!(engine.close_all(Time::from_secs(1), None), 2);
+    // The open is not worth running any more, which whoever runs it sees in the phase.
+    assert_eq!(carry_out(&mut engine, 2), ["close", "open", "close"]);
+    assert!(engine.grants.is_empty());
 }
 
 #[test]
@@ -164,14 +166,12 @@ fn a_close_that_failed_is_seen_to_have_failed() {
     open(&mut engine, 0);
     carry_out(&mut engine, 0);
     engine.handle_timeout(Time::from_secs(10));
-    let Some(Action::Close { grant }) = engine.poll_action() else {
-        panic!("no close");
-    };
-    let now = Time::from_secs(10);
-    engine.handle_finished(now, grant, Command::Close, Outcome::Failed);
-    let standing = engine.standing().next().unwrap();
-    assert_eq!((standing.phase, standing.failed), (Phase::Waiting, 1));
-    assert_eq!(standing.until, Time::from_secs(11));
+    let order = engine.poll_order().unwrap();
+    assert_eq!(order.task, Task::Close(GrantId(1)));
+    engine.handle_finished(Time::from_secs(10), &order, Outcome::Failed);
+    let (_, grant) = engine.grants.iter().next().unwrap();
+    assert_eq!((grant.phase, grant.failed), (Phase::Owed, 1));
+    assert_eq!(grant.timer(), Some(Time::from_secs(11)));
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn attempts_are_counted_at_each_door() {
         };
         engine.handle_packet(Time::from_secs(0), &sighting).unwrap();
     };
-    let attempts = |engine: &Engine| engine.attempts()[0].1;
+    let attempts = |engine: &Engine| engine.detection.attempts()[0].1;
     for (src, port, count) in [
         (7, 7001, 1),
         (8, 7001, 2),

@@ -342,6 +342,21 @@ pub struct GrantRule {
     pub opens: Box<[Step]>,
     /// Ports of which the first connection closes it; empty when it stays open until its time is up.
     pub once: Box<[Step]>,
+    /// How the ends of its commands are judged.
+    pub judging: Judging,
+}
+
+/// How the ends of a door's commands are judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Judging {
+    /// Commands of the operator's own: what fails is told; a close is owed for a day, and up to eight to
+    /// one address.
+    #[default]
+    Own,
+    /// Commands for a firewall's set, which may run twice: a close is owed until it succeeds.
+    Firewall,
+    /// As knockd does: a status is logged and otherwise ignored, but for a close, which is tried three times.
+    Knockd,
 }
 
 /// A command for each address family.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use logknock::engine::command::Template;
 use logknock::engine::door::{
-    Door, GrantRule, Limits, OnRepeat, OtherPorts, PerFamily, Rule, Scope, SequenceRule,
+    Door, GrantRule, Judging, Limits, OnRepeat, OtherPorts, PerFamily, Rule, Scope, SequenceRule,
 };
 use logknock::engine::one_time::Line;
 use logknock::engine::sequence::{Sequence, Step, Transport};
@@ -52,6 +52,7 @@ pub(crate) fn door(ports: &[u16]) -> Door {
             close: PerFamily::default(),
             opens: Box::default(),
             once: Box::default(),
+            judging: Judging::Own,
         },
     }
 }

@@ -1,11 +1,10 @@
-//! What became of attempts and grants, as events.
+//! What became of attempts, as events.
 
 use std::sync::Arc;
 
 use super::attempt::Progress;
 use super::detector::Detected;
 use super::event::{Event, EventKind, RefusedReason, Whence};
-use super::grant::Told;
 use super::time::Time;
 
 /// What to tell of an attempt; nothing of a completed one, whose grant tells. What was over before
@@ -34,15 +33,4 @@ pub(super) fn of_attempt(detected: &Detected, cause: Option<(Whence, Time)>) -> 
         kind,
         whence,
     })
-}
-
-/// What to tell of a grant.
-pub(super) fn of_grant(told: Told, whence: Option<Whence>) -> Event {
-    Event {
-        at: told.at,
-        door: told.door,
-        src: told.src,
-        kind: told.kind,
-        whence,
-    }
 }

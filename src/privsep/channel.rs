@@ -16,8 +16,6 @@ use rustix::net::{
     sendmsg, socketpair,
 };
 
-use super::tell::Tell;
-
 /// Why nothing more can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
@@ -25,6 +23,8 @@ pub enum Broken {
     Ended,
     /// It has sent what is no message.
     Garbage,
+    /// It does not read what it is told.
+    Deaf,
     /// The kernel's number.
     Failed(Errno),
 }
@@ -33,7 +33,8 @@ impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ended => f.write_str("it has ended"),
-            Self::Garbage => f.write_str("it said what is no message"),
+            Self::Garbage => f.write_str("it sent a malformed message"),
+            Self::Deaf => f.write_str("it does not read its messages"),
             Self::Failed(errno) => errno.fmt(f),
         }
     }
@@ -56,17 +57,24 @@ impl Channel {
         Self(descriptor)
     }
 
-    /// The same end once more.
-    pub fn try_clone(&self) -> io::Result<Self> {
-        self.0.try_clone().map(Self)
-    }
-
-    /// Sends what the runner says, with a descriptor if one goes along.
-    pub fn tell(&self, tell: &Tell, along: Option<BorrowedFd<'_>>) -> Result<(), Broken> {
-        let bytes = tell.encode().ok_or(Broken::Garbage)?;
-        match along {
-            Some(descriptor) => self.send_with(&bytes, descriptor),
-            None => self.send(&bytes),
+    /// Sends a message without waiting, with a descriptor if one goes along: whether there was room.
+    pub fn try_send(&self, bytes: &[u8], along: Option<BorrowedFd<'_>>) -> Result<bool, Broken> {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        let sent = match along {
+            None => retry(|| send(&self.0, bytes, flags)),
+            Some(descriptor) => retry(|| {
+                let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+                let mut along = SendAncillaryBuffer::new(&mut space);
+                let descriptors = [descriptor];
+                along.push(SendAncillaryMessage::ScmRights(&descriptors));
+                sendmsg(&self.0, &[IoSlice::new(bytes)], &mut along, flags)
+            }),
+        };
+        match sent {
+            Ok(_) => Ok(true),
+            // A descriptor in flight counts against the receiver's own: ETOOMANYREFS ends with it.
+            Err(Broken::Failed(Errno::AGAIN | Errno::TOOMANYREFS)) => Ok(false),
+            Err(broken) => Err(broken),
         }
     }
 
@@ -75,37 +83,15 @@ impl Channel {
         retry(|| send(&self.0, bytes, SendFlags::NOSIGNAL)).map(drop)
     }
 
-    /// The same, but for waiting: whether there was room.
-    pub(super) fn try_send(&self, bytes: &[u8]) -> Result<bool, Broken> {
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        match retry(|| send(&self.0, bytes, flags)) {
-            Ok(_) => Ok(true),
-            Err(Broken::Failed(Errno::AGAIN)) => Ok(false),
+    /// The next message that is there already, in `room`; `None` when there is none. A descriptor that comes
+    /// along is not taken: the kernel closes it.
+    pub fn try_receive<'a>(&self, room: &'a mut [u8]) -> Result<Option<&'a [u8]>, Broken> {
+        let none = &mut RecvAncillaryBuffer::new(&mut []);
+        match self.read(room, none, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT) {
+            Ok(length) => room.get(..length).map(Some).ok_or(Broken::Garbage),
+            Err(Broken::Failed(Errno::AGAIN)) => Ok(None),
             Err(broken) => Err(broken),
         }
-    }
-
-    /// Sends a message with a descriptor.
-    fn send_with(&self, bytes: &[u8], fd: BorrowedFd<'_>) -> Result<(), Broken> {
-        retry(|| {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-            let mut along = SendAncillaryBuffer::new(&mut space);
-            let descriptors = [fd];
-            along.push(SendAncillaryMessage::ScmRights(&descriptors));
-            sendmsg(
-                &self.0,
-                &[IoSlice::new(bytes)],
-                &mut along,
-                SendFlags::NOSIGNAL,
-            )
-        })
-        .map(drop)
-    }
-
-    /// The next message, in `room`. A descriptor that comes along is not taken: the kernel closes it.
-    pub fn receive<'a>(&self, room: &'a mut [u8]) -> Result<&'a [u8], Broken> {
-        let length = self.read(room, &mut RecvAncillaryBuffer::new(&mut []))?;
-        room.get(..length).ok_or(Broken::Garbage)
     }
 
     /// The next message, in `room`, and the descriptor that comes along.
@@ -115,7 +101,7 @@ impl Channel {
     ) -> Result<(&'a [u8], Option<OwnedFd>), Broken> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut along = RecvAncillaryBuffer::new(&mut space);
-        let length = self.read(room, &mut along)?;
+        let length = self.read(room, &mut along, RecvFlags::CMSG_CLOEXEC)?;
         let descriptor = along.drain().find_map(|message| match message {
             RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
             _ => None,
@@ -124,10 +110,15 @@ impl Channel {
         Ok((bytes, descriptor))
     }
 
-    fn read(&self, room: &mut [u8], along: &mut RecvAncillaryBuffer<'_>) -> Result<usize, Broken> {
+    fn read(
+        &self,
+        room: &mut [u8],
+        along: &mut RecvAncillaryBuffer<'_>,
+        flags: RecvFlags,
+    ) -> Result<usize, Broken> {
         let received = retry(|| {
             let mut slices = [IoSliceMut::new(room)];
-            recvmsg(&self.0, &mut slices, along, RecvFlags::CMSG_CLOEXEC)
+            recvmsg(&self.0, &mut slices, along, flags)
         })?;
         match received.bytes {
             _ if received.flags.contains(ReturnFlags::TRUNC) => Err(Broken::Garbage),

@@ -1,9 +1,10 @@
-//! The follower's end: asks go out, and what the runner says comes in.
+//! The detector's end of the socket.
 //!
-//! In: the descriptor that the runner left as our standard input. Out: [`Welcome`] first, read by
-//! the only thread there is yet; then, once [`Link::start`] was called, everything else by one call
-//! back. When the runner has gone, [`Heard::Gone`] is
-//! the last word, and nothing is to be done any more.
+//! In: the descriptor that the monitor left as our standard input. Out: [`Welcome`] first, read by the
+//! only thread there is yet; then, once [`Link::start`] was called, everything else by one call back.
+//! When the monitor has gone, [`Heard::Gone`] is the last word, and nothing is to be done any more.
+//!
+//! To say something may wait for the monitor, which never waits for us.
 
 use std::io;
 use std::net::IpAddr;
@@ -15,32 +16,27 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::ask::{Ask, Read};
-use super::asks::{Asks, Waiting};
-use super::channel::Channel;
-use super::message::VERSION;
-use super::tell::{MAX_TELL, Restored, Tell};
+use super::channel::{Broken, Channel};
+use super::message::{MAX_TO_DETECTOR, Piece, Read, Record, ToDetector, ToMonitor, VERSION};
 use crate::engine::answered::Last;
 use crate::engine::time::Time;
 
 /// How long a journalctl may take to start or to end.
-const PATIENCE: Duration = Duration::from_secs(10);
+const JOURNAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest configuration, in bytes.
 const MAX_RULES: usize = 64 * 1024 * 1024;
 
-/// What the runner says at the start.
-#[derive(Debug)]
+/// What the monitor says at the start.
+#[derive(Debug, Default)]
 pub struct Welcome {
-    /// The highest number that a grant ever had.
-    pub last_id: u64,
     /// How often the service manager wants to hear that the loop turns.
     pub alive_every: Option<Duration>,
-    /// How often a follower has been started before this one.
-    pub restarts: u32,
-    /// The standard input of the runner, if lines are to be read from there.
+    /// The standard input of the monitor, if lines are to be read from there.
     pub stdin: Option<OwnedFd>,
-    /// What is open.
-    pub grants: Vec<Restored>,
+    /// The files for records; none for one that cannot be opened now.
+    pub records: Vec<(Record, Option<OwnedFd>)>,
+    /// What is open: door and address.
+    pub open: Vec<(String, IpAddr)>,
     /// By door, before which Unix time its one-time sequences are used.
     pub used: Vec<(String, i64)>,
     /// By door and address, when a knock was last answered, and the packet that completed it.
@@ -49,31 +45,28 @@ pub struct Welcome {
     pub rules: String,
 }
 
-/// What the runner says later.
+/// What the monitor says later.
 #[derive(Debug)]
 pub enum Heard {
-    /// A command of a grant ended, a disk refused: anything that is for the loop as it is.
-    Tell(Tell),
-    /// A configuration, or why there is no new one.
-    Rules(Result<String, String>),
-    /// The runner has gone.
+    /// Something for the loop as it is, and the descriptor that came along.
+    Message(ToDetector, Option<OwnedFd>),
+    /// A whole configuration.
+    Rules(String),
+    /// The monitor has gone.
     Gone,
 }
 
-/// The follower's end, once it runs.
-#[derive(Debug)]
+/// The detector's end.
+#[derive(Clone, Debug)]
 pub struct Link {
-    asks: Asks,
+    channel: Arc<Channel>,
     journals: Journals,
-    writer: Option<thread::JoinHandle<()>>,
-    /// What the threads need, which are not started yet.
-    ours: Option<(Channel, Waiting)>,
 }
 
-/// Starts journalctls, which only the runner can.
+/// Starts journalctls, which only the monitor can.
 #[derive(Clone, Debug)]
 pub struct Journals {
-    asks: Asks,
+    channel: Arc<Channel>,
     /// Who waits for which source.
     asked: Arc<Mutex<Asked>>,
 }
@@ -92,33 +85,23 @@ enum Answer {
 impl Link {
     /// Takes the end that is `descriptor`, and reads what is said first.
     pub fn open(descriptor: OwnedFd) -> io::Result<(Self, Welcome)> {
-        let channel = Channel::new(descriptor);
+        let channel = Arc::new(Channel::new(descriptor));
         let welcome = welcome(&channel).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::InvalidData,
-                "this is how logknock starts itself, and not for the hand",
+                "only logknock itself starts its detector",
             )
         })?;
-        let (asks, waiting) = Asks::new(channel.try_clone()?);
         let journals = Journals {
-            asks: asks.clone(),
+            channel: Arc::clone(&channel),
             asked: Arc::default(),
         };
-        let link = Self {
-            asks,
-            journals,
-            writer: None,
-            ours: Some((channel, waiting)),
-        };
-        Ok((link, welcome))
+        Ok((Self { channel, journals }, welcome))
     }
 
-    /// Whether the runner is still there.
+    /// Whether the monitor is still there.
     pub fn is_attended(&self) -> bool {
-        let Some((channel, _)) = &self.ours else {
-            return true;
-        };
-        let mut end = [PollFd::new(channel, PollFlags::empty())];
+        let mut end = [PollFd::new(&*self.channel, PollFlags::empty())];
         let now = Timespec {
             tv_sec: 0,
             tv_nsec: 0,
@@ -127,73 +110,55 @@ impl Link {
         poll(&mut end, Some(&now)) == Ok(0)
     }
 
-    /// Sends and receives from now on, on threads of its own; `hear` may wait.
-    pub fn start(&mut self, mut hear: impl FnMut(Heard) + Send + 'static) -> io::Result<()> {
-        let Some((channel, waiting)) = self.ours.take() else {
-            return Ok(());
-        };
-        let journals = self.journals.clone();
+    /// Receives from now on, on a thread of its own; `hear` may wait.
+    pub fn start(&self, mut hear: impl FnMut(Heard) + Send + 'static) -> io::Result<()> {
+        let (channel, journals) = (Arc::clone(&self.channel), self.journals.clone());
         thread::Builder::new()
             .name("hear".to_owned())
-            .spawn(move || hear_all(&channel, &journals, &mut hear))?;
-        self.writer = Some(waiting.start()?);
-        Ok(())
+            .spawn(move || hear_all(&channel, &journals, &mut hear))
+            .map(drop)
     }
 
-    /// Asks. Never waits.
-    pub fn ask(&self, ask: Ask) {
-        // Who has gone need not be asked.
-        drop(self.asks.send(ask));
+    /// Says something. A monitor that has gone need not hear it.
+    pub fn say(&self, message: &ToMonitor) {
+        let _ = say(&self.channel, message);
     }
 
     /// Who starts journalctls.
     pub fn journals(&self) -> Journals {
         self.journals.clone()
     }
+}
 
-    /// A way to ask for others than the loop.
-    pub fn asks(&self) -> Asks {
-        self.asks.clone()
-    }
-
-    /// Sends what waits, and [`Ask::Done`] as the last.
-    pub fn finish(mut self) {
-        self.ask(Ask::Done);
-        if let Some(writer) = self.writer.take() {
-            // It ends behind that ask, or with the runner.
-            drop(writer.join());
-        }
-    }
+fn say(channel: &Channel, message: &ToMonitor) -> Result<(), Broken> {
+    // What is too long is no finding: the monitor would not read it.
+    message
+        .encode()
+        .map_or(Ok(()), |bytes| channel.send(&bytes))
 }
 
 fn welcome(channel: &Channel) -> Option<Welcome> {
-    let mut room = vec![0; MAX_TELL];
+    let mut room = vec![0; MAX_TO_DETECTOR];
     let (bytes, stdin) = channel.receive_with(&mut room).ok()?;
-    let Tell::Hello {
+    let ToDetector::Hello {
         version: VERSION,
-        last_id,
         alive_every,
-        restarts,
         stdin: has_stdin,
-    } = Tell::decode(bytes)?
+    } = ToDetector::decode(bytes)?
     else {
         return None;
     };
     let mut welcome = Welcome {
-        last_id,
         alive_every: alive_every.map(Duration::from_millis),
-        restarts,
         stdin: stdin.filter(|_| has_stdin),
-        grants: Vec::new(),
-        used: Vec::new(),
-        answered: Vec::new(),
-        rules: String::new(),
+        ..Welcome::default()
     };
     loop {
-        match Tell::decode(channel.receive(&mut room).ok()?)? {
-            Tell::Grant(grant) => welcome.grants.push(grant),
-            Tell::Used { door, until } => welcome.used.push((door, until)),
-            Tell::Answered {
+        let (bytes, descriptor) = channel.receive_with(&mut room).ok()?;
+        match ToDetector::decode(bytes)? {
+            ToDetector::Open(door, src) => welcome.open.push((door, src)),
+            ToDetector::Used(door, until) => welcome.used.push((door, until)),
+            ToDetector::Answered {
                 door,
                 src,
                 at,
@@ -202,8 +167,9 @@ fn welcome(channel: &Channel) -> Option<Welcome> {
                 let at = Time::from_nanos(at);
                 welcome.answered.push((door, src, at, last.last()));
             }
-            Tell::Rules { more, piece } => {
-                welcome.rules.push_str(&piece);
+            ToDetector::Record(record) => welcome.records.push((record, descriptor)),
+            ToDetector::Rules(Piece { more, text }) => {
+                welcome.rules.push_str(&text);
                 if !more {
                     return Some(welcome);
                 }
@@ -214,46 +180,40 @@ fn welcome(channel: &Channel) -> Option<Welcome> {
 }
 
 fn hear_all(channel: &Channel, journals: &Journals, hear: &mut impl FnMut(Heard)) {
-    let mut room = vec![0; MAX_TELL];
+    let mut room = vec![0; MAX_TO_DETECTOR];
     let mut rules = String::new();
-    while let Some(tell) = next(channel, &mut room, journals) {
-        match tell {
-            Tell::Rules { more, piece } => {
-                rules.push_str(&piece);
+    while let Ok((bytes, descriptor)) = channel.receive_with(&mut room) {
+        match (ToDetector::decode(bytes), descriptor) {
+            (None, _) => break,
+            (Some(ToDetector::Journal(source)), Some(output)) => {
+                journals.answer(source, Answer::Started(output));
+            }
+            (Some(ToDetector::NoJournal(source, errno)), _) => {
+                journals.answer(source, Answer::Failed(errno));
+            }
+            (Some(ToDetector::JournalEnded(source, how)), _) => {
+                journals.answer(source, Answer::Ended(how));
+            }
+            (Some(ToDetector::Rules(Piece { more, text })), _) => {
+                rules.push_str(&text);
                 if rules.len() > MAX_RULES {
                     break;
                 }
                 if !more {
-                    hear(Heard::Rules(Ok(std::mem::take(&mut rules))));
+                    hear(Heard::Rules(std::mem::take(&mut rules)));
                 }
             }
-            Tell::NotReloaded(why) => hear(Heard::Rules(Err(why))),
-            tell => hear(Heard::Tell(tell)),
+            (Some(message), descriptor) => hear(Heard::Message(message, descriptor)),
         }
     }
     journals.asked().clear();
     hear(Heard::Gone);
 }
 
-/// The next message that is for others than the journals; `None` at the end.
-fn next(channel: &Channel, room: &mut [u8], journals: &Journals) -> Option<Tell> {
-    loop {
-        let (bytes, descriptor) = channel.receive_with(room).ok()?;
-        match (Tell::decode(bytes)?, descriptor) {
-            (Tell::Journal(source), Some(output)) => {
-                journals.answer(source, Answer::Started(output));
-            }
-            (Tell::NoJournal(source, errno), _) => journals.answer(source, Answer::Failed(errno)),
-            (Tell::JournalEnded(source, how), _) => journals.answer(source, Answer::Ended(how)),
-            (tell, _) => return Some(tell),
-        }
-    }
-}
-
 impl Journals {
     /// Starts a journalctl for a source: its output, or the kernel's number.
     pub fn start(&self, source: u16, read: Read) -> io::Result<OwnedFd> {
-        match self.ask(source, Ask::Journal { source, read })? {
+        match self.ask(source, &ToMonitor::Journal { source, read })? {
             Answer::Started(output) => Ok(output),
             Answer::Failed(errno) => Err(io::Error::from_raw_os_error(errno)),
             Answer::Ended(_) => Err(io::ErrorKind::BrokenPipe.into()),
@@ -262,20 +222,20 @@ impl Journals {
 
     /// Ends the journalctl of a source, and says how it ended.
     pub fn end(&self, source: u16, latest: bool) -> Option<i32> {
-        match self.ask(source, Ask::JournalEnd { source, latest }) {
+        match self.ask(source, &ToMonitor::JournalEnd { source, latest }) {
             Ok(Answer::Ended(how)) => how,
             _ => None,
         }
     }
 
-    fn ask(&self, source: u16, ask: Ask) -> io::Result<Answer> {
+    fn ask(&self, source: u16, message: &ToMonitor) -> io::Result<Answer> {
         let (answer, answered) = sync_channel(1);
         self.asked().push((source, answer));
-        if self.asks.send(ask).is_err() {
+        if say(&self.channel, message).is_err() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         answered
-            .recv_timeout(PATIENCE)
+            .recv_timeout(JOURNAL_TIMEOUT)
             .map_err(|error| match error {
                 RecvTimeoutError::Timeout => io::ErrorKind::TimedOut.into(),
                 RecvTimeoutError::Disconnected => io::ErrorKind::BrokenPipe.into(),

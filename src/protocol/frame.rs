@@ -64,20 +64,39 @@ impl From<io::Error> for FrameError {
     }
 }
 
-/// Writes `body` as one frame of at most `most` bytes.
-pub fn write_frame<T: Serialize>(
-    to: &mut impl Write,
-    body: &T,
-    most: usize,
-) -> Result<(), FrameError> {
+/// `body` as one frame of at most `most` bytes of JSON.
+pub fn encode_frame<T: Serialize>(body: &T, most: usize) -> Result<Vec<u8>, FrameError> {
     let version = VERSION;
     let json = serde_json::to_vec(&Frame { version, body }).map_err(|_| FrameError::Malformed)?;
     let length = u32::try_from(json.len()).map_err(|_| FrameError::TooLong)?;
     if json.len() > most {
         return Err(FrameError::TooLong);
     }
-    to.write_all(&length.to_be_bytes())?;
-    Ok(to.write_all(&json)?)
+    Ok([&length.to_be_bytes(), json.as_slice()].concat())
+}
+
+/// The frame of at most `most` bytes that `bytes` begin with; `None` while it is not whole.
+pub fn decode_frame<T: DeserializeOwned>(
+    bytes: &[u8],
+    most: usize,
+) -> Result<Option<T>, FrameError> {
+    let Some((length, rest)) = bytes.split_first_chunk() else {
+        return Ok(None);
+    };
+    let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| FrameError::TooLong)?;
+    if length > most {
+        return Err(FrameError::TooLong);
+    }
+    rest.get(..length).map(body).transpose()
+}
+
+/// Writes `body` as one frame of at most `most` bytes.
+pub fn write_frame<T: Serialize>(
+    to: &mut impl Write,
+    body: &T,
+    most: usize,
+) -> Result<(), FrameError> {
+    Ok(to.write_all(&encode_frame(body, most)?)?)
 }
 
 /// Reads one frame of at most `most` bytes.
@@ -93,13 +112,17 @@ pub fn read_frame<T: DeserializeOwned>(from: &mut impl Read, most: usize) -> Res
     if json.len() < length {
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
     }
-    // What another version says need not be understood to be told from ours.
+    body(&json)
+}
+
+/// What a frame says. What another version says need not be understood to be told from ours.
+fn body<T: DeserializeOwned>(json: &[u8]) -> Result<T, FrameError> {
     let malformed = |_| FrameError::Malformed;
-    let Version { version } = serde_json::from_slice(&json).map_err(malformed)?;
+    let Version { version } = serde_json::from_slice(json).map_err(malformed)?;
     if version != VERSION {
         return Err(FrameError::Version(version));
     }
-    let frame: Frame<T> = serde_json::from_slice(&json).map_err(malformed)?;
+    let frame: Frame<T> = serde_json::from_slice(json).map_err(malformed)?;
     Ok(frame.body)
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::frame::{FrameError, Timed, read_frame, write_frame};
+pub use self::frame::{FrameError, Timed, decode_frame, encode_frame, read_frame, write_frame};
 
 /// The version spoken here. It changes when the other side would misunderstand.
 pub const VERSION: u32 = 1;
@@ -27,6 +27,8 @@ pub const VERSION: u32 = 1;
 pub const MAX_REQUEST: usize = 64 * 1024;
 /// Longest reply, in bytes of JSON.
 pub const MAX_REPLY: usize = 4 * 1024 * 1024;
+/// How long a reply may take: `open` waits for its command, which may take an hour and wait for others.
+pub const REPLY_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 /// Most grants in one [`Status`]: these fit into a reply.
 pub const MAX_GRANTS: usize = 8 * 1024;
 
@@ -102,6 +104,9 @@ pub struct Status {
     pub grants_open: usize,
     /// How many are being closed.
     pub grants_closing: usize,
+    /// Closes that were given up last: what they were to close may stand open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<GivenUpStatus>,
     /// How many addresses are remembered.
     pub addresses: usize,
     /// Packets that counted as hits.
@@ -120,6 +125,9 @@ pub struct Status {
     /// How often it has ended by itself and been started again.
     #[serde(default)]
     pub restarts: u32,
+    /// Why the process that reads the log did not answer: what only it knows is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector_trouble: Option<String>,
     /// What keeps grants from being put on disk, and doors from opening.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_trouble: Option<String>,
@@ -193,6 +201,22 @@ pub struct GrantStatus {
     pub left_seconds: u64,
     /// How often its close command failed.
     pub failed: u32,
+    /// The last line that its failed close command wrote.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub words: String,
+}
+
+/// A close that failed too often and is not tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenUpStatus {
+    /// The door.
+    pub door: String,
+    /// The address.
+    pub src: IpAddr,
+    /// How often it was tried.
+    pub failed: u32,
+    /// The last line that it wrote.
+    pub words: String,
 }
 
 /// How far a grant is.

@@ -86,6 +86,7 @@ fn a_status_with_every_grant_it_may_have_fits_into_a_reply() {
         phase: PhaseWord::Closing,
         left_seconds: u64::from(u32::MAX),
         failed: u32::MAX,
+        words: String::new(),
     };
     let status = Status {
         grants: vec![grant; MAX_GRANTS],

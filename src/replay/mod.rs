@@ -20,7 +20,6 @@ use findings::{Finding, Findings, Form, Found};
 
 use crate::calendar::{Calendar, Zone};
 use crate::dialect;
-use crate::engine::action::{Action, Command, Outcome};
 use crate::engine::detector::Limits;
 use crate::engine::door::Door;
 use crate::engine::event::{Event, EventKind, Whence};
@@ -169,8 +168,8 @@ fn watch_by(
         Reader::new(Feed::new(input.content, form, pace), source)
     });
     let mut readers: Vec<_> = readers.collect();
-    let mut engine = Engine::new(doors, Duration::ZERO, Limits::default(), 0);
-    engine.set_knocker_prefix(prefix);
+    let mut engine = Engine::new(doors, Duration::ZERO, Limits::default());
+    engine.detection.set_knocker_prefix(prefix);
     let mut run = Run {
         engine,
         form,
@@ -309,11 +308,11 @@ impl Run<'_> {
         };
         self.has_wall |= reader.wall.is_some();
         if let Some(kernel) = placed.rebooted {
-            self.engine.handle_reboot((whence.source, kernel));
+            self.engine.detection.handle_reboot((whence.source, kernel));
         }
         self.let_pass(placed.at)?;
         if let Some(unix) = reader.wall {
-            self.engine.handle_unix(placed.at, unix);
+            self.engine.detection.handle_unix(placed.at, unix);
         }
         let packet = reader.findings.packet(found);
         let sighting = Sighting {
@@ -348,35 +347,21 @@ impl Run<'_> {
 
     /// Answers every action with success and shows every event.
     fn settle(&mut self, now: Time, wall: Option<Time>) -> io::Result<()> {
-        loop {
-            while let Some(event) = self.engine.poll_event() {
-                self.summary.opens += u64::from(event.kind == EventKind::Open);
-                let due = self.has_wall.then_some(event.at);
-                let time = event.whence.and(wall).or(due);
-                (self.watch)(Seen::Event(Shown { event, time }))?;
-            }
-            let Some(action) = self.engine.poll_action() else {
-                return Ok(());
-            };
-            let (grant, command) = match action {
-                Action::Open { grant, .. } => (grant, Command::Open),
-                Action::Close { grant } => (grant, Command::Close),
-                Action::Run { .. }
-                | Action::Spend(_)
-                | Action::Extend { .. }
-                | Action::Refresh { .. }
-                | Action::Forget { .. } => continue,
-            };
-            self.engine
-                .handle_finished(now, grant, command, Outcome::Done);
+        self.engine.settle(now, &mut |_, _| {});
+        while let Some(event) = self.engine.poll_event() {
+            self.summary.opens += u64::from(event.kind == EventKind::Open);
+            let due = self.has_wall.then_some(event.at);
+            let time = event.whence.and(wall).or(due);
+            (self.watch)(Seen::Event(Shown { event, time }))?;
         }
+        Ok(())
     }
 
     fn finish(mut self) -> io::Result<Summary> {
         while let Some(due) = self.engine.poll_timeout() {
             self.let_pass(due)?;
         }
-        for (reason, count) in self.engine.rejected().iter() {
+        for (reason, count) in self.engine.detection.rejected().iter() {
             self.summary.rejected.add_many(reason, count);
         }
         Ok(self.summary)

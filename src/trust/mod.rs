@@ -314,38 +314,6 @@ fn files_of(records: &Daemon) -> impl Iterator<Item = &PathBuf> {
     files.into_iter().flatten()
 }
 
-/// Records that lie where the files in `kept` are. Who reads the log writes records, and so has the right to
-/// write in their directories: it could say there what is run. Nothing makes that acceptable.
-pub fn records(records: &Daemon, kept: &[PathBuf]) -> Vec<Finding> {
-    let whole = |path: &Path| {
-        let there = path.ancestors().find(|path| path.exists())?;
-        Some(
-            there
-                .canonicalize()
-                .ok()?
-                .join(path.strip_prefix(there).ok()?),
-        )
-    };
-    let kept: Vec<_> = kept.iter().filter_map(|path| whole(path)).collect();
-    let amiss = files_of(records).filter_map(|file| {
-        let directory = whole(file.parent()?)?;
-        let kept = kept.iter().find(|kept| kept.starts_with(&directory))?;
-        let message = format!(
-            "lies where {} is: who reads the log may write in this directory, and could say there what is run",
-            kept.display()
-        );
-        let fix = "give records a directory of their own, such as /var/log/logknock";
-        Some(Finding::new(
-            Severity::Error,
-            ErrorKind::Invalid,
-            file.display(),
-            message,
-            fix,
-        ))
-    });
-    amiss.collect()
-}
-
 /// What the machine lets others do, whatever the source.
 pub fn machine(machine: &Machine) -> Option<Finding> {
     machine.logs_all_netns.then(|| {

@@ -66,10 +66,10 @@ fn every_knock_is_answered_once(kill: impl Fn(&mut Daemon)) {
 #[test]
 fn a_knock_is_answered_once_though_the_process_that_reads_is_killed() {
     every_knock_is_answered_once(|daemon| {
-        let killed = processes::follower(daemon.pid()).unwrap();
+        let killed = processes::detector(daemon.pid()).unwrap();
         processes::send(killed, Signal::KILL);
-        eventually("there is another follower", || {
-            processes::follower(daemon.pid()).is_some_and(|pid| pid != killed)
+        eventually("there is another detector", || {
+            processes::detector(daemon.pid()).is_some_and(|pid| pid != killed)
         });
         daemon.wait_until("it follows", |status| {
             status.sources[0].health == "following"

@@ -23,7 +23,7 @@ fn a_door_is_opened_and_closed_by_hand() {
     let daemon = Daemon::start("");
     assert_eq!(
         daemon.says(&["open", "ssh", KNOCKER]),
-        format!("opening ssh for {KNOCKER}\n")
+        format!("opened ssh for {KNOCKER}\n")
     );
     daemon.await_command("open", KNOCKER);
     let other = daemon.asks(&["close", "198.51.100.9"]);
@@ -270,7 +270,7 @@ fn a_socket_that_a_killed_daemon_left_is_replaced() {
     let mut daemon = Daemon::start("");
     daemon.kill();
     if !daemon.socket().exists() {
-        // The follower had the time to clean up.
+        // The detector had the time to clean up.
         drop(UnixListener::bind(daemon.socket()).unwrap());
     }
     daemon.restart();

@@ -46,7 +46,7 @@ fn after_any_kill_every_open_is_closed_and_nothing_is_opened_twice() {
     }
     eprintln!("{} runs: {tally:?}", runs * usize::from(DAEMONS));
     assert!(tally.opened > 0 && tally.cut_while_open > 0);
-    assert!(tally.ran > 0 && tally.kills_of_the_follower > 0);
+    assert!(tally.ran > 0 && tally.kills_of_the_detector > 0);
 }
 
 /// What the runs met, in numbers of grants.
@@ -54,7 +54,7 @@ fn after_any_kill_every_open_is_closed_and_nothing_is_opened_twice() {
 struct Tally {
     kills: usize,
     kills_while_starting: usize,
-    kills_of_the_follower: usize,
+    kills_of_the_detector: usize,
     knocks: usize,
     opened: usize,
     ran: usize,
@@ -78,7 +78,7 @@ struct Life {
     asked_to_run: BTreeMap<String, usize>,
     kills: Vec<f64>,
     kills_while_starting: usize,
-    kills_of_the_follower: usize,
+    kills_of_the_detector: usize,
     /// Who knocked last.
     knocker: String,
     /// The processes of the daemon that runs.
@@ -97,7 +97,7 @@ impl Life {
             asked_to_run: BTreeMap::new(),
             kills: Vec::new(),
             kills_while_starting: 0,
-            kills_of_the_follower: 0,
+            kills_of_the_detector: 0,
             knocker: String::new(),
             members: Vec::new(),
             starts: Vec::new(),
@@ -209,9 +209,9 @@ impl Life {
             let _ = kill_process(pid, Signal::KILL);
         }
         if !victims.contains(&first) {
-            // The runner goes on, with another follower; until it is killed too.
+            // The monitor goes on, with another detector; until it is killed too.
             self.kills.push(seconds());
-            self.kills_of_the_follower += 1;
+            self.kills_of_the_detector += 1;
             self.wait_for_chance();
             if self.chance.below(2) == 0 {
                 self.knock();
@@ -243,7 +243,7 @@ impl Life {
         );
         tally.kills += self.kills.len();
         tally.kills_while_starting += self.kills_while_starting;
-        tally.kills_of_the_follower += self.kills_of_the_follower;
+        tally.kills_of_the_detector += self.kills_of_the_detector;
         tally.knocks += self.knocks.values().map(Vec::len).sum::<usize>();
         for (src, knocks) in &self.asked_to_run {
             let runs = self.runs();

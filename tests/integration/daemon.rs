@@ -42,7 +42,7 @@ pub(crate) struct Daemon {
     also: Vec<PathBuf>,
     /// What starts it, if not we.
     starter: Vec<String>,
-    /// What its follower is to do as if somebody had taken it over.
+    /// What its detector is to do as if somebody had taken it over.
     attack: Option<String>,
     /// The packets so far: each has an ID of its own.
     packets: std::cell::Cell<u16>,
@@ -75,7 +75,7 @@ impl Daemon {
         daemon
     }
 
-    /// One whose follower tries what somebody would who has taken it over.
+    /// One whose detector tries what somebody would who has taken it over.
     pub(crate) fn start_attacked() -> Self {
         let mut daemon = Self::prepared("");
         daemon.attack = Some("1".to_owned());
@@ -83,7 +83,7 @@ impl Daemon {
         daemon
     }
 
-    /// The same, where each follower says these messages to the runner, one a line, before it follows. Not
+    /// The same, where each detector says these messages to the monitor, one a line, before it follows. Not
     /// waited for.
     pub(crate) fn start_lied_to(keys: &str, messages: &str) -> Self {
         let mut daemon = Self::prepared(keys);

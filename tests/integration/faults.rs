@@ -3,12 +3,14 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
-use logknock::protocol::PhaseWord;
+use ::logknock::clock;
+use ::logknock::protocol::PhaseWord;
 use rustix::process::Signal;
 
 use super::daemon::{Daemon, KNOCKER, PORTS};
-use super::{namespace, need};
+use super::{logknock, namespace, need};
 
 #[test]
 fn on_any_state_it_listens_and_keeps_three_damaged_ones_at_most() {
@@ -82,14 +84,29 @@ fn on_a_full_disk_nothing_opens_and_what_is_open_closes() {
 }
 
 #[test]
-fn on_a_disk_that_is_read_only_it_does_not_start() {
-    let name = "faults::on_a_disk_that_is_read_only_it_does_not_start";
-    let Some((mut daemon, _)) = on_a_disk_of_its_own(name, "ro,mode=700") else {
-        return;
-    };
-    daemon.spawn();
-    assert_eq!(daemon.ended().code(), Some(70));
-    daemon.await_said("cannot keep open grants in");
+fn what_is_due_is_closed_by_a_start_on_a_disk_that_is_full_or_read_only() {
+    let name = "faults::what_is_due_is_closed_by_a_start_on_a_disk_that_is_full_or_read_only";
+    for read_only in [false, true] {
+        let Some((mut daemon, state)) = on_a_disk_of_its_own(name, "size=64k,mode=700") else {
+            return;
+        };
+        let config = daemon.config();
+        daemon.set_config(&config.replace("cmd_timeout = 3600", "cmd_timeout = 1"));
+        daemon.restart();
+        daemon.open();
+        daemon.kill();
+        let due = clock::boot_now().after(Duration::from_secs(1));
+        logknock::eventually(|| clock::boot_now() > due, || "it is due".to_owned());
+        drop(fs::write(state.join("filler"), vec![b'x'; 1024 * 1024]));
+        if read_only {
+            mount(&["-o", "remount,ro", state.to_str().unwrap()]);
+        }
+        daemon.spawn();
+        daemon.await_command("close", KNOCKER);
+        daemon.await_said("cannot put grants on disk");
+        assert_eq!(daemon.commands().lines().count(), 2);
+        daemon.kill();
+    }
 }
 
 fn mount(words: &[&str]) {

@@ -9,7 +9,7 @@ use regex::Regex;
 const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
 
 /// Each room of `src`, and the rooms that it may know.
-const ROOMS: [(&str, &[&str]); 27] = [
+const ROOMS: [(&str, &[&str]); 26] = [
     ("engine", &[]),
     ("accounts", &["engine"]),
     ("source_spec", &[]),
@@ -21,17 +21,10 @@ const ROOMS: [(&str, &[&str]); 27] = [
     ("dialect", &["engine", "source_spec"]),
     ("render", &["engine", "calendar"]),
     ("source", &["engine", "clock", "child"]),
-    ("runner", &["engine", "clock"]),
     ("signals", &[]),
     ("confine", &[]),
     ("privsep", &["engine"]),
-    ("systemd", &["privsep"]),
-    (
-        "supervisor",
-        &[
-            "engine", "clock", "child", "runner", "privsep", "signals", "systemd",
-        ],
-    ),
+    ("systemd", &[]),
     (
         "config",
         &[
@@ -50,24 +43,27 @@ const ROOMS: [(&str, &[&str]); 27] = [
     ("metrics", &["protocol"]),
     ("replay", &["engine", "calendar", "dialect"]),
     (
-        "daemon",
+        "monitor",
+        &[
+            "engine", "accounts", "clock", "child", "firewall", "privsep", "signals", "systemd",
+            "protocol", "metrics",
+        ],
+    ),
+    (
+        "detector",
         &[
             "engine",
-            "accounts",
             "source_spec",
             "clock",
             "calendar",
             "dialect",
             "render",
             "source",
-            "runner",
             "privsep",
             "confine",
             "signals",
-            "systemd",
             "memory",
             "protocol",
-            "metrics",
         ],
     ),
     (
@@ -82,7 +78,6 @@ const ROOMS: [(&str, &[&str]); 27] = [
             "firewall",
             "render",
             "source",
-            "runner",
             "config",
             "knock",
             "trust",
@@ -91,8 +86,8 @@ const ROOMS: [(&str, &[&str]); 27] = [
             "protocol",
             "metrics",
             "privsep",
-            "supervisor",
-            "daemon",
+            "monitor",
+            "detector",
         ],
     ),
     ("main", &["cli"]),
@@ -100,10 +95,37 @@ const ROOMS: [(&str, &[&str]); 27] = [
 
 /// The engine's modules in the order of the walk: each may know only those before it.
 const WALK: [&str; 31] = [
-    "reason", "time", "scan", "line", "loss", "packet", "reading", "kernel", "timeline",
-    "sequence", "totp", "one_time", "account", "command", "door", "knock", "facts", "identity",
-    "bloom", "dedup", "answered", "event", "attempt", "lockouts", "knockers", "detector", "action",
-    "grant", "entry", "telling", "mod",
+    "reason",
+    "time",
+    "scan",
+    "line",
+    "loss",
+    "packet",
+    "reading",
+    "kernel",
+    "timeline",
+    "sequence",
+    "totp",
+    "one_time",
+    "account",
+    "command",
+    "door",
+    "knock",
+    "facts",
+    "identity",
+    "bloom",
+    "dedup",
+    "answered",
+    "event",
+    "finding",
+    "attempt",
+    "lockouts",
+    "knockers",
+    "detector",
+    "telling",
+    "detection",
+    "grant",
+    "mod",
 ];
 
 /// Crates, and parts of the standard library, that only some rooms may use.
@@ -111,70 +133,36 @@ const KEPT: [(&str, &[&str]); 30] = [
     (
         "std::fs",
         &[
-            "accounts", "rights", "clock", "config", "knock", "runner", "source", "trust",
-            "daemon", "cli",
+            "accounts", "clock", "config", "knock", "monitor", "source", "trust", "detector",
+            "cli", "rights",
         ],
     ),
     (
         "std::io",
         &[
-            "clock",
-            "config",
-            "knock",
-            "runner",
-            "source",
-            "trust",
-            "replay",
-            "protocol",
-            "daemon",
-            "cli",
-            "privsep",
-            "signals",
-            "supervisor",
+            "clock", "config", "knock", "monitor", "source", "trust", "replay", "protocol",
+            "detector", "cli", "privsep", "signals", "monitor",
         ],
     ),
     (
         "std::process",
         &[
-            "child",
-            "runner",
-            "source",
-            "supervisor",
-            "daemon",
-            "cli",
-            "main",
+            "child", "monitor", "source", "monitor", "detector", "cli", "main",
         ],
     ),
     (
         "std::thread",
         &[
-            "child",
-            "knock",
-            "runner",
-            "source",
-            "replay",
-            "privsep",
-            "signals",
-            "supervisor",
-            "daemon",
-            "cli",
+            "child", "knock", "monitor", "source", "replay", "privsep", "signals", "systemd",
+            "monitor", "detector", "cli",
         ],
     ),
     ("std::env", &["cli"]),
     (
         "std::os",
         &[
-            "config",
-            "knock",
-            "rights",
-            "runner",
-            "source",
-            "trust",
-            "protocol",
-            "daemon",
-            "cli",
-            "privsep",
-            "supervisor",
+            "config", "knock", "monitor", "source", "trust", "protocol", "signals", "detector",
+            "cli", "privsep", "rights",
         ],
     ),
     ("anstream", &["cli"]),
@@ -190,20 +178,8 @@ const KEPT: [(&str, &[&str]); 30] = [
     (
         "rustix",
         &[
-            "rights",
-            "child",
-            "accounts",
-            "clock",
-            "config",
-            "knock",
-            "runner",
-            "source",
-            "trust",
-            "daemon",
-            "cli",
-            "privsep",
-            "confine",
-            "supervisor",
+            "child", "accounts", "clock", "config", "knock", "monitor", "source", "trust",
+            "detector", "cli", "signals", "privsep", "confine", "rights",
         ],
     ),
     ("landlock", &["confine"]),
@@ -214,15 +190,15 @@ const KEPT: [(&str, &[&str]); 30] = [
     (
         "serde_json",
         &[
-            "dialect", "render", "runner", "source", "memory", "protocol", "metrics", "privsep",
-            "daemon", "cli",
+            "dialect", "render", "monitor", "source", "memory", "protocol", "metrics", "privsep",
+            "detector", "cli",
         ],
     ),
     ("sha2", &["engine"]),
-    ("signal_hook", &["runner", "signals", "cli"]),
+    ("signal_hook", &["monitor", "signals", "cli"]),
     ("similar", &["cli"]),
     ("toml", &["config", "knock"]),
-    ("tracing", &["supervisor", "daemon", "cli"]),
+    ("tracing", &["monitor", "detector", "cli"]),
     ("tracing_subscriber", &["cli"]),
     ("zeroize", &["engine", "config"]),
 ];
@@ -331,7 +307,7 @@ fn nothing_but_the_command_line_prints() {
 
 #[test]
 fn one_file_of_each_process_says_what_the_daemon_logs() {
-    let may = ["daemon/report.rs", "supervisor/report.rs"];
+    let may = ["detector/report.rs", "monitor/report.rs"];
     let word = Regex::new(r"(?-u:\b)(trace|debug|info|warn|error)!\(").unwrap();
     for Source { path, code, .. } in sources() {
         let says = word.is_match(&code);

@@ -4,7 +4,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use logknock::engine::action::{Action, Command, Outcome};
 use logknock::engine::door::{Door, GrantRule, OnRepeat, OtherPorts, Rule, SequenceRule};
 use logknock::engine::event::Whence;
 use logknock::engine::knock::Logged;
@@ -148,18 +147,7 @@ pub(super) fn run_out(engine: &mut Engine) {
     }
 }
 
-/// Answers every action with success.
+/// Answers every order with success.
 pub(super) fn settle(engine: &mut Engine, now: Time) {
-    while let Some(action) = engine.poll_action() {
-        let (grant, command) = match action {
-            Action::Open { grant, .. } => (grant, Command::Open),
-            Action::Close { grant } => (grant, Command::Close),
-            Action::Run { .. }
-            | Action::Spend(_)
-            | Action::Extend { .. }
-            | Action::Refresh { .. }
-            | Action::Forget { .. } => continue,
-        };
-        engine.handle_finished(now, grant, command, Outcome::Done);
-    }
+    engine.settle(now, &mut |_, _| {});
 }

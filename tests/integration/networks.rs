@@ -32,8 +32,10 @@ fn address((network, host): (u16, u16)) -> IpAddr {
 }
 
 fn run(doors: &[Arc<Door>], bits: u8, sent: &[Sent]) -> Vec<Event> {
-    let mut engine = Engine::new(doors.to_vec(), Duration::ZERO, Limits::default(), 0);
-    engine.set_knocker_prefix(KnockerPrefix::new(bits).unwrap());
+    let mut engine = Engine::new(doors.to_vec(), Duration::ZERO, Limits::default());
+    engine
+        .detection
+        .set_knocker_prefix(KnockerPrefix::new(bits).unwrap());
     let mut now = Time::from_secs(0);
     for (number, (knock, host)) in sent.iter().enumerate() {
         now = now.after(Duration::from_secs(knock.after));

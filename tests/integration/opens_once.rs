@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logknock::engine::Engine;
-use logknock::engine::action::{Action, Command, Outcome};
 use logknock::engine::detector::Limits;
 use logknock::engine::door::{Door, GrantRule, OneTimeRule, OtherPorts, PerFamily, Rule};
-use logknock::engine::one_time::{Line, List, Origin, Token, Used};
+use logknock::engine::grant::Task;
+use logknock::engine::one_time::{Line, List, Origin, Used};
 use logknock::engine::sequence::{Sequence, Transport};
 use logknock::engine::time::Time;
 use logknock::engine::totp::{Secret, Totp, TotpKeys};
@@ -97,7 +97,7 @@ impl Run {
     fn new(origin: Origin, holds: bool) -> Self {
         let doors = doors(&origin, holds);
         Self {
-            engine: Engine::new(doors, Duration::ZERO, Limits::default(), 0),
+            engine: Engine::new(doors, Duration::ZERO, Limits::default()),
             origin,
             holds,
             now: 1_700_000_000,
@@ -116,7 +116,10 @@ impl Run {
             Act::Hit { from, port } => self.hit(from, port),
             Act::Wait(seconds) => self.wait(seconds),
             Act::Restart => self.restart(),
-            Act::Reload => self.engine.handle_reload(doors(&self.origin, self.holds)),
+            Act::Reload => self
+                .engine
+                .detection
+                .handle_reload(doors(&self.origin, self.holds)),
         }
     }
 
@@ -153,7 +156,7 @@ impl Run {
     fn wait(&mut self, seconds: i64) {
         self.now += seconds;
         let now = Time::from_secs(self.now);
-        self.engine.handle_unix(now, now);
+        self.engine.detection.handle_unix(now, now);
         while let Some(due) = self.engine.poll_timeout().filter(|&due| due <= now) {
             self.engine.handle_timeout(due);
             self.settle(None);
@@ -161,32 +164,33 @@ impl Run {
     }
 
     fn settle(&mut self, from: Option<u8>) {
-        while let Some(action) = self.engine.poll_action() {
-            let (spend, opened) = match &action {
-                Action::Open { spend, .. } | Action::Run { spend, .. } => {
-                    assert!(spend.is_some(), "opened, and nothing is used up");
-                    (spend.clone(), true)
-                }
-                Action::Spend(token) => (Some(token.clone()), false),
-                _ => (None, false),
-            };
-            if let Some(Token { used, .. }) = spend {
-                let theirs = self.hits.iter().filter(|(who, ..)| Some(*who) == from);
-                self.spent.push(Spent {
-                    used,
-                    hits: theirs.map(|&(_, at, port)| (at, port)).collect(),
-                    opened,
-                });
-            }
-            let (grant, command) = match action {
-                Action::Open { grant, .. } => (grant, Command::Open),
-                Action::Close { grant } => (grant, Command::Close),
-                _ => continue,
-            };
-            let now = Time::from_secs(self.now);
-            self.engine
-                .handle_finished(now, grant, command, Outcome::Done);
+        let now = Time::from_secs(self.now);
+        let (mut opened, mut marked) = (false, None);
+        self.engine.settle(now, &mut |_, order| {
+            opened |= matches!(order.task, Task::Open(_) | Task::Run(_));
+            marked = order.mark.clone().or(marked.take());
+        });
+        let until = self.engine.grants.used().map(|(_, until)| until).max();
+        let until = until.filter(|until| Some(*until) > self.until());
+        let used = marked.map(|token| token.used).or(until.map(Used::Until));
+        assert!(used.is_some() || !opened, "opened, and nothing is used up");
+        if let Some(used) = used {
+            let theirs = self.hits.iter().filter(|(who, ..)| Some(*who) == from);
+            self.spent.push(Spent {
+                used,
+                hits: theirs.map(|&(_, at, port)| (at, port)).collect(),
+                opened,
+            });
         }
+    }
+
+    /// Before which Unix time everything is used, as far as has been seen.
+    fn until(&self) -> Option<i64> {
+        let until = self.spent.iter().filter_map(|spent| match spent.used {
+            Used::Until(until) => Some(until),
+            Used::Line { .. } => None,
+        });
+        until.max()
     }
 
     /// What was on disk comes back: a Unix time, or the lines that are not marked.
@@ -203,13 +207,10 @@ impl Run {
             self.origin = list(left, old.ahead);
         }
         let doors = doors(&self.origin, self.holds);
-        self.engine = Engine::new(doors, Duration::ZERO, Limits::default(), 0);
-        let until = self.spent.iter().filter_map(|spent| match spent.used {
-            Used::Until(until) => Some(until),
-            Used::Line { .. } => None,
-        });
-        if let Some(until) = until.max() {
-            self.engine.restore_used("door".into(), until);
+        self.engine = Engine::new(doors, Duration::ZERO, Limits::default());
+        if let Some(until) = self.until() {
+            self.engine.detection.restore_used("door".into(), until);
+            self.engine.grants.restore_used("door".into(), until);
         }
         self.wait(0);
     }

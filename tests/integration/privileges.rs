@@ -2,21 +2,22 @@
 //! when one of them is gone, or hangs.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 use logknock::clock;
 use rustix::process::Signal;
 
-use super::daemon::{Daemon, KNOCKER, PORTS, eventually};
+use super::daemon::{Daemon, HOLD, KNOCKER, PORTS, eventually};
 use super::need;
 use super::processes::{self, send};
 
 /// The process that reads the log.
-fn follower(daemon: &Daemon) -> i32 {
+fn detector(daemon: &Daemon) -> i32 {
     let mut found = None;
-    eventually("there is a follower", || {
-        found = processes::follower(daemon.pid());
+    eventually("there is a detector", || {
+        found = processes::detector(daemon.pid());
         found.is_some()
     });
     found.unwrap()
@@ -31,7 +32,7 @@ fn set_hold(daemon: &Daemon, hold: &str) {
 }
 
 #[test]
-fn what_somebody_who_has_taken_over_the_follower_tries_the_kernel_refuses() {
+fn what_somebody_who_has_taken_over_the_detector_tries_the_kernel_refuses() {
     if !need::met(cfg!(debug_assertions), "a build that tries it") {
         return;
     }
@@ -68,12 +69,12 @@ fn what_somebody_who_has_taken_over_the_follower_tries_the_kernel_refuses() {
 }
 
 #[test]
-fn a_follower_that_is_killed_is_started_again_and_closes_what_was_open() {
+fn a_detector_that_is_killed_is_started_again_and_closes_what_was_open() {
     let mut daemon = Daemon::start("");
     set_hold(&daemon, "2s");
     daemon.open();
     for restarts in 1..=2 {
-        send(follower(&daemon), Signal::KILL);
+        send(detector(&daemon), Signal::KILL);
         daemon.wait_until("another one follows", |status| {
             status.restarts == restarts && status.sources[0].health == "following"
         });
@@ -87,21 +88,21 @@ fn a_follower_that_is_killed_is_started_again_and_closes_what_was_open() {
 }
 
 #[test]
-fn a_follower_that_hangs_holds_no_door_open_and_no_stop_up() {
+fn a_detector_that_hangs_holds_no_door_open_and_no_stop_up() {
     let mut daemon = Daemon::start("stop_timeout = \"1s\"\n");
     set_hold(&daemon, "1s");
     daemon.open();
-    send(follower(&daemon), Signal::STOP);
+    send(detector(&daemon), Signal::STOP);
     daemon.await_command("close", KNOCKER);
     assert_eq!(daemon.stop().code(), Some(0));
 }
 
 #[test]
-fn the_follower_does_not_outlive_the_runner() {
+fn the_detector_does_not_outlive_the_monitor() {
     let mut daemon = Daemon::start("");
-    let follower = follower(&daemon);
+    let detector = detector(&daemon);
     daemon.kill();
-    let stat = format!("/proc/{follower}/stat");
+    let stat = format!("/proc/{detector}/stat");
     eventually("it ends", || {
         let stat = fs::read_to_string(&stat).unwrap_or_default();
         stat.is_empty() || stat.contains(") Z ")
@@ -109,7 +110,7 @@ fn the_follower_does_not_outlive_the_runner() {
 }
 
 #[test]
-fn a_source_that_the_follower_cannot_open_ends_the_daemon_with_its_own_exit_status() {
+fn a_source_that_the_detector_cannot_open_ends_the_daemon_with_its_own_exit_status() {
     let mut daemon = Daemon::start("");
     daemon.stop();
     let refused = daemon.asks(&["--accept-forgeable", "--follow", "unix:/nonexistent/socket"]);
@@ -118,25 +119,159 @@ fn a_source_that_the_follower_cannot_open_ends_the_daemon_with_its_own_exit_stat
     assert_eq!(said.matches("cannot follow").count(), 1, "{said}");
 }
 
-/// What a follower says to have the door opened, as the first grant there is; it is due at once.
-fn open(src: &str) -> String {
+/// What a detector says of a completed knock.
+fn knocked(door: &str, src: &str) -> String {
     format!(
-        r#"{{"open":{{"grant":1,"knock":{{"door":"ssh","src":"{src}","dst":"192.0.2.1","port":9303,"udp":false,"interface":"eth0"}},"deadline":0,"spend":null,"last":null}}}}"#
+        r#"{{"knocked":{{"door":"{door}","src":"{src}","dst":"192.0.2.1","port":9303,"udp":false,"interface":"eth0","used":null,"until":null,"last":null,"whence":null}}}}"#
     )
 }
 
+/// A daemon whose detector says these messages before it follows, once all of them have been heard; none
+/// in a build in which nobody can lie.
+fn lied_to(keys: &str, messages: &str) -> Option<Daemon> {
+    if !need::met(cfg!(debug_assertions), "a build that tries it") {
+        return None;
+    }
+    let daemon = Daemon::start_lied_to(keys, messages);
+    daemon.await_said("following");
+    Some(daemon)
+}
+
 #[test]
-fn a_follower_that_says_it_is_done_ends_no_daemon_that_has_more_to_read() {
+fn a_detector_that_says_it_is_done_ends_no_daemon_that_has_more_to_read() {
+    let Some(mut daemon) = lied_to("on_exit = \"keep\"\n", "\"following\"\n\"done\"") else {
+        return;
+    };
+    daemon.open();
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
+#[test]
+fn a_detector_that_lies_has_a_door_opened_for_an_address_that_may_enter_and_for_its_hold_only() {
+    let says = [knocked("ssh", KNOCKER), knocked("ssh", "203.0.113.8")].join("\n");
+    let says = says.replace("\"until\":null", "\"until\":9223372036854775807");
+    let Some(daemon) = lied_to("", &says) else {
+        return;
+    };
+    for src in [KNOCKER, "203.0.113.8"] {
+        daemon.await_command("open", src);
+    }
+    let held = daemon.status().grants;
+    assert_eq!(held.len(), 2);
+    assert!(held.iter().all(|grant| grant.left_seconds <= HOLD));
+}
+
+#[test]
+fn what_a_detector_may_not_ask_for_is_refused_and_said_once_a_minute_however_often_it_asks() {
+    let elsewhere = r#"{"entered":{"door":"nowhere","src":"203.0.113.7","whence":[0,1]}}"#;
+    let overcount = r#"{"overcount":{"door":"nowhere","src":"203.0.113.7","whence":null}}"#;
+    let says = [
+        format!("1000*{}", knocked("nowhere", KNOCKER)),
+        // Nobody, and an address in a form that no log has.
+        format!("1000*{}", knocked("ssh", "0.0.0.0")),
+        format!("1000*{}", knocked("ssh", "::ffff:203.0.113.7")),
+        // A sequence that opens once, of a door that has none.
+        format!(
+            "1000*{}",
+            knocked("ssh", KNOCKER).replace("\"used\":null", "\"used\":{\"until\":9999999999}")
+        ),
+        format!("1000*{elsewhere}"),
+        format!("1000*{overcount}"),
+    ];
+    let Some(daemon) = lied_to("", &says.join("\n")) else {
+        return;
+    };
+    daemon.wait_until("it answers", |status| status.grants.is_empty());
+    daemon.open();
+    let said = daemon.said();
+    let warned = |line: &&str| line.contains("may not be opened");
+    assert_eq!(said.lines().filter(warned).count(), 1, "{said}");
+    assert_eq!(daemon.commands().lines().count(), 1);
+}
+
+#[test]
+fn a_detector_closes_no_door_that_is_neither_for_one_nor_counts() {
+    let says = [
+        knocked("ssh", KNOCKER),
+        r#"{"entered":{"door":"ssh","src":"203.0.113.7","whence":[0,1]}}"#.to_owned(),
+        r#"{"overcount":{"door":"ssh","src":"203.0.113.7","whence":null}}"#.to_owned(),
+    ];
+    let Some(daemon) = lied_to("", &says.join("\n")) else {
+        return;
+    };
+    daemon.await_command("open", KNOCKER);
+    assert_eq!(daemon.status().grants_open, 1);
+    assert!(!daemon.commands().contains("close"));
+}
+
+#[test]
+fn a_detector_that_says_what_is_no_message_is_ended_before_anything_behind_it_is_heard() {
     if !need::met(cfg!(debug_assertions), "a build that tries it") {
         return;
     }
-    let says = format!("\"started\"\n{}\n\"done\"", open(KNOCKER));
-    let mut daemon = Daemon::start_lied_to("on_exit = \"keep\"\n", &says);
-    daemon.await_command("close", KNOCKER);
-    eventually("it is started again and again", || {
-        daemon.said().matches("it is started again").count() > 1
-    });
+    let known = knocked("ssh", KNOCKER);
+    for garbage in [
+        "{}".to_owned(),
+        "{\"open\":{\"grant\":1}}".to_owned(),
+        known.replace("\"udp\"", "\"grant\":1,\"udp\""),
+        known.replace("eth0", "--eth0"),
+        known.replace("ssh", &"x".repeat(65)),
+        format!("{{\"alive\":\"{}\"}}", "x".repeat(1025)),
+        "{\"alive\":\"one\\u000aREADY=1\"}".to_owned(),
+        "{\"journal\":{\"source\":0,\"read\":{\"from\":\"--file=/etc/shadow\"}}}".to_owned(),
+    ] {
+        let says = format!("\"following\"\n{garbage}\n{known}");
+        let mut daemon = Daemon::start_lied_to("", &says);
+        eventually("it is started again and again", || {
+            daemon.said().matches("it is started again").count() > 1
+        });
+        assert_eq!(daemon.commands(), "", "{garbage}");
+        assert_eq!(daemon.stop().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_detector_that_floods_holds_up_no_stop_and_no_request() {
+    let says = [
+        "20000*{\"alive\":\"x\"}",
+        "20000*{\"answer\":{\"to\":1,\"piece\":{\"more\":true,\"text\":\"x\"}}}",
+        "20000*\"reloaded\"",
+        "2000*{\"journal\":{\"source\":7,\"read\":\"latest\"}}",
+    ];
+    let Some(mut daemon) = lied_to("", &says.join("\n")) else {
+        return;
+    };
+    daemon.open();
+    assert!(daemon.says(&["status"]).contains("ssh"));
     assert_eq!(daemon.stop().code(), Some(0));
+    daemon.await_command("close", KNOCKER);
+}
+
+#[test]
+fn a_detector_that_is_silent_costs_a_status_a_second_and_it_says_so() {
+    let daemon = Daemon::start("");
+    daemon.open();
+    send(detector(&daemon), Signal::STOP);
+    let asked = clock::boot_now();
+    let status = daemon.status();
+    let took = clock::boot_now().since(asked);
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(status.detector_trouble.is_some());
+    assert_eq!((status.grants_open, status.doors.len()), (1, 1));
+    assert!(daemon.says(&["status"]).contains("does not answer"));
+}
+
+#[test]
+fn a_client_that_says_nothing_holds_up_no_other() {
+    let daemon = Daemon::start("");
+    let silent: Vec<_> = (0..8)
+        .map(|_| UnixStream::connect(daemon.socket()).unwrap())
+        .collect();
+    let asked = clock::boot_now();
+    assert!(daemon.status().detector_trouble.is_none());
+    let took = clock::boot_now().since(asked);
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    drop(silent);
 }
 
 #[test]

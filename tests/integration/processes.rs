@@ -39,11 +39,11 @@ pub(crate) fn is_daemon(pid: i32) -> bool {
     fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program)
 }
 
-/// The process of the daemon that `runner` began as, which reads the log; none while there is none.
-pub(crate) fn follower(runner: i32) -> Option<i32> {
-    descendants(runner).into_iter().find(|pid| {
+/// The process of the daemon that `monitor` began as, which reads the log; none while there is none.
+pub(crate) fn detector(monitor: i32) -> Option<i32> {
+    descendants(monitor).into_iter().find(|pid| {
         let name = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        name.starts_with(b"logknock-follower\0")
+        name.starts_with(b"logknock-detector\0")
     })
 }
 

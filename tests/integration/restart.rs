@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use super::logknock::{Logknock, PREFIX, Running, eventually};
 
-const CHECKPOINTS: &str = "state/followed/checkpoints.json";
+/// How far files are read; the one with the higher number counts.
+const CHECKPOINTS: [&str; 2] = ["state/followed.0", "state/followed.1"];
 const A: &str = "203.0.113.1";
 const B: &str = "203.0.113.2";
 
@@ -39,13 +40,18 @@ fn opens(logknock: &Logknock, src: &str) -> usize {
         .count()
 }
 
+/// What both files say.
+fn checkpoints(logknock: &Logknock) -> String {
+    CHECKPOINTS.map(|file| logknock.read(file)).concat()
+}
+
 /// Waits until it is on disk that the whole log has been read.
 fn awaits_checkpoint(logknock: &Logknock) {
     let size = fs::metadata(logknock.path("kern.log")).unwrap().len();
     let offset = format!("\"offset\":{size},");
     eventually(
-        || logknock.read(CHECKPOINTS).contains(&offset),
-        || logknock.read(CHECKPOINTS),
+        || checkpoints(logknock).contains(&offset),
+        || checkpoints(logknock),
     );
 }
 
@@ -127,11 +133,7 @@ fn after_a_kill_it_goes_on_where_the_last_checkpoint_was() {
     logknock.knock(A);
     logknock.awaits_act(&format!("open {A}"));
     awaits_checkpoint(&logknock);
-    assert!(
-        !logknock
-            .read(CHECKPOINTS)
-            .contains(PREFIX.trim_end_matches(": "))
-    );
+    assert!(!checkpoints(&logknock).contains(PREFIX.trim_end_matches(": ")));
     running.signal(Signal::KILL);
     assert_eq!(running.ends(), -9);
     let _running = logknock.follow("");
@@ -155,19 +157,26 @@ fn begins_at_the_end(spoil: impl FnOnce(&Logknock), why: &str) {
 
 #[test]
 fn without_a_record_it_begins_at_the_end_and_says_so_once() {
-    let remove = |logknock: &Logknock| fs::remove_file(logknock.path(CHECKPOINTS)).unwrap();
+    let remove = |logknock: &Logknock| {
+        for file in CHECKPOINTS {
+            fs::remove_file(logknock.path(file)).unwrap();
+        }
+    };
     begins_at_the_end(remove, "nothing tells how far files were read before");
 }
 
 #[test]
 fn with_a_damaged_record_it_begins_at_the_end_and_says_so_once() {
     for record in [
-        "",
         "{",
         "[1, 2]",
-        "{\"version\":2,\"boot\":\"\",\"files\":{}}",
+        "{\"version\":3,\"number\":1,\"boot\":\"\",\"files\":{}}\n",
     ] {
-        let damage = |logknock: &Logknock| logknock.write(CHECKPOINTS, record);
+        let damage = |logknock: &Logknock| {
+            for file in CHECKPOINTS {
+                logknock.write(file, record);
+            }
+        };
         begins_at_the_end(damage, "is damaged");
     }
 }
@@ -176,8 +185,10 @@ fn with_a_damaged_record_it_begins_at_the_end_and_says_so_once() {
 fn with_a_record_of_another_boot_it_begins_at_the_end_and_says_so_once() {
     let boot = clock::boot_id().unwrap();
     let reboot = |logknock: &Logknock| {
-        let record = logknock.read(CHECKPOINTS).replace(&*boot, "another");
-        logknock.write(CHECKPOINTS, record);
+        for file in CHECKPOINTS {
+            let record = logknock.read(file).replace(&*boot, "another");
+            logknock.write(file, record);
+        }
     };
     begins_at_the_end(reboot, "has booted since");
 }
@@ -196,8 +207,8 @@ fn with_another_file_in_place_it_begins_at_the_end_and_says_so_once() {
 fn a_disk_that_takes_no_record_holds_up_no_knock_and_is_told_once() {
     let logknock = Logknock::new().door("");
     fs::create_dir(logknock.path("state")).unwrap();
-    // A directory in the place of the new record: it can be neither removed nor written.
-    fs::create_dir_all(logknock.path("state/followed/checkpoints.json.new/x")).unwrap();
+    // A directory in the place of a record: it cannot be written.
+    fs::create_dir_all(logknock.path("state/followed.0/x")).unwrap();
     let running = logknock.follow("");
     for number in 1..=3 {
         let src = format!("203.0.113.{number}");

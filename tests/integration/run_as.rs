@@ -116,7 +116,7 @@ fn what_a_user_opened_that_user_closes_after_a_crash_whatever_the_config_says_th
         return;
     };
     daemon.knock(KNOCKER, &PORTS);
-    // The follower says so before the runner has it on disk.
+    // The detector says so before the monitor has it on disk.
     written(&place.path().join("start_command"));
     daemon.kill();
     set_door(

@@ -1,15 +1,14 @@
 //! Runs `fixtures/scenarios`: timed knocks against the real configuration reader and engine.
 
-use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use logknock::config;
-use logknock::engine::action::{Action, Command, Outcome};
 use logknock::engine::detector::Limits;
 use logknock::engine::event::{EventKind, Whence};
+use logknock::engine::grant::{Phase, Task};
 use logknock::engine::knock::Logged;
 use logknock::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
 use logknock::engine::time::Time;
@@ -77,8 +76,10 @@ fn play(path: &Path, text: &str) -> (Vec<String>, Vec<String>) {
 }
 
 fn run(config: config::Config, rows: &[Row<'_>]) -> Vec<(Time, String)> {
-    let mut engine = Engine::new(config.doors, Duration::ZERO, Limits::default(), 0);
-    engine.set_knocker_prefix(config.log.knocker_prefix);
+    let mut engine = Engine::new(config.doors, Duration::ZERO, Limits::default());
+    engine
+        .detection
+        .set_knocker_prefix(config.log.knocker_prefix);
     let mut happened = Vec::new();
     for (row, line) in rows.iter().zip(1..) {
         while let Some(due) = engine.poll_timeout().filter(|&due| due <= row.at) {
@@ -93,7 +94,7 @@ fn run(config: config::Config, rows: &[Row<'_>]) -> Vec<(Time, String)> {
             logged: Logged::default(),
             whence,
         };
-        engine.handle_unix(row.at, row.at);
+        engine.detection.handle_unix(row.at, row.at);
         // Whether it counts is what the scenario is about.
         let _ = engine.handle_packet(row.at, &sighting);
         settle(&mut engine, row.at, &mut happened);
@@ -105,38 +106,30 @@ fn run(config: config::Config, rows: &[Row<'_>]) -> Vec<(Time, String)> {
     happened
 }
 
-/// Notes every action and answers it with success.
+/// Notes every order and answers it with success.
 fn settle(engine: &mut Engine, now: Time, happened: &mut Vec<(Time, String)>) {
     let mut note =
         |door: &str, src: IpAddr, what: &str| happened.push((now, format!("{what} {door} {src}")));
-    let mut closes = VecDeque::new();
-    loop {
-        while let Some(event) = engine.poll_event() {
-            match event.kind {
-                // In the order in which it is ordered; the action has the grant's number only.
-                EventKind::Close => closes.push_back(event),
-                EventKind::Refused { .. } => note(&event.door, event.src, "refused"),
-                _ => {}
-            }
+    engine.settle(now, &mut |grants, order| match &order.task {
+        Task::Open(id) => {
+            let grant = grants.get(*id).expect("a grant that begins");
+            note(&grant.door, grant.src, "open");
         }
-        let Some(action) = engine.poll_action() else {
-            return;
-        };
-        match action {
-            Action::Open {
-                grant, door, facts, ..
-            } => {
-                note(&door.name, facts.src, "open");
-                engine.handle_finished(now, grant, Command::Open, Outcome::Done);
-            }
-            Action::Run { door, facts, .. } => note(&door.name, facts.src, "run"),
-            Action::Close { grant } => {
-                let event = closes.pop_front().expect("a close is told");
-                note(&event.door, event.src, "close");
-                engine.handle_finished(now, grant, Command::Close, Outcome::Done);
-            }
-            Action::Refresh { door, facts } => note(&door.name, facts.src, "refresh"),
-            Action::Spend(_) | Action::Extend { .. } | Action::Forget { .. } => {}
+        Task::Close(id) => {
+            let grant = grants.get(*id).expect("a grant that ends");
+            note(&grant.door, grant.src, "close");
+        }
+        Task::Run(door) => {
+            let is_open = grants.iter().any(|(_, grant)| {
+                grant.door == *door && grant.src == order.src && grant.phase == Phase::Open
+            });
+            note(door, order.src, if is_open { "refresh" } else { "run" });
+        }
+        Task::Mark(_) => {}
+    });
+    while let Some(event) = engine.poll_event() {
+        if let EventKind::Refused { .. } = event.kind {
+            note(&event.door, event.src, "refused");
         }
     }
 }

@@ -65,7 +65,7 @@ fn told(
     packets: &[(u64, &str)],
 ) -> Vec<EventKind> {
     let expected = Expected::Prefix((*b"lk: ").into());
-    let mut engine = Engine::new(doors.to_vec(), Duration::from_secs(1), Limits::default(), 0);
+    let mut engine = Engine::new(doors.to_vec(), Duration::from_secs(1), Limits::default());
     let mut timelines = [0, 1].map(|_| Timeline::new(Duration::from_secs(30), *b"fw"));
     let mut shown: Vec<(u64, usize, String)> = Vec::new();
     for (millis, body) in packets {
@@ -109,7 +109,7 @@ fn told(
         // That it is the same again is what is looked for.
         let _ = engine.handle_packet(now, &sighting);
         told.extend(std::iter::from_fn(|| engine.poll_event()).map(|event| event.kind));
-        while engine.poll_action().is_some() {}
+        while engine.poll_order().is_some() {}
     }
     told
 }

@@ -127,8 +127,8 @@ fn while_another_holds_the_lock_of_xtables_a_door_opens_late_and_others_at_once(
 fn a_thousand_doors_that_close_in_one_moment_hold_up_no_knock() {
     const DOORS: u16 = 1000;
     let daemon = with_doors(
-        "[defaults]\nshell = true\n[door.many]\nsequence = [7500]\ncmd_timeout = 3\n\
-         start_command = \"true\"\nstop_command = \"echo close %IP% >>COMMANDS\"\n\
+        "[defaults]\nshell = true\n[door.many]\nsequence = [7500]\ncmd_timeout = 3600\n\
+         start_command = \"echo %IP% >>COMMANDS.opened\"\nstop_command = \"echo close %IP% >>COMMANDS\"\n\
          [door.ssh]\nsequence = [7101, 8202, 9303]\ncmd_timeout = 3600\n\
          start_command = \"echo open %IP% >>COMMANDS\"\nstop_command = \"true\"\n",
         &[],
@@ -137,6 +137,12 @@ fn a_thousand_doors_that_close_in_one_moment_hold_up_no_knock() {
         let [high, low] = number.to_be_bytes();
         daemon.knock(&format!("10.0.{high}.{low}"), &[7500]);
     }
+    let opened = daemon.dir().join("commands.opened");
+    eventually("all are open", || {
+        let opened = fs::read_to_string(&opened).unwrap_or_default();
+        opened.lines().count() == usize::from(DOORS)
+    });
+    daemon.says(&["close", "--all"]);
     eventually("one closes", || daemon.commands().contains("close"));
     daemon.open();
     daemon.wait_until("all are closed", |status| status.grants.len() == 1);
@@ -154,4 +160,29 @@ fn a_thousand_doors_that_close_in_one_moment_hold_up_no_knock() {
         lines.last().unwrap().starts_with("close"),
         "it waited for all"
     );
+}
+
+#[test]
+fn a_command_has_no_terminal_though_the_daemon_was_started_from_one() {
+    let on_a_terminal = "import pty, sys; pty.spawn(sys.argv[1:])";
+    let able = Command::new("python3").args(["-c", "import pty"]).status();
+    if !need::met(able.is_ok_and(|status| status.success()), "python3") {
+        return;
+    }
+    let mut daemon = Daemon::start("");
+    let config = daemon.config();
+    daemon.stop();
+    let commands = daemon.dir().join("commands").display().to_string();
+    let try_it = format!(
+        "if (: </dev/tty) 2>/dev/null; then echo terminal $LOGKNOCK_IP; else echo none $LOGKNOCK_IP; fi >> {commands}"
+    );
+    let (head, rest) = config.split_once("start_command = ").unwrap();
+    let (_, rest) = rest.split_once('\n').unwrap();
+    daemon.set_config(&format!(
+        "{head}start_command = [\"/bin/sh\", \"-c\", \"{try_it}\"]\n{rest}"
+    ));
+    daemon.start_by(&["/usr/bin/python3", "-c", on_a_terminal]);
+    daemon.restart();
+    daemon.knock(KNOCKER, &PORTS);
+    daemon.await_command("none", KNOCKER);
 }

@@ -50,7 +50,7 @@ impl Machine {
         );
         let doors: Vec<Arc<Door>> = config::parse("test", &text).unwrap().doors;
         Self {
-            engine: Engine::new(doors, Duration::from_secs(1), Limits::default(), 0),
+            engine: Engine::new(doors, Duration::from_secs(1), Limits::default()),
             timeline: Timeline::new(Duration::from_secs(WINDOW), *b"gw"),
             calendar: Calendar::new(Zone::Fixed(zone), at(unix * 1_000_000_000)),
             now: 3_600_000,
@@ -98,7 +98,7 @@ impl Machine {
         };
         let placed = self.timeline.place_live(stamps, received)?;
         if let Some(kernel) = placed.rebooted {
-            self.engine.handle_reboot((0, kernel));
+            self.engine.detection.handle_reboot((0, kernel));
         }
         let sighting = Sighting {
             packet,
@@ -118,7 +118,7 @@ impl Machine {
 
     /// Whether the door has opened since the last call.
     fn opened(&mut self) -> bool {
-        while self.engine.poll_action().is_some() {}
+        while self.engine.poll_order().is_some() {}
         let events = std::iter::from_fn(|| self.engine.poll_event());
         events.filter(|event| event.kind == EventKind::Open).count() > 0
     }

@@ -187,7 +187,7 @@ impl Daemon {
         self.processes().into_iter().for_each(held::let_go);
     }
 
-    /// The runner and its follower.
+    /// The monitor and its detector.
     fn processes(&self) -> Vec<Pid> {
         let own = Pid::from_raw(self.running.pid().cast_signed());
         let children = process::children(self.running.pid());

@@ -141,7 +141,7 @@ impl System {
 }
 
 #[test]
-fn the_packaged_unit_lets_its_doors_open_and_its_follower_confine_itself() {
+fn the_packaged_unit_lets_its_doors_open_and_its_detector_confine_itself() {
     let Some(system) = System::boot() else {
         return;
     };

@@ -43,6 +43,11 @@ pub(in crate::config) fn read(
         span: nowhere,
         value: Some(false),
     });
+    schema.defaults.ignore_status = Some(Given {
+        key: nowhere,
+        span: nowhere,
+        value: Some(true),
+    });
     let mut reader = Reader {
         document,
         schema,
@@ -193,8 +198,14 @@ impl<'a> Reader<'a, '_> {
             return self.report.add(found);
         };
         match (*meant, value) {
-            // To the log of this process, which systemd gives to the journal.
-            (Key::UseSyslog, None) => {}
+            (Key::UseSyslog, None) => {
+                let span = self.span(key);
+                self.schema.daemon.knockd_syslog = Some(Given {
+                    key: span,
+                    span,
+                    value: Some(true),
+                });
+            }
             (Key::UseSyslog, Some(value)) => {
                 let message = "UseSyslog has no value: knockd does not start with one";
                 self.refuse(value, message, "write UseSyslog alone");

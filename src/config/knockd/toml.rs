@@ -32,8 +32,9 @@ const DEFAULTS: &str = "\
 # As in knockd: ports of no door do not matter, so a scan in random order can open a door. With true, any
 # other port starts over; then let the LOG rule see every closed port.
 strict = false
-# As in knockd: commands are for /bin/sh.
+# As in knockd: commands are for /bin/sh, and how they exit is logged and otherwise ignored.
 shell  = true
+ignore_status = true
 ";
 
 /// Reports what cannot be written in TOML.
@@ -66,9 +67,16 @@ pub(in crate::config) fn write(schema: &Schema, prefix: Option<&Prefix>) -> Stri
         None => text.push_str("# prefix  = \"…\"\n"),
     }
     let daemon = &schema.daemon;
-    if let Some(path) = set(daemon.knockd_log.as_ref()).and_then(|path| path.to_str()) {
+    let log = set(daemon.knockd_log.as_ref()).and_then(|path| path.to_str());
+    let syslog = set(daemon.knockd_syslog.as_ref()).filter(|syslog| **syslog);
+    if log.is_some() || syslog.is_some() {
         text.push_str("\n[daemon]\n");
+    }
+    if let Some(path) = log {
         line(&mut text, "knockd_log", &quoted(path));
+    }
+    if syslog.is_some() {
+        line(&mut text, "knockd_syslog", "true");
     }
     text.push('\n');
     text.push_str(DEFAULTS);

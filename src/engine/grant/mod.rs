@@ -1,92 +1,249 @@
-//! Progress → action: who has which door open, and until when.
+//! Completed knocks → what is open, for whom and until when, and what is still to be closed.
 //!
-//! In: completed knocks, the ends of commands, time. Out: [`Action`]s and what to tell about them.
-//! Every grant that was opened is closed exactly once, and a close that fails is tried again for
-//! ever, 1 s later and then twice as long each time up to a minute. No grant is ever evicted: at the
-//! limit a new knock is refused.
+//! In: knocks, requests by hand, the ends of commands, time. Out: [`Order`]s to run, [`Change`]s to put
+//! on disk before them, and what to tell. This table is the only one: the ledger writes it, status
+//! shows it, and no other process can name a grant.
+//!
+//! Every grant that was opened is closed exactly once. A close that fails is owed: it is tried again
+//! 1 s later and then twice as long each time, up to a minute. It never holds up an open: while a newer
+//! grant of the same door and address is open, the older close waits, because it could remove the newer
+//! rule. No grant is ever evicted: at the limit a new knock is refused.
 
-mod table;
-
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::table::{Grant, Table};
-pub use self::table::{Phase, Standing};
-use super::action::{Action, Command, GrantId, Outcome};
-use super::answered::Last;
-use super::command::Facts;
-use super::door::{Door, OnRepeat};
-use super::event::{EventKind, RefusedReason};
-use super::one_time::Token;
+use super::answered::{Answers, Last};
+use super::command::Invocation;
+use super::door::{Door, Judging, OnRepeat, Rule};
+use super::event::{Event, EventKind, RefusedReason, Whence};
+use super::facts;
+use super::finding::{Finding, Knocked, Told};
+use super::knock;
+use super::one_time::{Token, Used};
 use super::time::Time;
 
 /// Grants at a time. Only completed knocks make one.
-const MAX_GRANTS: usize = 65_536;
+pub const MAX_GRANTS: usize = 65_536;
 /// A close that failed is tried again after this, then after twice as long each time …
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// … up to this.
 const LAST_RETRY: Duration = Duration::from_secs(60);
-/// Failed closes after which a grant of an earlier boot is forgotten: the reboot has taken its rule away.
-pub const TRIES_AFTER_REBOOT: u32 = 3;
+/// Failed closes after which a grant of an earlier boot is dropped: the reboot has taken its rule away.
+const TRIES_AFTER_REBOOT: u32 = 3;
+/// Closes of commands in knockd's manner: knockd ignores their status, so more would be strange to its users.
+const TRIES_OF_KNOCKD: u32 = 3;
+/// Closes of own commands owed to one address at one door; the oldest is given up first.
+const MAX_OWED: usize = 8;
+/// An own command that has failed for so long is given up.
+const MAX_OWED_TIME: Duration = Duration::from_secs(24 * 3600);
+/// Closes given up that status still shows.
+const MAX_GIVEN_UP: usize = 64;
+/// How much of what a failed close command wrote is kept, in characters.
+const MAX_WORDS: usize = 200;
+
+/// The number of a grant: unique in one state directory for ever, counted up from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GrantId(pub u64);
+
+/// How far a grant is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// The open command has been ordered or has succeeded.
+    Open,
+    /// The close command has been ordered.
+    Closing,
+    /// The close command failed and is to be ordered again.
+    Owed,
+}
+
+/// A door that is open for an address, or whose close is still owed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Its door's name, which the configuration may no longer have.
+    pub door: Arc<str>,
+    /// Its address.
+    pub src: IpAddr,
+    /// When it is to be closed; once closing has begun, when that was.
+    pub deadline: Time,
+    /// What closes it. A new configuration cannot change how an old grant is closed.
+    pub close: Invocation,
+    /// How the ends of its commands are judged.
+    pub judging: Judging,
+    /// How far it is.
+    pub phase: Phase,
+    /// Since when its open command is known to have succeeded.
+    pub opened: Option<Time>,
+    /// How often its close command failed.
+    pub failed: u32,
+    /// The last line that its failed close command wrote.
+    pub words: Box<str>,
+    /// When its close command first failed.
+    failing_since: Option<Time>,
+    /// Failed closes after which it is dropped; `None` for the rule of [`Judging`].
+    tries: Option<u32>,
+    /// It took the place of an owed close: its own close must run, whatever becomes of its open command.
+    took_over: bool,
+    /// An earlier run ended before its open command did, so nobody knows whether it opened anything.
+    in_doubt: bool,
+    /// The deadline, or the next try; none while it waits for something else.
+    timer: Option<Time>,
+}
+
+impl Grant {
+    /// When its deadline or its next try is; `None` while a command runs or a newer grant is open.
+    pub fn timer(&self) -> Option<Time> {
+        self.timer
+    }
+}
 
 /// A grant that an earlier run left on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedGrant {
     /// Its number.
     pub id: GrantId,
-    /// Its door's name, which the config may no longer have.
+    /// Its door's name.
     pub door: Arc<str>,
     /// Its address.
     pub src: IpAddr,
-    /// When it is to be closed.
+    /// When it is to be closed, on this boot's clock.
     pub deadline: Time,
+    /// What closes it.
+    pub close: Invocation,
+    /// How the ends of its commands are judged.
+    pub judging: Judging,
     /// Whether its open command is known to have succeeded.
     pub proven: bool,
     /// Whether it was opened in an earlier boot, which took most rules away with it.
     pub rebooted: bool,
 }
 
-/// A completed knock.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Completed {
-    /// What the door's commands may know.
-    pub facts: Facts,
-    /// What is used for it, of sequences that open once.
-    pub spend: Option<Token>,
-    /// When it ends, where that is before the door's own end.
-    pub until: Option<Time>,
-    /// The packet that completed it; none when it was done by hand.
-    pub last: Option<Last>,
+/// What became of a completed knock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A grant has begun; its open command ends with [`Task::Open`].
+    Opening(GrantId),
+    /// The door holds nothing open; its command ends with [`Task::Run`].
+    Running,
+    /// It was open and stays so for longer.
+    Extended,
+    /// It was open, and nothing changed.
+    Ignored,
+    /// Nothing is opened.
+    Refused(RefusedReason),
 }
 
-impl Completed {
-    fn deadline(&self, door: &Door, now: Time) -> Time {
-        let end = now.after(door.grant.hold);
-        self.until.map_or(end, |until| until.min(end))
+/// Why nothing is opened by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotOpened {
+    /// The door has no open command for the family of this address.
+    NoCommand,
+    /// The door does not let this address in.
+    NotAllowed,
+    /// No single host can have this address.
+    Nobody,
+}
+
+/// What a command is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Task {
+    /// To open a grant.
+    Open(GrantId),
+    /// To close it.
+    Close(GrantId),
+    /// At a door that holds nothing open, or to renew what would end by itself.
+    Run(Arc<str>),
+    /// None: only a used sequence is to be marked in its list.
+    Mark(Arc<str>),
+}
+
+/// What the caller must do. Orders of one address are carried out one after another, in their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "an order that is not carried out is a door that does not open or does not close"]
+pub struct Order {
+    /// What it is for.
+    pub task: Task,
+    /// Whose it is.
+    pub src: IpAddr,
+    /// What to run; a close takes [`Grant::close`] when its turn comes.
+    pub invocation: Option<Invocation>,
+    /// It must not run before the changes made with it are on disk.
+    pub awaits_disk: bool,
+    /// The line of a list that must be marked as used before it runs.
+    pub mark: Option<Token>,
+    /// The packet that completed the knock which it answers.
+    pub last: Option<Last>,
+    /// From then on it is not worth running.
+    pub expires: Option<Time>,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Exit status 0.
+    Done,
+    /// Another exit status, a signal, a timeout: it may have done half of it.
+    Failed,
+    /// It never ran.
+    NotRun,
+}
+
+/// What is to be put on disk. It names what changed; what it is now stands in [`Grants`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A grant began. Its open command may run once this is on the disk.
+    Begun(GrantId),
+    /// Its open command has succeeded.
+    Opened(GrantId),
+    /// It has another deadline.
+    Moved(GrantId),
+    /// It is over.
+    Closed(GrantId),
+    /// More one-time sequences of a door are used. What they open may run once this is on the disk.
+    Used(Arc<str>),
+    /// A knock was answered.
+    Answered(Arc<str>, IpAddr),
+}
+
+impl Change {
+    /// Whether something waits until this is on the disk.
+    pub fn is_awaited(&self) -> bool {
+        matches!(self, Self::Begun(_) | Self::Used(_))
     }
 }
 
-/// What to tell about a grant.
+/// A close that is not tried again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
-    /// When.
-    pub at: Time,
-    /// Its door.
+pub struct GivenUp {
+    /// The door.
     pub door: Arc<str>,
-    /// Its address.
+    /// The address.
     pub src: IpAddr,
-    /// What.
-    pub kind: EventKind,
+    /// How often it was tried.
+    pub failed: u32,
+    /// The last line that it wrote.
+    pub words: Box<str>,
 }
 
-/// Everything that is open or being closed.
-#[derive(Debug, Default)]
+type Pair = (Arc<str>, IpAddr);
+
+/// Everything that is open or owed, and what was used and answered.
+#[derive(Clone, Debug, Default)]
 pub struct Grants {
-    table: Table,
-    actions: VecDeque<Action>,
+    table: BTreeMap<GrantId, Grant>,
+    /// The grants of each door and address, the oldest first. Only the last one can be open.
+    pairs: HashMap<Pair, Vec<GrantId>>,
+    timers: BTreeSet<(Time, GrantId)>,
+    /// By door, before which Unix time its one-time sequences are used. Nothing leaves this: there are
+    /// no more doors than a configuration has had.
+    used: BTreeMap<Arc<str>, i64>,
+    answers: Answers,
+    given_up: VecDeque<GivenUp>,
     last_id: u64,
+    orders: VecDeque<Order>,
+    changes: Vec<Change>,
+    told: VecDeque<Told>,
 }
 
 impl Grants {
@@ -100,303 +257,620 @@ impl Grants {
 
     /// Takes over a grant of an earlier run.
     pub fn restore(&mut self, saved: SavedGrant) {
-        let SavedGrant {
-            id,
-            door,
-            src,
-            deadline,
-            proven,
-            rebooted,
-        } = saved;
+        let id = saved.id;
         self.last_id = self.last_id.max(id.0);
-        let mut grant = Grant::new(door, src, deadline);
-        grant.opened = Some(Time::from_nanos(i64::MIN));
-        grant.tries = rebooted.then_some(TRIES_AFTER_REBOOT);
-        grant.in_doubt = !proven;
-        self.table.insert(id, grant);
+        let grant = Grant {
+            opened: Some(Time::from_nanos(i64::MIN)).filter(|_| saved.proven),
+            tries: saved.rebooted.then_some(TRIES_AFTER_REBOOT),
+            in_doubt: !saved.proven,
+            ..Grant::new(
+                saved.door,
+                saved.src,
+                saved.deadline,
+                saved.close,
+                saved.judging,
+            )
+        };
+        // A pair has one open grant at most; of two that were left, the older was being closed.
+        for earlier in self.of_pair(&grant.door, grant.src) {
+            if let Some(earlier) = self.table.get_mut(&earlier) {
+                earlier.phase = Phase::Owed;
+            }
+            self.set_timer(earlier, None);
+        }
+        self.insert(id, grant);
     }
 
-    /// Moves the deadline of an open grant.
-    pub fn extend(&mut self, id: GrantId, deadline: Time) {
-        let grant = self.table.get(id);
-        if grant.is_some_and(|grant| grant.phase == Phase::Open) {
-            self.table.set_timer(id, deadline);
+    /// Takes over that all sequences of `door` that begin before the Unix time `until` are used.
+    pub fn restore_used(&mut self, door: Arc<str>, until: i64) {
+        let used = self.used.entry(door).or_insert(until);
+        *used = until.max(*used);
+    }
+
+    /// Has the numbers go on at `next` at least: no lower one is certainly unused.
+    pub fn continue_from(&mut self, next: u64) {
+        self.last_id = self.last_id.max(next.saturating_sub(1));
+    }
+
+    /// Takes over what an earlier run has answered.
+    pub fn restore_answers(&mut self, answers: Answers) {
+        self.answers = answers;
+    }
+
+    /// Takes a completed knock at `door`.
+    pub fn handle_knocked(&mut self, door: &Arc<Door>, knocked: &Knocked, now: Time) -> Answer {
+        let (src, whence) = (knocked.facts.src, knocked.whence);
+        let Ok(mark) = self.use_up(knocked.token.clone()) else {
+            let reason = RefusedReason::Used;
+            self.tell(now, &door.name, src, EventKind::Refused { reason }, whence);
+            return Answer::Refused(reason);
+        };
+        let Some(close) = door.grant.close.of(src) else {
+            self.run(door, knocked, mark, now);
+            return Answer::Running;
+        };
+        let live = self.live(&door.name, src);
+        let grant = live.and_then(|id| self.table.get(&id));
+        // To extend what may not be open would lock its owner out for as long as they knock.
+        let on_repeat = match grant {
+            Some(grant) if grant.in_doubt => OnRepeat::Reopen,
+            _ => door.grant.on_repeat,
+        };
+        match (live, on_repeat) {
+            (Some(id), OnRepeat::Extend) => {
+                self.mark(door, src, mark);
+                let until = deadline(door, knocked, now);
+                self.extend(id, until);
+                self.answered(&door.name, src, knocked.last, now);
+                if let Some(refresh) = door.grant.refresh.of(src) {
+                    let task = Task::Run(Arc::clone(&door.name));
+                    let invocation = Some(refresh.expand(&knocked.facts));
+                    self.orders.push_back(Order {
+                        invocation,
+                        expires: Some(until),
+                        ..Order::new(task, src)
+                    });
+                }
+                self.tell(now, &door.name, src, EventKind::Refresh, whence);
+                Answer::Extended
+            }
+            (Some(_), OnRepeat::Ignore) => {
+                self.mark(door, src, mark);
+                // A later run must not take it for one that is still to be answered.
+                self.answered(&door.name, src, knocked.last, now);
+                Answer::Ignored
+            }
+            (None, _) if self.table.len() >= MAX_GRANTS => {
+                self.mark(door, src, mark);
+                let reason = RefusedReason::Full;
+                self.tell(now, &door.name, src, EventKind::Refused { reason }, whence);
+                Answer::Refused(reason)
+            }
+            (open, _) => {
+                if let Some(id) = open {
+                    self.close(id, now, whence);
+                }
+                let close = close.expand(&knocked.facts);
+                Answer::Opening(self.open(door, knocked, close, mark, now))
+            }
         }
     }
 
-    /// Drops a grant of which nothing is left to be done.
-    pub fn drop_grant(&mut self, id: GrantId) {
-        self.table.remove(id);
-    }
-
-    /// Takes a completed knock.
-    pub fn handle_knock(
+    /// Opens `door` for `src`, as if it had been knocked at rightly.
+    pub fn handle_open(
         &mut self,
         door: &Arc<Door>,
-        completed: Completed,
+        src: IpAddr,
         now: Time,
-        tell: &mut impl FnMut(Told),
-    ) {
-        let src = completed.facts.src;
-        let told = |at, kind| Told {
-            at,
-            door: Arc::clone(&door.name),
-            src,
-            kind,
+    ) -> Result<Answer, NotOpened> {
+        let src = src.to_canonical();
+        may_open(door, src)?;
+        let knocked = Knocked {
+            facts: facts::by_hand(src, door),
+            token: None,
+            until: None,
+            last: None,
+            whence: None,
         };
-        if door.grant.close.of(src).is_none() {
-            let Completed {
-                facts, spend, last, ..
-            } = completed;
-            self.actions.push_back(Action::Run {
-                door: Arc::clone(door),
-                facts,
-                spend,
-                last,
-            });
-            tell(told(now, EventKind::Open));
-            return;
-        }
-        let Some(id) = self.table.id_of(&door.name, src) else {
-            if self.table.len() < MAX_GRANTS {
-                self.open(door, completed, now, tell);
-            } else {
-                self.actions.extend(completed.spend.map(Action::Spend));
-                let reason = RefusedReason::Full;
-                tell(told(now, EventKind::Refused { reason }));
+        Ok(self.handle_knocked(door, &knocked, now))
+    }
+
+    /// Takes what was found at `door`.
+    pub fn handle_finding(&mut self, door: &Arc<Door>, finding: Finding, now: Time) {
+        match finding {
+            Finding::Knocked(knocked) => {
+                self.handle_knocked(door, &knocked, now);
             }
-            return;
-        };
-        let Some(grant) = self.table.get_mut(id) else {
-            return;
-        };
-        // To extend what may not be open would lock its owner out for as long as they knock.
-        let on_repeat = if grant.in_doubt {
-            OnRepeat::Reopen
-        } else {
-            door.grant.on_repeat
-        };
-        match (grant.phase, on_repeat) {
-            (Phase::Open, OnRepeat::Ignore) => {
-                self.actions.extend(completed.spend.map(Action::Spend));
-                // A later run must not take it for one that is still to be answered.
-                let (deadline, last) = (grant.timer(), completed.last);
-                self.actions.push_back(Action::Extend {
-                    grant: id,
-                    deadline,
-                    last,
-                });
-            }
-            (Phase::Open, OnRepeat::Extend) => {
-                let deadline = completed.deadline(door, now);
-                let Completed {
-                    facts, spend, last, ..
-                } = completed;
-                self.actions.extend(spend.map(Action::Spend));
-                self.table.set_timer(id, deadline);
-                self.actions.push_back(Action::Extend {
-                    grant: id,
-                    deadline,
-                    last,
-                });
-                if door.grant.refresh.of(src).is_some() {
-                    let door = Arc::clone(door);
-                    self.actions.push_back(Action::Refresh { door, facts });
+            Finding::Entered { src, whence, .. } => {
+                // A door without `once` is not closed by a connection, whoever says so.
+                if !door.grant.once.is_empty() {
+                    self.close_live(&door.name, src, Some(whence), now);
                 }
-                tell(told(now, EventKind::Refresh));
             }
-            (phase, _) => {
-                // A knock that is not answered any more is used all the same.
-                let before = grant.again.replace((Arc::clone(door), completed));
-                let before = before.and_then(|(_, completed)| completed.spend);
-                self.actions.extend(before.map(Action::Spend));
-                if phase == Phase::Open {
-                    self.close(id, now, tell);
+            Finding::Overcount { src, whence, .. } => {
+                if let Rule::Counts(_) = door.rule {
+                    self.close_live(&door.name, src, whence, now);
                 }
             }
         }
     }
 
-    /// Takes the end of a command that an [`Action`] asked for.
-    pub fn handle_finished(
-        &mut self,
-        id: GrantId,
-        command: Command,
-        outcome: Outcome,
-        now: Time,
-        tell: &mut impl FnMut(Told),
-    ) {
-        let Some(grant) = self.table.get_mut(id) else {
-            return;
+    /// The command of `task` is about to run: the knock that it answers is answered.
+    pub fn handle_started(&mut self, task: &Task, src: IpAddr, last: Option<Last>, now: Time) {
+        let door = match task {
+            Task::Open(id) => self.table.get(id).map(|grant| Arc::clone(&grant.door)),
+            Task::Run(door) => Some(Arc::clone(door)),
+            Task::Close(_) | Task::Mark(_) => None,
         };
-        match (command, outcome) {
-            (Command::Open, Outcome::Done) => grant.opened = Some(now),
-            (Command::Open, Outcome::Failed) => {
-                // Half of it may stand, so the close is run; but it may well have nothing to close.
-                grant.tries = Some(1);
-                if grant.phase == Phase::Open {
-                    self.close(id, now, tell);
-                }
-            }
-            (Command::Close, Outcome::Done) => self.forget(id, now, tell),
-            (Command::Close, Outcome::Failed) => {
-                grant.failed = grant.failed.saturating_add(1);
-                if grant.tries.is_some_and(|tries| grant.failed >= tries) {
-                    self.actions.push_back(Action::Forget { grant: id });
-                    self.forget(id, now, tell);
-                } else {
-                    grant.phase = Phase::Waiting;
-                    let doublings = grant.failed.min(16) - 1;
-                    self.table.set_timer(
-                        id,
-                        now.after((FIRST_RETRY * 2_u32.pow(doublings)).min(LAST_RETRY)),
-                    );
-                }
-            }
+        if let Some(door) = door {
+            self.answered(&door, src, last, now);
+        }
+    }
+
+    /// Takes the end of an ordered command, with the last line that it wrote.
+    pub fn handle_finished(&mut self, task: &Task, outcome: Outcome, words: &str, now: Time) {
+        match *task {
+            Task::Open(id) => self.open_ended(id, outcome, now),
+            Task::Close(id) if outcome == Outcome::Done => self.forget(id, now),
+            Task::Close(id) => self.close_failed(id, words, now),
+            Task::Run(_) | Task::Mark(_) => {}
         }
     }
 
     /// Closes what is due at `now`. Calling it early or often does nothing.
-    pub fn handle_timeout(&mut self, now: Time, tell: &mut impl FnMut(Told)) {
-        while let Some((at, id)) = self.table.first_timer().filter(|&(at, _)| at <= now) {
-            self.close(id, at, tell);
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.close(id, at, None);
         }
+        self.answers.expire(now);
     }
 
-    /// Closes what is open at `door` for `src`, whatever its deadline.
-    pub fn handle_close(
-        &mut self,
-        door: &Arc<str>,
-        src: IpAddr,
-        now: Time,
-        tell: &mut impl FnMut(Told),
-    ) {
-        let Some(id) = self.table.id_of(door, src) else {
-            return;
-        };
-        let grant = self.table.get(id);
-        if grant.is_some_and(|grant| grant.phase == Phase::Open) {
-            self.close(id, now, tell);
-        }
-    }
-
-    /// Since when what `door` has opened for `src` stands; `None` when nothing does.
-    pub fn open_since(&self, door: &Arc<str>, src: IpAddr) -> Option<Time> {
-        let grant = self.table.get(self.table.id_of(door, src)?)?;
-        grant.opened.filter(|_| grant.phase == Phase::Open)
-    }
-
-    /// Closes what is open for `src`, or for everybody, whatever its deadline, and returns how many
-    /// that concerns. Knocks that wait for a close are not answered any more: they would open a door
-    /// behind the back of whoever closes it.
-    pub fn close_all(
-        &mut self,
-        src: Option<IpAddr>,
-        now: Time,
-        tell: &mut impl FnMut(Told),
-    ) -> usize {
-        let meant = |grant: &Grant| src.is_none_or(|src| src == grant.src);
-        let mut concerned = Vec::new();
-        for (id, grant) in self.table.iter_mut().filter(|(_, grant)| meant(grant)) {
-            let again = grant.again.take();
-            let again = again.and_then(|(_, completed)| completed.spend);
-            self.actions.extend(again.map(Action::Spend));
-            concerned.push((id, grant.phase));
-        }
-        for (id, phase) in &concerned {
-            if *phase != Phase::Closing {
-                self.close(*id, now, tell);
+    /// Closes what is open or owed for `src`, or for everybody, whatever its deadline. Returns how many
+    /// grants that concerns.
+    pub fn close_all(&mut self, src: Option<IpAddr>, now: Time) -> usize {
+        let src = src.map(|src| src.to_canonical());
+        let theirs = |grant: &Grant| src.is_none_or(|src| src == grant.src);
+        let concerned: Vec<_> = self
+            .table
+            .iter()
+            .filter(|(_, grant)| theirs(grant))
+            .map(|(id, grant)| (*id, grant.phase))
+            .collect();
+        for &(id, phase) in &concerned {
+            if phase != Phase::Closing {
+                self.close(id, now, None);
             }
         }
         concerned.len()
     }
 
-    /// Everything that is open or being closed, the oldest first.
-    pub fn standing(&self) -> impl Iterator<Item = Standing<'_>> {
-        self.table.standing()
+    /// What to run next.
+    pub fn poll_order(&mut self) -> Option<Order> {
+        self.orders.pop_front()
+    }
+
+    /// What is to be put on disk before the orders given since the last call.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// What to tell next.
+    pub fn poll_told(&mut self) -> Option<Told> {
+        self.told.pop_front()
     }
 
     /// When [`Self::handle_timeout`] has something to do next.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.table.first_timer().map(|(at, _)| at)
+        self.timers.first().map(|(at, _)| *at)
     }
 
-    /// What to do next.
-    pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+    /// A grant by its number.
+    pub fn get(&self, id: GrantId) -> Option<&Grant> {
+        self.table.get(&id)
     }
 
-    /// The door of a grant.
-    pub fn door_of(&self, id: GrantId) -> Option<Arc<str>> {
-        self.table.get(id).map(|grant| Arc::clone(&grant.door))
+    /// All of them, the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (GrantId, &Grant)> {
+        self.table.iter().map(|(id, grant)| (*id, grant))
     }
 
-    /// How many are open or being closed.
+    /// How many are open or owed.
     pub fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// Whether nothing is open.
+    /// Whether nothing is open or owed.
     pub fn is_empty(&self) -> bool {
-        self.table.len() == 0
+        self.table.is_empty()
+    }
+
+    /// The closes that were given up last.
+    pub fn given_up(&self) -> impl Iterator<Item = &GivenUp> {
+        self.given_up.iter()
+    }
+
+    /// By door, before which Unix time in seconds its one-time sequences are used.
+    pub fn used(&self) -> impl Iterator<Item = (&Arc<str>, i64)> {
+        self.used.iter().map(|(door, until)| (door, *until))
+    }
+
+    /// What was answered.
+    pub fn answers(&self) -> &Answers {
+        &self.answers
+    }
+
+    /// The lowest number that no grant has had.
+    pub fn next_id(&self) -> u64 {
+        self.last_id.saturating_add(1)
+    }
+
+    /// Takes a sequence that opens once; `Err` when it, or one after it, was used before. What is left to
+    /// be done is to mark it in its list.
+    fn use_up(&mut self, token: Option<Token>) -> Result<Option<Token>, ()> {
+        match token {
+            Some(Token {
+                door,
+                used: Used::Until(until),
+            }) => {
+                if self.used.get(&door).is_some_and(|used| *used >= until) {
+                    return Err(());
+                }
+                self.used.insert(Arc::clone(&door), until);
+                self.changes.push(Change::Used(door));
+                Ok(None)
+            }
+            token => Ok(token),
+        }
+    }
+
+    /// Orders that a sequence is marked which opens nothing.
+    fn mark(&mut self, door: &Door, src: IpAddr, mark: Option<Token>) {
+        if mark.is_some() {
+            let task = Task::Mark(Arc::clone(&door.name));
+            self.orders.push_back(Order {
+                mark,
+                ..Order::new(task, src)
+            });
+        }
+    }
+
+    fn run(&mut self, door: &Arc<Door>, knocked: &Knocked, mark: Option<Token>, now: Time) {
+        let src = knocked.facts.src;
+        let open = door.grant.open.of(src);
+        self.orders.push_back(Order {
+            invocation: open.map(|open| open.expand(&knocked.facts)),
+            awaits_disk: knocked.token.is_some(),
+            mark,
+            last: knocked.last,
+            expires: Some(now.after(door.grant.hold.max(LAST_RETRY))),
+            ..Order::new(Task::Run(Arc::clone(&door.name)), src)
+        });
+        self.tell(now, &door.name, src, EventKind::Open, knocked.whence);
     }
 
     fn open(
         &mut self,
         door: &Arc<Door>,
-        completed: Completed,
+        knocked: &Knocked,
+        close: Invocation,
+        mark: Option<Token>,
         now: Time,
-        tell: &mut impl FnMut(Told),
-    ) {
-        let deadline = completed.deadline(door, now);
-        let Completed {
-            facts, spend, last, ..
-        } = completed;
+    ) -> GrantId {
         self.last_id = self.last_id.saturating_add(1);
-        let (id, src, name) = (GrantId(self.last_id), facts.src, &door.name);
-        let grant = Grant::new(Arc::clone(name), src, deadline);
-        self.table.insert(id, grant);
-        self.actions.push_back(Action::Open {
-            grant: id,
-            door: Arc::clone(door),
-            facts,
-            deadline,
-            spend,
-            last,
+        let (id, src, name) = (GrantId(self.last_id), knocked.facts.src, &door.name);
+        let until = deadline(door, knocked, now);
+        let judging = door.grant.judging;
+        let mut superseded = Vec::new();
+        for earlier in self.of_pair(name, src) {
+            // What closes one of a firewall's set closes the other.
+            let is_same = |grant: &&Grant| judging == Judging::Firewall && grant.close == close;
+            let owed = |grant: &&Grant| grant.phase == Phase::Owed;
+            let grant = self.table.get(&earlier).filter(owed);
+            if grant.as_ref().is_some_and(is_same) {
+                self.remove(earlier);
+                superseded.push(Change::Closed(earlier));
+            } else if grant.is_some() {
+                self.set_timer(earlier, None);
+            }
+        }
+        let grant = Grant {
+            took_over: !superseded.is_empty(),
+            ..Grant::new(Arc::clone(name), src, until, close, judging)
+        };
+        self.insert(id, grant);
+        self.changes.push(Change::Begun(id));
+        // Behind it: of a write that a crash cuts, the beginning is left.
+        self.changes.append(&mut superseded);
+        let open = door.grant.open.of(src);
+        self.orders.push_back(Order {
+            invocation: open.map(|open| open.expand(&knocked.facts)),
+            awaits_disk: true,
+            mark,
+            last: knocked.last,
+            ..Order::new(Task::Open(id), src)
         });
-        tell(Told {
-            at: now,
-            door: Arc::clone(name),
-            src,
-            kind: EventKind::Open,
-        });
+        self.tell(now, name, src, EventKind::Open, knocked.whence);
+        id
+    }
+
+    fn extend(&mut self, id: GrantId, until: Time) {
+        if let Some(grant) = self.table.get_mut(&id) {
+            grant.deadline = until;
+        }
+        self.set_timer(id, Some(until));
+        self.changes.push(Change::Moved(id));
     }
 
     /// Orders the close command. Told once, however often it must be tried.
-    fn close(&mut self, id: GrantId, at: Time, tell: &mut impl FnMut(Told)) {
-        self.table.clear_timer(id);
-        let Some(grant) = self.table.get_mut(id) else {
+    fn close(&mut self, id: GrantId, at: Time, whence: Option<Whence>) {
+        self.set_timer(id, None);
+        let Some(grant) = self.table.get_mut(&id) else {
             return;
         };
-        if grant.phase == Phase::Open {
-            tell(Told {
-                at,
-                door: Arc::clone(&grant.door),
-                src: grant.src,
-                kind: EventKind::Close,
-            });
-        }
+        let was_open = grant.phase == Phase::Open;
         grant.phase = Phase::Closing;
-        self.actions.push_back(Action::Close { grant: id });
+        let (door, src) = (Arc::clone(&grant.door), grant.src);
+        if grant.deadline > at {
+            // After a crash it is due at once.
+            grant.deadline = at;
+            self.changes.push(Change::Moved(id));
+        }
+        self.orders.push_back(Order::new(Task::Close(id), src));
+        if was_open {
+            self.tell(at, &door, src, EventKind::Close, whence);
+        }
     }
 
-    /// Drops a grant that is closed, and answers the knock that waited for that.
-    fn forget(&mut self, id: GrantId, now: Time, tell: &mut impl FnMut(Told)) {
-        let again = self.table.remove(id).and_then(|grant| grant.again);
-        if let Some((door, completed)) = again {
-            self.open(&door, completed, now, tell);
+    fn close_live(&mut self, door: &Arc<str>, src: IpAddr, whence: Option<Whence>, now: Time) {
+        if let Some(id) = self.live(door, src) {
+            self.close(id, now, whence);
         }
     }
+
+    fn open_ended(&mut self, id: GrantId, outcome: Outcome, now: Time) {
+        let Some(grant) = self.table.get_mut(&id) else {
+            return;
+        };
+        match (outcome, grant.judging) {
+            (Outcome::NotRun, _) if grant.took_over => {
+                if grant.phase == Phase::Open {
+                    self.close(id, now, None);
+                }
+            }
+            (Outcome::NotRun, _) => {
+                if grant.phase == Phase::Open {
+                    let (door, src) = (Arc::clone(&grant.door), grant.src);
+                    self.tell(now, &door, src, EventKind::Close, None);
+                }
+                // A close that is ordered already finds nothing to close.
+                self.forget(id, now);
+            }
+            (Outcome::Failed, Judging::Own | Judging::Firewall) => {
+                // Half of it may stand, so the close is run; but it may well have nothing to close.
+                if !grant.took_over {
+                    grant.tries = Some(1);
+                }
+                if grant.phase == Phase::Open {
+                    self.close(id, now, None);
+                }
+            }
+            (Outcome::Done, _) | (Outcome::Failed, Judging::Knockd) => {
+                grant.opened = Some(now);
+                self.changes.push(Change::Opened(id));
+                if grant.phase == Phase::Open {
+                    let opened = Told::Opened(Arc::clone(&grant.door), grant.src);
+                    self.told.push_back(opened);
+                }
+            }
+        }
+    }
+
+    fn close_failed(&mut self, id: GrantId, words: &str, now: Time) {
+        let Some(grant) = self.table.get_mut(&id) else {
+            return;
+        };
+        grant.failed = grant.failed.saturating_add(1);
+        grant.words = words.chars().take(MAX_WORDS).collect();
+        let since = *grant.failing_since.get_or_insert(now);
+        let (door, src) = (Arc::clone(&grant.door), grant.src);
+        let tries = match grant.judging {
+            Judging::Knockd => Some(grant.tries.unwrap_or(TRIES_OF_KNOCKD)),
+            Judging::Own | Judging::Firewall => grant.tries,
+        };
+        if tries.is_some_and(|tries| grant.failed >= tries) {
+            return self.forget(id, now);
+        }
+        if grant.judging == Judging::Own && now.since(since) >= MAX_OWED_TIME {
+            return self.give_up(id, now);
+        }
+        grant.phase = Phase::Owed;
+        let doublings = grant.failed.min(16) - 1;
+        let again = now.after((FIRST_RETRY * 2_u32.pow(doublings)).min(LAST_RETRY));
+        if self.live(&door, src).is_none() {
+            self.set_timer(id, Some(again));
+        }
+        let owed = self.of_pair(&door, src).into_iter().filter(|id| {
+            let own = |grant: &Grant| grant.judging == Judging::Own && grant.phase == Phase::Owed;
+            self.table.get(id).is_some_and(own)
+        });
+        let owed: Vec<_> = owed.collect();
+        let surplus = owed.len().saturating_sub(MAX_OWED);
+        for id in owed.into_iter().take(surplus) {
+            self.give_up(id, now);
+        }
+        self.resume(&door, src, now);
+    }
+
+    fn give_up(&mut self, id: GrantId, now: Time) {
+        if let Some(grant) = self.table.get(&id) {
+            let (door, src) = (Arc::clone(&grant.door), grant.src);
+            self.given_up.push_back(GivenUp {
+                door: Arc::clone(&door),
+                src,
+                failed: grant.failed,
+                words: grant.words.clone(),
+            });
+            if self.given_up.len() > MAX_GIVEN_UP {
+                self.given_up.pop_front();
+            }
+            self.told.push_back(Told::GaveUp(door, src));
+        }
+        self.forget(id, now);
+    }
+
+    /// Drops a grant of which nothing is left to be done.
+    fn forget(&mut self, id: GrantId, now: Time) {
+        if let Some(grant) = self.remove(id) {
+            self.changes.push(Change::Closed(id));
+            self.resume(&grant.door, grant.src, now);
+        }
+    }
+
+    /// Lets the closes that waited for a newer grant go on, once no grant of the pair is open.
+    fn resume(&mut self, door: &Arc<str>, src: IpAddr, now: Time) {
+        let waits = |grant: &Grant| grant.phase == Phase::Owed && grant.timer.is_none();
+        let all = self.of_pair(door, src);
+        let busy = |id: &GrantId| {
+            let grant = self.table.get(id);
+            grant.is_some_and(|grant| grant.phase != Phase::Owed)
+        };
+        if all.iter().any(busy) {
+            return;
+        }
+        for id in all {
+            if self.table.get(&id).is_some_and(waits) {
+                self.set_timer(id, Some(now));
+            }
+        }
+    }
+
+    fn answered(&mut self, door: &Arc<str>, src: IpAddr, last: Option<Last>, now: Time) {
+        if let Some(last) = last {
+            self.answers.note(door, src, now, last);
+            self.changes.push(Change::Answered(Arc::clone(door), src));
+        }
+    }
+
+    fn tell(
+        &mut self,
+        at: Time,
+        door: &Arc<str>,
+        src: IpAddr,
+        kind: EventKind,
+        whence: Option<Whence>,
+    ) {
+        self.told.push_back(Told::Event(Event {
+            at,
+            door: Arc::clone(door),
+            src,
+            kind,
+            whence,
+        }));
+    }
+
+    /// The open grant of a pair.
+    fn live(&self, door: &Arc<str>, src: IpAddr) -> Option<GrantId> {
+        let id = *self.pairs.get(&(Arc::clone(door), src))?.last()?;
+        let is_open = |grant: &&Grant| grant.phase == Phase::Open;
+        self.table.get(&id).filter(is_open).map(|_| id)
+    }
+
+    fn of_pair(&self, door: &Arc<str>, src: IpAddr) -> Vec<GrantId> {
+        let pair = self.pairs.get(&(Arc::clone(door), src));
+        pair.cloned().unwrap_or_default()
+    }
+
+    fn insert(&mut self, id: GrantId, grant: Grant) {
+        let pair = (Arc::clone(&grant.door), grant.src);
+        self.pairs.entry(pair).or_default().push(id);
+        self.timers.extend(grant.timer.map(|at| (at, id)));
+        self.table.insert(id, grant);
+    }
+
+    fn remove(&mut self, id: GrantId) -> Option<Grant> {
+        self.set_timer(id, None);
+        let grant = self.table.remove(&id)?;
+        let pair = (Arc::clone(&grant.door), grant.src);
+        if let Some(ids) = self.pairs.get_mut(&pair) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.pairs.remove(&pair);
+            }
+        }
+        Some(grant)
+    }
+
+    fn set_timer(&mut self, id: GrantId, at: Option<Time>) {
+        if let Some(grant) = self.table.get_mut(&id) {
+            if let Some(before) = grant.timer {
+                self.timers.remove(&(before, id));
+            }
+            grant.timer = at;
+            self.timers.extend(at.map(|at| (at, id)));
+        }
+    }
+}
+
+impl Grant {
+    /// One whose open command has just been ordered.
+    fn new(
+        door: Arc<str>,
+        src: IpAddr,
+        deadline: Time,
+        close: Invocation,
+        judging: Judging,
+    ) -> Self {
+        Self {
+            door,
+            src,
+            deadline,
+            close,
+            judging,
+            phase: Phase::Open,
+            opened: None,
+            failed: 0,
+            words: Box::default(),
+            failing_since: None,
+            tries: None,
+            took_over: false,
+            in_doubt: false,
+            timer: Some(deadline),
+        }
+    }
+}
+
+impl Order {
+    fn new(task: Task, src: IpAddr) -> Self {
+        Self {
+            task,
+            src,
+            invocation: None,
+            awaits_disk: false,
+            mark: None,
+            last: None,
+            expires: None,
+        }
+    }
+}
+
+/// When a grant of this knock is to be closed.
+fn deadline(door: &Door, knocked: &Knocked, now: Time) -> Time {
+    let deadline = now.after(door.grant.hold);
+    knocked.until.map_or(deadline, |until| until.min(deadline))
+}
+
+/// Whether `door` may be opened for `src` at all.
+pub fn may_open(door: &Door, src: IpAddr) -> Result<(), NotOpened> {
+    if door.grant.open.of(src).is_none() {
+        return Err(NotOpened::NoCommand);
+    }
+    if knock::is_nobody(src) {
+        return Err(NotOpened::Nobody);
+    }
+    if !door.scope.lets_in(src) {
+        return Err(NotOpened::NotAllowed);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

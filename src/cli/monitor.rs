@@ -1,0 +1,124 @@
+//! `logknock --follow …` for good: the monitor.
+//!
+//! In: the command line and the config. Out: its plan. It starts this program once more, as the detector, under
+//! another name with its own arguments, and tells it what the files say.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::AsFd;
+
+use super::exit::{Code, Failure};
+use super::settings::{Global, Settings};
+use super::trust;
+use crate::config::OnExit;
+use crate::monitor::ledger::OpenError;
+use crate::monitor::{
+    self, Configuration, End, Files, Journal, Options, Plan, Socket, Start, StartError, Storage,
+};
+use crate::privsep::Read;
+use crate::source::journal::{Journalctl, Start as _, Wanted};
+use crate::source_spec::SourceSpec;
+
+/// The name that tells this program that it is the detector.
+pub(super) const DETECTOR: &str = "logknock-detector";
+
+/// Runs the monitor, which starts the detector.
+pub(super) fn run(
+    global: &Global,
+    settings: &Settings,
+    sources: &[SourceSpec],
+) -> Result<(), Failure> {
+    let daemon = &settings.config.daemon;
+    let (again, followed) = (global.clone(), sources.to_vec());
+    let reads_stdin = sources.contains(&SourceSpec::Stdin);
+    let stdin = reads_stdin.then(|| io::stdin().as_fd().try_clone_to_owned());
+    let sockets = sources.iter().filter_map(|source| match source {
+        SourceSpec::Unix(path) => Some(path.clone()),
+        _ => None,
+    });
+    let journals = sources.iter().zip(0..);
+    let journals = journals.filter(|(source, _)| **source == SourceSpec::Journald);
+    let plan = Plan {
+        configuration: configuration(settings)?,
+        storage: if daemon.ephemeral {
+            Storage::Nowhere
+        } else {
+            Storage::In(global.state_dir.clone())
+        },
+        commands: Options {
+            max_commands: daemon.max_commands,
+            timeout: daemon.command_timeout,
+        },
+        close_at_end: daemon.on_exit == OnExit::Close,
+        stop_timeout: daemon.stop_timeout,
+        detector: Start {
+            name: DETECTOR,
+            arguments: arguments(),
+        },
+        control: Socket {
+            path: global.control_path(daemon.control.as_deref()),
+            group: daemon.group.clone(),
+        },
+        records: Files {
+            event_log: daemon.event_log.clone(),
+            knockd_log: daemon.knockd_log.clone(),
+            knockd_syslog: daemon.knockd_syslog,
+            state_dir: (!daemon.ephemeral).then(|| global.state_dir.clone()),
+            metrics: daemon.metrics_file.clone(),
+        },
+        stdin: stdin.transpose()?,
+        has_end: sources.iter().all(|source| *source == SourceSpec::Stdin),
+        sockets: sockets.collect(),
+        journals: journals.map(|(_, number)| number).collect(),
+        journal: Box::new(journal),
+        reload: Box::new(move || {
+            let settings = again.load_to_run().map_err(|failure| failure.message)?;
+            trust::require(&settings, &followed, None).map_err(|failure| failure.message)?;
+            configuration(&settings).map_err(|failure| failure.message)
+        }),
+    };
+    match monitor::run(plan).map_err(|error| failure(&error))? {
+        End::Stopped { left: 0 } => Ok(()),
+        End::Stopped { .. } => Err(Failure::new(Code::Busy, "")),
+        // It has said why.
+        End::NotStarted(status) => Err(Failure::new(Code::of(status), "")),
+    }
+}
+
+fn configuration(settings: &Settings) -> Result<Configuration, Failure> {
+    Ok(Configuration {
+        doors: settings.doors.clone(),
+        text: serde_json::to_string(&settings.config.written)?,
+    })
+}
+
+/// Our own arguments, without our name.
+fn arguments() -> Vec<OsString> {
+    std::env::args_os().skip(1).collect()
+}
+
+fn journal(read: &Read) -> io::Result<Journal> {
+    let wanted = match read {
+        Read::Latest => Wanted::Latest,
+        Read::From(cursor) => Wanted::From(cursor.clone()),
+    };
+    let running = Journalctl::of_this_system()?.start(&wanted)?;
+    Ok(Journal {
+        output: running.output,
+        end: running.end,
+    })
+}
+
+fn failure(error: &StartError) -> Failure {
+    let code = match error {
+        StartError::State(OpenError::Locked(_)) => Code::Busy,
+        StartError::State(OpenError::Insecure(_)) => Code::Permission,
+        StartError::State(OpenError::Failed { error, .. })
+            if error.kind() == io::ErrorKind::PermissionDenied =>
+        {
+            Code::Permission
+        }
+        StartError::State(_) | StartError::System(_) => Code::Internal,
+    };
+    Failure::new(code, format!("logknock: {error}"))
+}

@@ -1,0 +1,202 @@
+//! What was found, passed on; what became of it, told.
+//!
+//! In: findings and events of the engine, messages of the monitor. Out: findings to whoever holds the
+//! grants, events to whoever listens: the log, the counters, the memory, the records.
+
+use std::os::fd::OwnedFd;
+
+use super::{Daemon, Holder, Rules, Stop, Told, knockd_log, report, status};
+use crate::clock;
+use crate::engine;
+use crate::engine::event::{Event, EventKind};
+use crate::engine::finding;
+use crate::engine::grant::Task;
+use crate::engine::time::Time;
+use crate::privsep::{Heard, Question, ToDetector, ToMonitor, Whence, pieces};
+use crate::render::Row;
+
+impl Daemon {
+    /// Hands findings to whoever holds the grants and events to whoever listens.
+    pub(super) fn carry_out(&mut self) {
+        let Self {
+            detection,
+            office,
+            tell,
+            ..
+        } = self;
+        // The findings first: whoever reads our log may be slow.
+        match office {
+            Holder::Monitor(link) => {
+                while let Some(finding) = detection.poll_finding() {
+                    link.say(&finding.into());
+                }
+            }
+            Holder::Here(grants) => {
+                engine::settle(
+                    detection,
+                    grants,
+                    clock::boot_now(),
+                    &mut |grants, order| {
+                        let close = match order.task {
+                            Task::Close(id) => grants.get(id).map(|grant| &grant.close),
+                            _ => order.invocation.as_ref(),
+                        };
+                        if let Some(invocation) = close {
+                            tell(Told::Would(&invocation.argv));
+                        }
+                    },
+                );
+            }
+        }
+        while let Some(event) = self.detection.poll_event() {
+            self.happened(&event);
+            if event.kind == EventKind::Open {
+                report::sequences_left(&self.detection);
+            }
+        }
+    }
+
+    fn happened(&mut self, event: &Event) {
+        report::event(event);
+        self.counts.event(event);
+        let now = clock::boot_now();
+        let time = clock::wall_now().before(now.since(event.at));
+        self.memory.event(event, Some(time));
+        let source = event
+            .whence
+            .and_then(|whence| self.sources.get(usize::from(whence.source)))
+            .map(|source| &source.spec);
+        if let Some(records) = &mut self.records {
+            let doors = &self.rules.doors;
+            records.knockd(event.kind, now, time, || knockd_log::lines(event, doors));
+            records.event(event.kind, now, || {
+                let file = source.map(ToString::to_string);
+                let row = Row {
+                    event,
+                    time: Some(time),
+                    file: file.as_deref(),
+                };
+                row.json().ok()
+            });
+        }
+        (self.tell)(Told::Event(event, time, source));
+    }
+
+    /// Takes what the monitor says; why to stop, if it is time to.
+    pub(super) fn heard(&mut self, heard: Heard) -> Option<Stop> {
+        match heard {
+            Heard::Gone => return Some(Stop::Deserted),
+            Heard::Rules(text) => self.reload(&text),
+            Heard::Message(ToDetector::Stop, _) => self.stop_reading(),
+            Heard::Message(ToDetector::End, _) => return Some(Stop::Asked),
+            Heard::Message(message, along) => self.told(message, along),
+        }
+        None
+    }
+
+    fn told(&mut self, message: ToDetector, along: Option<OwnedFd>) {
+        let now = clock::boot_now();
+        match message {
+            ToDetector::Event {
+                at,
+                door,
+                src,
+                kind,
+                whence,
+            } => {
+                let event = Event {
+                    at: Time::from_nanos(at),
+                    door: door.into(),
+                    src,
+                    kind: kind.kind(),
+                    whence: whence.map(Whence::whence),
+                };
+                self.detection
+                    .handle_told(&finding::Told::Event(event.clone()), now);
+                self.detection.tell(event);
+            }
+            ToDetector::Opened(door, src) => {
+                let opened = finding::Told::Opened(door.into(), src);
+                self.detection.handle_told(&opened, now);
+            }
+            ToDetector::Ended(door, status) => {
+                self.tell_knockd(knockd_log::finished(&door, status));
+            }
+            ToDetector::Record(record) => self.record(record, along),
+            ToDetector::Ask(number, question) => self.answer(number, question),
+            // The rest is said at the start, or is for the journals.
+            _ => {}
+        }
+    }
+
+    fn answer(&self, to: u32, question: Question) {
+        let Holder::Monitor(link) = &self.office else {
+            return;
+        };
+        let answer = match question {
+            Question::Status => serde_json::to_string(&self.status()),
+            Question::Explain(src) => {
+                let name = |source| {
+                    let followed = self.sources.get(usize::from(source))?;
+                    Some(followed.spec.to_string())
+                };
+                serde_json::to_string(&self.memory.of(src, name))
+            }
+        };
+        for piece in pieces(&answer.unwrap_or_default()) {
+            link.say(&ToMonitor::Answer { to, piece });
+        }
+    }
+
+    /// How the sources and attempts are.
+    fn status(&self) -> crate::protocol::Status {
+        let now = clock::boot_now();
+        let status = self.counts.status(&self.detection, &self.sources, now);
+        crate::protocol::Status {
+            confined: self.confined.as_ref().map(status::confined),
+            ..status
+        }
+    }
+
+    /// What a knockd would say at its start.
+    pub(super) fn starting(&self) -> String {
+        let sources: Vec<_> = self.sources.iter().map(|source| &source.spec).collect();
+        knockd_log::starting(&sources)
+    }
+
+    /// Puts a line into the log in knockd's words, if there is one.
+    pub(super) fn tell_knockd(&mut self, line: impl IntoIterator<Item = String>) {
+        if let Some(records) = &mut self.records {
+            for line in line {
+                records.knockd_line(&line, clock::wall_now());
+            }
+        }
+    }
+
+    /// Takes the rules of `text`, or leaves everything as it is and says why.
+    pub(super) fn reload(&mut self, text: &str) {
+        match (self.reload)(text) {
+            Ok(rules) => {
+                let count = self.take(rules);
+                report::reloaded(count);
+            }
+            Err(message) => report::not_reloaded(&message),
+        }
+        if let Holder::Monitor(link) = &self.office {
+            link.say(&ToMonitor::Reloaded);
+        }
+    }
+
+    /// Takes the rules anew. Returns how many doors there are now.
+    fn take(&mut self, rules: Rules) -> usize {
+        self.detection.handle_reload(rules.doors.clone());
+        self.detection.set_knocker_prefix(rules.knocker_prefix);
+        for (feed, source) in self.feeds.iter_mut().zip(&self.sources) {
+            feed.reader = rules.reader.of(&source.spec);
+            feed.timeline.set_max_age(rules.max_line_age);
+        }
+        let doors = rules.doors.len();
+        self.rules = rules;
+        doors
+    }
+}

@@ -1,0 +1,236 @@
+//! What the sources say: lines, and how they are.
+//!
+//! In: reports of sources. Out: each line that may be a packet, with its place on the engine's clock,
+//! to the engine; what is no packet, is counted. Nothing here decides what a knock is.
+
+use super::report::Cause;
+use super::{Daemon, Feed, report};
+use crate::calendar::Calendar;
+use crate::clock;
+use crate::engine::Sighting;
+use crate::engine::event::Whence;
+use crate::engine::knock::Logged;
+use crate::engine::line::Record;
+use crate::engine::loss;
+use crate::engine::reason::Reason;
+use crate::engine::time::Time;
+use crate::engine::timeline::{Received, Stamps, Wall};
+use crate::source::{self, Batch, LoggedPacket, Report};
+
+/// Among so many of the last lines that came together, the newest packet line is looked for.
+const LOOKED_BACK: usize = 64;
+
+impl Daemon {
+    /// Takes what a source says.
+    pub(super) fn source(&mut self, report: Report) {
+        match report {
+            Report::Lines(batch) => {
+                self.lines(&batch);
+                self.read(batch.read);
+            }
+            Report::Packets {
+                source,
+                packets,
+                first,
+            } => self.packets(source, &packets, first),
+            Report::Rejected { reason, count, .. } => {
+                self.detection.handle_rejected_many(reason, count);
+                self.rejections.tell(reason, clock::boot_now());
+            }
+            Report::Lost { source, count } => {
+                self.detection.handle_gap();
+                self.lost(source, Cause::Overrun, count);
+            }
+            Report::Ended { source } => {
+                if let Some(followed) = self.sources.get_mut(usize::from(source)) {
+                    report::ended(&followed.spec);
+                    followed.ended = true;
+                }
+            }
+            Report::Overflowed { source, times } => {
+                if let Some(followed) = self.sources.get_mut(usize::from(source)) {
+                    followed.overflows += times;
+                }
+            }
+            Report::Read { read, .. } => self.read(Some(read)),
+            Report::Unproven { path, .. } => report::unproven(&path),
+            Report::Health { source, health } => {
+                let Some(followed) = self.sources.get_mut(usize::from(source)) else {
+                    return;
+                };
+                report::health(&followed.spec, &health);
+                followed.health = Some(health);
+            }
+        }
+    }
+
+    /// Notes how far a file is read, now that all of it has been decided.
+    fn read(&mut self, read: Option<source::Read>) {
+        if let (Some(checkpoints), Some(read)) = (&mut self.checkpoints, read) {
+            checkpoints.note(read, clock::boot_now());
+        }
+    }
+
+    /// Counts what a source has lost, and tells of it once in a while.
+    fn lost(&mut self, source: u16, cause: Cause, count: Option<u64>) {
+        let Some(followed) = self.sources.get_mut(usize::from(source)) else {
+            return;
+        };
+        followed.gaps.add(count);
+        self.losses
+            .tell(&followed.spec, cause, count, clock::boot_now());
+    }
+
+    fn lines(&mut self, batch: &Batch) {
+        let received = Received {
+            now: clock::boot_now(),
+            awake: clock::monotonic_now(),
+            wall: clock::wall_now(),
+            late: batch.late,
+        };
+        self.calendar.set_not_after(received.wall);
+        self.detection.handle_unix(received.now, received.wall);
+        self.expect_attempts(received.now);
+        self.calibrate(batch, received);
+        let lines = batch.bytes.split_inclusive(|&byte| byte == b'\n');
+        let count = memchr::memchr_iter(b'\n', &batch.bytes).count() as u64;
+        self.counts.lines(batch.source, count, received.now);
+        for (line, number) in lines.zip(batch.first_line..) {
+            let whence = Whence {
+                source: batch.source,
+                line: number,
+            };
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            if let Err(reason) = self.line(line, whence, received) {
+                self.rejections.tell(reason, received.now);
+            }
+        }
+    }
+
+    /// Lets a timeline that knows nothing yet look at the newest line first.
+    fn calibrate(&mut self, batch: &Batch, received: Received) {
+        let Some(Feed { reader, timeline }) = self.feeds.get_mut(usize::from(batch.source)) else {
+            return;
+        };
+        let lines = batch.bytes.split(|&byte| byte == b'\n');
+        for line in lines.rev().take(LOOKED_BACK) {
+            let opened = reader.open(line);
+            if let Ok(Some((record, _))) = reader.read(&opened) {
+                timeline.calibrate(stamps(&record, &mut self.calendar), received);
+                return;
+            }
+        }
+    }
+
+    fn line(&mut self, line: &[u8], whence: Whence, received: Received) -> Result<(), Reason> {
+        let Some(Feed { reader, timeline }) = self.feeds.get_mut(usize::from(whence.source)) else {
+            return Ok(()); // of a source that is not followed any more
+        };
+        let opened = reader.open(line);
+        let read = reader.read(&opened);
+        let read = read.inspect_err(|&reason| self.detection.handle_rejected(reason))?;
+        let Some((record, packet)) = read else {
+            if let Some(loss) = loss::read(line) {
+                self.lost(whence.source, Cause::Said, loss.count);
+            }
+            return Ok(());
+        };
+        let stamps = stamps(&record, &mut self.calendar);
+        let logged = Logged {
+            kernel: record.uptime.filter(|_| timeline.is_ours(record.host)),
+            header: stamps.wall.map(Wall::time),
+            late: received.late,
+            clock: 0,
+        };
+        let placed = timeline.place_live(stamps, received);
+        let placed = placed.inspect_err(|&reason| {
+            self.detection.handle_rejected(reason);
+            let wall = Some(received.wall);
+            self.memory.packet(packet.src, wall, whence, Err(reason));
+        })?;
+        self.counts
+            .lag(whence.source, received.now.since(placed.at));
+        if let Some(kernel) = placed.rebooted {
+            self.detection.handle_reboot((whence.source, kernel));
+            self.reboots.tell(received.now);
+        }
+        let sighting = Sighting {
+            packet,
+            at: placed.at,
+            uptime: record.uptime,
+            logged: Logged {
+                clock: placed.kernel,
+                ..logged
+            },
+            whence,
+        };
+        self.sighted(&sighting, received.now, received.wall)
+    }
+
+    /// Takes packets that the kernel has handed over itself.
+    fn packets(&mut self, source: u16, packets: &[LoggedPacket], first: u64) {
+        let (now, wall) = (clock::boot_now(), clock::wall_now());
+        self.detection.handle_unix(now, wall);
+        self.expect_attempts(now);
+        self.counts.lines(source, packets.len() as u64, now);
+        for (packet, line) in packets.iter().zip(first..) {
+            let whence = Whence { source, line };
+            if let Err(reason) = self.packet(packet, whence, now, wall) {
+                self.rejections.tell(reason, now);
+            }
+        }
+    }
+
+    fn packet(
+        &mut self,
+        logged: &LoggedPacket,
+        whence: Whence,
+        now: Time,
+        wall: Time,
+    ) -> Result<(), Reason> {
+        let Some(feed) = self.feeds.get(usize::from(whence.source)) else {
+            return Ok(()); // of a source that is not followed any more
+        };
+        let packet = logged.packet();
+        let age = now.since(logged.at);
+        let counts = match () {
+            () if !feed.reader.expects(packet.prefix) => Err(Reason::Prefix),
+            () if age > self.rules.max_line_age => Err(Reason::Stale),
+            () => Ok(()),
+        };
+        counts.inspect_err(|&reason| self.detection.handle_rejected(reason))?;
+        self.counts.lag(whence.source, age);
+        let sighting = Sighting {
+            packet,
+            at: logged.at,
+            // No stamp of the kernel's log clock, which others could be compared with.
+            uptime: None,
+            logged: Logged {
+                kernel: None,
+                header: Some(wall.before(age)),
+                late: false,
+                clock: 0,
+            },
+            whence,
+        };
+        self.sighted(&sighting, now, wall)
+    }
+
+    /// Has the engine decide about a packet, and notes what it said.
+    fn sighted(&mut self, sighting: &Sighting<'_>, now: Time, wall: Time) -> Result<(), Reason> {
+        let verdict = self.detection.handle_packet(now, sighting);
+        self.carry_out();
+        let Sighting { packet, whence, .. } = sighting;
+        self.memory.packet(packet.src, Some(wall), *whence, verdict);
+        verdict.inspect(|()| self.counts.hit())
+    }
+}
+
+/// What a line says of its time, its header in UTC.
+fn stamps<'a>(record: &Record<'a>, calendar: &mut Calendar) -> Stamps<'a> {
+    Stamps {
+        host: record.host,
+        wall: record.stamp.and_then(|stamp| calendar.resolve(stamp)),
+        uptime: record.uptime,
+    }
+}

@@ -1,0 +1,74 @@
+//! What the daemon is to do, as the command line and the config say it.
+//!
+//! In: nothing; the caller fills it in. It holds two calls back to the caller, who alone reads the
+//! config and prints.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::dialect::Reader;
+use crate::engine::door::Door;
+use crate::engine::event::Event;
+use crate::engine::knock::KnockerPrefix;
+use crate::engine::time::Time;
+use crate::privsep::{Link, Record, Welcome};
+use crate::source_spec::SourceSpec;
+
+/// What counts as a knock, and what it opens.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The doors.
+    pub doors: Vec<Arc<Door>>,
+    /// How a line is read, and what it must begin with.
+    pub reader: Reader,
+    /// How old a line may be.
+    pub max_line_age: Duration,
+    /// Which IPv6 addresses are one knocker.
+    pub knocker_prefix: KnockerPrefix,
+}
+
+/// Who holds the grants.
+pub enum Office {
+    /// This process: commands are only told.
+    Dry,
+    /// The monitor, with what it said first.
+    Monitor(Link, Box<Welcome>),
+}
+
+/// What the caller is told while the daemon runs.
+#[derive(Debug)]
+pub enum Told<'a> {
+    /// Something happened, at this time from the Unix epoch, to a line of this source.
+    Event(&'a Event, Time, Option<&'a SourceSpec>),
+    /// In a dry run: what would be run.
+    Would(&'a [String]),
+}
+
+/// Makes rules of a text that the monitor has read, or says what is wrong with them. In a dry run, where
+/// nobody has, it reads the files itself.
+pub type Reload = Box<dyn FnMut(&str) -> Result<Rules, String>>;
+
+/// Everything the daemon is to do.
+pub struct Plan {
+    /// What counts and what it opens.
+    pub rules: Rules,
+    /// Where lines come from.
+    pub sources: Vec<SourceSpec>,
+    /// Who may send to a `udp:` source; nobody means this machine.
+    pub udp_peers: Vec<IpNet>,
+    /// The number of the user who may send to a `unix:` source, beside root and ourselves.
+    pub relay: Option<u32>,
+    /// Who holds the grants.
+    pub office: Office,
+    /// The files of a dry run's records; those of a daemon come from the monitor.
+    pub records: Vec<(Record, Option<OwnedFd>)>,
+    /// Called when the configuration is to be taken again.
+    pub reload: Reload,
+    /// Called once, when this process has given up all rights that it does not need.
+    pub confined: Box<dyn FnOnce()>,
+    /// Called for every event.
+    pub tell: Box<dyn FnMut(Told<'_>)>,
+}

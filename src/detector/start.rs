@@ -1,0 +1,229 @@
+//! The start: what needs a right is opened first, then all rights are given up, then lines are read.
+//!
+//! In: a [`Plan`]. Out: a [`Daemon`] whose sources run. Up to the confinement there is one thread and
+//! nothing has been read that anybody else could have written; from there on this process can do
+//! nothing but read logs, write its own records and tell the monitor what it found.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::alive::Alive;
+use super::checkpoints::{Checkpoints, Keeper};
+use super::follow::{Opened, Peers, open};
+use super::inbox::{Inbox, Message, Outlet};
+use super::records::Records;
+use super::report::{Losses, Reboots, Rejections};
+use super::status::Counts;
+use super::{Daemon, Feed, Holder, Office, Plan, Rules, report};
+use crate::calendar::{Calendar, Zone};
+use crate::clock;
+use crate::confine::{self, Needs};
+use crate::engine::detection::Detection;
+use crate::engine::detector::Limits;
+use crate::engine::timeline::Timeline;
+use crate::memory::{self, Memory};
+use crate::privsep::{Record, ToMonitor, Welcome};
+use crate::signals::{self, Signals};
+use crate::source::{self, Refusal};
+use crate::source_spec::SourceSpec;
+
+/// How much later than its stamp a line may arrive without its attempt being expired. journald holds
+/// a single line back for half a second.
+pub(super) const LATENESS: Duration = Duration::from_secs(1);
+/// What tells the local time.
+const ZONE: [&str; 2] = ["/etc/localtime", "/usr/share/zoneinfo"];
+
+/// Why the daemon did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// A source that cannot be followed.
+    Source(SourceSpec, Refusal),
+    /// Threads, signals, clocks.
+    System(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(spec, refusal) => write!(f, "cannot follow '{spec}': {refusal}"),
+            Self::System(error) => write!(f, "cannot start: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+impl Daemon {
+    /// Starts it on `plan`.
+    pub(super) fn start(plan: Plan, inbox: &Outlet, messages: Inbox) -> Result<Self, StartError> {
+        let (office, mut welcome) = match plan.office {
+            Office::Dry => (Holder::Here(Box::default()), None),
+            Office::Monitor(link, welcome) => (Holder::Monitor(link), Some(*welcome)),
+        };
+        let stdin = welcome.as_mut().and_then(|welcome| welcome.stdin.take());
+        let peers = Peers {
+            udp: &plan.udp_peers,
+            relay: plan.relay,
+        };
+        let opened = open(plan.sources, peers, stdin)?;
+        let mut records = plan.records;
+        let mut checkpoints = Vec::new();
+        for (record, file) in welcome
+            .iter_mut()
+            .flat_map(|welcome| welcome.records.drain(..))
+        {
+            if record == Record::Checkpoint {
+                checkpoints.extend(file);
+            } else {
+                records.push((record, file));
+            }
+        }
+        let mut keeper = checkpoints.try_into().ok().map(Keeper::new);
+        let boot = clock::boot_id()?;
+        let known = keeper.as_mut().map(|keeper| keeper.read(&boot));
+        if let Some(Err(why)) = &known {
+            report::from_the_ends(*why);
+        }
+        let files = source::file::Options {
+            checkpoints: known.map(Result::unwrap_or_default),
+            ..source::file::Options::default()
+        };
+        let confined = welcome.as_ref().map(|_| confine::confine(&needs(&opened)));
+        if let Some(confined) = &confined {
+            report::confined(confined);
+            (plan.confined)();
+        }
+        let journals = match &office {
+            Holder::Here(_) => {
+                let inbox = inbox.clone();
+                let tell = move |signal| inbox.send(Message::Signal(signal)).is_ok();
+                Signals::take()?.tell(tell)?;
+                None
+            }
+            Holder::Monitor(link) => {
+                // The monitor has them.
+                signals::ignore()?;
+                let inbox = inbox.clone();
+                link.start(move |heard| {
+                    // Nobody listens only once we have stopped.
+                    let _ = inbox.send(Message::Heard(heard));
+                })?;
+                Some(link.journals())
+            }
+        };
+        let sources = opened
+            .into_iter()
+            .zip(0..)
+            .map(|(opened, number)| opened.follow(number, &files, journals.clone(), inbox));
+        let sources = sources.collect::<Result<Vec<_>, _>>()?;
+        let now = clock::boot_now();
+        let detection = detection(&plan.rules, welcome.as_ref());
+        let host = rustix::system::uname();
+        let feeds = sources.iter().map(|source| Feed {
+            reader: plan.rules.reader.of(&source.spec),
+            timeline: Timeline::new(plan.rules.max_line_age, host.nodename().to_bytes()),
+        });
+        let alive_every = welcome.as_ref().and_then(|welcome| welcome.alive_every);
+        report::started(plan.rules.doors.len(), sources.len());
+        let checkpoints = keeper
+            .map(|keeper| Checkpoints::kept(keeper, boot))
+            .transpose()?;
+        let records = Records::start(records, &office)?;
+        if let Holder::Monitor(link) = &office {
+            link.say(&ToMonitor::Following);
+        }
+        Ok(Self {
+            detection,
+            office,
+            feeds: feeds.collect(),
+            counts: Counts::new(sources.len()),
+            calendar: Calendar::new(Zone::Local, clock::wall_now()),
+            rules: plan.rules,
+            alive: Alive::new(now, alive_every),
+            messages,
+            sources,
+            rejections: Rejections::default(),
+            losses: Losses::default(),
+            reboots: Reboots::default(),
+            reload: plan.reload,
+            tell: plan.tell,
+            attempts_until: now,
+            confined,
+            memory: Memory::new(memory::Limits::default()),
+            records,
+            checkpoints,
+            is_stopping: false,
+        })
+    }
+}
+
+/// The detection, with what it has to know of earlier runs.
+fn detection(rules: &Rules, welcome: Option<&Welcome>) -> Detection {
+    let mut detection = Detection::new(rules.doors.clone(), LATENESS, Limits::default());
+    detection.set_knocker_prefix(rules.knocker_prefix);
+    let Some(welcome) = welcome else {
+        return detection;
+    };
+    for (door, src) in &welcome.open {
+        detection.restore_open(door.as_str().into(), *src);
+    }
+    for (door, until) in &welcome.used {
+        detection.restore_used(door.as_str().into(), *until);
+    }
+    for (door, src, at, last) in &welcome.answered {
+        detection.restore_answer(&door.as_str().into(), *src, *at, *last);
+    }
+    report::sequences_left(&detection);
+    detection
+}
+
+/// What is still needed once the sources are open.
+fn needs(opened: &[Opened]) -> Needs {
+    let mut needs = Needs {
+        read: ZONE.map(PathBuf::from).into(),
+        ..Needs::default()
+    };
+    for opened in opened {
+        match opened.spec() {
+            SourceSpec::File(path) => {
+                needs.read.extend(directories_of(path));
+                // Another user's syslog makes the next file as it made this one.
+                needs.read_any_mode = true;
+            }
+            SourceSpec::Files(pattern) => {
+                needs
+                    .read
+                    .extend(directories_of(&pattern.directory().join("*")));
+                needs.read_any_mode = true;
+            }
+            _ => {}
+        }
+    }
+    needs
+}
+
+/// The directories in which a followed file may be: that of its name, and where a link leads.
+fn directories_of(path: &Path) -> Vec<PathBuf> {
+    let target = path.canonicalize().ok();
+    let files = [Some(path), target.as_deref()].into_iter().flatten();
+    let directories = files.filter_map(Path::parent).map(nearest);
+    // To read all there is would be no confinement: such a file is followed from the next start on.
+    directories.filter(|path| path != Path::new("/")).collect()
+}
+
+/// `directory`, or the nearest above it that is there.
+fn nearest(directory: &Path) -> PathBuf {
+    let there = directory.ancestors().find(|path| path.is_dir());
+    match there {
+        Some(path) if path != Path::new("") => path.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}

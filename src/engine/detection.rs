@@ -1,0 +1,328 @@
+//! Packets → findings: the half of the engine that reads what strangers cause to be written.
+//!
+//! In: packets with their place on the engine's clock, and what the grants tell. Out: [`Finding`]s, for
+//! whoever holds the grants, and [`Event`]s of attempts. It names no grant, and opens and closes nothing.
+//!
+//! What is open it knows only as far as it was told: a `once` door is entered by the first connection
+//! after its open command has succeeded.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::answered::Last;
+use super::attempt::Progress;
+use super::detector::{Detected, Detector, Limits};
+use super::door::{Door, Rule, Scope};
+use super::event::{Event, EventKind, Whence};
+use super::finding::{Finding, Knocked, Told};
+use super::knock::{Hit, KernelId, KnockerPrefix, Logged};
+use super::packet::Packet;
+use super::reason::{Reason, Tally};
+use super::telling;
+use super::time::{Time, UnixClock};
+
+/// A packet with its place on the engine's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Sighting<'a> {
+    /// The packet.
+    pub packet: Packet<'a>,
+    /// When it was seen.
+    pub at: Time,
+    /// The kernel's stamp of it.
+    pub uptime: Option<Time>,
+    /// What its line says of when it was logged, for what an earlier run has answered.
+    pub logged: Logged,
+    /// The line it was read from.
+    pub whence: Whence,
+}
+
+/// From packets to findings.
+#[derive(Debug)]
+pub struct Detection {
+    detector: Detector,
+    /// What is open, and since when its open command is known to have succeeded.
+    open: HashMap<(Arc<str>, IpAddr), Option<Time>>,
+    findings: VecDeque<Finding>,
+    events: VecDeque<Event>,
+    rejected: Tally,
+    /// The latest time handed in: the engine's clock does not run backwards.
+    now: Time,
+}
+
+impl Detection {
+    /// A detection for `doors`. `lateness` is how long after its stamp a line may still be handed over
+    /// (zero where lines come on their own time).
+    pub fn new(doors: Vec<Arc<Door>>, lateness: Duration, limits: Limits) -> Self {
+        Self {
+            detector: Detector::new(doors, lateness, limits),
+            open: HashMap::new(),
+            findings: VecDeque::new(),
+            events: VecDeque::new(),
+            rejected: Tally::default(),
+            now: Time::from_nanos(i64::MIN),
+        }
+    }
+
+    /// Takes what time it is: at `now` the Unix time is `unix`. Doors whose sequences are derived from
+    /// the time need it; the caller says it anew as often as the two clocks may have come apart.
+    pub fn handle_unix(&mut self, now: Time, unix: Time) {
+        self.detector.set_unix(UnixClock::new(now, unix));
+    }
+
+    /// Says who is one knocker, in place of each address. What is opened is opened for one address all the
+    /// same: the one that completes the knock.
+    pub fn set_knocker_prefix(&mut self, prefix: KnockerPrefix) {
+        self.detector.set_knocker_prefix(prefix);
+    }
+
+    /// Takes a packet that was logged. What had to happen before it happens first.
+    pub fn handle_packet(&mut self, now: Time, sighting: &Sighting<'_>) -> Result<(), Reason> {
+        self.handle_timeout(now);
+        let Sighting {
+            packet,
+            at,
+            uptime,
+            logged,
+            whence,
+        } = sighting;
+        let counted = Hit::new(packet, *at, *uptime, whence.source, *logged)
+            .and_then(|hit| self.handle_hit(&hit, *whence));
+        if let Err(reason) = counted {
+            self.rejected.add(reason);
+        }
+        counted
+    }
+
+    /// Counts a line that did not get as far as a packet.
+    pub fn handle_rejected(&mut self, reason: Reason) {
+        self.rejected.add(reason);
+    }
+
+    /// Counts so many lines that never came here at all.
+    pub fn handle_rejected_many(&mut self, reason: Reason, count: u64) {
+        self.rejected.add_many(reason, count);
+    }
+
+    /// Lets time pass: what ended before `now` ends.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        let Self {
+            detector,
+            findings,
+            events,
+            now,
+            ..
+        } = self;
+        detector.handle_timeout(*now, &mut |detected| {
+            events.extend(telling::of_attempt(&detected, None));
+            findings.extend(knocked(&detected, None));
+        });
+    }
+
+    /// Drops the attempts in flight: lines were lost, or their clock began anew. What is open stays.
+    pub fn handle_gap(&mut self) {
+        self.detector.forget_all();
+    }
+
+    /// Drops the attempts that `kernel` has logged a part of: it has booted since. What is open stays.
+    pub fn handle_reboot(&mut self, kernel: KernelId) {
+        self.detector.forget_fed_by(kernel);
+    }
+
+    /// Takes new doors. Attempts in flight go on at doors that are as they were.
+    pub fn handle_reload(&mut self, doors: Vec<Arc<Door>>) {
+        self.detector.replace_doors(doors);
+    }
+
+    /// Takes what became of a grant at `now`.
+    pub fn handle_told(&mut self, told: &Told, now: Time) {
+        match told {
+            Told::Event(event) => {
+                let pair = (Arc::clone(&event.door), event.src);
+                match event.kind {
+                    EventKind::Open => {
+                        self.open.insert(pair, None);
+                    }
+                    EventKind::Close => {
+                        self.open.remove(&pair);
+                    }
+                    _ => {}
+                }
+            }
+            Told::Opened(door, src) => {
+                if let Some(since) = self.open.get_mut(&(Arc::clone(door), *src)) {
+                    *since = Some(now);
+                }
+            }
+            Told::GaveUp(..) => {}
+        }
+    }
+
+    /// Takes over that `door` is open for `src` since before this process began.
+    pub fn restore_open(&mut self, door: Arc<str>, src: IpAddr) {
+        let always = Time::from_nanos(i64::MIN);
+        self.open.insert((door, src), Some(always));
+    }
+
+    /// Takes over what an earlier process has used: at `door` every step of time that begins before the Unix
+    /// time `until`, in seconds.
+    pub fn restore_used(&mut self, door: Arc<str>, until: i64) {
+        self.detector.restore_used(door, until);
+    }
+
+    /// Takes over that the knock of `src` at `door` which `last` completed was answered at `at` on the
+    /// engine's clock: it is not answered again.
+    pub fn restore_answer(&mut self, door: &Arc<str>, src: IpAddr, at: Time, last: Last) {
+        self.detector.restore_answer(door, src, at, last);
+    }
+
+    /// How many sequences are left of the doors that have a list of them.
+    pub fn left(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
+        let book = self.detector.book();
+        let doors = self.detector.doors().iter();
+        doors.filter_map(|door| match &door.rule {
+            Rule::OneTime(rule) => Some((&door.name, book.left(&door.name, &rule.origin)?)),
+            Rule::Sequence(_) | Rule::Counts(_) => None,
+        })
+    }
+
+    /// When [`Self::handle_timeout`] has something to do next.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        // A window includes its last moment, so it is over one step later.
+        let window = self.detector.poll_timeout();
+        window.map(|last| last.after(Duration::from_nanos(1)))
+    }
+
+    /// When [`Self::handle_timeout`] opens a door by time alone, other attempts left out.
+    pub fn poll_opening(&self) -> Option<Time> {
+        self.detector.poll_opening()
+    }
+
+    /// What was found next.
+    pub fn poll_finding(&mut self) -> Option<Finding> {
+        self.findings.pop_front()
+    }
+
+    /// What to tell next.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Puts what the grants tell among the events, behind what was found before.
+    pub fn tell(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
+    /// How many packets were no knock, and why.
+    pub fn rejected(&self) -> &Tally {
+        &self.rejected
+    }
+
+    /// The doors.
+    pub fn doors(&self) -> &[Arc<Door>] {
+        self.detector.doors()
+    }
+
+    /// The door called `name`.
+    pub fn door(&self, name: &str) -> Option<Arc<Door>> {
+        let mut doors = self.doors().iter();
+        doors.find(|door| *door.name == *name).map(Arc::clone)
+    }
+
+    /// How long an attempt can last at any door.
+    pub fn longest_window(&self) -> Duration {
+        let windows = self.doors().iter().map(|door| door.rule.window());
+        windows.max().unwrap_or_default()
+    }
+
+    /// How many doors are open, as far as this side knows.
+    pub fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// The doors, each with the number of addresses that are part-way through it.
+    pub fn attempts(&self) -> Vec<(&Arc<Door>, usize)> {
+        self.detector.attempts()
+    }
+
+    /// How many addresses are part-way through a door.
+    pub fn knockers(&self) -> usize {
+        self.detector.len()
+    }
+
+    fn handle_hit(&mut self, hit: &Hit<'_>, whence: Whence) -> Result<(), Reason> {
+        let Self {
+            detector,
+            open,
+            findings,
+            events,
+            ..
+        } = self;
+        for door in detector.doors() {
+            if is_first_connection(door, hit, open) {
+                // Said once: the next connection is told apart only when the door is open again.
+                open.insert((Arc::clone(&door.name), hit.src), None);
+                findings.push_back(Finding::Entered {
+                    door: Arc::clone(&door.name),
+                    src: hit.src,
+                    whence,
+                });
+            }
+        }
+        let prefix = detector.knocker_prefix().of_counts();
+        detector.handle_hit(hit, &mut |detected| {
+            events.extend(telling::of_attempt(&detected, Some((whence, hit.at))));
+            findings.extend(knocked(&detected, Some(whence)));
+            if detected.progress == Progress::Overcount {
+                let who = prefix.of(detected.src);
+                let theirs = open
+                    .keys()
+                    .filter(|(name, src)| *name == detected.door.name && prefix.of(*src) == who);
+                findings.extend(theirs.map(|(door, src)| Finding::Overcount {
+                    door: Arc::clone(door),
+                    src: *src,
+                    whence: Some(whence),
+                }));
+            }
+        })
+    }
+}
+
+/// What opens a door, where the knock was completed.
+fn knocked(detected: &Detected, whence: Option<Whence>) -> Option<Finding> {
+    let Detected {
+        door,
+        progress: Progress::Completed { number, until },
+        knock: Some((facts, last)),
+        ..
+    } = detected
+    else {
+        return None;
+    };
+    Some(Finding::Knocked(Knocked {
+        facts: facts.clone(),
+        token: number.and_then(|number| door.rule.token(&door.name, number)),
+        until: *until,
+        last: Some(*last),
+        whence,
+    }))
+}
+
+/// Whether `hit` begins the one connection that `door` lets in. A packet that was sent again counts as well:
+/// the first one may have come too early to be let in. One that came while the open command ran may have been
+/// dropped, so it does not count. Without the kernel's stamp the order of the lines decides.
+fn is_first_connection(
+    door: &Door,
+    hit: &Hit<'_>,
+    open: &HashMap<(Arc<str>, IpAddr), Option<Time>>,
+) -> bool {
+    if !door.grant.once.contains(&hit.step) || !Scope::default().admits(hit) {
+        return false;
+    }
+    let since = open.get(&(Arc::clone(&door.name), hit.src)).copied();
+    since
+        .flatten()
+        .is_some_and(|since| hit.uptime.is_none() || hit.at >= since)
+}

@@ -1,0 +1,75 @@
+//! What passes between the detection and the grants, which live in two processes.
+//!
+//! One way [`Finding`]s: what was seen. The other way what was [`Told`]: what became of it. Nothing here
+//! names a grant.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::answered::Last;
+use super::command::Facts;
+use super::event::{Event, Whence};
+use super::one_time::Token;
+use super::time::Time;
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a finding that is not handed on is a door that does not open or does not close"]
+pub enum Finding {
+    /// A door was knocked at.
+    Knocked(Knocked),
+    /// The first connection came to a door that lets one in.
+    Entered {
+        /// The door.
+        door: Arc<str>,
+        /// Whose connection it was.
+        src: IpAddr,
+        /// Its line.
+        whence: Whence,
+    },
+    /// One hit too many came to a door that counts.
+    Overcount {
+        /// The door.
+        door: Arc<str>,
+        /// For whom it is open.
+        src: IpAddr,
+        /// The line of the hit.
+        whence: Option<Whence>,
+    },
+}
+
+impl Finding {
+    /// The door that it concerns.
+    pub fn door(&self) -> &Arc<str> {
+        match self {
+            Self::Knocked(knocked) => &knocked.facts.door,
+            Self::Entered { door, .. } | Self::Overcount { door, .. } => door,
+        }
+    }
+}
+
+/// A completed knock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Knocked {
+    /// The door, the address, and what else the door's commands may know.
+    pub facts: Facts,
+    /// What is used for it, of sequences that open once.
+    pub token: Option<Token>,
+    /// An end of its own, which counts where it is earlier than the door's.
+    pub until: Option<Time>,
+    /// The packet that completed it; none when it was done by hand.
+    pub last: Option<Last>,
+    /// The line that completed it.
+    pub whence: Option<Whence>,
+}
+
+/// What to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Something happened at a door.
+    Event(Event),
+    /// The open command of a grant has succeeded.
+    Opened(Arc<str>, IpAddr),
+    /// A close command failed too often and is not tried again.
+    GaveUp(Arc<str>, IpAddr),
+}

@@ -1,0 +1,58 @@
+#![expect(clippy::disallowed_types, reason = "a test leaves processes behind")]
+
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command};
+
+use super::*;
+
+/// A process that is ended with the test, however that ends.
+struct Left(Child);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Starts `words`, and waits until the kernel shows the last of them with its environment: for a
+/// moment after it has become another program it shows none.
+fn start(mark: &str, group: Option<i32>, words: &[&str]) -> Left {
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).env(VARIABLE, mark);
+    if let Some(group) = group {
+        command.process_group(group);
+    }
+    let child = Left(command.spawn().unwrap());
+    let shown = |what: &str| fs::read(format!("/proc/{}/{what}", child.0.id())).unwrap();
+    let until = clock::monotonic_now().after(Duration::from_secs(30));
+    while !shown("cmdline").starts_with(b"sleep\0") || shown("environ").is_empty() {
+        assert!(clock::monotonic_now() < until, "{words:?} does not run");
+        thread::park_timeout(Duration::from_millis(1));
+    }
+    child
+}
+
+#[test]
+fn commands_with_the_mark_are_ended_and_nothing_else() {
+    let mark = format!("test-{}", std::process::id());
+    // It leads no group of its own, so it becomes what it starts, in a session of its own.
+    let mut ours = start(&mark, None, &["setsid", "sleep", "600"]);
+    let mut others = [
+        start("another", None, &["setsid", "sleep", "600"]),
+        start(&format!("{mark}0"), None, &["setsid", "sleep", "600"]),
+        start(&mark, None, &["sleep", "600"]),
+        start(&mark, Some(0), &["sleep", "600"]),
+    ];
+    let ourselves = rustix::process::geteuid().as_raw();
+    let users = BTreeSet::from([ourselves]);
+    assert_eq!(end(&mark, &BTreeSet::from([ourselves + 1])), 0);
+    assert_eq!(ours.0.try_wait().unwrap(), None);
+    assert_eq!(end(&mark, &users), 1);
+    let how = ours.0.wait().unwrap();
+    assert_eq!(how.signal(), Some(Signal::KILL.as_raw()));
+    assert_eq!(end(&mark, &users), 0);
+    for other in &mut others {
+        assert_eq!(other.0.try_wait().unwrap(), None);
+    }
+}

@@ -1,0 +1,126 @@
+//! What the monitor is to do, as the command line and the configuration say it; how it ended, or why it did
+//! not start.
+//!
+//! In: nothing; the caller fills it in. It holds two calls back to the caller, which alone reads the
+//! configuration and starts journalctls.
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::control::Socket;
+use super::detector::Start;
+use super::executor::Options;
+use super::ledger::OpenError;
+use super::records::Files;
+use crate::engine::door::Door;
+use crate::privsep::Read;
+
+/// Where open grants are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// In this directory.
+    In(PathBuf),
+    /// In memory only: a crash leaves doors open.
+    Nowhere,
+}
+
+/// What is known of the configuration.
+pub struct Configuration {
+    /// The doors, with their commands.
+    pub doors: Vec<Arc<Door>>,
+    /// The same for the detector.
+    pub text: String,
+}
+
+/// Ends a journalctl, if it has not ended, and says how it did. Dropping it ends it too.
+pub type EndOfJournal = Box<dyn FnMut() -> Option<ExitStatus>>;
+
+/// Starts a journalctl.
+pub type StartOfJournal = Box<dyn FnMut(&Read) -> io::Result<Journal>>;
+
+/// A journalctl that runs.
+pub struct Journal {
+    /// What it prints.
+    pub output: OwnedFd,
+    /// Its end.
+    pub end: EndOfJournal,
+}
+
+/// Everything the monitor is to do.
+pub struct Plan {
+    /// The doors.
+    pub configuration: Configuration,
+    /// Where open grants are kept.
+    pub storage: Storage,
+    /// How commands are run.
+    pub commands: Options,
+    /// Whether doors are closed at the end.
+    pub close_at_end: bool,
+    /// How long the end may take.
+    pub stop_timeout: Duration,
+    /// How the detector is started.
+    pub detector: Start,
+    /// Where the daemon is asked.
+    pub control: Socket,
+    /// What is written beside the commands.
+    pub records: Files,
+    /// The standard input, if lines are to be read from there.
+    pub stdin: Option<OwnedFd>,
+    /// Whether the detector comes to an end by itself: it reads nothing but standard input.
+    pub has_end: bool,
+    /// The sockets that the detector makes.
+    pub sockets: Vec<PathBuf>,
+    /// Sources, by number, that a journalctl may be started for.
+    pub journals: Vec<u16>,
+    /// Starts one.
+    pub journal: StartOfJournal,
+    /// Reads the configuration again, or says what is wrong with it.
+    pub reload: Box<dyn FnMut() -> Result<Configuration, String>>,
+}
+
+/// How the monitor ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// A signal said stop, or nothing was left to read.
+    Stopped {
+        /// Doors that were left open though they were to be closed.
+        left: usize,
+    },
+    /// The first detector ended before it followed, with this exit status.
+    NotStarted(Option<i32>),
+}
+
+/// Why the monitor did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The state directory.
+    State(OpenError),
+    /// Processes, signals, clocks.
+    System(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::State(error) => {
+                let source = std::error::Error::source(error);
+                error.fmt(f)?;
+                source.map_or(Ok(()), |source| write!(f, ": {source}"))
+            }
+            Self::System(error) => write!(f, "cannot start: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}

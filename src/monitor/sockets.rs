@@ -1,0 +1,39 @@
+//! The sockets that the detector has made, removed behind it: it can remove nothing itself, as the right to
+//! remove one file of a directory is the right to remove all of them.
+//!
+//! In: their paths, once a detector that had made them is gone. Out: none of them is left, unless another
+//! process listens there by now.
+#![expect(
+    clippy::disallowed_types,
+    reason = "whether anybody has a socket is learnt by connecting to it"
+)]
+
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, lstat, unlink};
+use rustix::io::Errno;
+
+/// Takes away those of `paths` that nobody has.
+pub(super) fn remove(paths: &[PathBuf]) {
+    for path in paths.iter().filter(|path| is_left(path)) {
+        // It is no harm: who makes one finds that nobody has it.
+        let _ = unlink(path.as_path());
+    }
+}
+
+/// Whether it is a socket that nobody has. One for datagrams is refused in other words when somebody has
+/// it. Without the right to connect it is the relay's, whom we have made it for.
+fn is_left(path: &Path) -> bool {
+    let is_socket = |mode| FileType::from_raw_mode(mode) == FileType::Socket;
+    let is_socket = lstat(path).is_ok_and(|file| is_socket(file.st_mode));
+    let left = |error: std::io::Error| {
+        let left = [Errno::CONNREFUSED, Errno::ACCESS].map(|errno| Some(errno.raw_os_error()));
+        left.contains(&error.raw_os_error())
+    };
+    is_socket && UnixStream::connect(path).is_err_and(left)
+}
+
+#[cfg(test)]
+#[path = "sockets_test.rs"]
+mod tests;
