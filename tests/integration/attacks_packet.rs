@@ -184,7 +184,7 @@ fn lines_of_two_boots_are_not_one_sequence() {
             &format!("kernel: [  {uptime}.500000] {PREFIX}{}", syn(FORGER, port)),
         )
     };
-    let log = step(0, 900, 7000) + &step(1, 901, 8000) + &step(2, 800, 9000);
+    let log = step(0, 900, 7000) + &step(1, 901, 8000) + &step(2, 1, 9000);
     assert!(
         replay(Format::Kernel, secret(), STRICT, &[log])
             .opened

@@ -77,8 +77,9 @@ impl Logknock {
     pub(crate) fn run_by_nobody(mut self) -> Self {
         if rustix::process::geteuid().is_root() {
             self.user = Some(65_534);
-            let open = Permissions::from_mode(0o1777);
-            fs::set_permissions(self.dir.path(), open).unwrap();
+            // It makes its state directory there, where nobody else may write.
+            std::os::unix::fs::chown(self.dir.path(), Some(65_534), None).unwrap();
+            fs::set_permissions(self.dir.path(), Permissions::from_mode(0o755)).unwrap();
             // The program may lie where only root can reach it. Copied by a process of its own: one that
             // another test starts meanwhile would have it open for writing, and it could not be run.
             let program = env!("CARGO_BIN_EXE_logknock");

@@ -35,7 +35,7 @@ fn a_new_secret_is_its_owners_alone_fits_a_config_and_is_overwritten_by_none() {
     assert_eq!(logknock.read("key"), key);
 
     let logknock = logknock.config(&format!(
-        "[door.ssh]\n{}start_command = \"/bin/true\"\n[door.web]\nsequence = [7001, 9002]\n\
+        "[log]\nprefix = \"lk-4f9a1c7e: \"\n[door.ssh]\n{}start_command = \"/bin/true\"\n[door.web]\nsequence = [7001, 9002]\n\
          start_command = \"/bin/true\"\n",
         made.stdout
     ));
