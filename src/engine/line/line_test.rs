@@ -1,5 +1,6 @@
 //! Tags, stamps and priorities in front of a message, and where it begins.
 
+use super::super::damage::damage;
 use super::*;
 use crate::engine::reading::Expected;
 use crate::engine::reason::Reason;
@@ -172,5 +173,38 @@ fn long_runs_are_read_in_linear_time() {
         let record = read(line.as_bytes());
         let _ = super::super::packet::read(record.message, record.printer());
         let _ = super::super::packet::read_behind(record.message, b"KNOCK: ", record.printer());
+    }
+}
+
+/// The fast path gives what the other readers give, if it gives anything.
+fn agrees(line: &[u8]) -> bool {
+    let Some(record) = header::fast_path(line) else {
+        return false;
+    };
+    assert_eq!(record, any(line), "{}", line.escape_ascii());
+    true
+}
+
+#[test]
+fn the_fast_path_takes_what_rsyslog_writes_and_agrees_whatever_is_changed_in_it() {
+    let lines = [
+        "2026-11-20T00:00:00.123456+00:00 gw kernel: [ 1000.000000] KNOCK: IN=eth0",
+        "2026-11-20T00:00:00Z a-long-name.example.org kernel: [12345.678901] KNOCK: IN=eth0",
+        "2026-11-20 23:59:60 192.0.2.1 kernel: [    0.5][   T17] KNOCK: IN=eth0",
+        "Nov 20 21:00:00 fw kernel: [ 1234.000000] [UFW BLOCK] IN=eth0",
+        "Mon Nov  2 21:00:00 2026 fw kernel: [ 1234.000000]  IN=eth0",
+        "Nov 20 21:00:00 kern.warn kernel: [ 1234.000000] KNOCK: IN=eth0",
+        "Nov 20 21:00:00 kernel: kernel: [ 1234.000000] KNOCK: IN=eth0",
+        "Nov 20 21:00:00 <4> kernel: [ 1234.000000] KNOCK: IN=eth0",
+        "Nov 20 21:00:00 fw kernel: [ 1234.000000] message repeated 2 times: [ KNOCK: IN=eth0]",
+        "Nov 20 21:00:00 fw kernel: [ 1234.000000] KNOCK: IN=eth0\r",
+    ];
+    for line in &lines[..5] {
+        assert!(agrees(line.as_bytes()), "{line}");
+    }
+    for line in lines {
+        damage(line.as_bytes(), b" <>[]:.,-+0123456789TkK\t\r", |line| {
+            agrees(line);
+        });
     }
 }

@@ -81,6 +81,12 @@ impl<'a> Record<'a> {
 /// Reads the framing of `line`, which comes without its newline. What no framing explains is the
 /// message of an untagged line.
 pub fn read(line: &[u8]) -> Record<'_> {
+    header::fast_path(line).unwrap_or_else(|| any(line))
+}
+
+/// [`read`], whatever framing it is.
+#[inline(never)]
+fn any(line: &[u8]) -> Record<'_> {
     let text = trim(line);
     if let Some(record) = kmsg::read(text) {
         return record;
