@@ -7,12 +7,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use logknock::source::journal::Journalctl;
-use logknock::source::{Closed, Handle, Refusal, Report, journal, kmsg};
+use logknock::source::{Closed, Handle, LoggedPacket, Refusal, Report, journal, kmsg, nflog};
 
 use crate::firewall;
 use crate::journald::Journald;
 use crate::lab::{Family, Lab, PATIENCE};
 use crate::need::long;
+use crate::process;
 use crate::turn::Ring;
 
 /// Long enough for nothing of one packet to hurry the next.
@@ -24,6 +25,22 @@ fn kmsg_hands_every_line_over_and_this_is_how_soon() {
         return;
     };
     measure(&lab, "kmsg", |sink| kmsg::spawn(0, kmsg::open()?, sink));
+}
+
+#[test]
+fn nflog_hands_every_packet_over_and_this_is_how_soon() {
+    const GROUP: u16 = 11;
+    let Some(lab) = Lab::new(Ring::Shared, &[]) else {
+        return;
+    };
+    measure(&lab, "nflog", |sink| {
+        let rule = format!(
+            "insert rule inet lab input tcp flags syn log prefix \"{}\" group {GROUP}",
+            lab.prefix
+        );
+        process::finish(lab.server.command("nft").arg(rule));
+        nflog::spawn(0, lab.server.inside(|| nflog::open(GROUP))?, sink)
+    });
 }
 
 #[test]
@@ -45,6 +62,14 @@ fn journald_hands_every_line_over_and_this_is_how_soon() {
     });
 }
 
+/// As much of a LOG line as is looked for.
+fn as_line(packet: &LoggedPacket) -> Vec<u8> {
+    let packet = packet.packet();
+    let (prefix, iif) = (packet.prefix.escape_ascii(), packet.iif.escape_ascii());
+    let port = packet.ports.map_or(0, |ports| ports.dst);
+    format!("{prefix}IN={iif} DPT={port} \n").into_bytes()
+}
+
 type Sink = Box<dyn FnMut(Report) -> Result<(), Closed> + Send>;
 
 fn measure(lab: &Lab, name: &str, spawn: impl FnOnce(Sink) -> Result<Handle, Refusal>) {
@@ -53,6 +78,9 @@ fn measure(lab: &Lab, name: &str, spawn: impl FnOnce(Sink) -> Result<Handle, Ref
     let sink = move |report| match report {
         Report::Lines(batch) => sender
             .send((Instant::now(), batch.bytes))
+            .map_err(|_| Closed),
+        Report::Packets { packets, .. } => sender
+            .send((Instant::now(), packets.iter().flat_map(as_line).collect()))
             .map_err(|_| Closed),
         _ => Ok(()),
     };
