@@ -17,6 +17,7 @@ mod input;
 mod knock;
 mod knock_files;
 mod knocked;
+mod load;
 mod manual;
 mod monitor;
 mod parse;
@@ -25,6 +26,7 @@ mod rules;
 mod secret;
 mod settings;
 mod table;
+mod tool;
 mod totp;
 mod trust;
 
@@ -124,13 +126,14 @@ What is printed holds the sequences, which are secrets; warnings go to standard 
 
 Overwrites nothing. What it writes is a secret, readable by its owner only; it prints none of it.")]
     Init,
-    /// Print the firewall rules that fit the configuration: what is logged, let in and dropped
+    /// Print or load the firewall rules that fit the configuration: what is logged, let in and dropped
     #[command(after_help = "Examples:
-  logknock rules --for nft | nft -f -
+  logknock rules --for nft                   read them
+  logknock rules --for nft --try 10m         load them; confirm, or they are undone
+  logknock rules --confirm
+  logknock rules --for nft --install         load them at each boot too
+  logknock rules --remove                    all of it away
   logknock rules --for iptables | sh
-  logknock rules --for nft --remove | nft -f -
-  logknock rules --for ufw | sh
-  logknock rules --for iptables-recent | sh
   logknock rules --for nft-only | nft -f -
 
 The rules hold the log prefix, a secret: do not keep them where others can read them.

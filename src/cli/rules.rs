@@ -1,10 +1,12 @@
-//! `logknock rules`: the base rules that fit the config, on stdout for the tool that loads them.
+//! `logknock rules`: the base rules that fit the config, on stdout for the tool that loads them, or loaded.
 
 use std::io::Write;
+use std::time::Duration;
 
 use super::exit::{self, Code, Failure};
+use super::load::{self, Text};
 use super::settings::Global;
-use crate::config::{self, Config, Firewall, Prefix};
+use crate::config::{self, Config, Firewall, Prefix, duration};
 use crate::engine::door::Scope;
 use crate::engine::knock::KnockerPrefix;
 use crate::engine::sequence::Step;
@@ -12,14 +14,33 @@ use crate::firewall::kernel::{Form, Knocker};
 use crate::firewall::rules::{LogTo, Rules, Tcp, Tool};
 
 /// Arguments of `rules`.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option, and one at a time is given"
+)]
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Which tool loads them
+    /// Which tool loads them; without it, the one of the backend
     #[arg(long = "for", value_name = "FIREWALL")]
-    tool: Firewalls,
-    /// Print what takes them away again
-    #[arg(long)]
+    tool: Option<Firewalls>,
+    /// With --for, print what takes them away again; without, take all of it away
+    #[arg(long, group = "act")]
     remove: bool,
+    /// Load them, and open again what is open
+    #[arg(long, group = "act")]
+    load: bool,
+    /// Load them, and put back what was there before after this time, unless they are confirmed
+    #[arg(long = "try", value_name = "TIME", group = "act", value_parser = duration::from_text)]
+    within: Option<Duration>,
+    /// Keep the rules that are on trial
+    #[arg(long, group = "act")]
+    confirm: bool,
+    /// Load them now, at each boot, and when the firewall's own service loads its rules anew
+    #[arg(long, group = "act")]
+    install: bool,
+    /// Undo a trial after so many seconds
+    #[arg(long, hide = true, value_name = "SECONDS", group = "act")]
+    undo_in: Option<u64>,
 }
 
 /// Firewalls that rules are written for.
@@ -61,16 +82,64 @@ impl Firewalls {
             Self::NftOnly => Purpose::Kernel(Form::Nft),
         }
     }
+
+    fn removal(self) -> String {
+        match self.purpose() {
+            Purpose::Daemon(tool) => Rules::remove(tool),
+            Purpose::Kernel(form) => Knocker::remove(form),
+        }
+    }
+
+    fn text(self, config: &Config) -> Result<Text, Failure> {
+        let (name, load) = match self.purpose() {
+            Purpose::Daemon(tool) => (tool.as_str(), base(tool, config)?),
+            Purpose::Kernel(form) => (form.as_str(), whole(form, config)?),
+        };
+        let reader: &[_] = match self {
+            Self::Nft | Self::NftOnly => &["nft", "-f", "-"],
+            _ => &["sh"],
+        };
+        Ok(Text {
+            name,
+            reader,
+            load,
+            remove: self.removal(),
+        })
+    }
 }
 
 /// Runs `rules`.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
-    let text = match (args.tool.purpose(), args.remove) {
-        (Purpose::Daemon(tool), true) => Rules::remove(tool),
-        (Purpose::Kernel(form), true) => Knocker::remove(form),
-        (Purpose::Daemon(tool), false) => base(tool, &global.load()?.config)?,
-        (Purpose::Kernel(form), false) => whole(form, &global.load()?.config)?,
-    };
+    match args.tool {
+        _ if args.confirm => return load::confirm(),
+        None if args.remove => return load::remove_all(),
+        Some(tool) if args.remove => return print(&tool.removal()),
+        _ => {}
+    }
+    if let Some(seconds) = args.undo_in {
+        return load::undo_in(seconds);
+    }
+    let config = global.load()?.config;
+    let usual = || config.firewall.as_ref().map_or(Firewalls::Nft, usual);
+    let tool = args.tool.unwrap_or_else(usual);
+    let text = tool.text(&config)?;
+    match args.within {
+        Some(within) => load::on_trial(&text, within, &config, global),
+        None if args.install => load::install(&text, &config, global),
+        None if args.load => load::load(&text, &config, global),
+        None => print(&text.load),
+    }
+}
+
+/// What loads the rules of a backend.
+fn usual(firewall: &Firewall) -> Firewalls {
+    match Tool::from(firewall.backend) {
+        Tool::Iptables => Firewalls::Iptables,
+        _ => Firewalls::Nft,
+    }
+}
+
+fn print(text: &str) -> Result<(), Failure> {
     let mut out = anstream::stdout();
     out.write_all(text.as_bytes())?;
     out.flush()?;

@@ -31,6 +31,8 @@ pub(crate) enum DurationError {
     TooLong,
 }
 
+impl std::error::Error for DurationError {}
+
 impl fmt::Display for DurationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -21,6 +21,9 @@ use crate::engine::command::{Template, TemplateError};
 use crate::engine::door::PerFamily;
 use crate::engine::sequence::Step;
 
+/// The nft tables that are ours: of the daemon's rules, and of those that need none.
+pub const OWN_TABLES: [&str; 2] = [nft::TABLE, kernel::NFT_TABLE];
+
 /// What holds open what a door opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {

@@ -61,6 +61,8 @@ mod lab;
 #[cfg(test)]
 mod latency;
 #[cfg(test)]
+mod lives_on;
+#[cfg(test)]
 mod logrotate;
 #[cfg(test)]
 mod need;

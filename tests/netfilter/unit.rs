@@ -57,10 +57,10 @@ StandardError=append:/said
 ";
 
 /// A systemd with the unit.
-struct System(Booted);
+pub(crate) struct System(Booted);
 
 impl System {
-    fn boot() -> Option<Self> {
+    pub(crate) fn boot() -> Option<Self> {
         if !need(&booted::TOOLS) || !need(&["journalctl", "nft", "iptables"]) {
             return None;
         }
@@ -101,11 +101,11 @@ impl System {
     }
 
     /// Runs a line of shell in it, beside the unit.
-    fn try_run(&self, line: &str) -> Output {
+    pub(crate) fn try_run(&self, line: &str) -> Output {
         self.0.try_run(line)
     }
 
-    fn run(&self, line: &str) -> String {
+    pub(crate) fn run(&self, line: &str) -> String {
         let done = self.try_run(line);
         let said = String::from_utf8_lossy(&done.stdout).into_owned();
         let error = String::from_utf8_lossy(&done.stderr);
@@ -123,17 +123,28 @@ impl System {
     }
 
     /// What a firewall would log, and a syslog write.
-    fn knock(&self, src: &str, ports: [u16; 3]) {
+    pub(crate) fn knock(&self, src: &str, ports: [u16; 3]) {
+        // Another port each time, or it would be the same packets again.
+        static SPT: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(40_001);
+        let spt = SPT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         for port in ports {
+            let head = if src.contains(':') {
+                let src: std::net::Ipv6Addr = src.parse().expect("an address");
+                let src = src.segments().map(|part| format!("{part:04x}")).join(":");
+                format!(
+                    "SRC={src} DST=2001:0db8:0000:0000:0000:0000:0000:0001 LEN=60 TC=0 HOPLIMIT=52 FLOWLBL=0"
+                )
+            } else {
+                format!("SRC={src} DST=192.0.2.1 LEN=60 TOS=0x00 PREC=0x00 TTL=52 ID={port} DF")
+            };
             self.run(&format!(
-                "echo 'kernel: lk-4f9a1c7e: IN=eth0 OUT= MAC=52:54:00:12:34:56:52:54:00:65:43:21:08:00 SRC={src} \
-                 DST=192.0.2.1 LEN=60 TOS=0x00 PREC=0x00 TTL=52 ID={port} DF PROTO=TCP SPT=40001 DPT={port} \
-                 WINDOW=64240 RES=0x00 SYN URGP=0 ' >> {LOG}"
+                "echo 'kernel: lk-4f9a1c7e: IN=eth0 OUT= MAC=52:54:00:12:34:56:52:54:00:65:43:21:08:00 {head} \
+                 PROTO=TCP SPT={spt} DPT={port} WINDOW=64240 RES=0x00 SYN URGP=0 ' >> {LOG}"
             ));
         }
     }
 
-    fn await_run(&self, what: &str, line: &str) {
+    pub(crate) fn await_run(&self, what: &str, line: &str) {
         eventually(&format!("{what}: {}", self.said()), PATIENCE, || {
             self.try_run(line).status.success()
         });

@@ -8,6 +8,8 @@
 mod nft;
 mod recent;
 
+pub(super) use self::nft::TABLE as NFT_TABLE;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

@@ -18,7 +18,7 @@ use crate::engine::door::{Rule, SequenceRule};
 use crate::engine::sequence::{Step, Transport};
 
 /// Family and name of the table.
-const TABLE: &str = "inet logknock_only";
+pub(in super::super) const TABLE: &str = "inet logknock_only";
 
 const HEAD: &str = "\
 # A whole port knocker in the kernel: no daemon, no log.  Load:  logknock rules --for nft-only | nft -f -

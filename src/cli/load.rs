@@ -1,0 +1,474 @@
+//! `logknock rules --load`, `--try`, `--confirm`, `--install` and `--remove`: what becomes of printed rules.
+//!
+//! In: the text of the rules and what loads it. Out: rules in the kernel, with what is open in them; a unit and
+//! an include that load them again; or all of that gone. What is on trial is undone by a process that is not of
+//! our session: systemd's timer, else one of our own. It acts unless its file has gone by then, so that one
+//! `unlink` confirms.
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "writes the unit, the include and what undoes a trial, and waits for its end"
+)]
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::exit::{Code, Failure, tell};
+use super::settings::Global;
+use super::{ask, tool};
+use crate::config::Config;
+use crate::engine::command::Facts;
+use crate::engine::sequence::{Step, Transport};
+use crate::firewall::kernel::{Form, Knocker};
+use crate::firewall::rules::{Rules, Tool};
+use crate::firewall::{self, OWN_TABLES};
+use crate::protocol::{PhaseWord, Reply, Request};
+
+/// What undoes a trial, while there is one.
+const UNDO: &str = "/run/logknock-rules/undo";
+/// The unit, and the timer of a trial, as systemd names them.
+const UNIT: &str = "logknock-rules.service";
+const TRIAL: &str = "logknock-rules-trial";
+/// Where an administrator's units are.
+const UNIT_FILE: &str = "/etc/systemd/system/logknock-rules.service";
+const UNIT_TEXT: &str = include_str!("../../packaging/systemd/logknock-rules.service");
+/// What the unit runs as packaged.
+const UNIT_COMMAND: &str = "/usr/bin/logknock rules --load";
+/// What Debian's nftables.service loads, and the rules that it includes.
+const NFTABLES: &str = "/etc/nftables.conf";
+const INCLUDED: &str = "/etc/logknock/rules.nft";
+const INCLUDE: &str = "include \"/etc/logknock/rules.nft\"";
+
+/// Rules to load.
+pub(super) struct Text {
+    /// What `--for` calls their tool.
+    pub(super) name: &'static str,
+    /// The program that reads them, and its arguments.
+    pub(super) reader: &'static [&'static str],
+    pub(super) load: String,
+    pub(super) remove: String,
+}
+
+impl Text {
+    fn is_nft(&self) -> bool {
+        self.reader == ["nft", "-f", "-"]
+    }
+
+    fn feed(&self, text: &str) -> Result<(), Failure> {
+        feed(self.reader, text)
+    }
+}
+
+fn feed(reader: &[&str], text: &str) -> Result<(), Failure> {
+    let (program, arguments) = reader.split_first().unwrap_or((&"sh", &[]));
+    tool::run(program, arguments, text).map_err(|error| {
+        Failure::new(
+            Code::Failed,
+            format!("logknock: the rules are not loaded: {error}"),
+        )
+    })
+}
+
+/// Loads them, and what is open with them.
+pub(super) fn load(text: &Text, config: &Config, global: &Global) -> Result<(), Failure> {
+    text.feed(&text.load)?;
+    put_back(config, global);
+    Ok(())
+}
+
+/// Opens again what the daemon holds open: the rules may have been taken away with it. That is no failure
+/// where no daemon runs.
+fn put_back(config: &Config, global: &Global) {
+    let (Some(firewall), Ok(Reply::Status(status))) =
+        (&config.firewall, ask::ask(global, &Request::Status))
+    else {
+        return;
+    };
+    for grant in status
+        .grants
+        .iter()
+        .filter(|grant| grant.phase == PhaseWord::Open)
+    {
+        let Some((door, ports)) = firewall
+            .opens
+            .iter()
+            .find(|(door, _)| **door == *grant.door)
+        else {
+            continue;
+        };
+        let Ok(commands) = firewall::commands(firewall.backend, door, ports) else {
+            continue;
+        };
+        let facts = Facts {
+            src: grant.src,
+            dst: grant.src,
+            step: Step {
+                port: 0,
+                transport: Transport::Tcp,
+            },
+            interface: "lo".into(),
+            door: door.clone(),
+            hold: Some(Duration::from_secs(grant.left_seconds)),
+        };
+        let Some(command) = commands.open.of(grant.src) else {
+            continue;
+        };
+        let command = command.expand(&facts);
+        let environment = command
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        let words: Vec<_> = environment.chain(command.argv.iter().cloned()).collect();
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        if let Err(error) = tool::run("env", &words, "") {
+            tell(&format!(
+                "{} is not open again for {}: {error}",
+                grant.door, grant.src
+            ));
+        }
+    }
+}
+
+/// Loads them for `within`, unless they are confirmed.
+pub(super) fn on_trial(
+    text: &Text,
+    within: Duration,
+    config: &Config,
+    global: &Global,
+) -> Result<(), Failure> {
+    if Path::new(UNDO).exists() {
+        let message = "logknock: rules are on trial already\nkeep them with 'logknock rules --confirm', or wait";
+        return Err(Failure::new(Code::Busy, message));
+    }
+    let undo = what_undoes(text);
+    write_private(Path::new(UNDO), &undo)?;
+    if let Err(error) = start_timer(within) {
+        let _ = fs::remove_file(UNDO);
+        return Err(error);
+    }
+    if let Err(failure) = load(text, config, global) {
+        let _ = confirm();
+        let _ = feed(&["sh"], &undo);
+        return Err(failure);
+    }
+    let seconds = within.as_secs();
+    say(&format!(
+        "The rules are loaded. In {seconds} s what was there before is put back.\n\
+         Knock from another host now. If you get in:  logknock rules --confirm"
+    ))
+}
+
+/// Keeps what is on trial.
+pub(super) fn confirm() -> Result<(), Failure> {
+    fs::remove_file(UNDO)
+        .map_err(|_| Failure::new(Code::Failed, "logknock: no rules are on trial"))?;
+    if is_systemd() {
+        let _ = tool::run("systemctl", &["stop", &format!("{TRIAL}.timer")], "");
+    }
+    say("The rules stay. To keep them over a reboot:  logknock rules --install")
+}
+
+/// A script for `sh` that puts back what is there now.
+fn what_undoes(text: &Text) -> String {
+    let mut before = String::new();
+    for table in OWN_TABLES {
+        let words = format!("list table {table}");
+        if let Some(listed) = tool::said("nft", &words.split(' ').collect::<Vec<_>>()) {
+            before += &here("nft -f -", &without_rates(&listed));
+        }
+    }
+    if let Some(sets) = tool::said("ipset", &["save"]) {
+        let is_ours = |line: &str| {
+            let set = line.split(' ').nth(1);
+            set.is_some_and(|set| set.starts_with("logknock"))
+        };
+        before += &here("ipset -exist restore", &lines(&sets, is_ours));
+    }
+    for family in ["iptables", "ip6tables"] {
+        if let Some(saved) = tool::said(&format!("{family}-save"), &[])
+            && saved.contains("LOGKNOCK")
+        {
+            before += &here(&format!("{family}-restore -n -w 5"), &own_lines(&saved));
+        }
+    }
+    let undo = if !before.is_empty() && matches!(text.name, "ufw" | "firewalld") {
+        // What was told to these before is told to them still.
+        here("nft -f -", &Rules::remove(Tool::Nft))
+    } else if text.is_nft() {
+        here("nft -f -", &text.remove)
+    } else {
+        // A script of its own, which may end itself.
+        format!("(\n{}\n)\n", text.remove)
+    };
+    format!("#!/bin/sh\n{undo}{before}rm -f {UNDO}\n")
+}
+
+/// A command with its input; nothing where there is none.
+fn here(command: &str, input: &str) -> String {
+    if input.is_empty() {
+        return String::new();
+    }
+    format!("{command} <<'LOGKNOCK'\n{input}LOGKNOCK\n")
+}
+
+/// Those lines of a text.
+fn lines(text: &str, wanted: impl Fn(&str) -> bool) -> String {
+    let mut kept = String::new();
+    for line in text.lines().filter(|line| wanted(line)) {
+        kept += line;
+        kept.push('\n');
+    }
+    kept
+}
+
+/// A table without the addresses that have been logged lately: nft does not load what it lists of these.
+fn without_rates(listed: &str) -> String {
+    let (mut text, mut is_rates, mut is_elements) = (String::new(), false, false);
+    for line in listed.lines() {
+        let word = line.trim();
+        if word.starts_with("set ") {
+            is_rates = word.starts_with("set logged");
+        }
+        is_elements |= is_rates && word.starts_with("elements = ");
+        if !is_elements {
+            text += line;
+            text.push('\n');
+        }
+        is_elements &= !word.ends_with('}');
+    }
+    text
+}
+
+/// Of what `iptables-save` prints the lines of our chains, and the jumps to them as the first rules.
+fn own_lines(saved: &str) -> String {
+    let mut text = String::new();
+    for line in saved.lines() {
+        if line.starts_with('*')
+            || line == "COMMIT"
+            || line.starts_with(":LOGKNOCK")
+            || line.starts_with("-A LOGKNOCK")
+        {
+            text += line;
+        } else if let Some(jump) = line.strip_prefix("-A ")
+            && jump.contains("-j LOGKNOCK")
+        {
+            text += "-I ";
+            text += jump;
+        } else {
+            continue;
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn is_systemd() -> bool {
+    Path::new("/run/systemd/system").is_dir()
+}
+
+/// Starts what runs the undoing in time.
+fn start_timer(within: Duration) -> Result<(), Failure> {
+    let seconds = within.as_secs().max(1);
+    if is_systemd() && tool::has("systemd-run") {
+        let unit = format!("--unit={TRIAL}");
+        let after = format!("--on-active={seconds}");
+        let words = [
+            "--quiet",
+            "--collect",
+            &unit,
+            &after,
+            "--timer-property=AccuracySec=1s",
+            "/bin/sh",
+            UNDO,
+        ];
+        if tool::run("systemd-run", &words, "").is_ok() {
+            return Ok(());
+        }
+    }
+    // It says a byte when it has left this session.
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["rules", "--undo-in", &seconds.to_string()])
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut ready = [0];
+    let out = child.stdout.take();
+    out.map_or(Ok(()), |mut out| out.read_exact(&mut ready))?;
+    Ok(())
+}
+
+/// Is the process of our own that undoes a trial in time.
+pub(super) fn undo_in(seconds: u64) -> Result<(), Failure> {
+    rustix::process::setsid().map_err(io::Error::from)?;
+    // Its reader may have gone.
+    let _ = io::stdout()
+        .write_all(b".")
+        .and_then(|()| io::stdout().flush());
+    std::thread::sleep(Duration::from_secs(seconds));
+    match fs::read_to_string(UNDO) {
+        Ok(script) => feed(&["sh"], &script),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Has the system load them at each boot, and when its own rules are loaded anew.
+pub(super) fn install(text: &Text, config: &Config, global: &Global) -> Result<(), Failure> {
+    if text.name == "openwrt" {
+        load(text, config, global)?;
+        return say("fw4 loads the rules with its own.");
+    }
+    let mut said = Vec::new();
+    if text.is_nft() && includes_after_a_flush(Path::new(NFTABLES))? {
+        write_private(Path::new(INCLUDED), &text.load)?;
+        let mut conf = fs::read_to_string(NFTABLES)?;
+        if !conf.lines().any(|line| line.trim() == INCLUDE) {
+            if !conf.ends_with('\n') {
+                conf.push('\n');
+            }
+            conf += INCLUDE;
+            conf.push('\n');
+            replace(Path::new(NFTABLES), &conf)?;
+        }
+        said.push(format!(
+            "{NFTABLES} includes {INCLUDED}: install again when prefix or doors change"
+        ));
+    } else if Path::new(NFTABLES).exists() {
+        said.push(
+            "until the unit has run, a flush by another service leaves the ports open for a moment"
+                .to_owned(),
+        );
+    }
+    if is_systemd() {
+        let exe = std::env::current_exe()?;
+        let config_path =
+            fs::canonicalize(&global.config).unwrap_or_else(|_| global.config.clone());
+        let words = [
+            exe.display().to_string(),
+            "--config".to_owned(),
+            config_path.display().to_string(),
+            "rules".to_owned(),
+            "--load".to_owned(),
+            "--for".to_owned(),
+            text.name.to_owned(),
+        ];
+        let command = shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default();
+        replace(
+            Path::new(UNIT_FILE),
+            &UNIT_TEXT.replace(UNIT_COMMAND, &command),
+        )?;
+        for words in [
+            &["daemon-reload"][..],
+            &["enable", "--quiet", UNIT],
+            &["restart", UNIT],
+        ] {
+            tool::run("systemctl", words, "")
+                .map_err(|error| Failure::new(Code::Failed, format!("logknock: {error}")))?;
+        }
+        said.insert(0, format!("{UNIT} is enabled and has loaded the rules"));
+    } else {
+        load(text, config, global)?;
+        said.insert(
+            0,
+            "the rules are loaded; have 'logknock rules --load' run at boot, before the network"
+                .to_owned(),
+        );
+    }
+    say(&said.join("\n"))
+}
+
+/// Whether what is loaded there flushes all other rules first.
+fn includes_after_a_flush(conf: &Path) -> io::Result<bool> {
+    match fs::read_to_string(conf) {
+        Ok(text) => Ok(text
+            .lines()
+            .any(|line| line.trim().starts_with("flush ruleset"))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes away everything: what is on trial, what loads the rules again, and the rules of every kind.
+pub(super) fn remove_all() -> Result<(), Failure> {
+    if fs::remove_file(UNDO).is_ok() && is_systemd() {
+        let _ = tool::run("systemctl", &["stop", &format!("{TRIAL}.timer")], "");
+    }
+    if is_systemd() {
+        let _ = tool::run("systemctl", &["disable", "--now", "--quiet", UNIT], "");
+    }
+    if Path::new(UNIT_FILE).exists() {
+        fs::remove_file(UNIT_FILE)?;
+        let _ = tool::run("systemctl", &["daemon-reload"], "");
+    }
+    if let Ok(conf) = fs::read_to_string(NFTABLES)
+        && conf.lines().any(|line| line.trim() == INCLUDE)
+    {
+        let conf = lines(&conf, |line| line.trim() != INCLUDE);
+        replace(Path::new(NFTABLES), &conf)?;
+    }
+    if Path::new(INCLUDED).exists() {
+        fs::remove_file(INCLUDED)?;
+    }
+    if tool::has("firewall-cmd") && tool::said("firewall-cmd", &["--state"]).is_some() {
+        feed(&["sh"], &Rules::remove(Tool::Firewalld))?;
+    }
+    if tool::has("fw4") {
+        feed(&["sh"], &Rules::remove(Tool::Openwrt))?;
+    }
+    if tool::has("nft") {
+        feed(
+            &["nft", "-f", "-"],
+            &(Rules::remove(Tool::Nft) + &Knocker::remove(Form::Nft)),
+        )?;
+    }
+    if tool::has("ufw") {
+        feed(&["sh"], &Rules::remove(Tool::Ufw))?;
+    } else if tool::has("iptables") {
+        feed(&["sh"], &Rules::remove(Tool::Iptables))?;
+    }
+    if tool::has("iptables") {
+        feed(&["sh"], &Knocker::remove(Form::Recent))?;
+    }
+    say(
+        "All rules of logknock are gone: what a door opened is as open as the other rules leave it.",
+    )
+}
+
+/// Writes a file that only its owner can read.
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)?;
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// Replaces a file that the system reads, with the mode it had.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let mut new = PathBuf::from(path).into_os_string();
+    new.push(".logknock-new");
+    let new = PathBuf::from(new);
+    fs::write(&new, text)?;
+    if let Ok(old) = fs::metadata(path) {
+        fs::set_permissions(&new, old.permissions())?;
+    }
+    fs::rename(new, path)
+}
+
+fn say(text: &str) -> Result<(), Failure> {
+    Ok(writeln!(anstream::stdout(), "{text}")?)
+}

@@ -1,0 +1,269 @@
+//! `logknock rules --install` under a real systemd, beside the real nftables.service, ufw and firewalld; and `--try`.
+//!
+//! What must hold after every reload, restart and boot of theirs: a stranger is shut out, whoever had knocked gets in,
+//! and a session that was there before goes on. The server is a system of its own, with a client in a namespace.
+
+use crate::lab::PATIENCE;
+use crate::process::{eventually, find};
+use crate::unit::System;
+
+/// A client with two addresses of each family, a server on 22/tcp that writes down what it hears, and a session.
+const SCENE: &str = r#"
+set -e
+ip link set lo up
+ip netns add client
+ip link add veth type veth peer name eth0 netns client
+ip addr add 192.0.2.1/24 dev veth
+ip addr add 2001:db8::1/64 dev veth nodad
+ip link set veth up
+ip -n client link set lo up
+for host in 2 3; do
+    ip -n client addr add 192.0.2.$host/24 dev eth0
+    ip -n client addr add 2001:db8::$host/64 dev eth0 nodad
+done
+ip -n client link set eth0 up
+mkfifo /talk
+cat >/run/systemd/system/door.socket <<'END'
+[Socket]
+ListenStream=22
+Accept=yes
+MaxConnections=1000
+TriggerLimitBurst=0
+END
+cat >/run/systemd/system/door@.service <<'END'
+[Unit]
+CollectMode=inactive-or-failed
+[Service]
+ExecStart=-/bin/cat
+StandardInput=socket
+StandardOutput=append:/heard
+END
+systemctl daemon-reload
+systemctl start door.socket
+until ip netns exec client nc -z -w 1 192.0.2.1 22 && ip netns exec client nc -z -w 1 2001:db8::1 22; do sleep 0.1; done
+systemd-run --quiet --unit=session ip netns exec client bash -c \
+    'exec 3<>/dev/tcp/192.0.2.1/22; while read -r word </talk; do echo "$word" >&3; done'
+"#;
+/// Debian's unit loads this as it is packaged.
+const NFTABLES_CONF: &str = "\
+#!/usr/sbin/nft -f
+flush ruleset
+table inet filter {
+    chain input { type filter hook input priority filter; }
+}
+";
+
+struct Scene {
+    system: System,
+    words: u32,
+}
+
+impl Scene {
+    fn new(tools: &[&str]) -> Option<Self> {
+        if !crate::need::need(tools) {
+            return None;
+        }
+        let system = System::boot()?;
+        system.run("logknock rules --remove");
+        system.run(SCENE);
+        let mut scene = Self { system, words: 0 };
+        scene.session_goes_on("at the start");
+        Some(scene)
+    }
+
+    /// A client gets in: `host` is the end of its address.
+    fn reaches(&self, host: u8) -> [bool; 2] {
+        ["192.0.2.", "2001:db8::"].map(|net| {
+            let line = format!("ip netns exec client nc -z -w 1 -s {net}{host} {net}1 22");
+            self.system.try_run(&line).status.success()
+        })
+    }
+
+    fn knock(&self) {
+        for src in ["192.0.2.2", "2001:db8::2"] {
+            self.system.knock(src, [7101, 8202, 9303]);
+        }
+        let status = "logknock status; nft list ruleset; tail -5 /var/log/knock.log; cat /said";
+        eventually(
+            &format!("whoever has knocked gets in: {}", self.system.run(status)),
+            PATIENCE,
+            || self.reaches(2) == [true; 2],
+        );
+    }
+
+    fn session_goes_on(&mut self, when: &str) {
+        self.words += 1;
+        let word = format!("word{}", self.words);
+        self.system.run(&format!("echo {word} >/talk"));
+        self.system.await_run(
+            &format!("the session goes on {when}"),
+            &format!("grep -q {word} /heard"),
+        );
+    }
+
+    /// What must hold after `act`, which may take along what was open where `forgets`.
+    fn survives(&mut self, act: &str, forgets: bool) {
+        self.system.run(act);
+        assert_eq!(self.reaches(3), [false; 2], "a stranger after {act}");
+        if forgets {
+            self.knock();
+        }
+        assert_eq!(
+            self.reaches(2),
+            [true; 2],
+            "whoever had knocked, after {act}"
+        );
+        self.session_goes_on(act);
+    }
+
+    /// As a boot does: nothing is in the kernel, and what is enabled is started in its order.
+    fn boots(&mut self, services: &str) {
+        self.survives(
+            &format!(
+                "systemctl stop logknock logknock-rules {services}; nft flush ruleset
+                 test $(systemctl is-enabled logknock-rules) = enabled
+                 systemctl start logknock-rules {services} logknock"
+            ),
+            true,
+        );
+    }
+}
+
+#[test]
+fn the_rules_survive_the_reload_and_restart_of_nftables_and_a_boot() {
+    let Some(mut scene) = Scene::new(&["nft", "nc"]) else {
+        return;
+    };
+    scene.system.run(&format!(
+        "cat >/etc/nftables.conf <<'END'\n{NFTABLES_CONF}END\nsystemctl enable --now nftables"
+    ));
+    let said = scene.system.run("logknock rules --for nft --install");
+    assert!(said.contains("/etc/nftables.conf includes"), "{said}");
+    scene.session_goes_on("when the rules are loaded");
+    assert_eq!(scene.reaches(2), [false; 2], "nobody has knocked");
+    scene.knock();
+    scene.survives("systemctl reload nftables", false);
+    scene.survives("systemctl restart nftables", false);
+    scene.survives("nft -f /etc/nftables.conf", true);
+    scene.boots("nftables");
+    // Without an include, the unit is what loads them.
+    scene.system.run("sed -i '/^include/d' /etc/nftables.conf");
+    scene.survives("systemctl reload nftables", false);
+    scene.survives("systemctl restart nftables", false);
+    scene.boots("nftables");
+
+    scene
+        .system
+        .run("logknock rules --for nft --install && logknock rules --remove");
+    assert_eq!(scene.reaches(3), [true; 2], "nothing is left behind");
+    let left = scene
+        .system
+        .run("cat /etc/nftables.conf; ls /etc/systemd/system /etc/logknock; nft list tables");
+    let trace = ["rules.nft", "logknock-rules", "inet logknock"];
+    assert!(!trace.iter().any(|trace| left.contains(trace)), "{left}");
+}
+
+#[test]
+fn the_rules_survive_the_reload_of_ufw_and_leave_it_as_it_was() {
+    let Some(mut scene) = Scene::new(&["nft", "nc", "ufw"]) else {
+        return;
+    };
+    scene.system.run("ufw allow 22/tcp && ufw --force enable");
+    let before = scene.system.run("ufw show added");
+    for backend in ["nft", "ipset", "iptables"] {
+        scene.system.run(&format!(
+            "sed -i 's/^backend = .*/backend = \"{backend}\"/' /etc/logknock/logknock.toml && systemctl restart logknock"
+        ));
+        scene.system.run("logknock rules --for ufw --install");
+        assert_eq!(
+            scene.reaches(2),
+            [false; 2],
+            "nobody has knocked: {backend}"
+        );
+        scene.session_goes_on("when the rules are loaded");
+        scene.knock();
+        scene.survives("ufw reload", false);
+        scene.survives("ufw disable && ufw --force enable", false);
+        scene.boots("ufw");
+        scene
+            .system
+            .run("logknock close --all; logknock rules --remove");
+        assert_eq!(scene.system.run("ufw show added"), before);
+        assert_eq!(
+            scene.reaches(3),
+            [true; 2],
+            "nothing is left behind: {backend}"
+        );
+    }
+}
+
+#[test]
+fn the_rules_survive_the_reload_and_restart_of_firewalld_and_leave_it_as_it_was() {
+    if find("firewalld").is_none() {
+        crate::need::need(&["firewalld"]);
+        return;
+    }
+    let Some(mut scene) = Scene::new(&["nft", "nc", "firewall-cmd"]) else {
+        return;
+    };
+    scene
+        .system
+        .run("systemctl start dbus firewalld && firewall-cmd --state");
+    let before = scene
+        .system
+        .run("firewall-cmd --permanent --list-all; firewall-cmd --list-all");
+    scene.system.run("logknock rules --for firewalld --install");
+    assert_eq!(scene.reaches(2), [false; 2], "nobody has knocked");
+    scene.session_goes_on("when the rules are loaded");
+    scene.knock();
+    scene.survives("firewall-cmd --reload", false);
+    scene.survives("systemctl restart firewalld", false);
+    scene.boots("firewalld");
+    scene.system.run("logknock rules --remove");
+    let after = scene
+        .system
+        .run("firewall-cmd --permanent --list-all; firewall-cmd --list-all");
+    assert_eq!(after, before);
+    assert_eq!(scene.reaches(3), [true; 2], "nothing is left behind");
+}
+
+#[test]
+fn a_trial_undoes_itself_when_the_shell_that_began_it_is_killed() {
+    let Some(mut scene) = Scene::new(&["nft", "nc"]) else {
+        return;
+    };
+    let tries = |system: &System, time: &str| {
+        let line = format!("sh -c 'logknock rules --try {time}; kill -9 $$'");
+        assert!(!system.try_run(&line).status.success());
+    };
+    // By systemd's timer, and without one by a process of our own.
+    for without in ["", "mv /usr/bin/systemd-run /usr/bin/not-systemd-run"] {
+        scene.system.run(&format!("{without}\ntrue"));
+        tries(&scene.system, "3s");
+        assert_eq!(scene.reaches(3), [false; 2], "they are loaded");
+        scene.session_goes_on("on trial");
+        eventually("the trial ends", PATIENCE, || scene.reaches(3) == [true; 2]);
+        scene.system.run("! nft list tables | grep -q logknock");
+    }
+    tries(&scene.system, "4s");
+    scene
+        .system
+        .run("logknock rules --confirm && ! logknock rules --confirm");
+    scene.system.run("sleep 5");
+    assert_eq!(scene.reaches(3), [false; 2], "what is confirmed stays");
+    // Another trial puts back what is there now.
+    scene.knock();
+    scene.system.run("sed 's/opens = .*/opens = [\"23:tcp\"]/' /etc/logknock/logknock.toml >/other.toml && chmod 600 /other.toml");
+    scene
+        .system
+        .run("logknock --config /other.toml rules --for nft --try 2s");
+    assert_eq!(
+        scene.reaches(3),
+        [true; 2],
+        "the other configuration guards 23"
+    );
+    eventually("the trial ends", PATIENCE, || {
+        scene.reaches(3) == [false; 2]
+    });
+    assert_eq!(scene.reaches(2), [true; 2], "what was open is open");
+}
