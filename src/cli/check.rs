@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::Format;
 use super::exit::{Failure, tell};
+use super::kernel;
 use super::settings::Global;
 use crate::config::{Config, Diagnostic, Severity};
 use crate::engine::command::Facts;
@@ -88,6 +89,13 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
             let all: Vec<_> = config.warnings.iter().chain(found).cloned().collect();
             write_json(&all)?;
             write_sources_json(&graded)?;
+            if let Some(firewall) = firewall(config) {
+                writeln!(
+                    anstream::stdout(),
+                    "{}",
+                    serde_json::json!({ "firewall": firewall })
+                )?;
+            }
         }
         Format::Text => {
             let warnings = found.filter(|found| found.severity == Severity::Warning);
@@ -103,6 +111,7 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
             writeln!(anstream::stdout(), "{}: {verdict}", global.config.display())?;
             write_doors(&doors)?;
             write_sources(&graded)?;
+            write_firewall(config)?;
             if args.verbose {
                 write_commands(config)?;
             }
@@ -113,6 +122,37 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
         (Some(failure), Format::Text) => Err(failure),
         (Some(failure), Format::Json) => Err(Failure::new(failure.code, "")),
     }
+}
+
+/// What the kernel's rules lack of what the doors with `opens` need; nothing where there is no such door.
+fn firewall(config: &Config) -> Option<Vec<String>> {
+    let has_doors = config
+        .firewall
+        .as_ref()
+        .is_some_and(|firewall| !firewall.opens.is_empty());
+    has_doors.then(|| match kernel::faults(config) {
+        Ok(faults) => faults.iter().map(ToString::to_string).collect(),
+        Err(why) => vec![format!("unknown: {why}")],
+    })
+}
+
+fn write_firewall(config: &Config) -> io::Result<()> {
+    let mut out = anstream::stdout();
+    let Some(faults) = firewall(config) else {
+        return Ok(());
+    };
+    if faults.is_empty() {
+        let good = AnsiColor::Green.on_default();
+        writeln!(
+            out,
+            "  firewall  {good}logs and guards as configured{good:#}"
+        )?;
+    }
+    let bad = AnsiColor::Red.on_default();
+    for fault in faults {
+        writeln!(out, "  firewall  {bad}{fault}{bad:#}")?;
+    }
+    Ok(())
 }
 
 /// The sources at a glance: what vouches for each, and whether the daemon would follow it.

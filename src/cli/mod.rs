@@ -8,12 +8,14 @@ mod check;
 mod convert;
 mod demo;
 mod detector;
+mod doctor;
 mod exit;
 mod expect;
 mod explain;
 mod follow;
 mod init;
 mod input;
+mod kernel;
 mod knock;
 mod knock_files;
 mod knocked;
@@ -110,6 +112,13 @@ enum Command {
   logknock check --config ./logknock.toml --json
   logknock check --config /etc/knockd.conf --follow kmsg")]
     Check(check::Args),
+    /// Walk the way of a knock, and name what is broken on it and what mends it
+    #[command(after_help = "Examples:
+  logknock doctor
+  logknock doctor --live 203.0.113.7 --for 60s
+
+Exit status 0: all is well; 1: something is broken. No port of a sequence, prefix or sequence is shown.")]
+    Doctor(doctor::Args),
     /// Print a knockd.conf as TOML with the same meaning, and warn of what knockd does without a word
     #[command(after_help = "Examples:
   logknock convert /etc/knockd.conf
@@ -258,6 +267,7 @@ fn dispatch(cli: &Cli, is_detector: bool) -> Result<(), Failure> {
         Some(Command::Replay(args)) => replay::run(args, &cli.global.load()?, format),
         Some(Command::Parse(args)) => parse::run(args, format),
         Some(Command::Check(args)) => check::run(args, &cli.global, format),
+        Some(Command::Doctor(args)) => doctor::run(args, &cli.global, format),
         Some(Command::Convert(args)) => convert::run(args, &cli.global),
         Some(Command::Init) => init::run(&cli.global.config),
         Some(Command::Rules(args)) => rules::run(args, &cli.global),

@@ -12,6 +12,7 @@ use crate::engine::knock::KnockerPrefix;
 use crate::engine::sequence::Step;
 use crate::firewall::kernel::{Form, Knocker};
 use crate::firewall::rules::{LogTo, Rules, Tcp, Tool};
+use crate::source_spec::SourceSpec;
 
 /// Arguments of `rules`.
 #[expect(
@@ -149,7 +150,11 @@ fn print(text: &str) -> Result<(), Failure> {
 fn base(tool: Tool, config: &Config) -> Result<String, Failure> {
     let guarded = config.firewall.as_ref().map(Firewall::guarded);
     let once = config::entered_once(&config.doors);
-    let rules = fitting(config, guarded.as_deref().unwrap_or_default(), &once)?;
+    let log = logs(&config.log.sources);
+    let rules = Rules {
+        log: &log,
+        ..fitting(config, guarded.as_deref().unwrap_or_default(), &once)?
+    };
     rules
         .load(tool)
         .map_err(|error| Failure::new(Code::Config, format!("logknock: {error}")))
@@ -185,6 +190,21 @@ fn whole(form: Form, config: &Config) -> Result<String, Failure> {
         ));
     }
     Ok(knocker.load())
+}
+
+/// Where the sources look for packets: in groups of the kernel's, or in its log, wherever a syslog takes it.
+fn logs(sources: &[SourceSpec]) -> Vec<LogTo> {
+    let group = |source: &SourceSpec| match source {
+        SourceSpec::Nflog(group) => LogTo::Group(*group),
+        _ => LogTo::Kernel,
+    };
+    let mut logs: Vec<_> = sources.iter().map(group).collect();
+    logs.sort_unstable();
+    logs.dedup();
+    if logs.is_empty() {
+        logs.push(LogTo::Kernel);
+    }
+    logs
 }
 
 fn fitting<'a>(

@@ -65,7 +65,7 @@ pub(super) struct Settings {
 }
 
 /// The options of [`Global`] that each command uses.
-const USES: [(&str, &[&str]); 16] = [
+const USES: [(&str, &[&str]); 17] = [
     ("replay", &["config", "prefix", "prefix_file", "json"]),
     ("parse", &["json"]),
     (
@@ -81,7 +81,21 @@ const USES: [(&str, &[&str]); 16] = [
     ),
     ("convert", &["prefix", "prefix_file"]),
     ("init", &["config"]),
-    ("rules", &["config", "prefix", "prefix_file"]),
+    (
+        "rules",
+        &["config", "state_dir", "control", "prefix", "prefix_file"],
+    ),
+    (
+        "doctor",
+        &[
+            "config",
+            "state_dir",
+            "control",
+            "prefix",
+            "prefix_file",
+            "json",
+        ],
+    ),
     ("knock", &["json"]),
     ("status", &["config", "state_dir", "control", "json"]),
     ("open", &["config", "state_dir", "control", "json"]),

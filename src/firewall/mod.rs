@@ -8,6 +8,7 @@
 mod ipset;
 mod iptables;
 pub mod kernel;
+pub mod live;
 pub mod netlink;
 mod nft;
 pub mod rules;

@@ -230,7 +230,9 @@ fn options_in(line: &str) -> BTreeSet<String> {
 
 /// The long names of `options`.
 fn long<'a>(options: impl IntoIterator<Item = &'a clap::Arg>) -> BTreeSet<String> {
-    let names = options.into_iter().filter_map(clap::Arg::get_long);
+    // What is hidden is for a process of our own.
+    let shown = options.into_iter().filter(|option| !option.is_hide_set());
+    let names = shown.filter_map(clap::Arg::get_long);
     names.map(str::to_owned).collect()
 }
 

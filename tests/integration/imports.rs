@@ -190,8 +190,8 @@ const KEPT: [(&str, &[&str]); 30] = [
     (
         "serde_json",
         &[
-            "dialect", "render", "monitor", "source", "memory", "protocol", "metrics", "privsep",
-            "detector", "cli",
+            "dialect", "firewall", "render", "monitor", "source", "memory", "protocol", "metrics",
+            "privsep", "detector", "cli",
         ],
     ),
     ("sha2", &["engine"]),

@@ -88,7 +88,7 @@ pub enum Tcp {
 }
 
 /// Where a packet is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogTo {
     /// The kernel's log.
     Kernel,

@@ -1,0 +1,65 @@
+//! The rules that the kernel holds, against what the configuration needs.
+
+use std::time::Duration;
+
+use super::tool;
+use crate::config::{Config, Firewall, Prefix};
+use crate::engine::door::{CountsRule, Rule, SequenceRule};
+use crate::engine::sequence::{Step, Transport};
+use crate::firewall::live::{self, Fault, Kernel, Need};
+
+/// What is wrong with them; an error where they cannot be read.
+pub(super) fn faults(config: &Config) -> Result<Vec<Fault>, String> {
+    let prefix = config.log.prefix.as_ref().map(Prefix::as_bytes);
+    let prefix = prefix.map(String::from_utf8_lossy);
+    let doors: Vec<_> = config
+        .doors
+        .iter()
+        .filter_map(|door| knocks(&door.rule))
+        .collect();
+    let guarded = config
+        .firewall
+        .as_ref()
+        .map(Firewall::guarded)
+        .unwrap_or_default();
+    let need = Need {
+        prefix: prefix.as_deref(),
+        doors: &doors,
+        guarded: &guarded,
+        backend: config.firewall.as_ref().map(|firewall| firewall.backend),
+    };
+    Ok(live::faults(&read()?, &need))
+}
+
+/// The packets of a knock, and the time for them; of what is derived or listed nothing is known beforehand.
+fn knocks(rule: &Rule) -> Option<(Vec<Step>, Duration)> {
+    match rule {
+        Rule::Sequence(SequenceRule {
+            sequence, window, ..
+        }) => Some((sequence.steps().to_vec(), *window)),
+        Rule::Counts(CountsRule { port, window, .. }) => {
+            let (port, transport) = *port;
+            let transport = transport.unwrap_or(Transport::Tcp);
+            Some((vec![Step { port, transport }], *window))
+        }
+        Rule::OneTime(_) => None,
+    }
+}
+
+fn read() -> Result<Kernel, String> {
+    let nft = tool::said("nft", &["-j", "list", "ruleset"]);
+    let saved = |family: &str| {
+        // Both kinds of iptables can hold rules at once.
+        let [usual, legacy] =
+            ["save", "legacy-save"].map(|save| tool::said(&format!("{family}-{save}"), &[]));
+        let legacy = legacy.filter(|legacy| usual.as_ref() != Some(legacy));
+        (usual.is_some() || legacy.is_some())
+            .then(|| usual.unwrap_or_default() + &legacy.unwrap_or_default())
+    };
+    let [v4, v6] = ["iptables", "ip6tables"].map(saved);
+    if nft.is_none() && v4.is_none() {
+        return Err("neither nft nor iptables-save tells; root may ask them".to_owned());
+    }
+    let [v4, v6] = [v4, v6].map(Option::unwrap_or_default);
+    Ok(Kernel::read(&nft.unwrap_or_default(), [&v4, &v6]))
+}

@@ -1,0 +1,566 @@
+//! What the kernel holds against what the configuration needs: a model of its hooks, chains and rules.
+//!
+//! In: what `nft -j list ruleset`, `iptables-save` and `ip6tables-save` print, and a [`Need`]. Out: [`Fault`]s; none when a
+//! knock is logged, a stranger is dropped and whoever has knocked gets in. A packet of each kind is walked through the
+//! rules. What the model does not understand may or may not match: such a rule proves nothing, so a fault is
+//! told only where the rules that are understood prove it. No fault names a port of a sequence.
+
+mod iptables;
+mod nft;
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::{Backend, Family};
+use crate::engine::sequence::{Step, Transport};
+
+/// Chains one inside another that are followed.
+const MAX_DEPTH: usize = 16;
+
+/// The rules of a kernel.
+#[derive(Clone, Debug, Default)]
+pub struct Kernel {
+    chains: Vec<Chain>,
+    /// Sets and chains of ours that hold what is open.
+    open: Vec<String>,
+}
+
+/// A chain.
+#[derive(Clone, Debug)]
+struct Chain {
+    /// Family and name of its table.
+    table: String,
+    /// The only family whose packets it sees, if there is one.
+    family: Option<Family>,
+    name: String,
+    hook: Option<Hook>,
+    rules: Vec<Rule>,
+}
+
+/// Where a chain is called from.
+#[derive(Clone, Copy, Debug)]
+struct Hook {
+    point: Point,
+    priority: i64,
+    drops: bool,
+}
+
+/// Where packets to this host pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Point {
+    Prerouting,
+    Input,
+}
+
+/// A rule.
+#[derive(Clone, Debug, Default)]
+struct Rule {
+    when: Vec<Match>,
+    /// So many packets a second over all addresses, at most.
+    rate: Option<f64>,
+    log: Option<String>,
+    then: Option<Then>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Then {
+    Accept,
+    Drop,
+    Return,
+    Jump(String),
+    Goto(String),
+    Rewrite,
+}
+
+/// What a packet is asked.
+#[derive(Clone, Debug)]
+enum Match {
+    Transport(Transport, bool),
+    Family(Family, bool),
+    Ports(Vec<RangeInclusive<u16>>, bool),
+    /// The same of one protocol: a packet of the other is neither in nor out.
+    PortsOf(Transport, Vec<RangeInclusive<u16>>, bool),
+    /// Whether it begins a connection.
+    Begins(bool),
+    /// Whether it is of a connection that conntrack knows; `new` is the opposite.
+    Tracked(bool),
+    /// Whether it comes from this host itself.
+    Loopback(bool),
+    /// Whether it is addressed to this host.
+    Local(bool),
+    /// Whether its sender is one that the rule names.
+    From(bool),
+    /// Whether its sender has knocked.
+    Open,
+    Never,
+    Unknown,
+}
+
+/// Whether a packet matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Sure {
+    No,
+    Maybe,
+    Yes,
+}
+
+/// A packet that begins something, from an address that no rule names.
+#[derive(Clone, Copy, Debug)]
+struct Packet {
+    family: Family,
+    to: Step,
+    has_knocked: bool,
+}
+
+impl Match {
+    fn of(&self, packet: Packet) -> Sure {
+        let (is, wanted) = match self {
+            Self::Transport(transport, wanted) => (packet.to.transport == *transport, *wanted),
+            Self::Family(family, wanted) => (packet.family == *family, *wanted),
+            Self::Ports(ports, wanted) => (
+                ports.iter().any(|ports| ports.contains(&packet.to.port)),
+                *wanted,
+            ),
+            Self::PortsOf(transport, ..) if packet.to.transport != *transport => return Sure::No,
+            Self::PortsOf(_, ports, wanted) => (
+                ports.iter().any(|ports| ports.contains(&packet.to.port)),
+                *wanted,
+            ),
+            Self::Begins(_) if packet.to.transport != Transport::Tcp => return Sure::No,
+            Self::Begins(wanted) | Self::Local(wanted) => (true, *wanted),
+            // A stranger is of no network that is named; whoever has knocked may be.
+            Self::From(_) if packet.has_knocked => return Sure::Maybe,
+            Self::From(wanted) | Self::Tracked(wanted) | Self::Loopback(wanted) => (false, *wanted),
+            Self::Open => (packet.has_knocked, true),
+            Self::Never => (false, true),
+            Self::Unknown => return Sure::Maybe,
+        };
+        if is == wanted { Sure::Yes } else { Sure::No }
+    }
+}
+
+/// Where something is decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    table: String,
+    chain: String,
+    priority: i64,
+    /// By the chain's policy.
+    is_policy: bool,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            table,
+            chain,
+            priority,
+            ..
+        } = self;
+        let policy = if self.is_policy {
+            ", by its policy"
+        } else {
+            ""
+        };
+        write!(
+            f,
+            "table {table}, chain {chain} (priority {priority}{policy})"
+        )
+    }
+}
+
+/// What became of a packet.
+#[derive(Debug, Default)]
+struct Walk {
+    /// Whether our rule has logged it, and how sure that is.
+    logged: Option<Sure>,
+    /// The rate over all addresses of the rule that did.
+    rate: Option<(f64, Place)>,
+    /// Other prefixes that it was logged with.
+    others: Vec<Place>,
+    rewritten: Option<Place>,
+    /// Whether it was rewritten or dropped before it was logged.
+    dropped: Option<Place>,
+    /// A rule that is not understood may have let it through the chain that it is in.
+    maybe_let_in: bool,
+}
+
+/// How a chain ends.
+#[derive(PartialEq, Eq)]
+enum End {
+    Accepted,
+    Dropped,
+    Returned,
+}
+
+impl Kernel {
+    /// Reads what the tools print; what is no such text is no rules. Tables that `iptables-save` prints too are
+    /// taken from there, as nft does not say what their matches mean.
+    pub fn read(nft: &str, iptables: [&str; 2]) -> Self {
+        let mut kernel = Self::default();
+        for (family, text) in Family::ALL.into_iter().zip(iptables) {
+            iptables::read(&mut kernel, family, text);
+        }
+        nft::read(&mut kernel, nft);
+        let order = |chain: &Chain| chain.hook.map(|hook| (hook.point, hook.priority));
+        kernel.chains.sort_by_key(order);
+        kernel
+    }
+
+    fn chain(&mut self, table: &str, name: &str) -> Option<&mut Chain> {
+        let is_it = |chain: &&mut Chain| chain.table == table && chain.name == name;
+        self.chains.iter_mut().find(is_it)
+    }
+
+    fn walk(&self, packet: Packet, prefix: &str) -> Walk {
+        let mut walk = Walk::default();
+        for chain in &self.chains {
+            let Some(hook) = chain.hook else { continue };
+            if chain.family.is_some_and(|family| family != packet.family) {
+                continue;
+            }
+            walk.maybe_let_in = false;
+            let place = Place {
+                table: chain.table.clone(),
+                chain: chain.name.clone(),
+                priority: hook.priority,
+                is_policy: false,
+            };
+            let end = self.follow(chain, packet, prefix, &place, Sure::Yes, 0, &mut walk);
+            let by_policy = end == End::Returned && hook.drops && !walk.maybe_let_in;
+            if by_policy {
+                walk.dropped = Some(Place {
+                    is_policy: true,
+                    ..place
+                });
+            }
+            // What is rewritten goes on with another port, of which nothing is known here.
+            if walk.dropped.is_some() || walk.rewritten.is_some() {
+                break;
+            }
+        }
+        walk
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one walk, its place and its state"
+    )]
+    fn follow(
+        &self,
+        chain: &Chain,
+        packet: Packet,
+        prefix: &str,
+        hook: &Place,
+        sure: Sure,
+        depth: usize,
+        walk: &mut Walk,
+    ) -> End {
+        for rule in &chain.rules {
+            let matches = rule.when.iter().map(|asked| asked.of(packet)).min();
+            let matches = matches.unwrap_or(Sure::Yes).min(sure);
+            if matches == Sure::No {
+                continue;
+            }
+            let place = Place {
+                chain: chain.name.clone(),
+                ..hook.clone()
+            };
+            match &rule.log {
+                Some(log) if log == prefix => {
+                    walk.logged = walk.logged.max(Some(matches));
+                    if let Some(rate) = rule.rate {
+                        walk.rate = Some((rate, place.clone()));
+                    }
+                }
+                Some(_) => walk.others.push(place.clone()),
+                None => {}
+            }
+            // A rule with a limit lets a single packet pass, and not the next.
+            let matches = if rule.rate.is_some() {
+                matches.min(Sure::Maybe)
+            } else {
+                matches
+            };
+            let (target, comes_back) = match &rule.then {
+                Some(Then::Jump(target)) => (target, true),
+                Some(Then::Goto(target)) => (target, false),
+                Some(then) => {
+                    match (then, matches) {
+                        (Then::Accept | Then::Return | Then::Rewrite, Sure::Maybe) => {
+                            walk.maybe_let_in = true;
+                        }
+                        (Then::Accept, _) => return End::Accepted,
+                        (Then::Return, _) => return End::Returned,
+                        (Then::Rewrite, _) => {
+                            walk.rewritten = Some(place);
+                            return End::Accepted;
+                        }
+                        (Then::Drop, Sure::Yes) if !walk.maybe_let_in => {
+                            walk.dropped = Some(place);
+                            return End::Dropped;
+                        }
+                        (Then::Drop | Then::Jump(_) | Then::Goto(_), _) => {}
+                    }
+                    continue;
+                }
+                None => continue,
+            };
+            // What stands in it lets in who has knocked, past the rest of the chain.
+            if packet.has_knocked && target == super::iptables::CHAIN {
+                return End::Accepted;
+            }
+            let is_target = |other: &&Chain| other.table == chain.table && other.name == *target;
+            let (Some(target), true) = (self.chains.iter().find(is_target), depth < MAX_DEPTH)
+            else {
+                walk.maybe_let_in = true;
+                continue;
+            };
+            match self.follow(target, packet, prefix, hook, matches, depth + 1, walk) {
+                End::Returned if comes_back || matches != Sure::Yes => {}
+                end if matches == Sure::Yes => return end,
+                _ => walk.maybe_let_in = true,
+            }
+        }
+        End::Returned
+    }
+}
+
+/// What the configuration needs of the kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct Need<'a> {
+    /// The log prefix, where something must be logged.
+    pub prefix: Option<&'a str>,
+    /// The knocks of each door, and the time for all of them.
+    pub doors: &'a [(Vec<Step>, Duration)],
+    /// The ports that are closed to all who have not knocked.
+    pub guarded: &'a [Step],
+    /// What opens them.
+    pub backend: Option<Backend>,
+}
+
+/// Something that keeps a door from working, or open.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fault {
+    /// A port is not closed to strangers.
+    Open(Vec<Step>),
+    /// The set or chain of what is open is not there.
+    NoPlaceForOpen(&'static str),
+    /// Nothing logs with the prefix.
+    NotLogged,
+    /// A rule logs with another one.
+    OtherPrefix(Place),
+    /// Fewer packets are logged than a knock has.
+    Limited {
+        /// The rule's.
+        place: Place,
+        /// So many a minute.
+        per_minute: u32,
+        /// A knock is of so many …
+        knocks: usize,
+        /// … in so long.
+        within: Duration,
+    },
+    /// A knock is dropped before it is logged.
+    StepDropped {
+        /// By whom.
+        place: Place,
+        /// Which, from 1.
+        step: usize,
+    },
+    /// A knock gets another port before it is logged.
+    StepRedirected {
+        /// By whom.
+        place: Place,
+        /// Which, from 1.
+        step: usize,
+    },
+    /// Whoever has knocked is dropped all the same.
+    OpenDropped {
+        /// By whom.
+        place: Place,
+        /// At which port.
+        port: Step,
+    },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(ports) => {
+                let ports: Vec<_> = ports.iter().copied().map(port).collect();
+                let word = if ports.len() == 1 { "port" } else { "ports" };
+                let verb = if ports.len() == 1 { "is" } else { "are" };
+                write!(
+                    f,
+                    "the rules are not loaded: {word} {} {verb} open to everybody",
+                    ports.join(", ")
+                )
+            }
+            Self::NoPlaceForOpen(name) => {
+                write!(
+                    f,
+                    "{name} is not there: nothing that a door opens can be let in"
+                )
+            }
+            Self::NotLogged => f.write_str("nothing logs with the configured prefix"),
+            Self::OtherPrefix(place) => write!(
+                f,
+                "the rule in {place} logs with another prefix than the configured one"
+            ),
+            Self::Limited {
+                place,
+                per_minute,
+                knocks,
+                within,
+            } => write!(
+                f,
+                "the rule in {place} logs {per_minute} packets a minute over all addresses; a knock needs {knocks} in {within:?}"
+            ),
+            Self::StepDropped { place, step } => {
+                write!(f, "{place} drops step {step} before it is logged")
+            }
+            Self::StepRedirected { place, step } => {
+                write!(f, "{place} redirects step {step} before it is logged")
+            }
+            Self::OpenDropped { place, port: to } => {
+                write!(f, "{place} drops what a door lets in at {}", port(*to))
+            }
+        }
+    }
+}
+
+impl Fault {
+    /// What mends it.
+    pub const fn fix(&self) -> &'static str {
+        match self {
+            Self::Open(_) | Self::NoPlaceForOpen(_) | Self::NotLogged | Self::OtherPrefix(_) => {
+                "logknock rules --load"
+            }
+            Self::Limited { .. } => {
+                "take the limit out of that rule, or load the printed ones: logknock rules --load"
+            }
+            Self::StepDropped { .. } => {
+                "let that rule stand behind the one that logs, or choose other ports"
+            }
+            Self::StepRedirected { .. } => {
+                "log before the nat rule, as the printed rules do, or choose other ports"
+            }
+            Self::OpenDropped { .. } => "have that chain accept the port",
+        }
+    }
+}
+
+fn port(step: Step) -> String {
+    format!("{}/{}", step.port, step.transport.as_str())
+}
+
+/// What is wrong; `None` in `kernel` where its rules cannot be read.
+pub fn faults(kernel: &Kernel, need: &Need<'_>) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut add = |fault: Fault| {
+        if !faults.contains(&fault) {
+            faults.push(fault);
+        }
+    };
+    let walk = |family, to, has_knocked| {
+        let packet = Packet {
+            family,
+            to,
+            has_knocked,
+        };
+        kernel.walk(packet, need.prefix.unwrap_or_default())
+    };
+    let mut open: Vec<Step> = Vec::new();
+    for family in Family::ALL {
+        for (steps, within) in need.doors {
+            for (step, number) in steps.iter().zip(1..) {
+                let walk = walk(family, *step, false);
+                if walk.logged.is_some() {
+                    if let Some((rate, place)) = walk.rate
+                        && rate * within.as_secs_f64()
+                            < f64::from(u32::try_from(steps.len()).unwrap_or(u32::MAX))
+                    {
+                        add(Fault::Limited {
+                            place,
+                            per_minute: per_minute(rate),
+                            knocks: steps.len(),
+                            within: *within,
+                        });
+                    }
+                    continue;
+                }
+                add(
+                    match (walk.dropped, walk.rewritten, walk.others.into_iter().last()) {
+                        (_, _, Some(place)) => Fault::OtherPrefix(place),
+                        (Some(place), ..) => Fault::StepDropped {
+                            place,
+                            step: number,
+                        },
+                        (_, Some(place), _) => Fault::StepRedirected {
+                            place,
+                            step: number,
+                        },
+                        (None, None, None) => Fault::NotLogged,
+                    },
+                );
+            }
+        }
+        for port in need.guarded {
+            if walk(family, *port, false).dropped.is_none() {
+                if !open.contains(port) {
+                    open.push(*port);
+                }
+            } else if let Some(place) = walk(family, *port, true).dropped {
+                add(Fault::OpenDropped { place, port: *port });
+            }
+        }
+    }
+    let is_open = !open.is_empty();
+    if is_open {
+        faults.insert(0, Fault::Open(open));
+    } else if let (Some(backend), false) = (need.backend, need.guarded.is_empty()) {
+        let name = match backend {
+            Backend::Nft => "set open4 of table inet logknock",
+            Backend::Ipset => "set logknock4",
+            Backend::Iptables => "chain LOGKNOCK",
+        };
+        let knows = |word: &str| kernel.open.iter().any(|open| open == word);
+        let word = name.split(' ').nth(1).unwrap_or_default();
+        if !knows(word) {
+            faults.insert(0, Fault::NoPlaceForOpen(name));
+        }
+    }
+    // With no rules at all it is enough to say so once.
+    if is_open && faults.contains(&Fault::NotLogged) {
+        faults.retain(|fault| *fault != Fault::NotLogged);
+        if faults.len() == 1 {
+            return faults;
+        }
+        faults.push(Fault::NotLogged);
+    }
+    faults
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a number for people; the cast saturates"
+)]
+fn per_minute(rate: f64) -> u32 {
+    (rate * 60.0).round() as u32
+}
+
+/// The firewall's row at a glance.
+pub fn row(kernel: &Kernel, need: &Need<'_>) -> String {
+    let faults = faults(kernel, need);
+    match faults.first() {
+        None => "logs and guards as configured".to_owned(),
+        Some(fault) => fault.to_string(),
+    }
+}
+
+#[cfg(test)]
+#[path = "live_test.rs"]
+mod tests;
