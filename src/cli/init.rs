@@ -11,7 +11,8 @@ use std::path::Path;
 
 use super::exit::{Code, Failure};
 use super::secret;
-use crate::engine::sequence::{Step, Transport};
+use crate::config;
+use crate::engine::sequence::Step;
 use crate::firewall::Backend;
 use crate::firewall::rules::Tool;
 use crate::monitor;
@@ -37,14 +38,7 @@ fn installed() -> Backend {
 
 fn configuration(backend: Backend, prefix: &str, sequence: &[Step]) -> String {
     let backend = backend.as_str();
-    let steps: Vec<_> = sequence
-        .iter()
-        .map(|step| match step.transport {
-            Transport::Tcp => step.port.to_string(),
-            Transport::Udp => format!("\"{}:udp\"", step.port),
-        })
-        .collect();
-    let sequence = steps.join(", ");
+    let sequence = config::steps(sequence);
     format!(
         r#"# Written by 'logknock init'. The sequence and the prefix are secrets: keep this file at mode 0600.
 
@@ -56,7 +50,7 @@ prefix  = "{prefix}"
 backend = "{backend}"
 
 [door.ssh]
-sequence    = [{sequence}]
+sequence    = {sequence}
 seq_timeout = "15s"
 opens       = ["22:tcp"]
 cmd_timeout = "30s"
@@ -138,7 +132,6 @@ Stay connected while you set it up: new connections to 22/tcp need the knock fro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
 
     #[test]
     fn what_is_written_is_a_configuration_without_a_warning_whatever_the_backend() {

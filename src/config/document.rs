@@ -80,15 +80,15 @@ impl<'a> Document<'a> {
         if file.content.len() > MAX_BYTES {
             let message = format!("larger than {} KiB", MAX_BYTES / 1024);
             report.add(error(document.span(0..0), message));
+        } else if knockd::is_uci(&file.content) {
+            let message = "this is a UCI file of OpenWrt, and no configuration of logknock";
+            let fix = "name the knockd.conf that OpenWrt's init script writes from it";
+            report.add(error(document.span(0..0), message).fix(fix));
         } else if file.is_knockds() {
             document.content = Content::Knockd(knockd::lines(&file.content));
         } else if let Some(offset) = file.not_utf8 {
             let at = document.span(offset..offset);
             report.add(error(at, "not UTF-8, as TOML must be"));
-        } else if knockd::is_uci(&file.content) {
-            let message = "this is a UCI file of OpenWrt, and no configuration of logknock";
-            let fix = "name the knockd.conf that OpenWrt's init script writes from it";
-            report.add(error(document.span(0..0), message).fix(fix));
         } else {
             let (tree, errors) = DeTable::parse_recoverable(&file.content);
             document.report_syntax(&errors, report);

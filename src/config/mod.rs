@@ -42,6 +42,7 @@ use crate::source_spec::SourceSpec;
 pub use document::MAX_BYTES;
 pub use prefix::{MAX_PREFIX, Prefix, PrefixError};
 pub use report::{Diagnostic, ErrorKind, Errors, Place, Severity};
+pub use sequence::steps;
 
 use document::{Document, Text};
 use files::Files;

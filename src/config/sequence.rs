@@ -169,3 +169,13 @@ pub(super) fn transport(text: &str) -> Result<Transport, StepFlaw> {
         _ => Err(StepFlaw::Protocol),
     }
 }
+
+/// `steps` as an array of TOML, which this module reads.
+pub fn steps(steps: &[Step]) -> String {
+    let step = |step: &Step| match step.transport {
+        Transport::Tcp => step.port.to_string(),
+        Transport::Udp => format!("\"{}:udp\"", step.port),
+    };
+    let steps: Vec<_> = steps.iter().map(step).collect();
+    format!("[{}]", steps.join(", "))
+}

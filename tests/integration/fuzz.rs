@@ -53,6 +53,11 @@ fn any_datagram_is_packets_within_it() {
 }
 
 #[test]
+fn a_key_of_knockd_that_ends_in_a_digit_is_no_port() {
+    knockd::run(b"[A]\nsequence_of_6 = 7001\nsequences_6 7001\nsequence = 7001\n");
+}
+
+#[test]
 fn any_line_can_be_shown() {
     fuzz("dialect", 20_000, dialect::run);
 }

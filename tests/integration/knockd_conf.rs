@@ -175,6 +175,68 @@ fn one_time_sequences_are_taken_with_the_next_one_alone() {
     assert_eq!(rule.origin.knocks(), 2);
 }
 
+/// What is said of a knockd.conf that is refused.
+fn refused(text: &str) -> String {
+    let errors = convert("knockd.conf", text.as_bytes(), None).unwrap_err();
+    errors.to_string()
+}
+
+#[test]
+fn a_door_of_udp_alone_needs_no_flags() {
+    let text = "[A]\nsequence = 7001:udp,8002:udp\ncommand = /bin/x\n";
+    assert_eq!(lines(&read_as_it_is(text).warnings), "");
+    let mixed = read_as_it_is(&text.replace("8002:udp", "8002"));
+    assert!(lines(&mixed.warnings).contains("no tcpflags"));
+}
+
+#[test]
+fn keys_of_other_knockds_name_ours() {
+    let door = "[A]\nsequence = 7001,8002\ntcpflags = syn\ncommand = /bin/x\n";
+    for (key, ours) in [
+        ("seq_cooldown", "cooldown = \"TIME\""),
+        ("ipset_timeout", "backend = \"ipset\""),
+    ] {
+        let said = refused(&format!("{door}{key} = 5\n"));
+        assert!(said.contains(ours), "{said}");
+        assert!(!said.contains("[door"), "{said}");
+    }
+}
+
+#[test]
+fn a_uci_file_of_openwrt_is_told_from_toml_and_knockd_conf() {
+    let text = "config globals\n\toption UseSyslog '1'\n\nconfig knock 'ssh'\n\toption sequence '7001,8002'\n";
+    let said = refused(text);
+    let parsed = parse("knockd", text).unwrap_err().to_string();
+    for said in [said, parsed] {
+        assert!(said.contains("UCI file of OpenWrt"), "{said}");
+        assert!(!said.contains("TOML") && !said.contains("7001"), "{said}");
+    }
+}
+
+#[test]
+fn a_file_without_a_door_is_mended_in_knockds_words() {
+    let said = refused("[options]\nUseSyslog\n");
+    assert!(said.contains("there is no door"), "{said}");
+    assert!(said.contains("[NAME]") && !said.contains("[door"), "{said}");
+}
+
+#[test]
+fn the_prefix_of_a_comment_is_converted_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("prefix");
+    fs::write(&path, "lk-4f9a1c7e: \n").unwrap();
+    let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(&path, owner_only).unwrap();
+    let text = format!(
+        "#logknock: prefix-file = {}\n[A]\nsequence = 7001,8002\ntcpflags = syn\ncommand = /bin/x\n",
+        path.display()
+    );
+    let (toml, warnings) = convert("doors", text.as_bytes(), None).unwrap();
+    assert_eq!(lines(&warnings), "");
+    let prefix = parse("x.toml", &toml).unwrap().log.prefix;
+    assert_eq!(prefix, Some("lk-4f9a1c7e: ".parse().unwrap()));
+}
+
 // ── the real knockd ──
 
 /// What the real knockd says of a file: its sequences as it understood them, or `None` when it

@@ -8,11 +8,11 @@ use std::time::Duration;
 use crate::config::command::CommandText;
 use crate::config::prefix::Prefix;
 use crate::config::report::{Report, error};
-use crate::config::schema::{DoorTable, NamedDoor, Schema};
+use crate::config::schema::{NamedDoor, Schema};
 use crate::config::scope::Flags;
+use crate::config::sequence::steps;
 use crate::config::value::Given;
 use crate::engine::packet::TcpFlags;
-use crate::engine::sequence::{Sequence, Transport};
 
 use super::door::is_ambiguous;
 
@@ -99,51 +99,42 @@ fn write_door(text: &mut String, door: &NamedDoor) {
     text.push_str("\n[door.");
     text.push_str(&name);
     text.push_str("]\n");
-    let DoorTable {
-        sequence,
-        one_time_sequences,
-        look_ahead,
-        seq_timeout,
-        tcpflags,
-        target,
-        start_command,
-        start_command_6,
-        stop_command,
-        stop_command_6,
-        cmd_timeout,
-        ..
-    } = &door.table;
-    if let Some(sequence) = set(sequence.as_ref()) {
-        line(text, "sequence", &steps(sequence));
-    }
-    if let Some(path) = set(one_time_sequences.as_ref()).and_then(|path| path.to_str()) {
-        line(text, "one_time_sequences", &quoted(path));
-    }
-    if let Some(ahead) = set(look_ahead.as_ref()) {
-        line(text, "look_ahead", &ahead.to_string());
-    }
-    if let Some(span) = set(seq_timeout.as_ref()) {
-        line(text, "seq_timeout", &duration(*span));
-    }
-    if let Some(flags) = set(tcpflags.as_ref()) {
-        line(text, "tcpflags", &words(*flags));
-    }
-    if let Some(target) = set(target.as_ref()) {
-        line(text, "target", &quoted(&target.0.to_string()));
-    }
-    let commands = [
-        ("start_command", start_command),
-        ("start_command_6", start_command_6),
-        ("stop_command", stop_command),
-        ("stop_command_6", stop_command_6),
+    let table = &door.table;
+    let path = set(table.one_time_sequences.as_ref()).and_then(|path| path.to_str());
+    let command = |given: &Option<Given<CommandText>>| match set(given.as_ref()) {
+        Some(CommandText::Script(script)) => Some(quoted(script)),
+        _ => None,
+    };
+    let seconds = |given: &Option<Given<Duration>>| set(given.as_ref()).map(|span| duration(*span));
+    let keys = [
+        (
+            "sequence",
+            set(table.sequence.as_ref()).map(|sequence| steps(sequence.steps())),
+        ),
+        ("one_time_sequences", path.map(quoted)),
+        (
+            "look_ahead",
+            set(table.look_ahead.as_ref()).map(i64::to_string),
+        ),
+        ("seq_timeout", seconds(&table.seq_timeout)),
+        (
+            "tcpflags",
+            set(table.tcpflags.as_ref()).map(|flags| words(*flags)),
+        ),
+        (
+            "target",
+            set(table.target.as_ref()).map(|target| quoted(&target.0.to_string())),
+        ),
+        ("start_command", command(&table.start_command)),
+        ("start_command_6", command(&table.start_command_6)),
+        ("stop_command", command(&table.stop_command)),
+        ("stop_command_6", command(&table.stop_command_6)),
+        ("cmd_timeout", seconds(&table.cmd_timeout)),
     ];
-    for (key, command) in commands {
-        if let Some(CommandText::Script(script)) = set(command.as_ref()) {
-            line(text, key, &quoted(script));
+    for (key, value) in keys {
+        if let Some(value) = value {
+            line(text, key, &value);
         }
-    }
-    if let Some(span) = set(cmd_timeout.as_ref()) {
-        line(text, "cmd_timeout", &duration(*span));
     }
 }
 
@@ -155,15 +146,6 @@ fn set<T>(given: Option<&Given<T>>) -> Option<&T> {
 fn line(text: &mut String, key: &str, value: &str) {
     // A String takes everything.
     let _ = writeln!(text, "{key} = {value}");
-}
-
-fn steps(sequence: &Sequence) -> String {
-    let step = |step: &crate::engine::sequence::Step| match step.transport {
-        Transport::Tcp => step.port.to_string(),
-        Transport::Udp => format!("\"{}:udp\"", step.port),
-    };
-    let steps: Vec<_> = sequence.steps().iter().map(step).collect();
-    format!("[{}]", steps.join(", "))
 }
 
 fn words(flags: Flags) -> String {
