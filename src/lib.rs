@@ -16,7 +16,7 @@
 //! * [`config`] — the file, and all its mistakes at once. [`source_spec`] — where lines come from.
 //! * [`firewall`] — `opens` as commands, and the base rules as text.
 //! * [`trust`] — what a source may be believed, and why not.
-//! * [`dialect`] — any form of a line, for `parse`. [`calendar`] — header stamps in UTC.
+//! * [`dialect`] — the forms of a line: the built-in formats and the operator's own. [`calendar`] — header stamps in UTC.
 //! * [`knock`] — the client, apart from all that.
 //! * [`memory`] — the last things that happened to each address, to explain a knock that failed.
 //! * [`protocol`] — what the daemon is asked and answers. [`metrics`] — its counters as Prometheus text.

@@ -164,7 +164,7 @@ fn pace() -> impl Strategy<Value = Pace> {
 }
 
 fn form() -> impl Strategy<Value = dialect::Reader> {
-    let dialect = prop::sample::select(vec![
+    let format = prop::sample::select(vec![
         Format::Kernel,
         Format::Ulogd,
         Format::named()[5].1.clone(),
@@ -174,7 +174,7 @@ fn form() -> impl Strategy<Value = dialect::Reader> {
         2 => Just(Expected::Prefix(PREFIX.as_bytes().into())),
         1 => Just(Expected::AnyPrefix)
     ];
-    (dialect, expected).prop_map(|(dialect, expected)| dialect::Reader::new(dialect, expected))
+    (format, expected).prop_map(|(format, expected)| dialect::Reader::new(format, expected))
 }
 
 /// Cannot be read.
