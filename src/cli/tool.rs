@@ -7,16 +7,16 @@
 use std::io::{self, Write};
 use std::process::{Command, Output, Stdio};
 
-use crate::runner;
+use crate::monitor;
 
 /// Whether the program is there.
 pub(super) fn has(program: &str) -> bool {
-    runner::locate(program).is_some()
+    monitor::locate(program).is_some()
 }
 
 /// Runs a program on `input`.
 pub(super) fn feed(program: &str, arguments: &[&str], input: &str) -> io::Result<Output> {
-    let path = runner::locate(program).ok_or_else(|| {
+    let path = monitor::locate(program).ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::NotFound,
             format!("{program} is not installed"),
