@@ -876,3 +876,7 @@ pub fn may_open(door: &Door, src: IpAddr) -> Result<(), NotOpened> {
 #[cfg(test)]
 #[path = "grant_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "model_test.rs"]
+mod model_tests;
