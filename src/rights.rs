@@ -3,10 +3,14 @@
 //! In: a path, and whom what stands on the way may belong to. Out: its [`Flaw`]s. Looked at are the file, every directory
 //! from `/` to it, and every symlink on the way. A sticky directory is as good as one's own for a file that is there:
 //! others can add to it and not replace.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the kernel tells in a file which users a namespace has"
+)]
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::Metadata;
+use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -131,7 +135,8 @@ pub fn flaws(path: &Path, role: Role, trusted: &Trusted) -> Vec<Flaw> {
             Ok(found) => {
                 let is_whole = role == Role::File || number != last;
                 let is_sticky = is_whole && found.is_dir() && found.mode() & STICKY != 0;
-                if !trusted.owners.contains(&found.uid()) {
+                let is_above = number != last && outer_root() == Some(found.uid());
+                if !is_above && !trusted.owners.contains(&found.uid()) {
                     let (path, uid) = (entry.clone(), found.uid());
                     add(Flaw::Owner { path, uid });
                 }
@@ -142,6 +147,16 @@ pub fn flaws(path: &Path, role: Role, trusted: &Trusted) -> Vec<Flaw> {
         }
     }
     flaws
+}
+
+/// In a user namespace, the number that the machine's own root has there: that of everybody who is not of the
+/// namespace, so it is believed of directories on the way only.
+fn outer_root() -> Option<u32> {
+    let map = fs::read_to_string("/proc/self/uid_map").ok()?;
+    let whole_machine = ["0", "0", "4294967295"];
+    let is_namespace = map.split_whitespace().ne(whole_machine);
+    let root = Path::new("/").metadata().ok()?;
+    is_namespace.then(|| root.uid())
 }
 
 /// Whether everybody can read the file at `path`, and enter all the directories on the way to it.
