@@ -16,6 +16,7 @@ use super::attempt::Progress;
 use super::detector::{Detected, Detector, Limits};
 use super::door::{Door, Rule, Scope};
 use super::event::{Event, EventKind, Whence};
+use super::facts;
 use super::finding::{Finding, Knocked, Told};
 use super::knock::{Hit, KernelId, KnockerPrefix, Logged};
 use super::packet::Packet;
@@ -142,10 +143,10 @@ impl Detection {
             Told::Event(event) => {
                 let pair = (Arc::clone(&event.door), event.src);
                 match event.kind {
-                    EventKind::Open => {
-                        self.open.insert(pair, None);
+                    EventKind::Open if self.is_held(&event.door, event.src) => {
+                        self.open.entry(pair).or_insert(None);
                     }
-                    EventKind::Close => {
+                    EventKind::Close | EventKind::Refused { .. } => {
                         self.open.remove(&pair);
                     }
                     _ => {}
@@ -252,6 +253,12 @@ impl Detection {
         self.detector.len()
     }
 
+    /// Whether `door` holds something open for `src` once it is knocked at.
+    fn is_held(&self, door: &str, src: IpAddr) -> bool {
+        let door = self.door(door);
+        door.is_some_and(|door| facts::hold(&door, src).is_some())
+    }
+
     fn handle_hit(&mut self, hit: &Hit<'_>, whence: Whence) -> Result<(), Reason> {
         let Self {
             detector,
@@ -274,7 +281,13 @@ impl Detection {
         let prefix = detector.knocker_prefix().of_counts();
         detector.handle_hit(hit, &mut |detected| {
             events.extend(telling::of_attempt(&detected, Some((whence, hit.at))));
-            findings.extend(knocked(&detected, Some(whence)));
+            let knocked = knocked(&detected, Some(whence));
+            if knocked.is_some() && facts::hold(&detected.door, hit.src).is_some() {
+                // It is told later that it opens, and a hit too many may come before.
+                let pair = (Arc::clone(&detected.door.name), hit.src);
+                open.entry(pair).or_insert(None);
+            }
+            findings.extend(knocked);
             if detected.progress == Progress::Overcount {
                 let who = prefix.of(detected.src);
                 let theirs = open

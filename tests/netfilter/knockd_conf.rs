@@ -51,16 +51,17 @@ fn the_centos_guide_works_as_it_is() {
         ));
         lines
     };
-    // The last knock at each door is the first at the other, which knockd would not look at.
+    // The last knock at each door is the first at the other, which knockd would not look at. Where it is
+    // repeated in time, nothing is said of that.
     let (open, close) = (of("openSSH"), of("closeSSH"));
     assert_eq!(
         open[..5].iter().copied().cloned().collect::<Vec<_>>(),
         expected("openSSH", "-I")
     );
-    assert_eq!(
-        close[1..].iter().copied().cloned().collect::<Vec<_>>(),
-        expected("closeSSH", "-D")
-    );
+    let expected = expected("closeSSH", "-D");
+    assert_eq!(close.first().copied(), expected.first());
+    let last: Vec<_> = close.into_iter().rev().take(4).rev().cloned().collect();
+    assert_eq!(last, expected[1..]);
     assert_eq!(
         said.first().map(String::as_str),
         Some("starting up, listening on kmsg")
