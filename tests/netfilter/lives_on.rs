@@ -42,7 +42,7 @@ systemctl daemon-reload
 systemctl start door.socket
 until ip netns exec client nc -z -w 1 192.0.2.1 22 && ip netns exec client nc -z -w 1 2001:db8::1 22; do sleep 0.1; done
 systemd-run --quiet --unit=session ip netns exec client bash -c \
-    'exec 3<>/dev/tcp/192.0.2.1/22; while read -r word </talk; do echo "$word" >&3; done'
+    'exec 3<>/dev/tcp/192.0.2.1/22 4<>/talk; while read -r word <&4; do echo "$word" >&3; done'
 "#;
 /// Debian's unit loads this as it is packaged.
 const NFTABLES_CONF: &str = "\
