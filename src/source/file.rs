@@ -1,7 +1,7 @@
 //! The thread that follows one log file, or all whose names match a pattern.
 //!
 //! In: wake-ups from inotify (`watch`), and a tick when there are none. Out: what [`tail`](super::tail)
-//! found, as [`Report`](super::Report)s with numbered lines. A file that has been quiet for a day is looked
+//! found, as [`Report`]s with numbered lines. A file that has been quiet for a day is looked
 //! at as soon as one that is busy: knocks are rare.
 //!
 //! With a pattern, the directory is listed when a name in it has changed, and each file has a [`Tail`] of its
