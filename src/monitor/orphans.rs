@@ -5,7 +5,7 @@
 //! next one, and what it opened would stay open for ever. (Under systemd it has died with its unit.)
 //!
 //! What surprises: only a command itself is ended, with its process group. What it has put into the
-//! background carries the mark too, and leads no session, or one of its own making. And an environment is memory of its process, which may lie in a file system of its user and never
+//! background carries the mark with another number. And an environment is memory of its process, which may lie in a file system of its user and never
 //! come: of other users' processes none is read.
 #![expect(
     clippy::disallowed_methods,
@@ -55,7 +55,13 @@ fn runs_as(pid: i32, users: &BTreeSet<u32>) -> bool {
     fs::metadata(format!("/proc/{pid}")).is_ok_and(|process| users.contains(&process.uid()))
 }
 
+/// The mark of the command that is process `pid`.
+pub(super) fn mark_of(mark: &str, pid: u32) -> String {
+    format!("{mark}:{pid}")
+}
+
 fn is_command(pid: i32, mark: &str) -> bool {
+    let mark = mark_of(mark, pid.unsigned_abs());
     let carries = |environ: Vec<u8>| {
         let mut variables = environ.split(|&byte| byte == 0);
         variables.any(|variable| variable == format!("{VARIABLE}={mark}").as_bytes())

@@ -18,8 +18,10 @@ impl Drop for Left {
 /// Starts `words`, and waits until the kernel shows the last of them with its environment: for a
 /// moment after it has become another program it shows none.
 fn start(mark: &str, group: Option<i32>, words: &[&str]) -> Left {
-    let mut command = Command::new(words[0]);
-    command.args(&words[1..]).env(VARIABLE, mark);
+    // A command is marked with its own number, by the process that becomes it.
+    let marked = format!("{VARIABLE}={mark}:$$ exec \"$@\"");
+    let mut command = Command::new("sh");
+    command.args(["-c", &marked, "sh"]).args(words);
     if let Some(group) = group {
         command.process_group(group);
     }
@@ -33,6 +35,15 @@ fn start(mark: &str, group: Option<i32>, words: &[&str]) -> Left {
     child
 }
 
+/// A process with the mark of another one, in a session of its own.
+fn background(mark: &str) -> Left {
+    let mut command = Command::new("setsid");
+    command
+        .args(["sleep", "600"])
+        .env(VARIABLE, format!("{mark}:1"));
+    Left(command.spawn().unwrap())
+}
+
 #[test]
 fn commands_with_the_mark_are_ended_and_nothing_else() {
     let mark = format!("test-{}", std::process::id());
@@ -43,6 +54,8 @@ fn commands_with_the_mark_are_ended_and_nothing_else() {
         start(&format!("{mark}0"), None, &["setsid", "sleep", "600"]),
         start(&mark, None, &["sleep", "600"]),
         start(&mark, Some(0), &["sleep", "600"]),
+        // What a command has put into the background, in a session of its own.
+        background(&mark),
     ];
     let ourselves = rustix::process::geteuid().as_raw();
     let users = BTreeSet::from([ourselves]);

@@ -7,8 +7,9 @@
 //! the end of it is the end of the command. What surprises: it can say why it failed only on its standard
 //! error and with [`REFUSED`], as env(1) and sudo(8) do.
 #![expect(
+    clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "the command takes the place of this process"
+    reason = "the command takes the place of this process, and is marked with its number"
 )]
 
 use std::ffi::{OsStr, OsString};
@@ -24,6 +25,7 @@ use rustix::thread::{
     set_thread_res_gid, set_thread_res_uid,
 };
 
+use super::orphans;
 use crate::engine::account::Account;
 
 /// The name that tells this program to become a command.
@@ -80,7 +82,16 @@ pub fn run(words: &[OsString]) -> io::Error {
     if let Err(error) = become_account(uid, gid, groups).and_then(|()| Ok(setsid().map(drop)?)) {
         return error;
     }
-    Command::new(path).arg0(name).args(arguments).exec()
+    let mut command = Command::new(path);
+    // With our number it marks the command itself, and nothing that it starts.
+    if let Some(mark) = std::env::var_os(orphans::VARIABLE).and_then(|mark| mark.into_string().ok())
+    {
+        command.env(
+            orphans::VARIABLE,
+            orphans::mark_of(&mark, std::process::id()),
+        );
+    }
+    command.arg0(name).args(arguments).exec()
 }
 
 fn become_account(uid: &OsStr, gid: &OsStr, groups: &OsStr) -> io::Result<()> {
