@@ -102,3 +102,32 @@ fn a_log_that_says_it_misses_messages_is_told_once_a_minute() {
         "{said}"
     );
 }
+
+#[test]
+fn a_dry_run_prints_its_last_command_whenever_its_pipe_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("logknock.toml");
+    // Nothing is held open, so nothing happens behind the last command.
+    let text = "[log]\nprefix = \"lk-4f9a1c7e: \"\n\
+                [door.ssh]\nsequence = [7000, 8000]\nstart_command = [\"/bin/true\", \"%IP%\"]\n";
+    fs::write(&config, text).unwrap();
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
+    for round in 0..30 {
+        let mut daemon = Command::new(env!("CARGO_BIN_EXE_logknock"))
+            .arg("--config")
+            .arg(&config)
+            .args(["--dry-run", "--follow", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut pipe = daemon.stdin.take().unwrap();
+        pipe.write_all((line(7000) + &line(8000)).as_bytes())
+            .unwrap();
+        drop(pipe);
+        let output = daemon.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(said, "would run: /bin/true 192.0.2.7\n", "round {round}");
+    }
+}
