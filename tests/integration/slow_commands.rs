@@ -186,3 +186,51 @@ fn a_command_has_no_terminal_though_the_daemon_was_started_from_one() {
     daemon.knock(KNOCKER, &PORTS);
     daemon.await_command("none", KNOCKER);
 }
+
+/// How often the door has been opened, and how often its close was tried.
+fn acts(logknock: &Logknock) -> [usize; 2] {
+    let acts = logknock.read("acts");
+    ["open", "close"].map(|word| acts.lines().filter(|act| act.starts_with(word)).count())
+}
+
+#[test]
+fn a_close_command_that_fails_holds_up_no_open() {
+    let logknock = Logknock::new();
+    let file = logknock.path("acts").display().to_string();
+    let logknock = logknock.config(&format!(
+        "[log]\nprefix = \"lk-4f9a1c7e: \"\n[door.ssh]\nsequence = [7000, 8000, 9000]\ncmd_timeout = 1\n\
+         start_command = [\"/bin/sh\", \"-c\", \"echo open >> $1\", \"sh\", \"{file}\"]\n\
+         stop_command = [\"/bin/sh\", \"-c\", \"echo close >> $1; echo no such rule >&2; false\", \"sh\", \"{file}\"]\n"
+    ));
+    let _running = logknock.follow("");
+    for times in 1..=3 {
+        logknock.knock(KNOCKER);
+        eventually("it opens again", || acts(&logknock)[0] == times);
+        let before = acts(&logknock)[1];
+        eventually("its close is tried", || acts(&logknock)[1] > before);
+    }
+    let status = logknock.run("status --control state/control.sock");
+    assert!(status.stdout.contains("no such rule"), "{}", status.stdout);
+}
+
+#[test]
+fn a_knockd_conf_is_judged_as_knockd_judges_it() {
+    let logknock = Logknock::new();
+    let file = logknock.path("acts").display().to_string();
+    let logknock = logknock.file(
+        "knockd.conf",
+        format!(
+            "[options]\n\tUseSyslog\n[opencloseSSH]\n\tsequence = 7000,8000,9000\n\tseq_timeout = 5\n\
+             \ttcpflags = syn\n\tstart_command = echo open %IP% >> {file}; false\n\tcmd_timeout = 1\n\
+             \tstop_command = echo close %IP% >> {file}; false\n"
+        ),
+    );
+    let logknock = logknock.file("prefix", "lk-4f9a1c7e: ");
+    let _running = logknock.follow("--config knockd.conf --prefix-file prefix");
+    for times in 1..=2 {
+        logknock.knock(KNOCKER);
+        eventually("it opens", || acts(&logknock)[0] == times);
+        // An open that failed is no reason to close; the close comes in its time, three times.
+        eventually("it is closed", || acts(&logknock)[1] == 3 * times);
+    }
+}
