@@ -146,16 +146,18 @@ impl Detection {
                     EventKind::Open if self.is_held(&event.door, event.src) => {
                         self.open.entry(pair).or_insert(None);
                     }
-                    EventKind::Close | EventKind::Refused { .. } => {
+                    EventKind::Close => {
+                        self.open.remove(&pair);
+                    }
+                    // What is known to be open stays so.
+                    EventKind::Refused { .. } if self.open.get(&pair) == Some(&None) => {
                         self.open.remove(&pair);
                     }
                     _ => {}
                 }
             }
             Told::Opened(door, src) => {
-                if let Some(since) = self.open.get_mut(&(Arc::clone(door), *src)) {
-                    *since = Some(now);
-                }
+                self.open.insert((Arc::clone(door), *src), Some(now));
             }
             Told::GaveUp(..) => {}
         }
