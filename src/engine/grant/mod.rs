@@ -536,6 +536,7 @@ impl Grants {
 
     fn run(&mut self, door: &Arc<Door>, knocked: &Knocked, mark: Option<Token>, now: Time) {
         let src = knocked.facts.src;
+        self.note(knocked, now);
         let open = door.grant.open.of(src);
         self.orders.push_back(Order {
             invocation: open.map(|open| open.expand(&knocked.facts)),
@@ -579,6 +580,7 @@ impl Grants {
         };
         self.insert(id, grant);
         self.changes.push(Change::Begun(id));
+        self.note(knocked, now);
         // Behind it: of a write that a crash cuts, the beginning is left.
         self.changes.append(&mut superseded);
         let open = door.grant.open.of(src);
@@ -741,6 +743,15 @@ impl Grants {
             if self.table.get(&id).is_some_and(waits) {
                 self.set_timer(id, Some(now));
             }
+        }
+    }
+
+    /// Keeps that a knock will be answered, for a detector that begins before its command does. It is put on
+    /// disk when that starts.
+    fn note(&mut self, knocked: &Knocked, now: Time) {
+        if let Some(last) = knocked.last {
+            let facts = &knocked.facts;
+            self.answers.note(&facts.door, facts.src, now, last);
         }
     }
 
