@@ -140,7 +140,7 @@ const ASKED: [u64; 6] = [
 ];
 
 /// What may be done with a descriptor: another one of it, whether it outlives an exec, whether it waits.
-/// Not who is sent which signal for it: that would reach what Landlock of an older kernel lets be killed.
+/// Signals are left out: allowing them would reach processes that an older Landlock lets be killed.
 const DONE_WITH: [i32; 6] = [
     libc::F_DUPFD,
     libc::F_DUPFD_CLOEXEC,
