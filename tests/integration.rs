@@ -119,6 +119,8 @@ mod netfilter_line; // packet lines made by the grammar
 mod netfilter_transport; // … from PROTO= on
 #[path = "integration/networks.rs"]
 mod networks; // an IPv6 network as one knocker
+#[path = "integration/notify.rs"]
+mod notify; // [notify]: what is told, and what does not wait for it
 #[path = "integration/one_time.rs"]
 mod one_time; // sequences that open once: replayed, after a crash, from a list
 #[path = "integration/opens_once.rs"]

@@ -13,7 +13,8 @@ use super::trust;
 use crate::config::OnExit;
 use crate::monitor::ledger::OpenError;
 use crate::monitor::{
-    self, Configuration, End, Files, Journal, Options, Plan, Socket, Start, StartError, Storage,
+    self, Configuration, End, Files, Journal, Notify, Options, Plan, Socket, Start, StartError,
+    Storage,
 };
 use crate::privsep::Read;
 use crate::source::journal::{Journalctl, Start as _, Wanted};
@@ -68,6 +69,7 @@ pub(super) fn run(
         },
         stdin: stdin.transpose()?,
         has_end: sources.iter().all(|source| *source == SourceSpec::Stdin),
+        sources: sources.iter().map(ToString::to_string).collect(),
         sockets: sockets.collect(),
         journals: journals.map(|(_, number)| number).collect(),
         journal: Box::new(journal),
@@ -86,8 +88,16 @@ pub(super) fn run(
 }
 
 fn configuration(settings: &Settings) -> Result<Configuration, Failure> {
+    let config = &settings.config;
+    let notify = config.notify.as_ref().map(|notify| Notify {
+        argv: notify.argv.clone(),
+        account: notify.account.clone(),
+        on: notify.on.clone(),
+        timeout: config.daemon.command_timeout,
+    });
     Ok(Configuration {
         doors: settings.doors.clone(),
+        notify,
         text: serde_json::to_string(&settings.config.written)?,
     })
 }

@@ -103,6 +103,18 @@ pub(super) fn per_family(
     })
 }
 
+/// The words of a command that is of no knock: no value stands in them.
+pub(super) fn words(given: &Given<CommandText>, report: &mut Report) -> Option<Vec<String>> {
+    let template = template(given, false, report).ok()?;
+    let words = template.fixed_words();
+    if words.is_none() {
+        let message = "a placeholder is for the commands of doors: here values are variables only";
+        let fix = "read $LOGKNOCK_EVENT, $LOGKNOCK_MESSAGE and others in the program";
+        report.add(error(given.span, message).fix(fix));
+    }
+    words
+}
+
 fn template(
     given: &Given<CommandText>,
     shell: bool,

@@ -33,7 +33,9 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::dialect::Format;
+use crate::engine::account::Account;
 use crate::engine::door::Door;
+use crate::engine::event::Occasion;
 use crate::engine::knock::KnockerPrefix;
 use crate::engine::sequence::Step;
 use crate::firewall::Backend;
@@ -58,6 +60,8 @@ pub struct Config {
     pub daemon: Daemon,
     /// Where doors with `opens` open; `None` when the config does not say.
     pub firewall: Option<Firewall>,
+    /// Who is told what happens; `None` for nobody.
+    pub notify: Option<Notify>,
     /// The doors, in the order of the files; at least one.
     pub doors: Vec<Arc<Door>>,
     /// Whether a knockd.conf says it.
@@ -128,6 +132,24 @@ pub struct Daemon {
     pub knockd_log: Option<PathBuf>,
     /// Whether they are sent to syslog(3) in knockd's words.
     pub knockd_syslog: bool,
+}
+
+/// `[notify]`: a command that is told what happens.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Notify {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Who runs it; the daemon itself when nobody is named.
+    pub account: Option<Arc<Account>>,
+    /// What it is told.
+    pub on: Vec<Occasion>,
+}
+
+impl fmt::Debug for Notify {
+    /// Arguments may hold a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Notify({:?})", self.on)
+    }
 }
 
 /// `[firewall]`: where doors with `opens` open.

@@ -11,8 +11,8 @@ use super::document::{Content, Document};
 use super::knockd;
 use super::report::{Finding, Report, Span, error};
 use super::schema::{
-    DaemonTable, DoorTable, FirewallTable, LogTable, NamedDoor, SECTIONS, Schema, Table,
-    is_door_name, looks_like_a_key,
+    DaemonTable, DoorTable, FirewallTable, LogTable, NamedDoor, NotifyTable, SECTIONS, Schema,
+    Table, is_door_name, looks_like_a_key,
 };
 use super::value::{Written, nearest};
 
@@ -41,6 +41,9 @@ impl Schema {
                     }
                     ("firewall", DeValue::Table(keys)) => {
                         reader.keys(&mut schema.firewall, "[firewall]", keys);
+                    }
+                    ("notify", DeValue::Table(keys)) => {
+                        reader.keys(&mut schema.notify, "[notify]", keys);
                     }
                     ("defaults", DeValue::Table(keys)) => {
                         reader.keys(&mut schema.defaults, "[defaults]", keys);
@@ -135,6 +138,7 @@ fn unknown(at: Span, name: &str, section: &str, valid: &[&'static str]) -> Findi
         ("[log]", LogTable::KEYS),
         ("[daemon]", DaemonTable::KEYS),
         ("[firewall]", FirewallTable::KEYS),
+        ("[notify]", NotifyTable::KEYS),
         ("[door.NAME] or [defaults]", DoorTable::KEYS),
     ];
     let elsewhere = owners

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::door::{Door, Rule};
+use crate::engine::event::Occasion;
 use crate::engine::knock::KnockerPrefix;
 use crate::engine::sequence::Step;
 use crate::firewall::Backend;
@@ -19,10 +20,10 @@ use super::document::Document;
 use super::files;
 use super::prefix::{Prefix, PrefixError};
 use super::report::{Report, Where, error, warning};
-use super::schema::{DaemonTable, FirewallTable, NamedDoor, Schema};
+use super::schema::{DaemonTable, FirewallTable, NamedDoor, NotifyTable, Schema};
 use super::sequence::Ports;
-use super::value::{Given, Group, User, out_of, value, written};
-use super::{Config, Daemon, Firewall, Log, Written, door, grant};
+use super::value::{Given, Group, Occasions, User, out_of, value, written};
+use super::{Config, Daemon, Firewall, Log, Notify, Written, command, door, grant};
 
 /// Longest default of `max_line_age`.
 const MAX_LINE_AGE: Duration = Duration::from_secs(30);
@@ -60,6 +61,7 @@ pub(super) fn resolve(schema: &Schema, documents: &[Document<'_>], report: &mut 
         log: log(schema, &doors, report),
         daemon: daemon(&schema.daemon, report),
         firewall,
+        notify: notify(&schema.notify, report),
         doors,
         is_knockds: schema.is_knockds,
         warnings: Vec::new(),
@@ -172,6 +174,24 @@ fn firewall(backend: Backend, schema: &Schema, report: &mut Report) -> Firewall 
         public: value(table.public.as_ref()).map_or_else(Box::default, |Ports(ports)| ports),
         heal: value(table.heal.as_ref()).unwrap_or(false),
     }
+}
+
+fn notify(table: &NotifyTable, report: &mut Report) -> Option<Notify> {
+    let Some(given) = &table.command else {
+        let keys = [written(table.on.as_ref()), written(table.user.as_ref())];
+        if let Some(at) = keys.into_iter().flatten().min() {
+            let fix = "add command = [\"/path/of/program\"]";
+            report.add(error(at, "[notify] has no 'command'").fix(fix));
+        }
+        return None;
+    };
+    let every = Occasions(Occasion::ALL.into());
+    let Occasions(on) = value(table.on.as_ref()).unwrap_or(every);
+    Some(Notify {
+        argv: command::words(given, report)?,
+        account: command::account(table.user.as_ref(), report),
+        on,
+    })
 }
 
 fn daemon(table: &DaemonTable, report: &mut Report) -> Daemon {

@@ -21,7 +21,7 @@ use super::prefix::Prefix;
 use super::report::{Report, Span};
 use super::scope::{Flags, Interface, Networks, Target};
 use super::sequence::{CountedPort, Counts, Ports};
-use super::value::{Given, Group, User, Value, Written};
+use super::value::{Given, Group, Occasions, User, Value, Written};
 
 /// A key of a table.
 pub(super) struct Key {
@@ -127,6 +127,15 @@ table! {
 }
 
 table! {
+    /// `[notify]`
+    NotifyTable {
+        command: CommandText,
+        on: Occasions,
+        user: User,
+    }
+}
+
+table! {
     /// `[door.NAME]`, and but for sequences `[defaults]`
     DoorTable {
         sequence: Sequence,
@@ -162,10 +171,11 @@ table! {
 }
 
 /// Tables at the top of a file.
-pub(super) const SECTIONS: [(&str, Section); 5] = [
+pub(super) const SECTIONS: [(&str, Section); 6] = [
     ("log", Section::Keys(LogTable::KEYS)),
     ("daemon", Section::Keys(DaemonTable::KEYS)),
     ("firewall", Section::Keys(FirewallTable::KEYS)),
+    ("notify", Section::Keys(NotifyTable::KEYS)),
     ("defaults", Section::Keys(DoorTable::KEYS)),
     ("door", Section::Doors(DoorTable::KEYS)),
 ];
@@ -224,6 +234,7 @@ pub(super) struct Schema {
     pub(super) log: LogTable,
     pub(super) daemon: DaemonTable,
     pub(super) firewall: FirewallTable,
+    pub(super) notify: NotifyTable,
     pub(super) defaults: DoorTable,
     pub(super) doors: Vec<NamedDoor>,
 }

@@ -5,7 +5,12 @@ use super::*;
 #[test]
 fn the_example_has_every_key() {
     let example = include_str!("../../packaging/examples/logknock.toml");
-    let tables = [LogTable::KEYS, DaemonTable::KEYS, DoorTable::KEYS];
+    let tables = [
+        LogTable::KEYS,
+        DaemonTable::KEYS,
+        NotifyTable::KEYS,
+        DoorTable::KEYS,
+    ];
     for key in tables.into_iter().flatten() {
         let line = format!("{} = ", key.name);
         let has = |text: &str| text.trim_start_matches("# ").starts_with(&line);

@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::dialect::{Format, Keys as JsonKeys, Pattern, PatternError};
 use crate::engine::door::{Lockout, OnRepeat};
+use crate::engine::event::Occasion;
 use crate::firewall::Backend;
 use crate::source_spec::SourceSpec;
 
@@ -370,6 +371,19 @@ impl Value for OnExit {
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
         let choices = [("close", Self::Close), ("keep", Self::Keep)];
         choice(written, choices, report)
+    }
+}
+
+/// `on`: what is told.
+#[derive(Clone)]
+pub(super) struct Occasions(pub(super) Vec<Occasion>);
+
+impl Value for Occasions {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        let choices = Occasion::ALL.map(|occasion| (occasion.texts().0, occasion));
+        let occasion = |_, item: Written<'_>, report: &mut Report| choice(item, choices, report);
+        let most = choices.len();
+        written.each("occasions", most, report, occasion).map(Self)
     }
 }
 

@@ -4,7 +4,7 @@
 //! to the engine; what is no packet, is counted. Nothing here decides what a knock is.
 
 use super::report::Cause;
-use super::{Daemon, Feed, report};
+use super::{Daemon, Feed, Holder, report};
 use crate::calendar::Calendar;
 use crate::clock;
 use crate::engine::Sighting;
@@ -15,7 +15,8 @@ use crate::engine::loss;
 use crate::engine::reason::Reason;
 use crate::engine::time::Time;
 use crate::engine::timeline::{Received, Stamps, Wall};
-use crate::source::{self, Batch, LoggedPacket, Report};
+use crate::privsep::ToMonitor;
+use crate::source::{self, Batch, Health, LoggedPacket, Report};
 
 /// Among so many of the last lines that came together, the newest packet line is looked for.
 const LOOKED_BACK: usize = 64;
@@ -59,6 +60,13 @@ impl Daemon {
                     return;
                 };
                 report::health(&followed.spec, &health);
+                let was_lost = followed.health.as_ref().is_some_and(Health::is_lost);
+                if health.is_lost()
+                    && !was_lost
+                    && let Holder::Monitor(link) = &self.office
+                {
+                    link.say(&ToMonitor::SourceLost(source));
+                }
                 followed.health = Some(health);
             }
         }

@@ -206,14 +206,16 @@ impl Template {
         self.account.as_deref()
     }
 
-    /// Those of its words that are the same for every knock.
-    pub fn fixed_words(&self) -> impl Iterator<Item = String> {
+    /// Its words, where they are the same for every knock.
+    pub fn fixed_words(&self) -> Option<Vec<String>> {
         let text = |piece: &Piece| match piece {
             Piece::Text(text) => Some(text.to_string()),
             Piece::Value(_) => None,
         };
         let words = self.words.iter();
-        words.filter_map(move |pieces| pieces.iter().map(text).collect())
+        words
+            .map(|pieces| pieces.iter().map(text).collect())
+            .collect()
     }
 
     /// The command as a log may show it: words with blanks between them, a shell's script alone. No value

@@ -78,6 +78,39 @@ impl EventKind {
     }
 }
 
+/// What an administrator can have told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// A door was opened for an address.
+    Open,
+    /// A close command failed.
+    CloseFailed,
+    /// A source cannot be read any more.
+    SourceLost,
+    /// Somebody took our rules out of the firewall.
+    FirewallFlushed,
+}
+
+impl Occasion {
+    /// Every occasion.
+    pub const ALL: [Self; 4] = [
+        Self::Open,
+        Self::CloseFailed,
+        Self::SourceLost,
+        Self::FirewallFlushed,
+    ];
+
+    /// The word for it, and a sentence.
+    pub const fn texts(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Open => ("open", "a door was opened"),
+            Self::CloseFailed => ("close_failed", "closing a door failed"),
+            Self::SourceLost => ("source_lost", "a source cannot be read"),
+            Self::FirewallFlushed => ("firewall_flushed", "our firewall rules are gone"),
+        }
+    }
+}
+
 /// Why a right sequence was not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusedReason {

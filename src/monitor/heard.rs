@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::{EndOfJournal, Journal, Monitor, report};
 use crate::clock;
 use crate::engine::door::{Door, Rule};
+use crate::engine::event::Occasion;
 use crate::engine::finding::{Finding, Knocked};
 use crate::engine::grant::may_open;
 use crate::engine::one_time::{Origin, Token, Used};
@@ -93,6 +94,12 @@ impl Monitor {
             ToMonitor::Answer { to, piece } => self.answered(to, &piece),
             ToMonitor::Journal { source, read } => self.start_journal(source, &read),
             ToMonitor::JournalEnd { source, latest } => self.end_journal(source, latest),
+            ToMonitor::SourceLost(number) => {
+                if let Some(source) = self.plan.sources.get(usize::from(number)) {
+                    let about = vec![("SOURCE", source.clone())];
+                    self.notifier.tell(Occasion::SourceLost, about);
+                }
+            }
             ToMonitor::ReconnectSyslog => self.reconnect_syslog(),
             // Where there is more to read, nobody else may end the daemon.
             ToMonitor::Exhausted if self.plan.has_end => self.begin_end(),

@@ -15,6 +15,7 @@ mod heard;
 pub mod ledger;
 mod list;
 mod nftables;
+mod notifier;
 mod orphans;
 mod plan;
 mod poll;
@@ -26,6 +27,7 @@ pub mod session;
 mod sockets;
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -44,6 +46,8 @@ pub use self::executor::Options;
 use self::executor::{Executor, Report};
 use self::heard::{Refusals, Running};
 use self::ledger::{Boot, Ledger, Opened};
+use self::notifier::Notifier;
+pub use self::notifier::Notify;
 pub use self::plan::{
     Configuration, End, EndOfJournal, Journal, Plan, StartError, StartOfJournal, Storage,
 };
@@ -52,8 +56,9 @@ pub use self::records::Files;
 use self::requests::Requests;
 use crate::clock;
 use crate::engine::door::Door;
+use crate::engine::event::Occasion;
 use crate::engine::finding::Told;
-use crate::engine::grant::{Grants, Outcome, Phase};
+use crate::engine::grant::{Grants, Outcome, Phase, Task};
 use crate::engine::time::Time;
 use crate::privsep::{Broken, Last, ToDetector, VERSION, pieces};
 use crate::signals::{Signal, Signals};
@@ -137,6 +142,7 @@ struct Ending {
 
 struct Monitor {
     executor: Executor,
+    notifier: Notifier,
     doors: Vec<Arc<Door>>,
     detector: Option<Detector>,
     /// What the detector is told first.
@@ -167,6 +173,7 @@ struct Settings {
     start: Start,
     stdin: Option<OwnedFd>,
     has_end: bool,
+    sources: Vec<String>,
     sockets: Vec<PathBuf>,
     journals: Vec<u16>,
     journal: StartOfJournal,
@@ -199,6 +206,7 @@ impl Monitor {
         let control = control.inspect_err(report::no_control).ok();
         let mut monitor = Self {
             executor: Executor::new(plan.commands, ledger, grants)?,
+            notifier: Notifier::default(),
             doors: plan.configuration.doors,
             detector: None,
             text: plan.configuration.text,
@@ -207,6 +215,7 @@ impl Monitor {
                 start: plan.detector,
                 stdin: plan.stdin,
                 has_end: plan.has_end,
+                sources: plan.sources,
                 sockets: plan.sockets,
                 journals: plan.journals,
                 journal: plan.journal,
@@ -229,6 +238,7 @@ impl Monitor {
             alive_every: systemd::alive_every(),
             end: None,
         };
+        monitor.notifier.set(plan.configuration.notify);
         monitor.welcome(first)?;
         Ok(monitor)
     }
@@ -245,6 +255,7 @@ impl Monitor {
             while let Some(told) = self.executor.grants.poll_told() {
                 self.pass_on(&told);
             }
+            self.notifier.turn();
             if self.is_over(now) && self.has_counted() {
                 return Ok(not_started);
             }
@@ -270,6 +281,7 @@ impl Monitor {
         let alive = self.alive_every.filter(|_| self.detector.is_none());
         let dues = [
             self.executor.due(),
+            self.notifier.due(),
             self.control.as_ref().and_then(Control::due),
             self.requests.due(),
             self.again,
@@ -291,6 +303,7 @@ impl Monitor {
             (detector.descriptor(), flags)
         });
         let commands = self.executor.descriptors();
+        let commands = commands.chain(self.notifier.descriptors());
         let commands = commands.map(|fd| (fd, PollFlags::IN));
         let control = self.control.iter().flat_map(Control::descriptors);
         let descriptors = signals.chain(detector).chain(commands).chain(control);
@@ -322,15 +335,17 @@ impl Monitor {
         let Some(end) = &mut self.end else {
             return false;
         };
-        let is_idle = self.executor.is_idle();
+        let is_idle = self.executor.is_idle() && self.notifier.is_idle();
         if is_idle && (!end.closes || self.executor.grants.is_empty()) {
             return true;
         }
         if now >= end.until && !end.is_cut_short {
             end.is_cut_short = true;
             self.executor.cut_short();
+            self.notifier.cut_short();
         }
-        end.is_cut_short && (self.executor.is_idle() || now >= end.until.after(KILL_MARGIN))
+        let is_idle = self.executor.is_idle() && self.notifier.is_idle();
+        end.is_cut_short && (is_idle || now >= end.until.after(KILL_MARGIN))
     }
 
     /// Whether the last metrics are written; they are asked for once.
@@ -370,8 +385,13 @@ impl Monitor {
             self.tell(&ToDetector::Record(record), file);
         }
         match (self.plan.reload)() {
-            Ok(Configuration { doors, text }) => {
+            Ok(Configuration {
+                doors,
+                notify,
+                text,
+            }) => {
                 self.doors = doors;
+                self.notifier.set(notify);
                 self.text = text;
                 if let Some(detector) = &mut self.detector {
                     detector.allow(self.text.len());
@@ -487,6 +507,7 @@ impl Monitor {
                 }
             }
             Told::Opened(door, src) => {
+                self.notify_of(Occasion::Open, door, *src);
                 self.tell(&ToDetector::Opened(door.to_string(), *src), None);
             }
             Told::GaveUp(door, _) => report::gave_up(door),
@@ -504,11 +525,33 @@ impl Monitor {
                 report::ended(&door, &task, &ended);
                 let message = ToDetector::Ended(door.to_string(), ended.status());
                 self.tell(&message, None);
+                match task {
+                    Task::Close(id) if ended.outcome() != Outcome::Done => {
+                        let grant = self.executor.grants.get(id);
+                        // Once, however often it is tried.
+                        if grant.is_none_or(|grant| grant.failed <= 1) {
+                            self.notify_of(Occasion::CloseFailed, &door, src);
+                        }
+                    }
+                    // With `opens`, only the kernel's timeout was renewed.
+                    Task::Run(_) if ended.outcome() == Outcome::Done => {
+                        let holds = |door: Arc<Door>| door.grant.refresh.of(src).is_some();
+                        if !self.door(&door).is_some_and(holds) {
+                            self.notify_of(Occasion::Open, &door, src);
+                        }
+                    }
+                    _ => {}
+                }
                 self.command_ended(&task, &door, src, &ended);
             }
             Report::Degraded(trouble) => report::disk(trouble),
             Report::Recovered => report::recovered(),
         }
+    }
+
+    fn notify_of(&mut self, occasion: Occasion, door: &str, src: IpAddr) {
+        let about = vec![("DOOR", door.to_owned()), ("IP", src.to_string())];
+        self.notifier.tell(occasion, about);
     }
 
     /// Ends the detector, and says how many doors are left open though they were to be closed.

@@ -16,6 +16,7 @@ use super::control::Socket;
 use super::detector::Start;
 use super::executor::Options;
 use super::ledger::OpenError;
+use super::notifier::Notify;
 use super::records::Files;
 use crate::engine::door::Door;
 use crate::privsep::Read;
@@ -33,6 +34,8 @@ pub enum Storage {
 pub struct Configuration {
     /// The doors, with their commands.
     pub doors: Vec<Arc<Door>>,
+    /// Who is told what happens.
+    pub notify: Option<Notify>,
     /// The same for the detector.
     pub text: String,
 }
@@ -73,6 +76,8 @@ pub struct Plan {
     pub stdin: Option<OwnedFd>,
     /// Whether the detector comes to an end by itself: it reads nothing but standard input.
     pub has_end: bool,
+    /// The sources by number, as they were named.
+    pub sources: Vec<String>,
     /// The sockets that the detector makes.
     pub sockets: Vec<PathBuf>,
     /// Sources, by number, that a journalctl may be started for.

@@ -32,6 +32,11 @@ pub(super) fn ended(door: &str, task: &Task, ended: &Ended) {
     }
 }
 
+/// The command of `[notify]` has failed; what it wrote may hold a secret.
+pub(super) fn not_notified(ended: &Ended) {
+    error!("nobody was notified; further failures are suppressed until it works: {ended}");
+}
+
 /// A close is not tried again.
 pub(super) fn gave_up(door: &str) {
     error!(

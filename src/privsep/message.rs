@@ -89,6 +89,8 @@ pub enum ToMonitor {
         /// Whether it is the one that shows the latest entry.
         latest: bool,
     },
+    /// The source of this number cannot be read any more.
+    SourceLost(u16),
     /// The syslog daemon is another one by now: connect to it again.
     ReconnectSyslog,
     /// Every source has come to its end.

@@ -56,6 +56,35 @@ pub enum Trouble {
     Remote(&'static str),
 }
 
+impl Health {
+    /// Whether nothing can be read, and not only read later.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Degraded(trouble) if trouble.is_loss())
+    }
+}
+
+impl Trouble {
+    fn is_loss(&self) -> bool {
+        match self {
+            Self::Missing
+            | Self::NotRegular(_)
+            | Self::Denied
+            | Self::Unreadable(_)
+            | Self::Ended(_)
+            | Self::NoKernelMessages
+            | Self::Stuck
+            | Self::NoMatch => true,
+            Self::Of(_, trouble) => trouble.is_loss(),
+            Self::Instances
+            | Self::Watches
+            | Self::Unwatchable
+            | Self::TooMany(_)
+            | Self::MountPoint
+            | Self::Remote(_) => false,
+        }
+    }
+}
+
 /// What a path leads to when it is not a regular file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {

@@ -95,12 +95,14 @@ fn assert_is_knock(said: &str) {
 fn a_command_runs_as_its_user_with_that_users_groups_and_no_right() {
     let keys = |place: &Path| {
         let (open, close) = (who("start_command", place), who("stop_command", place));
-        format!("user = \"knock\"\n{open}{close}")
+        let told = who("command", place);
+        format!("user = \"knock\"\n{open}{close}[notify]\nuser = \"knock\"\n{told}")
     };
     let Some((daemon, place)) = start(keys) else {
         return;
     };
     daemon.knock(KNOCKER, &PORTS);
+    assert_is_knock(&written(&place.path().join("command")));
     assert_is_knock(&written(&place.path().join("start_command")));
     daemon.says(&["close", KNOCKER]);
     assert_is_knock(&written(&place.path().join("stop_command")));
