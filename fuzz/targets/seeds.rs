@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use logknock::engine::line;
 
 /// Every target by name.
-pub(crate) const TARGETS: [&str; 11] = [
-    "command", "config", "dialect", "engine", "format", "framing", "knockd", "ledger", "nflog",
-    "packet", "replay",
+pub(crate) const TARGETS: [&str; 14] = [
+    "command", "config", "control", "dialect", "engine", "format", "framing", "knockd", "ledger",
+    "netlink", "nflog", "packet", "privsep", "replay",
 ];
 
 /// The inputs that `target` begins with. `root` is the directory that holds `fixtures`.
@@ -26,6 +26,9 @@ pub(crate) fn of(target: &str, root: &Path) -> Vec<Vec<u8>> {
         "format" => formats(root),
         "replay" => logs(root),
         "nflog" => datagrams(),
+        "netlink" => batches(),
+        "privsep" => MESSAGES.map(|text| text.as_bytes().to_vec()).into(),
+        "control" => frames(),
         "ledger" => JOURNALS.map(|text| text.as_bytes().to_vec()).into(),
         other => panic!("there is no target called {other}"),
     }
@@ -69,6 +72,69 @@ fn datagrams() -> Vec<Vec<u8>> {
     };
     vec![datagram((2, v4)), datagram((10, v6))]
 }
+
+/// Commands of the nft backend, each with an acknowledgement and a refusal.
+fn batches() -> Vec<Vec<u8>> {
+    let gone = |set: &str, key: &str| {
+        ["add", "delete"].map(|verb| format!("{verb} element inet logknock {set} {{ {key} }}"))
+    };
+    let of = |set: &str, key: &str| {
+        let gone = gone(set, key).join("; ");
+        [
+            format!("nft\n{gone}; add element inet logknock {set} {{ {key} timeout 30s }}"),
+            format!("/bin/sh\n-c\nnft '{gone}' || {{ false; }}"),
+        ]
+    };
+    let commands = [
+        of("open4", "203.0.113.7 . tcp . 22"),
+        of("open6", "2001:db8::7 . udp . 51820"),
+    ];
+    let answer = |error: i32| {
+        let mut bytes = 36_u32.to_ne_bytes().to_vec();
+        bytes.extend([2_u16.to_ne_bytes(), [0; 2]].concat());
+        bytes.extend([0; 8]);
+        bytes.extend(error.to_ne_bytes());
+        bytes.extend([0; 16]);
+        bytes
+    };
+    let answers = [answer(0), answer(-2)].concat();
+    let commands = commands.iter().flatten();
+    commands
+        .map(|command| [command.as_bytes(), b"\0", &answers].concat())
+        .collect()
+}
+
+/// Requests and a reply as they are on the control socket.
+fn frames() -> Vec<Vec<u8>> {
+    let bodies = [
+        r#""status""#,
+        r#""reload""#,
+        r#"{"open":{"door":"ssh","src":"203.0.113.7"}}"#,
+        r#"{"close":"everybody"}"#,
+        r#"{"close":{"of":"2001:db8::7"}}"#,
+        r#"{"explain":"203.0.113.7"}"#,
+        r#"{"done":{"count":1}}"#,
+        r#"{"failed":{"message":"no such door"}}"#,
+    ];
+    let frame = |body: &str| {
+        let json = format!("{{\"version\":1,\"body\":{body}}}");
+        let length = u32::try_from(json.len()).unwrap_or(u32::MAX);
+        [&length.to_be_bytes(), json.as_bytes()].concat()
+    };
+    bodies.map(frame).into()
+}
+
+const MESSAGES: [&str; 9] = [
+    r#""following""#,
+    r#"{"knocked":{"door":"ssh","src":"203.0.113.7","dst":"192.0.2.1","port":9000,"udp":false,"interface":"eth0","used":{"until":1},"until":2,"last":{"kernel":3,"header":4,"port":5},"whence":[0,7]}}"#,
+    r#"{"entered":{"door":"ssh","src":"2001:db8::7","whence":[0,1]}}"#,
+    r#"{"overcount":{"door":"ssh","src":"203.0.113.7","whence":null}}"#,
+    r#"{"alive":"following, 1 door open"}"#,
+    r#"{"answer":{"to":1,"piece":{"more":false,"text":"{}"}}}"#,
+    r#"{"journal":{"source":0,"read":{"from":"s=5c;i=1a2;b=-"}}}"#,
+    r#"{"event":{"at":1,"door":"ssh","src":"203.0.113.7","kind":"open","whence":[0,7]}}"#,
+    r#"{"journal_end":{"source":0,"latest":true}}"#,
+];
 
 const COMMANDS: [&str; 5] = [
     "/usr/sbin/nft\nadd\nelement\ninet\nfilter\nknocked%FAMILY%\n{ %IP% timeout %TIMEOUT%s }",

@@ -90,13 +90,13 @@ pub(super) fn run(args: &Args, settings: &Settings, format: Format) -> Result<()
     out.flush()?;
     if format == Format::Text && expected.is_none() {
         write_summary(&summary)?;
-        if let Some((whence, column)) = summary.unread {
+        if let Some((whence, reason, column)) = summary.unread {
             let file = names.get(usize::from(whence.source));
             let file = file.map_or("", String::as_str);
+            let line = whence.line;
             tell(&format!(
-                "{file}:{}: the log prefix stands at column {column}, behind a header of a form that is not read; \
-                 see 'format' in logknock.toml(5)",
-                whence.line
+                "{file}:{line}: the log prefix stands at column {column}: {}",
+                reason.meaning()
             ));
         }
     }

@@ -8,6 +8,7 @@ use super::json::{self, Entry, Keys, Object};
 use super::ulogd;
 use crate::engine::line::{self, Record, Writer};
 use crate::engine::packet::{self, Packet};
+use crate::engine::reading;
 use crate::engine::reason::Reason;
 
 /// One line as it was understood.
@@ -88,6 +89,9 @@ fn packet_of(line: &[u8]) -> Result<Option<Packet<'_>>, Reason> {
         Writer::Program if tag_is_prefix(&record) => record.tagged,
         _ => record.message,
     };
+    if reading::is_one_of_several(line) {
+        return packet::refuse(text, Reason::Multiline);
+    }
     let packet = packet::read(text, record.printer())?;
     match (packet, record.writer) {
         (Some(_), Writer::Facility) => Err(Reason::Facility),

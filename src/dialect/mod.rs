@@ -175,8 +175,8 @@ impl Reader {
                 Ok(Some((line::read(b""), packet)))
             }
             Form::Match(found) => found.read(&self.expected),
-            Form::Other => match self.expected.column(opened.line) {
-                Some(_) => Err(Reason::Header),
+            Form::Other => match self.expected.unread(opened.line) {
+                Some(reason) => Err(reason),
                 None => Ok(None),
             },
         }

@@ -121,6 +121,29 @@ fn pattern(counts: [u8; 4], knock: u16, secured: Step, dice: &mut Dice) -> Vec<A
     acts
 }
 
+fn hit(at: Time, from: u16, step: Step) -> Hit<'static> {
+    Hit {
+        at,
+        uptime: None,
+        src: Ipv4Addr::new(192, 0, 2, 7).into(),
+        dst: Ipv4Addr::new(198, 51, 100, 1).into(),
+        ports: Ports {
+            src: from,
+            dst: step.port,
+        },
+        step,
+        flags: match step.transport {
+            Transport::Tcp => TcpFlags::SYN,
+            Transport::Udp => TcpFlags::NONE,
+        },
+        interface: b"eth0",
+        mark: Fingerprint::default(),
+        source: 0,
+        rule: 0,
+        logged: Logged::default(),
+    }
+}
+
 /// Plays `acts` at both; `true` for each connection that was let in, if they agree.
 fn play(counts: [u8; 4], knock: u16, secured: Step, acts: &[Act], number: u32) -> Vec<bool> {
     let mut door = example::door(&[1]);
@@ -168,26 +191,7 @@ fn play(counts: [u8; 4], knock: u16, secured: Step, acts: &[Act], number: u32) -
         if passed_on && step.port == knock {
             script.hit(at);
         }
-        let hit = Hit {
-            at,
-            uptime: None,
-            src: Ipv4Addr::new(192, 0, 2, 7).into(),
-            dst: Ipv4Addr::new(198, 51, 100, 1).into(),
-            ports: Ports {
-                src: port,
-                dst: step.port,
-            },
-            step,
-            flags: match step.transport {
-                Transport::Tcp => TcpFlags::SYN,
-                Transport::Udp => TcpFlags::NONE,
-            },
-            interface: b"eth0",
-            mark: Fingerprint::default(),
-            source: 0,
-            rule: 0,
-            logged: Logged::default(),
-        };
+        let hit = hit(at, port, step);
         detector
             .handle_hit(&hit, &mut |detected| note(&mut open_until, detected))
             .unwrap();
@@ -226,58 +230,84 @@ fn counts_let_in_whom_open_sesamys_own_rules_let_in() {
     assert!(opened > least && refused > least, "{opened} {refused}");
 }
 
-/// One address in an order in which every pattern of two digits comes, as fast as it can.
-#[test]
-fn a_walk_through_all_patterns_opens_nothing_beyond_the_lockout() {
-    use super::super::door::{Limits as DoorLimits, Lockout};
-    let mut door = example::door(&[1]);
-    let counts = [3, 7, 2, 8];
-    door.rule = Rule::Counts(CountsRule::new((443, None), WINDOW, &counts).unwrap());
-    door.limits = DoorLimits {
-        lockout: Some(Lockout {
-            fails: 5,
-            within: Duration::from_secs(600),
-            time: Duration::from_secs(3600),
-        }),
-        cooldown: None,
-    };
-    let mut detector = Detector::new(vec![Arc::new(door)], Duration::ZERO, Limits::default());
-    let mut dice = Dice(7);
-    let (mut at, mut told) = (Time::from_secs(1000), Vec::new());
-    let end = at.after(Duration::from_secs(3600));
-    while at < end {
-        for _ in 0..=dice.below(9) {
-            at = at.after(Duration::from_millis(5));
-            let hit = Hit {
-                at,
-                uptime: None,
-                src: Ipv4Addr::new(192, 0, 2, 7).into(),
-                dst: Ipv4Addr::new(198, 51, 100, 1).into(),
-                ports: Ports { src: 1, dst: 443 },
-                step: step(443, Transport::Udp),
-                flags: TcpFlags::NONE,
-                interface: b"eth0",
-                mark: Fingerprint::default(),
-                source: 0,
-                rule: 0,
-                logged: Logged::default(),
-            };
-            detector
-                .handle_hit(&hit, &mut |detected| told.push((at, detected.progress)))
-                .unwrap();
+/// Every pattern of four digits once, each a digit further than the one before (de Bruijn, by the
+/// algorithm of Fredricksen, Kessler and Maiorana), with the first three once more at its end.
+fn de_bruijn() -> Vec<u8> {
+    fn extend(place: usize, period: usize, word: &mut [u8; 5], walk: &mut Vec<u8>) {
+        if place > 4 {
+            if 4 % period == 0 {
+                walk.extend(&word[1..=period]);
+            }
+            return;
         }
-        at = at.after(Duration::from_millis(1050));
-        detector.handle_timeout(at, &mut |detected| told.push((at, detected.progress)));
+        word[place] = word[place - period];
+        extend(place + 1, period, word, walk);
+        for digit in word[place - period] + 1..=9 {
+            word[place] = digit;
+            extend(place + 1, place, word, walk);
+        }
     }
-    let locked = told
-        .iter()
-        .position(|(_, made)| matches!(made, Progress::LockedOut { .. }));
-    let locked = locked.expect("it is locked out");
-    let (when, _) = told[locked];
-    assert!(when < Time::from_secs(1000 + 60), "within a minute");
-    assert_eq!(told.len(), locked + 1, "nothing is heard of it for an hour");
-    let opened = told
-        .iter()
-        .any(|(_, made)| matches!(made, Progress::Completed { .. }));
-    assert!(!opened);
+    let mut walk = Vec::new();
+    extend(1, 1, &mut [1; 5], &mut walk);
+    walk.extend_from_within(..3);
+    walk
+}
+
+/// Of a walk of two hours a door with a lockout hears ten guesses. One that opened to a walk as often as
+/// `guesses` says may open to one of these by luck.
+#[test]
+fn a_walk_through_all_patterns_is_cut_to_ten_guesses_where_failures_lock_out() {
+    use super::super::door::{Limits as DoorLimits, Lockout};
+    let walk = de_bruijn();
+    let patterns: std::collections::HashSet<_> = walk.windows(4).collect();
+    assert_eq!((walk.len(), patterns.len()), (6561 + 3, 6561));
+    let lockout = Lockout {
+        fails: 5,
+        within: Duration::from_secs(600),
+        time: Duration::from_secs(3600),
+    };
+    let mut dice = Dice(7);
+    let mut guesses = 0.0;
+    let pairs = (0..6).flat_map(|number| {
+        let counts: [u8; 4] = std::array::from_fn(|_| u8::try_from(dice.below(9) + 1).unwrap());
+        let rule = Rule::Counts(CountsRule::new((443, None), WINDOW, &counts).unwrap());
+        guesses += rule.guesses() / 6.0;
+        [("bare", None), ("guarded", Some(lockout))].map(|(name, lockout)| {
+            let mut door = example::door(&[1]);
+            door.name = format!("{name}{number}").into();
+            door.rule = rule.clone();
+            door.limits = DoorLimits {
+                lockout,
+                cooldown: None,
+            };
+            Arc::new(door)
+        })
+    });
+    let doors = pairs.collect();
+    let mut detector = Detector::new(doors, Duration::ZERO, Limits::default());
+    let (mut opened, mut failures, mut locked) = ([0_u32; 2], [0_u32; 2], 0);
+    let mut note = |detected: Detected| {
+        let which = usize::from(detected.door.name.starts_with("guarded"));
+        match detected.progress {
+            Progress::Completed { .. } => opened[which] += 1,
+            Progress::Reset { failed: true, .. } => failures[which] += 1,
+            Progress::LockedOut { .. } => locked += 1,
+            _ => {}
+        }
+    };
+    // A little longer than a window, so that each group is in one of its own.
+    let slot = Duration::from_millis(1050);
+    for (group, number) in walk.into_iter().zip(0..) {
+        let mut at = Time::from_secs(1000).after(slot * number);
+        detector.handle_timeout(at, &mut note);
+        for from in 1..=group {
+            let hit = hit(at, from.into(), step(443, Transport::Udp));
+            detector.handle_hit(&hit, &mut note).unwrap();
+            at = at.after(Duration::from_millis(4));
+        }
+    }
+    assert_eq!((failures[1], locked), (6 * 10, 6 * 2));
+    let measured = f64::from(failures[0]) / f64::from(opened[0]);
+    assert!(measured > guesses, "{measured} {guesses}");
+    assert!(opened[1] * 20 < opened[0], "{opened:?}");
 }

@@ -142,7 +142,13 @@ impl Rule {
         let of = |knocks: usize| CHOICES.powi(i32::try_from(knocks).unwrap_or(i32::MAX));
         match self {
             Self::Sequence(rule) => of(rule.sequence.len()),
-            Self::Counts(rule) => 9_f64.powi(i32::try_from(rule.groups.len()).unwrap_or(i32::MAX)),
+            // Each hit of a guess enters and leaves every window, and each time another pattern may be right.
+            Self::Counts(rule) => {
+                let groups = u8::try_from(rule.groups.len()).unwrap_or(u8::MAX);
+                let total = u32::try_from(rule.total()).unwrap_or(u32::MAX);
+                let patterns = 9_f64.powi(groups.into());
+                (patterns / (f64::from(groups) * f64::from(total))).max(1.0)
+            }
             Self::OneTime(rule) => match &rule.origin {
                 Origin::Totp(totp) => totp.guesses(),
                 Origin::List(list) => {

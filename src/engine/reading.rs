@@ -77,6 +77,17 @@ impl Expected {
         Some(memmem::find_iter(line, prefix).find(stands)? + 1)
     }
 
+    /// Why a line with a packet behind a header that is not read does not count; `None` for any other line.
+    pub fn unread(&self, line: &[u8]) -> Option<Reason> {
+        self.column(line)?;
+        let is_one_of_several = is_one_of_several(line);
+        Some(if is_one_of_several {
+            Reason::Multiline
+        } else {
+            Reason::Header
+        })
+    }
+
     /// Reads a line whose framing has been taken off.
     pub fn read_record<'a>(&self, record: &Record<'a>) -> Result<Option<Packet<'a>>, Reason> {
         self.read_printed(record, record.printer())
@@ -114,14 +125,26 @@ impl Expected {
                     (Err(Reason::Prefix), Some((b' ', behind))) if record.is_padded => {
                         self.read_message(behind, printer)
                     }
-                    (Err(Reason::Prefix), _)
-                        if record.writer == Writer::Untagged && self.column(message).is_some() =>
-                    {
-                        Err(Reason::Header)
+                    (Err(Reason::Prefix), _) if record.writer == Writer::Untagged => {
+                        Err(self.unread(message).unwrap_or(Reason::Prefix))
                     }
                     (read, _) => read,
                 }
             }
         }
     }
+}
+
+/// Whether `line` is one of several that make a record: a field of `journalctl -o verbose`, or a key of JSON that
+/// was written for people (`-o json-pretty`, `dmesg -J`).
+pub fn is_one_of_several(line: &[u8]) -> bool {
+    let text = line.trim_ascii_start();
+    let is_field = || text.len() < line.len() && text.starts_with(b"MESSAGE=");
+    let is_key = || {
+        let rest = text.strip_prefix(b"\"")?;
+        let (_, rest) = rest.split_at_checked(memchr::memchr(b'"', rest)? + 1)?;
+        let value = rest.trim_ascii_start().strip_prefix(b":")?;
+        Some(value.trim_ascii_start().starts_with(b"\""))
+    };
+    is_field() || is_key() == Some(true)
 }

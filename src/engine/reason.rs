@@ -18,6 +18,8 @@ pub enum Reason {
     Program,
     /// Behind a header of a form that is not read: the log prefix stands further on.
     Header,
+    /// One line of a record of several lines, which does not say who wrote it.
+    Multiline,
     /// Sent by a peer that is not allowed to.
     Peer,
     /// A syslog daemon's "message repeated" wrapper around a line already counted.
@@ -48,13 +50,14 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the walk.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::TooLong,
         Self::Partial,
         Self::Transport,
         Self::Facility,
         Self::Program,
         Self::Header,
+        Self::Multiline,
         Self::Peer,
         Self::Repeated,
         Self::Grammar,
@@ -97,7 +100,11 @@ impl Reason {
             Self::Program => ("program", "another program wrote the line"),
             Self::Header => (
                 "header",
-                "the prefix stands behind a header of a form that is not read; see format in logknock.toml(5)",
+                "its header has a form that is not read; see format in logknock.toml(5)",
+            ),
+            Self::Multiline => (
+                "multiline",
+                "its record has several lines; write the log with journalctl -k -o short-iso, or with dmesg without -J",
             ),
             Self::Peer => ("peer", "its sender may not send"),
             Self::Repeated => (

@@ -306,7 +306,7 @@ impl ToMonitor {
     }
 
     /// Its bytes; `None` when they are too many, which the monitor would not read.
-    pub(super) fn encode(&self) -> Option<Vec<u8>> {
+    pub fn encode(&self) -> Option<Vec<u8>> {
         encode(self, MAX_TO_MONITOR)
     }
 

@@ -91,8 +91,8 @@ pub struct Summary {
     pub rejected: Tally,
     /// Opens.
     pub opens: u64,
-    /// The first line behind whose header, of a form that is not read, the log prefix stands; and at which column.
-    pub unread: Option<(Whence, usize)>,
+    /// The first line of a form that is not read, why it is not, and at which column its log prefix stands.
+    pub unread: Option<(Whence, Reason, usize)>,
 }
 
 /// Runs `inputs` through `doors`; who is one knocker is as `prefix` says. `show` gets every event.
@@ -291,9 +291,10 @@ impl Run<'_> {
     /// Counts a line that looked like a packet's and is not to be believed.
     fn reject(&mut self, bytes: &[u8], whence: Whence, reason: Reason) -> io::Result<()> {
         self.summary.rejected.add(reason);
-        if reason == Reason::Header && self.summary.unread.is_none() {
+        let is_unread = matches!(reason, Reason::Header | Reason::Multiline);
+        if is_unread && self.summary.unread.is_none() {
             let column = self.form.column(bytes);
-            self.summary.unread = column.map(|column| (whence, column));
+            self.summary.unread = column.map(|column| (whence, reason, column));
         }
         (self.watch)(Seen::Line {
             bytes,

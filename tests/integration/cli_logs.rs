@@ -132,8 +132,33 @@ fn a_header_of_a_form_that_is_not_read_is_said_with_the_column_of_the_prefix() {
         .file("other.log", format!("{LINES}{lines}\n{lines}\n"))
         .run("replay --prefix lk-4f9a1c7e:_ other.log")
         .succeeds()
-        .says("other.log:4: the log prefix stands at column 44, behind a header of a form that is not read")
+        .says("other.log:4: the log prefix stands at column 44: its header has a form that is not read; see format")
         .says("header 2");
+}
+
+#[test]
+fn a_log_of_records_of_several_lines_is_told_with_the_command_that_writes_one_line_each() {
+    let packet = LAST.split_once("[  103.000000] ").unwrap().1;
+    for line in [
+        format!("    MESSAGE={packet}"),
+        format!("\t\"MESSAGE\" : \"{packet}\","),
+        format!("         \"msg\": \"{packet}\""),
+    ] {
+        for format in ["kernel", "json", "journal-json"] {
+            let config = DOOR.replace("[door.ssh]", &format!("format = \"{format}\"\n[door.ssh]"));
+            let log = log()
+                .config(&config)
+                .file("other.log", format!("{{\n{line}\n}}\n"));
+            log.run("replay other.log")
+                .succeeds()
+                .says("other.log:2: the log prefix stands at column ")
+                .says("write the log with journalctl -k -o short-iso, or with dmesg without -J")
+                .says("multiline 1");
+            log.run("parse other.log")
+                .succeeds()
+                .prints_among_others("rejected  multiline: its record has several lines");
+        }
+    }
 }
 
 #[test]

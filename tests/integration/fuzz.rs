@@ -13,6 +13,8 @@ use super::random::Random;
 mod command;
 #[path = "../../fuzz/targets/config.rs"]
 mod config;
+#[path = "../../fuzz/targets/control.rs"]
+mod control;
 #[path = "../../fuzz/targets/dialect.rs"]
 mod dialect;
 #[path = "../../fuzz/targets/engine.rs"]
@@ -25,10 +27,14 @@ mod framing;
 mod knockd;
 #[path = "../../fuzz/targets/ledger.rs"]
 mod ledger;
+#[path = "../../fuzz/targets/netlink.rs"]
+mod netlink;
 #[path = "../../fuzz/targets/nflog.rs"]
 mod nflog;
 #[path = "../../fuzz/targets/packet.rs"]
 mod packet;
+#[path = "../../fuzz/targets/privsep.rs"]
+mod privsep;
 #[path = "../../fuzz/targets/replay.rs"]
 mod replay;
 #[path = "../../fuzz/targets/seeds.rs"]
@@ -95,6 +101,21 @@ fn any_log_can_be_replayed_to_its_end() {
 #[test]
 fn any_journal_is_read_and_kept() {
     fuzz("ledger", 200, ledger::run);
+}
+
+#[test]
+fn any_answer_of_the_kernel_is_read_and_every_batch_is_whole() {
+    fuzz("netlink", 20_000, netlink::run);
+}
+
+#[test]
+fn any_bytes_between_the_processes_are_one_message_or_none() {
+    fuzz("privsep", 20_000, privsep::run);
+}
+
+#[test]
+fn any_frame_on_the_control_socket_is_a_request_or_an_error() {
+    fuzz("control", 20_000, control::run);
 }
 
 #[test]

@@ -18,6 +18,8 @@ use logknock::engine::timeline::{Received, Stamps, Timeline};
 use logknock::engine::{Engine, Sighting};
 use time::UtcOffset;
 
+use super::random::Random;
+
 const WINDOW: u64 = 15;
 /// 2026-11-21T00:00:00Z
 const NOVEMBER: i64 = 1_795_219_200;
@@ -73,9 +75,14 @@ impl Machine {
 
     /// Reads a line now.
     fn read(&mut self, head: &str, port: u16) -> Result<(), Reason> {
+        self.read_of(head, "203.0.113.7", port)
+    }
+
+    /// Reads a line about `src` now.
+    fn read_of(&mut self, head: &str, src: &str, port: u16) -> Result<(), Reason> {
         self.lines += 1;
         let line = format!(
-            "{head}lk: IN=eth0 OUT= MAC= SRC=203.0.113.7 DST=192.0.2.1 LEN=60 TOS=0x00 PREC=0x00 \
+            "{head}lk: IN=eth0 OUT= MAC= SRC={src} DST=192.0.2.1 LEN=60 TOS=0x00 PREC=0x00 \
              TTL=64 ID=0 DF PROTO=TCP SPT={} DPT={port} WINDOW=64240 RES=0x00 SYN URGP=0 ",
             40_000 + self.lines
         );
@@ -118,9 +125,15 @@ impl Machine {
 
     /// Whether the door has opened since the last call.
     fn opened(&mut self) -> bool {
+        !self.openers().is_empty()
+    }
+
+    /// For whom it has opened since the last call.
+    fn openers(&mut self) -> Vec<String> {
         while self.engine.poll_order().is_some() {}
         let events = std::iter::from_fn(|| self.engine.poll_event());
-        events.filter(|event| event.kind == EventKind::Open).count() > 0
+        let opens = events.filter(|event| event.kind == EventKind::Open);
+        opens.map(|event| event.src.to_string()).collect()
     }
 
     /// printk's stamp of now.
@@ -297,4 +310,66 @@ fn a_reboot_into_the_same_file_drops_the_knocks_before_it() {
     assert!(!knock(1000, 6, 7000));
     assert!(!knock(1000, 7, 8000));
     assert!(knock(3000, 10, 9000));
+}
+
+/// Two machines that call themselves the same, in one log, and who knocks at each.
+const TWINS: [&str; 2] = ["203.0.113.7", "203.0.113.8"];
+
+impl Machine {
+    /// After a pause a twin that is up `ahead` milliseconds longer than this machine logs a knock of its own knocker.
+    fn twin(&mut self, pause: u64, ahead: i64, who: usize, port: u16) {
+        self.pass(pause);
+        let uptime = i64::try_from(self.now).unwrap() + ahead;
+        let head = format!(
+            "{} fw2 kernel: [{:>5}.{:03}000] ",
+            rfc3339(self.wall()),
+            uptime / 1000,
+            uptime % 1000
+        );
+        let read = self.read_of(&head, TWINS[who], port);
+        read.unwrap_or_else(|reason| panic!("{head}: {reason:?}"));
+    }
+}
+
+#[test]
+fn two_kernels_of_one_name_never_touch_each_others_attempts() {
+    let mut random = Random(20_261_129);
+    for round in 0..300 {
+        let mut machine = Machine::at(NOVEMBER);
+        let mut number = |most| i64::try_from(random.below(most)).unwrap();
+        let mut ahead = [number(80_000_000) + 100_000, -number(3_000_000)];
+        if round % 2 == 0 {
+            ahead.reverse();
+        }
+        let mut left = TWINS.map(|_| [7000, 8000, 9000].into_iter());
+        while left.iter().any(|left| left.len() > 0) {
+            let who = usize::try_from(number(2)).unwrap();
+            if let Some(port) = left[who].next() {
+                machine.twin(u64::try_from(number(1900)).unwrap(), ahead[who], who, port);
+            }
+        }
+        let mut opened = machine.openers();
+        opened.sort();
+        assert_eq!(opened, TWINS, "round {round}: {ahead:?}");
+    }
+}
+
+#[test]
+fn the_boot_of_one_of_two_kernels_of_one_name_drops_its_own_attempts_alone() {
+    let mut machine = Machine::at(NOVEMBER);
+    let [first, second] = [80_000_000, -2_000_000];
+    for port in [7000, 8000] {
+        machine.twin(500, first, 0, port);
+        machine.twin(500, second, 1, port);
+    }
+    machine.pass(4000);
+    let booted = 2000 - i64::try_from(machine.now).unwrap();
+    machine.twin(0, booted, 1, 9000);
+    assert!(!machine.opened());
+    machine.twin(500, first, 0, 9000);
+    assert_eq!(machine.openers(), TWINS[..1]);
+    for port in [7000, 8000, 9000] {
+        machine.twin(500, booted, 1, port);
+    }
+    assert_eq!(machine.openers(), TWINS[1..]);
 }
