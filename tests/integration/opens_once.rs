@@ -345,3 +345,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_repeat_for_one_line_opens_where_it_completes_another() {
+    let lines = [line(1, &[1, 2, 2]), line(2, &[2, 1])];
+    let mut run = Run::new(list(lines.to_vec(), 2), false);
+    for port in [1, 2, 1] {
+        run.act(&Act::Hit { from: 1, port });
+    }
+    let numbers = run.spent.iter().map(|spent| number_of(&spent.used));
+    assert_eq!(numbers.collect::<Vec<_>>(), [2]);
+}

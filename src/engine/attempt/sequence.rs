@@ -133,8 +133,9 @@ impl Knocks {
         self.all.push(knock);
         let found = look(&self.all, pace, context, at);
         let after = found.best;
-        let is_neutral =
-            before.stage > 0 && (after.stage, after.first) == (before.stage, before.first);
+        let is_neutral = found.whole.is_none()
+            && before.stage > 0
+            && (after.stage, after.first) == (before.stage, before.first);
         if is_neutral {
             if self.all.len() > MAX_KNOCKS {
                 self.all.pop();
@@ -259,7 +260,8 @@ fn follow(steps: &[Step], knocks: &[Knock], pace: &Pace) -> Result<(usize, Time)
         let stage = so_far.stage;
         if stage == 0 {
             so_far.first = at;
-        } else if so_far.end(pace).0 < at {
+        } else if stage == steps.len() || so_far.end(pace).0 < at {
+            // A line that was whole before it was among the next ones does not open later.
             return Err(None);
         }
         if steps.get(stage) == Some(&step) {
