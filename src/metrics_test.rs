@@ -13,6 +13,7 @@ fn status() -> Status {
             attempts: 2,
         }],
         sources: vec![SourceStatus {
+            doors: None,
             source: "/var/log/a\"b\\c".to_owned(),
             trust: "claimed".to_owned(),
             health: "following".to_owned(),

@@ -44,6 +44,23 @@ impl SourceSpec {
         }
     }
 
+    /// Whether the log file at `path` is one of this source, perhaps under the name that rotation gave it.
+    pub fn wrote(&self, path: &Path) -> bool {
+        match self {
+            Self::File(own) => {
+                let behind = path.to_str().zip(own.to_str());
+                let behind = behind.and_then(|(path, own)| path.strip_prefix(own));
+                behind.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-']))
+            }
+            Self::Files(pattern) => {
+                let directory = path.parent().unwrap_or(Path::new("/"));
+                directory == pattern.directory()
+                    && path.file_name().is_some_and(|name| pattern.means(name))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether other machines can send to it.
     pub fn is_open_to_the_network(&self) -> bool {
         matches!(self, Self::Udp(address) if !address.ip().to_canonical().is_loopback())

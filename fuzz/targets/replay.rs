@@ -41,6 +41,7 @@ pub(crate) fn run(data: &[u8]) {
     let inputs = logs.map(|log| Input {
         content: Box::new(Cursor::new(log.to_vec())),
         written: WRITTEN,
+        own: None,
     });
     let mut open: HashMap<(Arc<str>, std::net::IpAddr), bool> = HashMap::new();
     let mut opens = 0;

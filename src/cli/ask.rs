@@ -279,7 +279,13 @@ fn source_row(source: &SourceStatus) -> [Cell; 7] {
     };
     [
         Cell::from(&source.source),
-        Cell::from(&source.trust),
+        match &source.doors {
+            Some(doors) if doors.is_empty() => {
+                Cell::styled("no door", AnsiColor::Yellow.on_default())
+            }
+            Some(doors) => format!("{}, only {}", source.trust, doors.join(" ")).into(),
+            None => Cell::from(&source.trust),
+        },
         source.lines.into(),
         last.map_or("never".to_owned(), |last| format!("{} ago", span(last)))
             .into(),

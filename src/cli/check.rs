@@ -39,6 +39,8 @@ struct TrustJson<'a> {
     refused: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doors: Option<&'a [String]>,
 }
 
 /// Arguments of `check`.
@@ -166,18 +168,20 @@ fn write_sources(graded: &[Trust]) -> io::Result<()> {
             Grade::Forgeable => AnsiColor::Red.on_default(),
         };
         let outcome = match (is_refused(trust), trust.advice) {
-            (true, _) => "refused",
-            (false, Some(advice)) => advice,
-            (false, None) if trust.findings.is_empty() => "",
-            (false, None) => "with a warning",
+            (true, _) => Some("refused"),
+            (false, Some(advice)) => Some(advice),
+            (false, None) => (!trust.findings.is_empty()).then_some("with a warning"),
         };
+        let doors = trust.doors.as_ref();
+        let doors = doors.map(|doors| format!("only {}", doors.join(" ")));
+        let words: Vec<_> = outcome.into_iter().chain(doors.as_deref()).collect();
         let (source, grade) = (trust.source.to_string(), trust.grade);
         write!(out, "  {source:<width$}  {style}{grade}{style:#}")?;
-        match outcome {
-            "" => writeln!(out)?,
-            outcome => writeln!(
+        match words.join(", ") {
+            words if words.is_empty() => writeln!(out)?,
+            words => writeln!(
                 out,
-                "{:gap$}{outcome}",
+                "{:gap$}{words}",
                 "",
                 gap = 15 - grade.to_string().len()
             )?,
@@ -194,6 +198,7 @@ fn write_sources_json(graded: &[Trust]) -> io::Result<()> {
             trust: trust.grade.as_str(),
             refused: is_refused(trust),
             advice: trust.advice,
+            doors: trust.doors.as_deref(),
         };
         writeln!(out, "{}", serde_json::to_string(&json)?)?;
     }

@@ -58,7 +58,11 @@ fn from_logs(src: IpAddr, files: &[PathBuf], global: &Global) -> Result<Story, F
     let settings = global.load()?;
     let inputs = files.iter().map(|path| {
         let (content, written) = input::open(path)?;
-        Ok(Input { content, written })
+        Ok(Input {
+            content,
+            written,
+            own: settings.readers.of_file(path),
+        })
     });
     let inputs = inputs.collect::<Result<Vec<_>, Failure>>()?;
     let mut memory = Memory::new(Limits {
@@ -67,7 +71,7 @@ fn from_logs(src: IpAddr, files: &[PathBuf], global: &Global) -> Result<Story, F
     });
     replay::watch(
         inputs,
-        &settings.reader,
+        &settings.readers.usual,
         settings.doors,
         settings.config.log.knocker_prefix,
         Zone::Local,

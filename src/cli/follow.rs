@@ -184,7 +184,7 @@ fn confined(global: &Global, sources: &[SourceSpec]) -> Box<dyn FnOnce()> {
 pub(super) fn rules(settings: Settings) -> Rules {
     Rules {
         doors: settings.doors,
-        reader: settings.reader,
+        readers: settings.readers,
         max_line_age: settings.config.log.max_line_age,
         knocker_prefix: settings.config.log.knocker_prefix,
     }

@@ -37,7 +37,7 @@ pub(super) fn run(args: &Args, settings: &Settings, format: Format) -> Result<()
     let inputs = args
         .files
         .iter()
-        .map(|path| open(path, &bar))
+        .map(|path| open(path, settings, &bar))
         .collect::<Result<Vec<_>, _>>()?;
     let width = settings
         .doors
@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args, settings: &Settings, format: Format) -> Result<()
     let mut written = Ok(());
     let summary = replay::run(
         inputs,
-        &settings.reader,
+        &settings.readers.usual,
         settings.doors.clone(),
         settings.config.log.knocker_prefix,
         Zone::Local,
@@ -103,7 +103,7 @@ pub(super) fn run(args: &Args, settings: &Settings, format: Format) -> Result<()
     expected.map_or(Ok(()), |expected| expected.verdict(&mut out))
 }
 
-fn open(path: &Path, bar: &ProgressBar) -> Result<Input, Failure> {
+fn open(path: &Path, settings: &Settings, bar: &ProgressBar) -> Result<Input, Failure> {
     let (content, written) = input::open_seen(path, bar)?;
     let named = Named {
         content,
@@ -112,6 +112,7 @@ fn open(path: &Path, bar: &ProgressBar) -> Result<Input, Failure> {
     Ok(Input {
         content: Box::new(named),
         written,
+        own: settings.readers.of_file(path),
     })
 }
 

@@ -8,7 +8,7 @@ use clap::{ArgMatches, Args as _};
 
 use super::exit::{Code, Failure};
 use crate::config::{self, Config, Errors, Prefix};
-use crate::dialect::Reader;
+use crate::dialect::{Feed, Reader, Readers};
 use crate::engine::door::Door;
 use crate::engine::reading::Expected;
 
@@ -60,8 +60,8 @@ pub(super) struct Settings {
     pub(super) config: Config,
     /// Its doors.
     pub(super) doors: Vec<Arc<Door>>,
-    /// How a line is read, and what it must begin with.
-    pub(super) reader: Reader,
+    /// How the lines of each source are read, and what they must begin with.
+    pub(super) readers: Readers,
 }
 
 /// The options of [`Global`] that each command uses.
@@ -239,13 +239,27 @@ impl Global {
             log.prefix = Some(prefix.clone());
         }
         log.accept_forgeable |= self.accept_forgeable;
-        let prefix = config.log.prefix.as_ref();
-        let expected = prefix.map_or(Expected::AnyPrefix, |prefix| {
-            Expected::Prefix(prefix.as_bytes().into())
+        let log = &config.log;
+        let reader = |prefix: Option<&Prefix>| {
+            let expected = prefix.map_or(Expected::AnyPrefix, |prefix| {
+                Expected::Prefix(prefix.as_bytes().into())
+            });
+            Reader::new(log.format.clone(), expected)
+        };
+        let own = log.own.iter().map(|own| {
+            let feed = Feed {
+                reader: reader(log.prefix_of(&own.source)),
+                doors: own.doors.clone(),
+            };
+            (own.source.clone(), feed)
         });
+        let readers = Readers {
+            usual: reader(log.prefix.as_ref()),
+            own: own.collect(),
+        };
         Settings {
             doors: config.doors.clone(),
-            reader: Reader::new(config.log.format.clone(), expected),
+            readers,
             config,
         }
     }

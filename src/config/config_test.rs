@@ -62,6 +62,7 @@ fn the_least_config_has_the_defaults_of_knockd() {
     assert_eq!(door.grant.on_repeat, OnRepeat::Extend);
     assert_eq!(config.warnings, []);
     let log = Log {
+        own: Vec::new(),
         sources: Vec::new(),
         prefix: None,
         format: Format::Kernel,
@@ -86,6 +87,32 @@ fn the_least_config_has_the_defaults_of_knockd() {
         knockd_syslog: false,
     };
     assert_eq!(config.daemon, daemon);
+}
+
+#[test]
+fn a_source_has_a_prefix_and_doors_of_its_own() {
+    let config = read(&format!(
+        "[log]\nsources = [\"kmsg\"]\nprefix = \"lk-4f9a1c7e: \"\n\
+         [[log.source]]\npath = \"/var/log/gw2.log\"\nprefix = \"lk-77aa1c7e: \"\ndoors = [\"ssh\"]\n\
+         [[log.source]]\npath = \"/var/log/gw3.log\"\n{DOOR}"
+    ));
+    let log = &config.log;
+    let of = |path: &str| -> SourceSpec { path.parse().unwrap() };
+    let prefix = |path: &str| log.prefix_of(&of(path)).unwrap().as_bytes();
+    let doors = |path: &str| log.doors_of(&of(path)).map(<[_]>::len);
+    assert_eq!(log.sources.len(), 3);
+    assert_eq!(
+        (prefix("/var/log/gw2.log"), doors("/var/log/gw2.log")),
+        (&b"lk-77aa1c7e: "[..], Some(1))
+    );
+    assert_eq!(
+        (prefix("/var/log/gw3.log"), doors("/var/log/gw3.log")),
+        (&b"lk-4f9a1c7e: "[..], None)
+    );
+    assert_eq!(
+        (prefix("kmsg"), doors("kmsg")),
+        (&b"lk-4f9a1c7e: "[..], None)
+    );
 }
 
 #[test]

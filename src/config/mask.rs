@@ -327,7 +327,12 @@ fn is_doors(section: &str) -> bool {
 
 /// What is known of the value of the key to which `names` lead.
 fn secrecy(names: &[&str]) -> Secrecy {
+    let inner = |outer: &str, inner: &str| schema::section(&format!("{outer}.{inner}"));
     let (keys, name) = match names {
+        [outer, table, name] if inner(outer, table).is_some() => match inner(outer, table) {
+            Some(Section::Keys(keys)) => (keys, name),
+            _ => return Secrecy::Secret,
+        },
         [section, name] => match schema::section(section) {
             Some(Section::Keys(keys)) => (keys, name),
             _ => return Secrecy::Secret,

@@ -93,6 +93,8 @@ pub struct Log {
     pub sources: Vec<SourceSpec>,
     /// What a packet line begins with.
     pub prefix: Option<Prefix>,
+    /// What is said of single sources, each of them one of `sources`.
+    pub own: Vec<OwnSource>,
     /// How lines are written.
     pub format: Format,
     /// Whether lines count that others than the kernel could have written.
@@ -105,6 +107,32 @@ pub struct Log {
     pub udp_peers: Vec<IpNet>,
     /// Who may send to a `unix:` source beside root and the daemon's own user.
     pub relay_user: Option<Box<str>>,
+}
+
+impl Log {
+    /// What a packet line of `source` begins with.
+    pub fn prefix_of(&self, source: &SourceSpec) -> Option<&Prefix> {
+        let own = self.own.iter().find(|own| own.source == *source);
+        let own = own.and_then(|own| own.prefix.as_ref());
+        own.or(self.prefix.as_ref())
+    }
+
+    /// The only doors that `source` may knock at; `None` where it may at all.
+    pub fn doors_of(&self, source: &SourceSpec) -> Option<&[Arc<str>]> {
+        let own = self.own.iter().find(|own| own.source == *source)?;
+        own.doors.as_deref()
+    }
+}
+
+/// `[[log.source]]`: a source with a prefix or doors of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnSource {
+    /// Where its lines come from.
+    pub source: SourceSpec,
+    /// What a packet line of it begins with, in place of the common prefix.
+    pub prefix: Option<Prefix>,
+    /// The only doors that it may knock at.
+    pub doors: Option<Arc<[Arc<str>]>>,
 }
 
 /// `[daemon]`: how the daemon runs.

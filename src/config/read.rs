@@ -12,9 +12,9 @@ use super::knockd;
 use super::report::{Finding, Report, Span, error};
 use super::schema::{
     DaemonTable, DoorTable, FirewallTable, LogTable, NamedDoor, NotifyTable, SECTIONS, Schema,
-    Table, is_door_name, looks_like_a_key,
+    SourceTable, Table, is_door_name, looks_like_a_key,
 };
-use super::value::{Written, nearest};
+use super::value::{Given, Written, nearest, value};
 
 impl Schema {
     /// Reads the files in order. What a later one says stands in place of what an earlier one said;
@@ -35,7 +35,11 @@ impl Schema {
                 let at = document.span(name.span());
                 let section = name.get_ref().as_ref();
                 match (section, value.get_ref()) {
-                    ("log", DeValue::Table(keys)) => reader.keys(&mut schema.log, "[log]", keys),
+                    ("log", DeValue::Table(keys)) => {
+                        let earlier = schema.log.source.take();
+                        reader.keys(&mut schema.log, "[log]", keys);
+                        add_sources(&mut schema.log, earlier);
+                    }
                     ("daemon", DeValue::Table(keys)) => {
                         reader.keys(&mut schema.daemon, "[daemon]", keys);
                     }
@@ -68,6 +72,20 @@ impl Schema {
         refuse_duplicates(&schema.doors, documents, report);
         schema
     }
+}
+
+/// Puts the sources of `earlier` files before those of `log`: a drop-in adds one.
+fn add_sources(log: &mut LogTable, earlier: Option<Given<Vec<SourceTable>>>) {
+    let tables = |given: &Option<Given<Vec<SourceTable>>>| value(given.as_ref());
+    let (before, after) = (tables(&earlier), tables(&log.source));
+    let Some(given) = log.source.as_mut() else {
+        log.source = earlier;
+        return;
+    };
+    given.value = before.into_iter().chain(after).reduce(|mut all, more| {
+        all.extend(more);
+        all
+    });
 }
 
 /// Reads the tables of one file.

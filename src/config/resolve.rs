@@ -20,10 +20,10 @@ use super::document::Document;
 use super::files;
 use super::prefix::{Prefix, PrefixError};
 use super::report::{Report, Where, error, warning};
-use super::schema::{DaemonTable, FirewallTable, NamedDoor, NotifyTable, Schema};
+use super::schema::{DaemonTable, FirewallTable, LogTable, NamedDoor, NotifyTable, Schema};
 use super::sequence::Ports;
-use super::value::{Given, Group, Occasions, User, out_of, value, written};
-use super::{Config, Daemon, Firewall, Log, Notify, Written, command, door, grant};
+use super::value::{DoorNames, Given, Group, Occasions, User, out_of, value, written};
+use super::{Config, Daemon, Firewall, Log, Notify, OwnSource, Written, command, door, grant};
 
 /// Longest default of `max_line_age`.
 const MAX_LINE_AGE: Duration = Duration::from_secs(30);
@@ -93,8 +93,12 @@ fn log(schema: &Schema, doors: &[Arc<Door>], report: &mut Report) -> Log {
         report,
     );
     let knockers = knockers.and_then(|bits| KnockerPrefix::new(u8::try_from(bits).ok()?));
+    let mut sources = value(table.sources.as_ref()).unwrap_or_default();
+    let own = own_sources(table, doors, &sources, report);
+    sources.extend(own.iter().map(|own| own.source.clone()));
     Log {
-        sources: value(table.sources.as_ref()).unwrap_or_default(),
+        sources,
+        own,
         prefix: prefix(schema, report),
         format: value(table.format.as_ref()).unwrap_or_default(),
         accept_forgeable: value(table.accept_forgeable.as_ref()).unwrap_or(false),
@@ -103,6 +107,44 @@ fn log(schema: &Schema, doors: &[Arc<Door>], report: &mut Report) -> Log {
         udp_peers,
         relay_user: value(table.relay_user.as_ref()).map(|User(name)| name),
     }
+}
+
+/// What `[[log.source]]` says.
+fn own_sources(
+    table: &LogTable,
+    doors: &[Arc<Door>],
+    sources: &[SourceSpec],
+    report: &mut Report,
+) -> Vec<OwnSource> {
+    let mut own: Vec<OwnSource> = Vec::new();
+    for source in value(table.source.as_ref()).unwrap_or_default() {
+        let Some(path) = &source.path else { continue };
+        let Some(spec) = path.value.clone() else {
+            continue;
+        };
+        let is_twice = sources.contains(&spec) || own.iter().any(|own| own.source == spec);
+        if is_twice {
+            let message = "this source is listed twice";
+            let fix = "leave it in one [[log.source]], and out of 'sources'";
+            report.add(error(path.span, message).fix(fix));
+        }
+        if let Some(names) = &source.doors
+            && names
+                .value
+                .as_ref()
+                .is_some_and(|DoorNames(names)| names.is_empty())
+        {
+            let message = "a source without a door counts for nothing";
+            report.add(error(names.span, message).fix("take the whole [[log.source]] out"));
+        }
+        let doors = value(source.doors.as_ref()).map(|names| names.among(doors, report));
+        own.push(OwnSource {
+            source: spec,
+            prefix: value(source.prefix.as_ref()),
+            doors: doors.map(Option::unwrap_or_default),
+        });
+    }
+    own
 }
 
 /// The log prefix: what a file holds that was named, or else what is written.

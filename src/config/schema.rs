@@ -21,7 +21,7 @@ use super::prefix::Prefix;
 use super::report::{Report, Span};
 use super::scope::{Flags, Interface, Networks, Target};
 use super::sequence::{CountedPort, Counts, Ports};
-use super::value::{Given, Group, Occasions, User, Value, Written};
+use super::value::{DoorNames, Given, Group, Occasions, User, Value, Written};
 
 /// A key of a table.
 pub(super) struct Key {
@@ -89,6 +89,7 @@ table! {
     /// `[log]`
     LogTable {
         sources: Vec<SourceSpec>,
+        source: Vec<SourceTable>,
         prefix: Prefix,
         format: Format,
         accept_forgeable: bool,
@@ -96,6 +97,15 @@ table! {
         knocker_prefix_v6: i64,
         udp_peers: Networks,
         relay_user: User,
+    }
+}
+
+table! {
+    /// `[[log.source]]`
+    SourceTable {
+        path: SourceSpec,
+        prefix: Prefix,
+        doors: DoorNames,
     }
 }
 
@@ -171,8 +181,9 @@ table! {
 }
 
 /// Tables at the top of a file.
-pub(super) const SECTIONS: [(&str, Section); 6] = [
+pub(super) const SECTIONS: [(&str, Section); 7] = [
     ("log", Section::Keys(LogTable::KEYS)),
+    ("log.source", Section::Keys(SourceTable::KEYS)),
     ("daemon", Section::Keys(DaemonTable::KEYS)),
     ("firewall", Section::Keys(FirewallTable::KEYS)),
     ("notify", Section::Keys(NotifyTable::KEYS)),
@@ -199,10 +210,11 @@ pub(super) fn section(name: &str) -> Option<Section> {
 
 /// Every table with every key of it.
 pub(super) fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
-    SECTIONS.into_iter().flat_map(|(name, section)| {
+    let all = SECTIONS.into_iter().flat_map(|(name, section)| {
         let (Section::Keys(keys) | Section::Doors(keys)) = section;
         keys.iter().map(move |key| (name, key.name))
-    })
+    });
+    all.filter(|(table, key)| section(&format!("{table}.{key}")).is_none())
 }
 
 /// Whether some table has a key that is called `name`.

@@ -5,16 +5,10 @@ use super::*;
 #[test]
 fn the_example_has_every_key() {
     let example = include_str!("../../packaging/examples/logknock.toml");
-    let tables = [
-        LogTable::KEYS,
-        DaemonTable::KEYS,
-        NotifyTable::KEYS,
-        DoorTable::KEYS,
-    ];
-    for key in tables.into_iter().flatten() {
-        let line = format!("{} = ", key.name);
+    for (_, key) in keys() {
+        let line = format!("{key} = ");
         let has = |text: &str| text.trim_start_matches("# ").starts_with(&line);
-        assert!(example.lines().any(has), "{}", key.name);
+        assert!(example.lines().any(has), "{key}");
     }
 }
 
@@ -25,11 +19,9 @@ fn passwords_are_secrets() {
         .into_iter()
         .flatten()
         .filter(|key| key.secrecy == Secrecy::Secret);
-    assert!(
-        secrets
-            .map(|key| key.name)
-            .eq(["prefix", "format", "sequence", "counts", "port", "totp"])
-    );
+    assert!(secrets.map(|key| key.name).eq([
+        "source", "prefix", "format", "sequence", "counts", "port", "totp"
+    ]));
 }
 
 #[test]

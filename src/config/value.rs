@@ -6,12 +6,13 @@
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
 use crate::dialect::{Format, Keys as JsonKeys, Pattern, PatternError};
-use crate::engine::door::{Lockout, OnRepeat};
+use crate::engine::door::{Door, Lockout, OnRepeat};
 use crate::engine::event::Occasion;
 use crate::firewall::Backend;
 use crate::source_spec::SourceSpec;
@@ -19,8 +20,9 @@ use crate::source_spec::SourceSpec;
 use super::OnExit;
 use super::duration::{self, DurationError};
 use super::prefix::Prefix;
+use super::read::unknown_key;
 use super::report::{Finding, Report, Span, error, warning};
-use super::schema::Secrecy;
+use super::schema::{Secrecy, SourceTable, Table as _};
 
 /// Most `sources`.
 const MAX_SOURCES: usize = 64;
@@ -494,6 +496,80 @@ impl Value for Vec<SourceSpec> {
             Some(())
         })?;
         Some(sources)
+    }
+}
+
+impl Value for SourceSpec {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        source(written, report)
+    }
+}
+
+impl Value for Vec<SourceTable> {
+    /// Its prefixes are.
+    const SECRECY: Secrecy = Secrecy::Secret;
+
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        let what = "tables, each below a [[log.source]]";
+        written.each(what, MAX_SOURCES, report, |_, item, report| {
+            let DeValue::Table(keys) = item.value else {
+                return item.wrong_type("a table, below [[log.source]]", report);
+            };
+            let mut table = SourceTable::default();
+            for (name, value) in keys {
+                let at = item.span.beside(name.span());
+                if !table.set(name.get_ref(), at, item.inner(value), report) {
+                    let valid: Vec<_> = SourceTable::KEYS.iter().map(|key| key.name).collect();
+                    let name = name.get_ref();
+                    report.add(unknown_key(at, name, "in [[log.source]]", None, &valid));
+                }
+            }
+            if table.path.is_none() {
+                let message = "a [[log.source]] needs a 'path'";
+                return item.refuse_with(message, "add path = \"/PATH\"", report);
+            }
+            Some(table)
+        })
+    }
+}
+
+/// `doors`: names of doors, which may be anywhere in the config.
+#[derive(Clone)]
+pub(super) struct DoorNames(pub(super) Vec<(Arc<str>, Span)>);
+
+/// Most names in one list of doors.
+const MAX_DOORS: usize = 1024;
+
+impl Value for DoorNames {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        let names = written.each("names of doors", MAX_DOORS, report, |_, item, report| {
+            let name = item.string("a door's name in quotes", report)?;
+            Some((name.into(), item.span))
+        })?;
+        Some(Self(names))
+    }
+}
+
+impl DoorNames {
+    /// The names, if each is one of `doors`; one that is none is reported.
+    pub(super) fn among(
+        &self,
+        doors: &[Arc<Door>],
+        report: &mut Report,
+    ) -> Option<Arc<[Arc<str>]>> {
+        let mut all = Some(());
+        for (name, at) in &self.0 {
+            if !doors.iter().any(|door| door.name == *name) {
+                let names = doors.iter().map(|door| &*door.name);
+                let found = error(*at, "there is no door of this name");
+                report.add(match nearest(name, names) {
+                    Some(name) => found.fix(format!("did you mean '{name}'?")),
+                    None => found.fix("name a [door.NAME], or take it out"),
+                });
+                all = None;
+            }
+        }
+        all.map(|()| self.0.iter().map(|(name, _)| Arc::clone(name)).collect())
     }
 }
 

@@ -191,8 +191,10 @@ impl Daemon {
     fn take(&mut self, rules: Rules) -> usize {
         self.detection.handle_reload(rules.doors.clone());
         self.detection.set_knocker_prefix(rules.knocker_prefix);
-        for (feed, source) in self.feeds.iter_mut().zip(&self.sources) {
-            feed.reader = rules.reader.of(&source.spec);
+        for ((feed, source), number) in self.feeds.iter_mut().zip(&self.sources).zip(0..) {
+            let taken = rules.readers.of(&source.spec, feed.is_own);
+            self.detection.set_audience(number, taken.doors);
+            feed.reader = taken.reader;
             feed.timeline.set_max_age(rules.max_line_age);
         }
         let doors = rules.doors.len();

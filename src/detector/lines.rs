@@ -117,7 +117,10 @@ impl Daemon {
 
     /// Lets a timeline that knows nothing yet look at the newest line first.
     fn calibrate(&mut self, batch: &Batch, received: Received) {
-        let Some(Feed { reader, timeline }) = self.feeds.get_mut(usize::from(batch.source)) else {
+        let Some(Feed {
+            reader, timeline, ..
+        }) = self.feeds.get_mut(usize::from(batch.source))
+        else {
             return;
         };
         let lines = batch.bytes.split(|&byte| byte == b'\n');
@@ -131,7 +134,10 @@ impl Daemon {
     }
 
     fn line(&mut self, line: &[u8], whence: Whence, received: Received) -> Result<(), Reason> {
-        let Some(Feed { reader, timeline }) = self.feeds.get_mut(usize::from(whence.source)) else {
+        let Some(Feed {
+            reader, timeline, ..
+        }) = self.feeds.get_mut(usize::from(whence.source))
+        else {
             return Ok(()); // of a source that is not followed any more
         };
         let opened = reader.open(line);

@@ -98,6 +98,8 @@ enum Holder {
 /// How the lines of one source are taken.
 struct Feed {
     reader: Reader,
+    /// Whether the configuration named its source apart.
+    is_own: bool,
     timeline: Timeline,
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::dialect::Reader;
+use crate::dialect::Readers;
 use crate::engine::door::Door;
 use crate::engine::event::Event;
 use crate::engine::knock::KnockerPrefix;
@@ -22,8 +22,8 @@ use crate::source_spec::SourceSpec;
 pub struct Rules {
     /// The doors.
     pub doors: Vec<Arc<Door>>,
-    /// How a line is read, and what it must begin with.
-    pub reader: Reader,
+    /// How the lines of each source are read, what they must begin with, and at which doors they may knock.
+    pub readers: Readers,
     /// How old a line may be.
     pub max_line_age: Duration,
     /// Which IPv6 addresses are one knocker.

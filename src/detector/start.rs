@@ -125,12 +125,19 @@ impl Daemon {
             .map(|(opened, number)| opened.follow(number, &files, journals.clone(), inbox));
         let sources = sources.collect::<Result<Vec<_>, _>>()?;
         let now = clock::boot_now();
-        let detection = detection(&plan.rules, welcome.as_ref());
+        let mut detection = detection(&plan.rules, welcome.as_ref());
         let host = rustix::system::uname();
-        let feeds = sources.iter().map(|source| Feed {
-            reader: plan.rules.reader.of(&source.spec),
-            timeline: Timeline::new(plan.rules.max_line_age, host.nodename().to_bytes()),
+        let readers = &plan.rules.readers;
+        let feeds = sources.iter().zip(0..).map(|(source, number)| {
+            let feed = readers.of(&source.spec, false);
+            detection.set_audience(number, feed.doors);
+            Feed {
+                reader: feed.reader,
+                is_own: readers.is_own(&source.spec),
+                timeline: Timeline::new(plan.rules.max_line_age, host.nodename().to_bytes()),
+            }
         });
+        let feeds = feeds.collect();
         let alive_every = welcome.as_ref().and_then(|welcome| welcome.alive_every);
         report::started(plan.rules.doors.len(), sources.len());
         let checkpoints = keeper
@@ -143,7 +150,7 @@ impl Daemon {
         Ok(Self {
             detection,
             office,
-            feeds: feeds.collect(),
+            feeds,
             counts: Counts::new(sources.len()),
             calendar: Calendar::new(Zone::Local, clock::wall_now()),
             rules: plan.rules,

@@ -4,6 +4,7 @@
 //! detection. Nothing here decides anything.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Followed;
@@ -77,7 +78,7 @@ impl Counts {
     /// All of it; what is open is for the monitor to say.
     pub(super) fn status(&self, detection: &Detection, sources: &[Followed], now: Time) -> Status {
         let doors = detection.attempts().into_iter();
-        let sources = sources.iter().zip(&self.traffic);
+        let sources = sources.iter().zip(&self.traffic).zip(0..);
         let rejected = detection.rejected().iter();
         Status {
             doors: doors
@@ -88,7 +89,10 @@ impl Counts {
                 })
                 .collect(),
             sources: sources
-                .map(|(followed, traffic)| source(followed, traffic, now))
+                .map(|((followed, traffic), number)| SourceStatus {
+                    doors: detection.audience(number).map(names),
+                    ..source(followed, traffic, now)
+                })
                 .collect(),
             addresses: detection.knockers(),
             hits: self.hits,
@@ -164,6 +168,7 @@ fn source(followed: &Followed, traffic: &Traffic, now: Time) -> SourceStatus {
         .to_owned(),
         health: health.to_owned(),
         trouble,
+        doors: None,
         lines: traffic.lines,
         overflows: followed.overflows,
         last_line_seconds: traffic.last.map(|last| now.since(last).as_secs()),
@@ -173,6 +178,10 @@ fn source(followed: &Followed, traffic: &Traffic, now: Time) -> SourceStatus {
         gaps,
         lost_lines,
     }
+}
+
+fn names(doors: &[Arc<str>]) -> Vec<String> {
+    doors.iter().map(ToString::to_string).collect()
 }
 
 fn owned(words: &Words) -> BTreeMap<String, u64> {

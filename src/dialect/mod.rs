@@ -14,6 +14,9 @@ pub use guess::{Reading, Verdict, read};
 pub use json::Keys;
 pub use pattern::{Pattern, PatternError};
 
+use std::path::Path;
+use std::sync::Arc;
+
 use crate::engine::line::{self, Origin, Record, Writer};
 use crate::engine::packet::{self, Packet, Printer};
 use crate::engine::reading::Expected;
@@ -72,6 +75,51 @@ pub struct Reader {
     expected: Expected,
     /// Whether the source vouches for the kernel.
     origin: Origin,
+}
+
+/// How the lines of each source are taken: those of most by one reader, for every door.
+#[derive(Clone, Debug)]
+pub struct Readers {
+    /// For sources that are not named apart.
+    pub usual: Reader,
+    /// Sources with a prefix or doors of their own.
+    pub own: Vec<(SourceSpec, Feed)>,
+}
+
+/// How the lines of one source are taken.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    /// How they are read.
+    pub reader: Reader,
+    /// At which doors they may knock; `None` for all of them.
+    pub doors: Option<Arc<[Arc<str>]>>,
+}
+
+impl Readers {
+    /// How lines of `source` are taken. One that had doors of its own (`was_own`) and is not named any more has none.
+    pub fn of(&self, source: &SourceSpec, was_own: bool) -> Feed {
+        let own = self.own.iter().find(|(own, _)| own == source);
+        let usual = || Feed {
+            reader: self.usual.clone(),
+            doors: was_own.then(Arc::default),
+        };
+        let Feed { reader, doors } = own.map_or_else(usual, |(_, feed)| feed.clone());
+        Feed {
+            reader: reader.of(source),
+            doors,
+        }
+    }
+
+    /// How the finished log at `path` is taken, where it belongs to a source that is named apart.
+    pub fn of_file(&self, path: &Path) -> Option<Feed> {
+        let own = self.own.iter().find(|(own, _)| own.wrote(path));
+        own.map(|(_, feed)| feed.clone())
+    }
+
+    /// Whether `source` is named apart.
+    pub fn is_own(&self, source: &SourceSpec) -> bool {
+        self.own.iter().any(|(own, _)| own == source)
+    }
 }
 
 /// A line that has been taken out of its envelope.

@@ -93,6 +93,14 @@ enum Again {
 }
 
 impl Sighting {
+    /// The same, as a packet that is known only among some doors, which `key` stands for.
+    pub(super) fn among(self, key: u64) -> Self {
+        Self {
+            identity: self.identity ^ key,
+            ..self
+        }
+    }
+
     /// What was seen before this does not matter to it, where TCP is the same for as long as `reach`.
     fn horizon(&self, reach: Duration) -> Time {
         let span = match self.again {

@@ -78,6 +78,16 @@ impl Detection {
         self.detector.set_knocker_prefix(prefix);
     }
 
+    /// Says at which doors `source` may knock; `None` for all of them.
+    pub fn set_audience(&mut self, source: u16, doors: Option<Arc<[Arc<str>]>>) {
+        self.detector.set_audience(source, doors);
+    }
+
+    /// The only doors at which `source` may knock, if there are such.
+    pub fn audience(&self, source: u16) -> Option<&[Arc<str>]> {
+        self.detector.audience(source)
+    }
+
     /// Takes a packet that was logged. What had to happen before it happens first.
     pub fn handle_packet(&mut self, now: Time, sighting: &Sighting<'_>) -> Result<(), Reason> {
         self.handle_timeout(now);
@@ -270,7 +280,7 @@ impl Detection {
             ..
         } = self;
         for door in detector.doors() {
-            if is_first_connection(door, hit, open) {
+            if detector.hears(hit.source, door) && is_first_connection(door, hit, open) {
                 // Said once: the next connection is told apart only when the door is open again.
                 open.insert((Arc::clone(&door.name), hit.src), None);
                 findings.push_back(Finding::Entered {

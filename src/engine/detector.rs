@@ -6,7 +6,7 @@
 //! spoofed first knocks cannot push out somebody who is further on. Doors with `counts` have a table of
 //! their own, in which an IPv6 subnet is one knocker.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,6 +85,8 @@ impl Kind {
 #[derive(Debug)]
 pub struct Detector {
     doors: Vec<Arc<Door>>,
+    /// Of sources that may knock at some doors only, these doors.
+    audiences: HashMap<u16, Audience>,
     limits: Limits,
     /// How much later than its stamp a line may be handed over without its attempt being expired.
     lateness: Duration,
@@ -111,6 +113,7 @@ impl Detector {
         Self {
             reach: longest(&doors),
             doors,
+            audiences: HashMap::new(),
             limits,
             lateness,
             identity: Identity::default(),
@@ -127,6 +130,25 @@ impl Detector {
     /// Says what Unix time it is. Without it no sequence that is derived from the time is right.
     pub fn set_unix(&mut self, unix: UnixClock) {
         self.unix = Some(unix);
+    }
+
+    /// Says at which doors `source` may knock; `None` for all of them.
+    pub fn set_audience(&mut self, source: u16, doors: Option<Arc<[Arc<str>]>>) {
+        match doors {
+            Some(doors) => self.audiences.insert(source, Audience(doors)),
+            None => self.audiences.remove(&source),
+        };
+    }
+
+    /// The only doors at which `source` may knock, if there are such.
+    pub fn audience(&self, source: u16) -> Option<&[Arc<str>]> {
+        let Audience(doors) = self.audiences.get(&source)?;
+        Some(doors)
+    }
+
+    /// Whether `source` may knock at `door`.
+    pub fn hears(&self, source: u16, door: &Door) -> bool {
+        hears(&self.audiences, source, door)
     }
 
     /// Says who is one knocker. Attempts in flight are forgotten when that changes.
@@ -170,16 +192,24 @@ impl Detector {
         hit: &Hit<'_>,
         detected: &mut impl FnMut(Detected),
     ) -> Result<(), Reason> {
-        let sighting = self.identity.sighting(hit);
+        // A packet that a source with few doors shows is not known to the other doors.
+        let shared = self.identity.sighting(hit);
+        let audience = self.audiences.get(&hit.source);
+        let sighting = audience.map_or(shared, |audience| shared.among(audience.key()));
+        let as_known = audience.map(|_| shared);
         let mut places = [None; 2];
         let mut age = None;
         for (place, table) in places.iter_mut().zip(&mut self.tables) {
             *place = table.hear(hit.src);
             let knocker = place.and_then(|slot| table.get_mut(slot));
-            let seen = knocker.and_then(|(_, knocker)| knocker.packets.seen(&sighting, self.reach));
+            let seen = knocker.and_then(|(_, knocker)| {
+                let mut all = [Some(sighting), as_known].into_iter().flatten();
+                all.find_map(|sighting| knocker.packets.seen(&sighting, self.reach))
+            });
             age = age.or(seen);
         }
-        let age = age.or_else(|| self.recent.seen(&sighting, self.reach));
+        let mut all = [Some(sighting), as_known].into_iter().flatten();
+        let age = age.or_else(|| all.find_map(|seen| self.recent.seen(&seen, self.reach)));
         let heard = Heard { hit, age };
         let begins = |door: &Arc<Door>| door.rule.may_begin_with(hit.step) && heard.is_new_to(door);
         if places == [None; 2] && !self.doors.iter().any(begins) {
@@ -237,6 +267,7 @@ impl Detector {
         let mut fate = Fate::Ignored;
         let Self {
             doors,
+            audiences,
             tables,
             openings,
             lockouts,
@@ -264,7 +295,8 @@ impl Detector {
             if !door.rule.may_begin_with(hit.step) && !knocker.is_at(number) {
                 continue;
             }
-            if !door.scope.admits(hit)
+            if !hears(audiences, hit.source, door)
+                || !door.scope.admits(hit)
                 || door.is_neutral(hit.step)
                 || lockouts.covers(who, &door.name, at)
             {
@@ -522,6 +554,27 @@ impl Detector {
             }
         }
     }
+}
+
+/// The doors at which a source may knock.
+#[derive(Debug)]
+struct Audience(Arc<[Arc<str>]>);
+
+impl Audience {
+    /// A number for these doors.
+    fn key(&self) -> u64 {
+        let Self(doors) = self;
+        let bytes = doors.iter().flat_map(|door| door.bytes().chain([0]));
+        // FNV-1a, so that a source with no door has one too.
+        bytes.fold(0xcbf2_9ce4_8422_2325, |key, byte| {
+            (key ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+    }
+}
+
+fn hears(audiences: &HashMap<u16, Audience>, source: u16, door: &Door) -> bool {
+    let audience = audiences.get(&source);
+    audience.is_none_or(|Audience(doors)| doors.contains(&door.name))
 }
 
 /// A hit, and how long ago its packet was seen before, if it was.

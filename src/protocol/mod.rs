@@ -169,6 +169,9 @@ pub struct SourceStatus {
     /// Why it is degraded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+    /// The only doors that it may knock at, where the configuration lists them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doors: Option<Vec<String>>,
     /// Lines that came.
     pub lines: u64,
     /// How often inotify had more events than room for them; everything was looked at anew.

@@ -41,6 +41,8 @@ pub struct Input {
     pub content: Box<dyn Read + Send>,
     /// When it was last written to, from the Unix epoch: its year-less stamps are not later.
     pub written: Time,
+    /// How its lines are taken; `None` as those of most.
+    pub own: Option<dialect::Feed>,
 }
 
 /// An event, with the time to show for it.
@@ -159,17 +161,21 @@ fn watch_by(
     zone: Zone,
     watch: &mut dyn FnMut(Seen<'_>) -> io::Result<()>,
 ) -> io::Result<Summary> {
-    let reader = Arc::new(form.clone());
+    let usual = Arc::new(form.clone());
+    let mut engine = Engine::new(doors, Duration::ZERO, Limits::default());
+    engine.detection.set_knocker_prefix(prefix);
     let readers = inputs.into_iter().zip(0..).map(|(input, source)| {
+        let reader = input.own.map(|own| {
+            engine.detection.set_audience(source, own.doors);
+            Arc::new(own.reader)
+        });
         let form = Form {
-            reader: Arc::clone(&reader),
+            reader: reader.unwrap_or_else(|| Arc::clone(&usual)),
             calendar: Calendar::new(zone, input.written),
         };
         Reader::new(Feed::new(input.content, form, pace), source)
     });
     let mut readers: Vec<_> = readers.collect();
-    let mut engine = Engine::new(doors, Duration::ZERO, Limits::default());
-    engine.detection.set_knocker_prefix(prefix);
     let mut run = Run {
         engine,
         form,

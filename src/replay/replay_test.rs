@@ -199,6 +199,7 @@ fn seen(texts: &[Vec<u8>], form: &dialect::Reader, pace: Pace) -> (String, Vec<S
     let inputs = texts.iter().map(|text| Input {
         content: Box::new(Cursor::new(text.clone())),
         written: Time::from_secs(1_795_000_000),
+        own: None,
     });
     let mut all = Vec::new();
     let zone = Zone::Fixed(time::UtcOffset::UTC);

@@ -11,7 +11,7 @@ mod machine;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, Daemon, Diagnostic, ErrorKind, Log, Severity};
+use crate::config::{Config, Daemon, Diagnostic, ErrorKind, Log, Prefix, Severity};
 use crate::rights::{self, Flaw, Role, Trusted};
 use crate::source_spec::{Pattern, SourceSpec};
 
@@ -59,6 +59,8 @@ pub struct Trust {
     pub findings: Vec<Finding>,
     /// What would serve better.
     pub advice: Option<&'static str>,
+    /// The only doors that it may knock at, where the config lists them.
+    pub doors: Option<Vec<String>>,
 }
 
 /// Something that speaks against believing.
@@ -118,7 +120,7 @@ fn grade_one(config: &Config, source: &SourceSpec, machine: &Machine) -> Trust {
         source,
         SourceSpec::Kmsg | SourceSpec::Journald | SourceSpec::Nflog(_)
     );
-    let why_forgeable = why_forgeable(log, is_kernels);
+    let why_forgeable = why_forgeable(log, log.prefix_of(source), is_kernels);
     let grade = match why_forgeable {
         Some(_) => Grade::Forgeable,
         None if is_kernels => Grade::Kernel,
@@ -154,6 +156,9 @@ fn grade_one(config: &Config, source: &SourceSpec, machine: &Machine) -> Trust {
     let is_slower = *source == SourceSpec::Journald && machine.can_read_kmsg;
     Trust {
         source: source.clone(),
+        doors: log
+            .doors_of(source)
+            .map(|doors| doors.iter().map(ToString::to_string).collect()),
         grade,
         findings,
         advice: is_slower
@@ -163,7 +168,8 @@ fn grade_one(config: &Config, source: &SourceSpec, machine: &Machine) -> Trust {
 
 /// That no source could be believed, where none is named yet: each needs a log prefix.
 pub fn prefix(config: &Config, path: &Path) -> Option<Finding> {
-    let why = why_forgeable(&config.log, true).filter(|_| !config.log.accept_forgeable)?;
+    let why = why_forgeable(&config.log, config.log.prefix.as_ref(), true)
+        .filter(|_| !config.log.accept_forgeable)?;
     let message = format!("{why}, and every source needs one");
     let fix = ways_out(config, "");
     let kind = ErrorKind::Invalid;
@@ -220,8 +226,8 @@ fn flaws(source: &SourceSpec, machine: &Machine) -> Vec<Flaw> {
 }
 
 /// Why somebody else could write lines that count; `is_kernels` where the transport proves that the kernel wrote one.
-fn why_forgeable(log: &Log, is_kernels: bool) -> Option<&'static str> {
-    match &log.prefix {
+fn why_forgeable(log: &Log, prefix: Option<&Prefix>, is_kernels: bool) -> Option<&'static str> {
+    match prefix {
         _ if !log.format.checks_prefix() => Some("[log.format] has no group 'prefix' to check"),
         None => Some("no log prefix is configured"),
         Some(prefix) if !is_kernels && !prefix.is_secret() => Some("the log prefix can be guessed"),

@@ -42,6 +42,7 @@ pub(crate) fn replay(dialect: Format, expected: Expected, door: &str, logs: &[St
     let input = |log: &String| Input {
         content: Box::new(Cursor::new(log.clone().into_bytes())),
         written: Time::from_secs(1_795_300_000),
+        own: None,
     };
     let (mut opened, mut seen) = (Vec::new(), Vec::new());
     let summary = replay::run(

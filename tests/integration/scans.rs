@@ -163,6 +163,7 @@ fn opened(keys: &str, scans: &[Vec<u16>]) -> u64 {
     let input = Input {
         content: Box::new(Cursor::new(log(scans))),
         written: Time::default(),
+        own: None,
     };
     let expected = Expected::Prefix(PREFIX.as_bytes().into());
     let reader = Reader::new(Format::Kernel, expected);

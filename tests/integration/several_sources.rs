@@ -114,6 +114,89 @@ fn told(
     told
 }
 
+/// What `doors` tell of SYNs to `ports`, each shown by the source beside it, where the second source may knock at
+/// the door `ssh` only.
+fn told_apart(doors: &[Arc<Door>], packets: &[(u16, u16)]) -> Vec<(String, EventKind)> {
+    let expected = Expected::Prefix((*b"lk: ").into());
+    let mut engine = Engine::new(doors.to_vec(), Duration::from_secs(1), Limits::default());
+    engine
+        .detection
+        .set_audience(1, Some(Arc::new(["ssh".into()])));
+    let mut told = Vec::new();
+    for ((source, port), second) in packets.iter().zip(100..) {
+        let line = plain(0, &syn(UDP, *port));
+        let (_, packet) = expected
+            .read(line.as_bytes(), Origin::Claimed)
+            .unwrap()
+            .expect("a packet");
+        let at = Time::from_secs(second);
+        let whence = Whence {
+            source: *source,
+            line: 1,
+        };
+        let sighting = Sighting {
+            packet,
+            at,
+            uptime: None,
+            logged: Logged::default(),
+            whence,
+        };
+        // What counts nowhere is told as well.
+        let _ = engine.handle_packet(at, &sighting);
+        let events = std::iter::from_fn(|| engine.poll_event());
+        told.extend(events.map(|event| (event.door.to_string(), event.kind)));
+        while engine.poll_order().is_some() {}
+    }
+    told
+}
+
+fn two_doors() -> Vec<Arc<Door>> {
+    let door =
+        |name| format!("[door.{name}]\nsequence = [7000, 8000]\nstart_command = [\"/bin/true\"]\n");
+    let text = door("ssh") + &door("web");
+    config::parse("test", &text).unwrap().doors
+}
+
+#[test]
+fn a_source_counts_only_for_its_doors() {
+    let told = told_apart(&two_doors(), &[(1, 7000), (1, 8000)]);
+    assert!(told.iter().all(|(door, _)| door == "ssh"), "{told:?}");
+    assert!(told.contains(&("ssh".to_owned(), EventKind::Open)));
+}
+
+#[test]
+fn a_wrong_port_from_a_source_resets_only_its_doors() {
+    let told = told_apart(&two_doors(), &[(0, 7000), (1, 9999), (0, 8000)]);
+    let opened: Vec<_> = told
+        .iter()
+        .filter(|(_, kind)| *kind == EventKind::Open)
+        .map(|(door, _)| door.as_str())
+        .collect();
+    assert_eq!(opened, ["web"]);
+}
+
+#[test]
+fn a_packet_that_a_source_with_few_doors_shows_first_still_counts_at_the_others() {
+    let packets = [(1, 7000), (0, 7000), (1, 8000), (0, 8000)];
+    let told = told_apart(&two_doors(), &packets);
+    let opens = |name: &str| {
+        let is_open = |event: &&(String, EventKind)| event.0 == name && event.1 == EventKind::Open;
+        told.iter().filter(is_open).count()
+    };
+    assert_eq!((opens("ssh"), opens("web")), (1, 1), "{told:?}");
+}
+
+#[test]
+fn a_packet_that_every_door_knows_is_no_second_one_from_a_source_with_few_doors() {
+    let door = "[door.ssh]\nsequence = [7000, 7000]\nstart_command = [\"/bin/true\"]\n";
+    let doors = config::parse("test", door).unwrap().doors;
+    let told = told_apart(&doors, &[(0, 7000), (1, 7000)]);
+    assert!(
+        told.iter().all(|(_, kind)| *kind != EventKind::Open),
+        "{told:?}"
+    );
+}
+
 fn opened(told: &[EventKind]) -> usize {
     told.iter().filter(|kind| **kind == EventKind::Open).count()
 }
