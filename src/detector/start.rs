@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::alive::Alive;
 use super::checkpoints::{Checkpoints, Keeper};
-use super::follow::{Opened, Peers, open};
+use super::follow::{Followed, Opened, Peers, open};
 use super::inbox::{Inbox, Message, Outlet};
 use super::records::Records;
 use super::report::{Losses, Reboots, Rejections};
@@ -126,18 +126,7 @@ impl Daemon {
         let sources = sources.collect::<Result<Vec<_>, _>>()?;
         let now = clock::boot_now();
         let mut detection = detection(&plan.rules, welcome.as_ref());
-        let host = rustix::system::uname();
-        let readers = &plan.rules.readers;
-        let feeds = sources.iter().zip(0..).map(|(source, number)| {
-            let feed = readers.of(&source.spec, false);
-            detection.set_audience(number, feed.doors);
-            Feed {
-                reader: feed.reader,
-                is_own: readers.is_own(&source.spec),
-                timeline: Timeline::new(plan.rules.max_line_age, host.nodename().to_bytes()),
-            }
-        });
-        let feeds = feeds.collect();
+        let feeds = feeds(&sources, &plan.rules, &mut detection);
         let alive_every = welcome.as_ref().and_then(|welcome| welcome.alive_every);
         report::started(plan.rules.doors.len(), sources.len());
         let checkpoints = keeper
@@ -170,6 +159,21 @@ impl Daemon {
             is_stopping: false,
         })
     }
+}
+
+/// How each source is taken.
+fn feeds(sources: &[Followed], rules: &Rules, detection: &mut Detection) -> Vec<Feed> {
+    let host = rustix::system::uname();
+    let feeds = sources.iter().zip(0..).map(|(source, number)| {
+        let feed = rules.readers.of(&source.spec, false);
+        detection.set_audience(number, feed.doors);
+        Feed {
+            reader: feed.reader,
+            is_own: rules.readers.is_own(&source.spec),
+            timeline: Timeline::new(rules.max_line_age, host.nodename().to_bytes()),
+        }
+    });
+    feeds.collect()
 }
 
 /// The detection, with what it has to know of earlier runs.

@@ -83,7 +83,7 @@ impl Lab {
         }
         let ring = Turn::at_ring(ring);
         let switch = LogAllNetns::on();
-        let [server, near, far] = namespaces();
+        let [server, near, far] = namespaces(["server", "near", "far"]);
         join(
             &server,
             &near,
@@ -209,13 +209,14 @@ pub(crate) fn ssh(client: &Host, family: Family) -> Reach {
     client.connect(family.server(22))
 }
 
-fn namespaces() -> [Host; 3] {
+/// Namespaces for hosts with these roles.
+pub(crate) fn namespaces<const N: usize>(roles: [&str; N]) -> [Host; N] {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     // `ip netns` of two processes at once can trip over the first mount.
     let _gate = Turn::at_gate();
     remove_stale_namespaces();
-    ["server", "near", "far"].map(|role| Host::new(format!("lk{}-{number}-{role}", process::id())))
+    roles.map(|role| Host::new(format!("lk{}-{number}-{role}", process::id())))
 }
 
 /// Namespaces are named by the process that made them; those of processes that are gone go.

@@ -34,6 +34,10 @@ mod doors;
 #[cfg(test)]
 mod firewall;
 #[cfg(test)]
+mod fleet;
+#[cfg(test)]
+mod fleet_logs;
+#[cfg(test)]
 mod forgery;
 #[cfg(test)]
 mod guard;
