@@ -115,7 +115,7 @@ pub(super) fn ask(global: &Global, request: &Request) -> Result<Reply, Failure> 
     };
     let path = global.control_path(configured.as_deref());
     let patience = match request {
-        Request::Open { .. } => OPEN_PATIENCE,
+        Request::Open { .. } | Request::PutBack => OPEN_PATIENCE,
         _ => PATIENCE,
     };
     protocol::ask(&path, request, patience).map_err(|error| unanswered(&path, &error))

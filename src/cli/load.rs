@@ -21,12 +21,10 @@ use super::exit::{Code, Failure, tell};
 use super::settings::Global;
 use super::{ask, tool};
 use crate::config::Config;
-use crate::engine::command::Facts;
-use crate::engine::sequence::{Step, Transport};
+use crate::firewall::OWN_TABLES;
 use crate::firewall::kernel::{Form, Knocker};
 use crate::firewall::rules::{Rules, Tool};
-use crate::firewall::{self, OWN_TABLES};
-use crate::protocol::{PhaseWord, Reply, Request};
+use crate::protocol::{Reply, Request};
 
 /// What undoes a trial, while there is one.
 const UNDO: &str = "/run/logknock-rules/undo";
@@ -80,56 +78,13 @@ pub(super) fn load(text: &Text, config: &Config, global: &Global) -> Result<(), 
     Ok(())
 }
 
-/// Opens again what the daemon holds open: the rules may have been taken away with it. That is no failure
-/// where no daemon runs.
+/// Has the daemon open again what it holds open: the rules may have been taken away with it. That is no failure
+/// where no daemon runs. Only the daemon can do it in turn with the closes.
 fn put_back(config: &Config, global: &Global) {
-    let (Some(firewall), Ok(Reply::Status(status))) =
-        (&config.firewall, ask::ask(global, &Request::Status))
-    else {
-        return;
-    };
-    for grant in status
-        .grants
-        .iter()
-        .filter(|grant| grant.phase == PhaseWord::Open)
+    if config.firewall.is_some()
+        && let Ok(Reply::Failed { message }) = ask::ask(global, &Request::PutBack)
     {
-        let Some((door, ports)) = firewall
-            .opens
-            .iter()
-            .find(|(door, _)| **door == *grant.door)
-        else {
-            continue;
-        };
-        let Ok(commands) = firewall::commands(firewall.backend, door, ports) else {
-            continue;
-        };
-        let facts = Facts {
-            src: grant.src,
-            dst: grant.src,
-            step: Step {
-                port: 0,
-                transport: Transport::Tcp,
-            },
-            interface: "lo".into(),
-            door: door.clone(),
-            hold: Some(Duration::from_secs(grant.left_seconds)),
-        };
-        let Some(command) = commands.open.of(grant.src) else {
-            continue;
-        };
-        let command = command.expand(&facts);
-        let environment = command
-            .env
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"));
-        let words: Vec<_> = environment.chain(command.argv.iter().cloned()).collect();
-        let words: Vec<_> = words.iter().map(String::as_str).collect();
-        if let Err(error) = tool::run("env", &words, "") {
-            tell(&format!(
-                "{} is not open again for {}: {error}",
-                grant.door, grant.src
-            ));
-        }
+        tell(&message);
     }
 }
 

@@ -102,7 +102,7 @@ impl From<Errno> for ControlError {
 }
 
 /// The number of a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ClientId(u64);
 
 /// The socket, which is there as long as this lives, and its clients.

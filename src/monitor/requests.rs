@@ -4,7 +4,7 @@
 //! metrics. The detector is asked with a deadline: its silence costs a client a second, and then what is
 //! known without it is told. `open` is answered when the open command has ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,7 +36,9 @@ pub(super) struct Requests {
     started: Time,
     questions: Vec<Pending>,
     last: u32,
-    openings: Vec<Opening>,
+    /// Who waits for the end of a command, and for how many of them; one that fails is the answer.
+    awaited: HashMap<(Task, IpAddr), Vec<ClientId>>,
+    waiting: HashMap<ClientId, usize>,
     /// Clients that wait until the detector has taken the configuration, and until when they do.
     reloads: Vec<ClientId>,
     reload_until: Option<Time>,
@@ -64,21 +66,19 @@ enum Asker {
     Metrics,
 }
 
-/// A door that is being opened by hand.
-#[derive(Debug)]
-struct Opening {
-    client: ClientId,
-    task: Task,
-    src: IpAddr,
-}
-
 impl Requests {
+    fn await_end(&mut self, client: ClientId, task: Task, src: IpAddr) {
+        self.awaited.entry((task, src)).or_default().push(client);
+        *self.waiting.entry(client).or_default() += 1;
+    }
+
     pub(super) fn new(now: Time, metrics: Option<PathBuf>) -> Self {
         Self {
             started: now,
             questions: Vec::new(),
             last: 0,
-            openings: Vec::new(),
+            awaited: HashMap::new(),
+            waiting: HashMap::new(),
             reloads: Vec::new(),
             reload_until: None,
             metrics_due: metrics.is_some().then_some(now),
@@ -124,6 +124,10 @@ impl Monitor {
                 };
                 let count = self.executor.grants.close_all(src, now);
                 self.reply(client, &Reply::Done { count });
+            }
+            Request::PutBack => {
+                report::asked("put_back");
+                self.put_back(client, now);
             }
             Request::Reload => {
                 report::asked("reload");
@@ -209,10 +213,16 @@ impl Monitor {
             *counts.entry(word.to_owned()).or_default() += 1;
             failed(format!("{door}: {ended}{}", said(ended)))
         };
-        let is_meant = |opening: &Opening| opening.task == *task && opening.src == src;
-        while let Some(at) = self.requests.openings.iter().position(is_meant) {
-            let opening = self.requests.openings.swap_remove(at);
-            self.reply(opening.client, &reply);
+        let clients = self.requests.awaited.remove(&(task.clone(), src));
+        for client in clients.into_iter().flatten() {
+            let Some(left) = self.requests.waiting.get_mut(&client) else {
+                continue;
+            };
+            *left -= 1;
+            if *left == 0 || matches!(reply, Reply::Failed { .. }) {
+                self.requests.waiting.remove(&client);
+                self.reply(client, &reply);
+            }
         }
     }
 
@@ -232,7 +242,21 @@ impl Monitor {
             }
             Err(why) => return self.reply(client, &failed(refusal(why))),
         };
-        self.requests.openings.push(Opening { client, task, src });
+        self.requests.await_end(client, task, src);
+    }
+
+    fn put_back(&mut self, client: ClientId, now: Time) {
+        let mut count = 0;
+        for door in &self.doors {
+            for src in self.executor.grants.handle_put_back(door, now) {
+                count += 1;
+                let task = Task::Run(Arc::clone(&door.name));
+                self.requests.await_end(client, task, src);
+            }
+        }
+        if count == 0 {
+            self.reply(client, &Reply::Done { count });
+        }
     }
 
     fn reply(&mut self, client: ClientId, reply: &Reply) {

@@ -49,6 +49,8 @@ pub enum Request {
     Close(Whose),
     /// Read the configuration again.
     Reload,
+    /// Open again what is open: the rules have been loaded.
+    PutBack,
     /// What do you remember of this address?
     Explain(IpAddr),
 }

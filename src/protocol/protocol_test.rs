@@ -29,6 +29,7 @@ fn what_is_written_is_read() {
         Request::Close(Whose::Everybody),
         Request::Close(Whose::Of(address)),
         Request::Reload,
+        Request::PutBack,
         Request::Explain(address),
     ] {
         assert_eq!(read(&frame(&request)).unwrap(), request);

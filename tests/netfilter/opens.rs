@@ -3,13 +3,15 @@
 //! What must hold of each backend: the rules load twice and leave nothing behind, who knocked gets in
 //! and nobody else, and the door closes in time; of nft and ipset also without the daemon.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use crate::daemon::Daemon;
 use crate::host::Reach;
 use crate::kmsg::Kmsg;
 use crate::lab::{Family, Hit, Lab, PATIENCE, ssh};
-use crate::process::{eventually, finish, run};
+use crate::process::{eventually, find, finish, run};
 use crate::rsyslog::{Module, Rsyslog};
 use crate::turn::Ring;
 
@@ -201,6 +203,38 @@ fn counts_as_closed(backend: Backend, wipe: &[&str]) {
     knock_until_open(&lab, Family::V4);
     finish(lab.server.command(wipe[0]).args(&wipe[1..]));
     assert!(daemon.stop().success());
+}
+
+/// An nft that takes longer to open than a door stays open.
+const SLOW_NFT: &str =
+    "#!/bin/sh\ncase $* in *'add element'*) sleep 4 ;; esac\nexec @NFT@ \"$@\"\n";
+
+#[test]
+fn rules_that_are_loaded_at_the_last_moment_leave_nothing_open_behind_the_deadline() {
+    let Some(lab) = Lab::new(Ring::Shared, &["rsyslogd", "unshare"]) else {
+        return;
+    };
+    configure(&lab, Backend::Nft, "3s");
+    load(&lab, Backend::Nft, &[]);
+    let (_syslog, _daemon) = start(&lab);
+    let nft = find("nft").expect("the lab needs it");
+    let real = lab.path("nft");
+    fs::copy(&nft, &real).expect("a copy");
+    let slow = SLOW_NFT.replace("@NFT@", real.to_str().expect("plain"));
+    let slow = lab.write("slow-nft", &slow);
+    fs::set_permissions(&slow, Permissions::from_mode(0o755)).expect("it is ours");
+    knock_until_open(&lab, Family::V4);
+    let script = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\" rules --for nft --load";
+    let mut loaded = lab.server.command("unshare");
+    loaded.args(["--mount", "sh", "-c", script, "sh"]);
+    loaded.args([&slow, &nft]);
+    loaded.args([env!("CARGO_BIN_EXE_logknock"), "--state-dir"]);
+    loaded.arg(lab.path("state")).arg("--config");
+    finish(loaded.arg(lab.path("logknock.toml")));
+    eventually("the door's time ends", PATIENCE, || {
+        !Daemon::status(&lab).contains("192.0.2.2")
+    });
+    assert_eq!(remaining(&lab, Backend::Nft), None);
 }
 
 fn leaves_room(backend: Backend) {

@@ -1,6 +1,5 @@
 //! A grant when its commands fail, are slow, or were cut short by a crash.
 
-use super::super::command::Facts;
 use super::super::door::GrantRule;
 use super::super::example;
 use super::super::sequence::Step;
@@ -391,4 +390,47 @@ fn what_takes_the_place_of_an_owed_close_is_closed_whatever_becomes_of_its_open(
         assert_eq!(bench.run(Outcome::Done), [("close", 2)], "{outcome:?}");
         assert!(bench.grants.is_empty());
     }
+}
+
+/// A door of a firewall, which renews what it opens.
+fn renewing(close: &[&str]) -> Arc<Door> {
+    let mut door = Arc::unwrap_or_clone(door(OnRepeat::Extend, Judging::Firewall, close));
+    door.grant.refresh = example::command(&["refresh", "%TIMEOUT%"]);
+    Arc::new(door)
+}
+
+#[test]
+fn a_knock_at_a_door_that_opens_something_else_by_now_closes_what_it_had_opened() {
+    let mut bench = Bench::judged(Judging::Firewall);
+    bench.knock_at(&renewing(&["close", "22"]));
+    assert_eq!(bench.carry_out(Outcome::Done), ["open"]);
+    bench.knock_at(&renewing(&["close", "22"]));
+    assert_eq!(bench.carry_out(Outcome::Done), [] as [&str; 0]);
+    bench.knock_at(&renewing(&["close", "22, 80"]));
+    assert_eq!(bench.carry_out(Outcome::Done), ["close", "open", "off"]);
+    bench.sleep();
+    assert_eq!(bench.carry_out(Outcome::Done), ["close", "off"]);
+    assert!(bench.grants.is_empty());
+}
+
+#[test]
+fn what_is_put_back_ends_with_its_grant() {
+    let mut bench = Bench::judged(Judging::Firewall);
+    let door = renewing(&["close"]);
+    let put_back =
+        |bench: &mut Bench, door: &Arc<Door>| bench.grants.handle_put_back(door, bench.now);
+    let nobody: [IpAddr; 0] = [];
+    assert_eq!(put_back(&mut bench, &door), nobody);
+    bench.knock_at(&door);
+    bench.carry_out(Outcome::Done);
+    bench.sleep_until(45);
+    let other = renewing(&["close", "80"]);
+    assert_eq!(put_back(&mut bench, &other), nobody);
+    assert_eq!(put_back(&mut bench, &door), [SRC]);
+    let order = bench.grants.poll_order().unwrap();
+    assert_eq!(order.invocation.unwrap().argv, ["refresh", "15"]);
+    assert_eq!(order.expires, Some(Time::from_secs(60)));
+    bench.sleep();
+    assert_eq!(put_back(&mut bench, &door), nobody, "it is being closed");
+    assert_eq!(bench.carry_out(Outcome::Done), ["close", "off"]);
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::answered::{Answers, Last};
-use super::command::Invocation;
+use super::command::{Facts, Invocation};
 use super::door::{Door, Judging, OnRepeat, Rule};
 use super::event::{Event, EventKind, RefusedReason, Whence};
 use super::facts;
@@ -95,6 +95,12 @@ impl Grant {
     /// When its deadline or its next try is; `None` while a command runs or a newer grant is open.
     pub fn timer(&self) -> Option<Time> {
         self.timer
+    }
+
+    /// Whether its close command is the one that `door` has now.
+    fn is_closed_by(&self, door: &Door, facts: &Facts) -> bool {
+        let close = door.grant.close.of(self.src);
+        close.is_some_and(|close| close.expand(facts).argv == self.close.argv)
     }
 }
 
@@ -314,6 +320,13 @@ impl Grants {
         // To extend what may not be open would lock its owner out for as long as they knock.
         let on_repeat = match grant {
             Some(grant) if grant.in_doubt => OnRepeat::Reopen,
+            // To renew what this configuration opens would open what the grant's own close leaves open.
+            Some(grant)
+                if door.grant.refresh.of(src).is_some()
+                    && !grant.is_closed_by(door, &knocked.facts) =>
+            {
+                OnRepeat::Reopen
+            }
             _ => door.grant.on_repeat,
         };
         match (live, on_repeat) {
@@ -373,6 +386,32 @@ impl Grants {
             whence: None,
         };
         Ok(self.handle_knocked(door, &knocked, now))
+    }
+
+    /// Opens again what `door` holds open: somebody may have taken it away with the rules. It stays open until its
+    /// deadline. Returns for whom; each ends with [`Task::Run`].
+    pub fn handle_put_back(&mut self, door: &Arc<Door>, now: Time) -> Vec<IpAddr> {
+        let mut concerned = Vec::new();
+        for grant in self.table.values() {
+            if grant.phase != Phase::Open || grant.door != door.name {
+                continue;
+            }
+            let facts = Facts {
+                hold: Some(grant.deadline.since(now)),
+                ..facts::by_hand(grant.src, door)
+            };
+            // One that an earlier configuration opened is not opened as this one says: nothing would close that.
+            let refresh = door.grant.refresh.of(grant.src);
+            if let Some(refresh) = refresh.filter(|_| grant.is_closed_by(door, &facts)) {
+                concerned.push(grant.src);
+                self.orders.push_back(Order {
+                    invocation: Some(refresh.expand(&facts)),
+                    expires: Some(grant.deadline),
+                    ..Order::new(Task::Run(Arc::clone(&door.name)), grant.src)
+                });
+            }
+        }
+        concerned
     }
 
     /// Takes what was found at `door`.
