@@ -18,6 +18,8 @@ mod agree;
 #[cfg(test)]
 mod attack;
 #[cfg(test)]
+mod benches;
+#[cfg(test)]
 mod beside;
 #[cfg(test)]
 mod booted;
