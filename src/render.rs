@@ -97,7 +97,9 @@ fn style(kind: EventKind) -> Style {
         EventKind::Open | EventKind::Refresh => AnsiColor::Green.on_default().bold(),
         EventKind::Close => AnsiColor::Yellow.on_default(),
         EventKind::Reset { .. } => Style::new().dimmed(),
-        EventKind::Refused { .. } | EventKind::LockedOut => AnsiColor::Red.on_default().bold(),
+        EventKind::Refused { .. } | EventKind::LockedOut | EventKind::CodesRefused => {
+            AnsiColor::Red.on_default().bold()
+        }
         EventKind::Stage { .. } => Style::new(),
     }
 }

@@ -81,6 +81,8 @@ mod fuzz; // the fuzz targets, on a bounded number of inputs
 mod generate; // the logs of the benchmarks
 #[path = "integration/grammar.rs"]
 mod grammar; // what must hold for every line
+#[path = "integration/guesses.rs"]
+mod guesses; // how many guesses a code stands
 #[path = "integration/held.rs"]
 mod held; // a process that stands still
 #[path = "integration/imports.rs"]

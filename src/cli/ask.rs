@@ -240,6 +240,13 @@ fn write_status(out: &mut impl Write, status: &Status) -> io::Result<()> {
             "{bad}{door} may stand open for {src}: {tries}; not tried again{bad:#}"
         )?;
     }
+    for (door, seconds) in &status.codes_refused {
+        let left = span(*seconds);
+        writeln!(
+            out,
+            "{bad}{door} refuses every code for {left}: too many failed within an hour{bad:#}"
+        )?;
+    }
     let rejected: u64 = status.rejected.values().sum();
     let reasons = counts(&status.rejected);
     writeln!(out, "\n{hits} hits, {rejected} rejected{reasons}")?;

@@ -14,7 +14,7 @@ use super::settings::Global;
 use crate::config::{Config, Diagnostic, Severity};
 use crate::engine::command::Facts;
 use crate::engine::door::{Door, OtherPorts, Rule};
-use crate::engine::one_time::Origin;
+use crate::engine::one_time::{MAX_FAILED_CODES, Origin};
 use crate::engine::sequence::{Step, Transport};
 use crate::source_spec::SourceSpec;
 use crate::trust::{self, Finding, Grade, Machine, Trust};
@@ -283,6 +283,16 @@ fn strength(rule: &Rule) -> String {
         Rule::Counts(_) => true,
     };
     let guesses = rule.guesses();
+    if let Rule::OneTime(rule) = rule
+        && rule.origin.beginning().is_some()
+    {
+        let in_a_year = f64::from(MAX_FAILED_CODES) * 24.0 * 365.0 / guesses;
+        let percent = 100.0 * (1.0 - (-in_a_year).exp());
+        return format!(
+            "strict, one guessed code in {guesses:.0} opens it, and {MAX_FAILED_CODES} an hour may fail: \
+             {percent:.1} % in a year of guessing"
+        );
+    }
     if is_strict {
         return format!(
             "strict, one in about 10^{:.0} guesses opens it",

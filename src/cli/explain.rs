@@ -183,6 +183,10 @@ fn sentence(happening: &Happening) -> (String, Style) {
             ),
             AnsiColor::Yellow.on_default(),
         ),
+        "codes_refused" => (
+            "too many codes failed: all are refused for an hour".to_owned(),
+            AnsiColor::Red.on_default().bold(),
+        ),
         "hit" => (
             "a packet that was no next knock of any door".to_owned(),
             Style::new().dimmed(),
@@ -209,6 +213,7 @@ fn why_reset(reason: &str) -> &str {
 fn why_refused(reason: &str) -> &str {
     match reason {
         "used" => "it opens once and has been used, or a later one has",
+        "failed_codes" => "too many codes failed, and all are refused for an hour",
         _ => "too many doors are open",
     }
 }

@@ -93,8 +93,8 @@ pub(super) struct Args {
     /// Read host, port (UDP unless said), counts and window from a knocksettings.txt
     #[arg(long, value_name = "FILE", conflicts_with_all = ["host", "ports"])]
     settings: Option<PathBuf>,
-    /// Knock the ports that this secret gives for this moment, at the host's first address
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["ports", "settings", "counts"])]
+    /// Knock the ports that this secret gives for this moment, at the host's first address; a code behind PORT…
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["settings", "counts"])]
     totp: Option<PathBuf>,
     #[command(flatten)]
     form: FormArgs,
@@ -154,7 +154,10 @@ impl Knocks {
         match self {
             Self::Same(schedule) => schedule,
             Self::ByTheTime(totp, delay) => {
-                let number = totp.number_at(totp::now()).unwrap_or(0);
+                // A code is of the step in which its own first knock arrives.
+                let before = totp.beginning().map_or(0, <[Step]>::len);
+                let lead = delay.saturating_mul(u32::try_from(before).unwrap_or(0));
+                let number = totp.number_at(totp::now(lead)).unwrap_or(0);
                 let sequence = totp.sequence(number);
                 let steps = sequence
                     .as_ref()
@@ -230,7 +233,13 @@ impl Args {
             return self.counted(host, counts, self.step(port, services)?, window, wait);
         }
         if let Some(path) = &self.totp {
-            let totp = self.form.totp(path, self.udp)?;
+            if !self.ports.is_empty() && !self.form.has_code() {
+                return Err(usage(
+                    "ports go with --totp where --code-base makes it a code",
+                ));
+            }
+            let beginning = self.steps(services)?;
+            let totp = self.form.totp(path, self.udp, beginning)?;
             return Ok(Errand {
                 host,
                 knocks: Knocks::ByTheTime(totp, self.delay.unwrap_or(delay::DEFAULT)),
@@ -241,8 +250,7 @@ impl Args {
         if self.ports.is_empty() {
             return self.named(&host, services, wait);
         }
-        let steps = self.ports.iter().map(|word| self.step(word, services));
-        let steps = steps.collect::<Result<Vec<_>, _>>()?;
+        let steps = self.steps(services)?;
         Ok(Errand {
             host,
             knocks: Knocks::Same(Schedule::sequence(
@@ -287,8 +295,10 @@ impl Args {
                 let schedule = Schedule::sequence(&steps, delay);
                 (Knocks::Same(schedule), Addresses::All)
             }
-            Knock::Totp(secret, form) => {
-                let totp = totp::of(&secret, self.form.over(form, self.udp))?;
+            Knock::Totp(secret, form, beginning) => {
+                let beginning = beginning.into_iter().map(|step| self.as_udp(step));
+                let form = self.form.over(form, self.udp);
+                let totp = totp::of(&secret, form, beginning.collect())?;
                 (Knocks::ByTheTime(totp, delay), Addresses::First)
             }
         };
@@ -298,6 +308,11 @@ impl Args {
             addresses,
             wait: wait.or(usual),
         })
+    }
+
+    fn steps(&self, services: &Services) -> Result<Vec<Step>, Failure> {
+        let steps = self.ports.iter().map(|word| self.step(word, services));
+        steps.collect()
     }
 
     fn step(&self, word: &Word, services: &Services) -> Result<Step, Failure> {

@@ -51,9 +51,9 @@ fn is_mixed(steps: &[Step]) -> bool {
     ports.len() == steps.len() && has(Transport::Tcp) && has(Transport::Udp)
 }
 
-/// A key for a `totp` door in base32: 256 bits, as many as the hash has (RFC 4226 §4, R6).
-pub(super) fn totp() -> io::Result<String> {
-    Ok(base32(&random::<32>()?))
+/// A key of `N` bytes for a `totp` door in base32: as many as its hash has (RFC 4226 §4, R6).
+pub(super) fn totp<const N: usize>() -> io::Result<String> {
+    Ok(base32(&random::<N>()?))
 }
 
 fn step() -> io::Result<Step> {

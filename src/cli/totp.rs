@@ -5,7 +5,11 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use anstyle::Ansi256Color;
+use qrcode::render::unicode::Dense1x2;
+use qrcode::{EcLevel, QrCode};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -26,6 +30,7 @@ use crate::knock::totp::{SecretError, read_secret};
 
 pub(super) const EXAMPLES: &str = "Examples:
   logknock totp --new /etc/logknock/ssh.key    a new secret in a file of mode 0600, and the line for the config
+  logknock totp --new /etc/logknock/app.key --qr    the same for an authenticator app, to be scanned
   logknock totp --door ssh                     the ports of this moment
   logknock totp --secret-file ssh.key --at 2026-11-21T12:00:00Z --json
   logknock knock gw.example --totp ssh.key     knocks them";
@@ -43,6 +48,9 @@ pub(super) struct Args {
     /// Make a secret: in a new file, or on standard output
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     new: Option<PathBuf>,
+    /// Make it for an authenticator app, and draw it in the terminal for the app to scan
+    #[arg(long, requires = "new")]
+    qr: bool,
     #[command(flatten)]
     form: FormArgs,
     /// Derive UDP ports
@@ -65,18 +73,45 @@ pub(super) struct FormArgs {
     /// With a secret's file: how long a sequence lasts, in seconds [default: 30]
     #[arg(long, value_name = "SECONDS")]
     step: Option<u32>,
+    #[command(flatten)]
+    code: CodeArgs,
+}
+
+/// What makes the standard code of an authenticator app of it.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+struct CodeArgs {
+    /// With a secret's file: the code of an authenticator app, with this port for the digits 00
+    #[arg(long, value_name = "PORT", conflicts_with_all = ["knocks", "range", "step"])]
+    code_base: Option<u16>,
+    /// How many digits the code has, 6 or 8 [default: 6]
+    #[arg(long, value_name = "N", requires = "code_base")]
+    digits: Option<u8>,
+    /// How many digits a knock tells, 2 or 4 [default: 2]
+    #[arg(long, value_name = "N", requires = "code_base")]
+    per_knock: Option<u8>,
 }
 
 impl FormArgs {
-    /// The sequences of the secret in the file at `path`.
-    pub(super) fn totp(self, path: &Path, udp: bool) -> Result<Totp, Failure> {
+    /// The sequences of the secret in the file at `path`, a code behind `beginning`.
+    pub(super) fn totp(
+        self,
+        path: &Path,
+        udp: bool,
+        beginning: Vec<Step>,
+    ) -> Result<Totp, Failure> {
         let usual = Form {
             knocks: None,
             ports: None,
             step: None,
             transport: Transport::Tcp,
+            code: None,
         };
-        of(path, self.over(usual, udp))
+        of(path, self.over(usual, udp), beginning)
+    }
+
+    /// Whether it is the code of an authenticator app.
+    pub(super) fn has_code(self) -> bool {
+        self.code.code_base.is_some()
     }
 
     /// What is said here, and else what `form` says.
@@ -86,12 +121,28 @@ impl FormArgs {
             ports: self.range.or(form.ports),
             step: self.step.or(form.step),
             transport: if udp { Transport::Udp } else { form.transport },
+            code: self.code.over(form.code),
         }
     }
 }
 
-/// The sequences of the secret in the file at `path`.
-pub(super) fn of(path: &Path, form: Form) -> Result<Totp, Failure> {
+impl CodeArgs {
+    /// What is said here, and else what `code` says.
+    fn over(self, code: Option<one_time::Code>) -> Option<one_time::Code> {
+        let Some(base) = self.code_base else {
+            return code;
+        };
+        let usual = one_time::Code::default();
+        Some(one_time::Code {
+            digits: self.digits.unwrap_or(usual.digits),
+            per_knock: self.per_knock.unwrap_or(usual.per_knock),
+            base,
+        })
+    }
+}
+
+/// The sequences of the secret in the file at `path`, a code behind `beginning`.
+pub(super) fn of(path: &Path, form: Form, beginning: Vec<Step>) -> Result<Totp, Failure> {
     let secret = read_secret(path).map_err(|error| {
         let said = format!("{}: {error}", path.display());
         match &error {
@@ -99,8 +150,12 @@ pub(super) fn of(path: &Path, form: Form) -> Result<Totp, Failure> {
             SecretError::Base32 => Failure::new(Code::Config, format!("logknock: {said}")),
         }
     })?;
-    let wrong = "logknock: there are 1 to 32 knocks, and a step lasts at least a second";
-    one_time::totp_of(secret, form).ok_or_else(|| Failure::new(Code::Usage, wrong))
+    let wrong = match form.code.map(one_time::Code::knocks) {
+        Some(Err(why)) => why,
+        _ => "there are 1 to 32 knocks, and a step lasts at least a second",
+    };
+    one_time::totp_of(secret, form, beginning)
+        .ok_or_else(|| Failure::new(Code::Usage, format!("logknock: {wrong}")))
 }
 
 fn range(text: &str) -> Result<(u16, u16), String> {
@@ -126,14 +181,16 @@ struct Json {
 /// Runs `totp`.
 pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Failure> {
     if let Some(file) = &args.new {
-        return make(Some(file.as_path()).filter(|file| *file != Path::new("-")));
+        let code = args.qr.then_some(one_time::Code::default());
+        let file = Some(file.as_path()).filter(|file| *file != Path::new("-"));
+        return make(file, args.form.code.over(code), args.qr);
     }
     let totp = match (&args.door, &args.secret_file) {
         (Some(name), _) => door(name, global)?,
-        (None, Some(path)) => args.form.totp(path, args.udp)?,
+        (None, Some(path)) => args.form.totp(path, args.udp, Vec::new())?,
         (None, None) => return Ok(()), // clap asks for one of them
     };
-    let now = args.at.unwrap_or_else(now);
+    let now = args.at.unwrap_or_else(|| now(Duration::ZERO));
     let number = totp.number_at(now).unwrap_or(0);
     let until = totp.begin_of(number.saturating_add(1));
     let sequence = totp.sequence(number);
@@ -142,9 +199,10 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
     Ok(())
 }
 
-/// The present Unix time in seconds.
-pub(super) fn now() -> i64 {
-    clock::wall_now().as_nanos().div_euclid(1_000_000_000)
+/// The Unix time in seconds that it is after `lead`.
+pub(super) fn now(lead: Duration) -> i64 {
+    let then = clock::wall_now().after(lead);
+    then.as_nanos().div_euclid(1_000_000_000)
 }
 
 fn door(name: &str, global: &Global) -> Result<Totp, Failure> {
@@ -192,23 +250,60 @@ fn show(steps: &[Step], now: i64, until: i64, format: Format) -> io::Result<()> 
     }
 }
 
-fn make(file: Option<&Path>) -> Result<(), Failure> {
-    let key = secret::totp()?;
+fn make(file: Option<&Path>, code: Option<one_time::Code>, qr: bool) -> Result<(), Failure> {
+    let key = match code {
+        None => secret::totp::<32>()?,
+        Some(_) => secret::totp::<20>()?,
+    };
+    let one_time::Code {
+        digits,
+        per_knock,
+        base,
+    } = code.unwrap_or_default();
+    let code = code.map_or(String::new(), |_| {
+        format!(", code = {{ digits = {digits}, per_knock = {per_knock}, base = {base} }}")
+    });
     let mut out = anstream::stdout();
     match file {
-        None => writeln!(out, "totp = {{ secret = \"{key}\" }}")?,
+        None => writeln!(out, "totp = {{ secret = \"{key}\"{code} }}")?,
         Some(path) => {
             init::write(path, &format!("{key}\n")).map_err(|error| {
                 let said = format!("logknock: '{}' cannot be written: {error}", path.display());
                 Failure::new(Code::Failed, said)
             })?;
             let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-            writeln!(
-                out,
-                "totp = {{ secret_file = {:?} }}",
-                path.display().to_string()
-            )?;
+            let path = path.display().to_string();
+            writeln!(out, "totp = {{ secret_file = {path:?}{code} }}")?;
         }
+    }
+    if qr {
+        draw(&mut out, &key, digits)?;
+    }
+    Ok(())
+}
+
+/// Draws what an authenticator app scans (its Key Uri Format), light on dark, as most terminals are without
+/// colours too.
+fn draw(out: &mut impl Write, key: &str, digits: u8) -> Result<(), Failure> {
+    let uname = rustix::system::uname();
+    let name = uname.nodename().to_string_lossy();
+    let is_plain = |letter: &char| letter.is_ascii_alphanumeric() || ".-".contains(*letter);
+    // So short that the picture fits into 24 lines.
+    let name: String = name.chars().filter(is_plain).take(16).collect();
+    let digits = match digits {
+        6 => String::new(),
+        digits => format!("&digits={digits}"),
+    };
+    let uri = format!("otpauth://totp/logknock:{name}?secret={key}&issuer=logknock{digits}");
+    let code = QrCode::with_error_correction_level(uri, EcLevel::L);
+    let code = code.map_err(|error| Failure::new(Code::Internal, format!("logknock: {error}")))?;
+    let mut picture = code.render();
+    picture
+        .dark_color(Dense1x2::Light)
+        .light_color(Dense1x2::Dark);
+    let on = Ansi256Color(231).on(Ansi256Color(16));
+    for line in picture.build().lines() {
+        writeln!(out, "{on}{line}{on:#}")?;
     }
     Ok(())
 }

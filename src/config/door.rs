@@ -10,7 +10,8 @@ use crate::engine::door::{
     CountsRule, Door, Limits, OneTimeRule, OtherPorts, Rule, Scope, SequenceRule,
 };
 use crate::engine::one_time::Origin;
-use crate::engine::sequence::{Sequence, Step, Transport};
+use crate::engine::sequence::{MAX_STEPS, Sequence, Step, Transport};
+use crate::engine::totp::Totp;
 
 use super::grant;
 use super::one_time::{self, LOOK_AHEAD};
@@ -119,8 +120,9 @@ impl Draft<'_> {
         // A default is for the doors that can use it.
         let own = &self.own.table;
         let has_counts = own.counts.is_some() || self.table.counts.is_some() && self.is_bare();
+        let is_code = self.is_code();
         let ways = [
-            own.sequence.is_some(),
+            own.sequence.is_some() && !is_code,
             has_counts,
             own.totp.is_some(),
             own.one_time_sequences.is_some(),
@@ -138,8 +140,8 @@ impl Draft<'_> {
         }
         self.refuse_keys_of_other_rules(has_counts, report);
         match (&own.sequence, &self.table.counts) {
-            (Some(given), _) => self.sequence(given, report).map(Rule::Sequence),
-            (None, Some(given)) if has_counts => self.counts(given, report).map(Rule::Counts),
+            (Some(given), _) if !is_code => self.sequence(given, report).map(Rule::Sequence),
+            (_, Some(given)) if has_counts => self.counts(given, report).map(Rule::Counts),
             _ => self.one_time(report).map(Rule::OneTime),
         }
     }
@@ -148,6 +150,12 @@ impl Draft<'_> {
     fn is_bare(&self) -> bool {
         let own = &self.own.table;
         own.sequence.is_none() && own.totp.is_none() && own.one_time_sequences.is_none()
+    }
+
+    /// Whether its `totp` is a code, which has a sequence before it; or none at all, which has been reported.
+    fn is_code(&self) -> bool {
+        let totp = self.own.table.totp.as_ref();
+        totp.is_some_and(|given| given.value.as_ref().is_none_or(|totp| totp.is_code))
     }
 
     fn refuse_keys_of_other_rules(&self, has_counts: bool, report: &mut Report) {
@@ -176,7 +184,12 @@ impl Draft<'_> {
             let mut steps = steps.steps().iter();
             steps.all(|step| step.transport == Transport::Udp)
         };
-        if steps.is_some_and(is_udp) {
+        if self.is_code() && value(own.strict.as_ref()) == Some(false) {
+            let strict = [("strict", written(own.strict.as_ref()))];
+            let why = "a scan of all ports would knock its code";
+            self.refuse_idle(&strict, why, report);
+        }
+        if own.totp.is_none() && steps.is_some_and(is_udp) {
             let flags = [("tcpflags", written(own.tcpflags.as_ref()))];
             self.refuse_idle(&flags, "all its knocks are UDP", report);
         }
@@ -184,13 +197,15 @@ impl Draft<'_> {
 
     /// Refuses knocks at ports that are open to everybody, and such ports in `opens`.
     fn refuse_public_ports(&self, public: &[Step], rule: Option<&Rule>, report: &mut Report) {
-        let at = self.own.at;
+        let code = self.own.table.totp.as_ref().filter(|_| self.is_code());
+        let at = code.map_or(self.own.at, |given| given.key);
         if rule.is_some_and(|rule| public.iter().any(|port| rule.may_have(*port))) {
             let what =
                 "is knocked at a port that [firewall] lists as 'public', which is not logged";
             let fix = "take the port out of 'public', or knock at another one";
             report.add(self.error(at, what).fix(fix));
         }
+        let at = self.own.at;
         let opened = grant::opened(self.own, &self.schema.defaults);
         if opened.iter().any(|port| public.contains(port)) {
             let what = "opens a port that [firewall] lists as 'public', which is open without it";
@@ -231,7 +246,15 @@ impl Draft<'_> {
     fn origin(&self, report: &mut Report) -> Option<Origin> {
         let own = &self.own.table;
         if let Some(given) = &own.totp {
-            return one_time::totp(given.value.as_ref()?, report).map(Origin::Totp);
+            let text = given.value.as_ref()?;
+            let beginning = if text.is_code {
+                Some(self.beginning(given.key, report)?)
+            } else {
+                None
+            };
+            let totp = one_time::totp(text, beginning, report)?;
+            self.refuse_overlap(&totp, report);
+            return Some(Origin::Totp(totp));
         }
         let given = own.one_time_sequences.as_ref()?;
         let range = 1..=100;
@@ -251,9 +274,46 @@ impl Draft<'_> {
         Some(Origin::List(list))
     }
 
+    /// What is knocked before a code: without it, every scan would be a failed code.
+    fn beginning(&self, at: Span, report: &mut Report) -> Option<&Sequence> {
+        const MOST: usize = MAX_STEPS - 4;
+        let (at, steps) = match &self.own.table.sequence {
+            Some(given) => (given.key, Some(given.value.as_ref()?)),
+            None => (at, None),
+        };
+        if !(2..=MOST).contains(&steps.map_or(0, Sequence::len)) {
+            let what = format!("needs a sequence of 2 to {MOST} steps before its code");
+            let fix = "write sequence = [PORT, \"PORT:udp\"] beside 'totp'";
+            report.add(self.error(at, what).fix(fix));
+            return None;
+        }
+        steps
+    }
+
+    /// Refuses a code at ports that are knocked before it, or that the door opens.
+    fn refuse_overlap(&self, totp: &Totp, report: &mut Report) {
+        let Some(code) = self.own.table.totp.as_ref() else {
+            return;
+        };
+        let beginning = totp.beginning().unwrap_or_default();
+        let fix = "move 'base' of the code";
+        if let Some(place) = beginning.iter().position(|step| totp.derives(*step)) {
+            let what = format!(
+                "has step {} of its sequence among the ports of its code",
+                place + 1
+            );
+            report.add(self.error(code.span, what).fix(fix));
+        }
+        let opened = grant::opened(self.own, &self.schema.defaults);
+        if totp.beginning().is_some() && opened.iter().any(|port| totp.derives(*port)) {
+            let what = "opens a port among those of its code";
+            report.add(self.error(code.span, what).fix(fix));
+        }
+    }
+
     fn other_ports(&self) -> OtherPorts {
         match value(self.table.strict.as_ref()) {
-            Some(false) => OtherPorts::Ignore,
+            Some(false) if !self.is_code() => OtherPorts::Ignore,
             _ => OtherPorts::Reset,
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::one_time::{Line, List};
-use crate::engine::sequence::{MAX_STEPS, Sequence, Transport};
+use crate::engine::sequence::{MAX_STEPS, Sequence, Step, Transport};
 use crate::engine::totp::{MAX_SKEW, Secret, Totp, TotpKeys};
 use data_encoding::BASE32_NOPAD;
 
@@ -17,7 +17,7 @@ use super::files;
 use super::report::{Report, Span, error, warning};
 use super::schema::Secrecy;
 use super::sequence;
-use super::value::{Value, Written, choice};
+use super::value::{Keys, Value, Written, choice};
 
 /// What a `totp` has that does not say so.
 const KNOCKS: u8 = 4;
@@ -54,6 +54,8 @@ pub(super) struct TotpText {
     transport: Transport,
     step: u32,
     skew: u8,
+    /// Whether it is a standard code.
+    pub(super) is_code: bool,
 }
 
 #[derive(Clone)]
@@ -66,9 +68,10 @@ impl Value for TotpText {
     const SECRECY: Secrecy = Secrecy::Secret;
 
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        const NAMES: [&str; 7] = [
+        const NAMES: [&str; 8] = [
             "secret",
             "secret_file",
+            "code",
             "knocks",
             "ports",
             "step",
@@ -93,14 +96,8 @@ impl Value for TotpText {
             }
         };
         let most = i64::try_from(MAX_STEPS).unwrap_or(i64::MAX);
-        let small = |name: &str, usual: u8, range: RangeInclusive<i64>, report: &mut Report| {
-            let number = keys.read(name, usual.into(), report, |item, report| {
-                item.within(range, report)
-            });
-            u8::try_from(number?).ok()
-        };
-        let knocks = small("knocks", KNOCKS, 1..=most, report);
-        let skew = small("skew", SKEW, 0..=MAX_SKEW.into(), report);
+        let knocks = small(&keys, "knocks", KNOCKS, 1..=most, report);
+        let skew = small(&keys, "skew", SKEW, 0..=MAX_SKEW.into(), report);
         let step = keys.read("step", STEP, report, step);
         let ports = keys.read("ports", PORTS, report, |item, report| {
             let text = item.string("a range of ports in quotes", report)?;
@@ -111,6 +108,17 @@ impl Value for TotpText {
             let choices = [("tcp", Transport::Tcp), ("udp", Transport::Udp)];
             choice(item, choices, report)
         });
+        let (mut knocks, mut ports, mut skew) = (knocks, ports, skew);
+        if let Some(item) = keys.get("code") {
+            for key in ["knocks", "ports", "step", "skew"] {
+                if let Some(idle) = keys.get(key) {
+                    let message = format!("a 'totp' with a 'code' has no use for '{key}'");
+                    idle.refuse_with::<()>(message, "take the key out", report);
+                }
+            }
+            let (code, its_skew) = code(item, report)?;
+            (knocks, ports, skew) = (Some(code.0), Some(code.1), Some(its_skew));
+        }
         let (key, key_at) = key?;
         Some(Self {
             key,
@@ -121,7 +129,81 @@ impl Value for TotpText {
             transport: transport?,
             step: step?,
             skew: skew?,
+            is_code: keys.get("code").is_some(),
         })
+    }
+}
+
+fn small(
+    keys: &Keys<'_>,
+    name: &str,
+    usual: u8,
+    range: RangeInclusive<i64>,
+    report: &mut Report,
+) -> Option<u8> {
+    let number = keys.read(name, usual.into(), report, |item, report| {
+        item.within(range, report)
+    });
+    u8::try_from(number?).ok()
+}
+
+/// The code of an authenticator app, as knocks: a group of its digits each, on a port as far above a base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code {
+    /// 6 or 8.
+    pub digits: u8,
+    /// How many of them a knock tells, 2 or 4.
+    pub per_knock: u8,
+    /// The port of the digits 00.
+    pub base: u16,
+}
+
+impl Default for Code {
+    fn default() -> Self {
+        Self {
+            digits: 6,
+            per_knock: 2,
+            base: 21_000,
+        }
+    }
+}
+
+impl Code {
+    /// How many knocks it takes, and their ports; an error says why there are none.
+    pub fn knocks(self) -> Result<(u8, (u16, u16)), &'static str> {
+        if !matches!((self.digits, self.per_knock), (6, 2) | (8, 2 | 4)) {
+            return Err("a code has 6 digits, two a knock, or 8 digits, two or four a knock");
+        }
+        let last = 10_u16.pow(self.per_knock.into()) - 1;
+        let high = self.base.checked_add(last).filter(|_| self.base > 0);
+        let high = high.ok_or("the ports of a code end at 65535 at the latest")?;
+        Ok((self.digits / self.per_knock, (self.base, high)))
+    }
+}
+
+/// The knocks of a `code`, their ports, and its `skew`.
+#[expect(
+    clippy::type_complexity,
+    reason = "what `Code::knocks` returns, and a number"
+)]
+fn code(item: Written<'_>, report: &mut Report) -> Option<((u8, (u16, u16)), u8)> {
+    const FORM: &str = "{ digits = 6, per_knock = 2, base = 21000 }";
+    let keys = item.table(&["digits", "per_knock", "base", "skew"], FORM, report)?;
+    let usual = Code::default();
+    let digits = small(&keys, "digits", usual.digits, 6..=8, report);
+    let per_knock = small(&keys, "per_knock", usual.per_knock, 2..=4, report);
+    let skew = small(&keys, "skew", 0, 0..=MAX_SKEW.into(), report);
+    let base = keys.read("base", usual.base.into(), report, |item, report| {
+        item.within(1..=u16::MAX.into(), report)
+    });
+    let code = Code {
+        digits: digits?,
+        per_knock: per_knock?,
+        base: u16::try_from(base?).ok()?,
+    };
+    match code.knocks() {
+        Ok(knocks) => Some((knocks, skew?)),
+        Err(why) => item.refuse_with(why, format!("write code = {FORM}"), report),
     }
 }
 
@@ -170,22 +252,33 @@ pub struct Form {
     pub step: Option<u32>,
     /// What they are knocked with.
     pub transport: Transport,
+    /// The standard code, which says what the knocks and ports are.
+    pub code: Option<Code>,
 }
 
-/// The sequences of `secret`; `None` when the form is none.
-pub fn totp_of(secret: Secret, form: Form) -> Option<Totp> {
+/// The sequences of `secret`, a code behind `beginning`; `None` when the form is none.
+pub fn totp_of(secret: Secret, form: Form, beginning: Vec<Step>) -> Option<Totp> {
+    let (knocks, ports) = match form.code {
+        Some(code) => code.knocks().ok()?,
+        None => (form.knocks.unwrap_or(KNOCKS), form.ports.unwrap_or(PORTS)),
+    };
     Totp::new(TotpKeys {
         secret,
-        knocks: form.knocks.unwrap_or(KNOCKS),
-        ports: form.ports.unwrap_or(PORTS),
+        knocks,
+        ports,
         transport: form.transport,
         step: form.step.unwrap_or(STEP),
         skew: SKEW,
+        beginning: form.code.map(|_| beginning.into()),
     })
 }
 
-/// What a door's `totp` is, with its key.
-pub(super) fn totp(text: &TotpText, report: &mut Report) -> Option<Totp> {
+/// What a door's `totp` is, with its key and what is knocked before its code.
+pub(super) fn totp(
+    text: &TotpText,
+    beginning: Option<&Sequence>,
+    report: &mut Report,
+) -> Option<Totp> {
     let secret = match &text.key {
         KeyText::Here(secret) => secret.clone(),
         KeyText::File(path) => read_secret(path, text.key_at, report)?,
@@ -195,7 +288,7 @@ pub(super) fn totp(text: &TotpText, report: &mut Report) -> Option<Totp> {
         report.add(warning(text.key_at, message).fix(NEW_SECRET));
     }
     let choices = f64::from(text.ports.1 - text.ports.0) + 1.0;
-    if choices.powi(text.knocks.into()) < MIN_CHOICES {
+    if choices.powi(text.knocks.into()) < MIN_CHOICES && !text.is_code {
         let message = "there are fewer than a million sequences: one can be guessed";
         report.add(warning(text.at, message).fix("raise 'knocks' or widen 'ports'"));
     }
@@ -206,6 +299,7 @@ pub(super) fn totp(text: &TotpText, report: &mut Report) -> Option<Totp> {
         transport: text.transport,
         step: text.step,
         skew: text.skew,
+        beginning: beginning.map(|sequence| sequence.steps().into()),
     })
 }
 

@@ -280,7 +280,9 @@ fn within<T: Copy + PartialOrd>(
 fn warn_of_same_sequences(doors: &[NamedDoor], report: &mut Report) {
     let mut first: HashMap<&[Step], &NamedDoor> = HashMap::new();
     for door in doors {
-        let Some(given) = &door.table.sequence else {
+        // Before a code it opens nothing by itself.
+        let sequence = door.table.sequence.as_ref();
+        let Some(given) = sequence.filter(|_| door.table.totp.is_none()) else {
             continue;
         };
         let Some(sequence) = &given.value else {

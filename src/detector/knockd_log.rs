@@ -37,7 +37,10 @@ pub(super) fn lines(event: &Event, doors: &[Arc<Door>]) -> Vec<String> {
             reason: ResetReason::Timeout,
             ..
         } => vec![format!("{src}: {door}: sequence timeout (stage {stage})")],
-        EventKind::Reset { .. } | EventKind::LockedOut | EventKind::Refused { .. } => Vec::new(),
+        EventKind::Reset { .. }
+        | EventKind::LockedOut
+        | EventKind::CodesRefused
+        | EventKind::Refused { .. } => Vec::new(),
     }
 }
 

@@ -39,6 +39,12 @@ pub(super) fn event(event: &Event) {
         EventKind::Refresh => info!(%door, %src, "refresh"),
         EventKind::Close => info!(%door, %src, "close"),
         EventKind::LockedOut => debug!(%door, %src, "locked out"),
+        EventKind::CodesRefused => {
+            warn!(%door, "too many codes failed, from all addresses together: codes are refused for an hour");
+        }
+        EventKind::Refused {
+            reason: RefusedReason::FailedCodes,
+        } => warn!(%door, %src, "refused: the code was right, but too many have failed"),
         EventKind::Refused {
             reason: RefusedReason::Full,
         } => error!(%door, %src, "refused: too many doors are open"),

@@ -293,6 +293,10 @@ impl Detection {
         let prefix = detector.knocker_prefix().of_counts();
         detector.handle_hit(hit, &mut |detected| {
             events.extend(telling::of_attempt(&detected, Some((whence, hit.at))));
+            if let Progress::TooManyFailed { until, .. } = detected.progress {
+                let door = Arc::clone(&detected.door.name);
+                findings.push_back(Finding::CodesFailed { door, until });
+            }
             let knocked = knocked(&detected, Some(whence));
             if knocked.is_some() && facts::hold(&detected.door, hit.src).is_some() {
                 // It is told later that it opens, and a hit too many may come before.

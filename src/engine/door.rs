@@ -131,8 +131,11 @@ impl Rule {
         match self {
             Self::Sequence(rule) => rule.sequence.steps().first() == Some(&step),
             Self::Counts(rule) => rule.counts(step),
-            // What may be knocked now is not known here.
-            Self::OneTime(_) => true,
+            // What else may be knocked now is not known here.
+            Self::OneTime(rule) => match rule.origin.beginning() {
+                Some(beginning) => beginning.first() == Some(&step),
+                None => true,
+            },
         }
     }
 

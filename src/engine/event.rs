@@ -56,6 +56,8 @@ pub enum EventKind {
     },
     /// Too many attempts failed: the address is not listened to for a while.
     LockedOut,
+    /// Too many codes failed, by all addresses together: the door takes none for a while.
+    CodesRefused,
     /// A right sequence was not answered.
     Refused {
         /// Why not.
@@ -73,6 +75,7 @@ impl EventKind {
             Self::Close => "close",
             Self::Reset { .. } => "reset",
             Self::LockedOut => "locked_out",
+            Self::CodesRefused => "codes_refused",
             Self::Refused { .. } => "refused",
         }
     }
@@ -118,6 +121,8 @@ pub enum RefusedReason {
     Full,
     /// It opens once, and has been used, or one after it.
     Used,
+    /// Too many codes have failed at the door.
+    FailedCodes,
 }
 
 impl RefusedReason {
@@ -126,6 +131,7 @@ impl RefusedReason {
         match self {
             Self::Full => "full",
             Self::Used => "used",
+            Self::FailedCodes => "failed_codes",
         }
     }
 }

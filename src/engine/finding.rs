@@ -36,6 +36,13 @@ pub enum Finding {
         /// The line of the hit.
         whence: Option<Whence>,
     },
+    /// Too many codes failed at a door.
+    CodesFailed {
+        /// The door.
+        door: Arc<str>,
+        /// Before which Unix time all steps of time are used, in seconds, though they opened nothing.
+        until: i64,
+    },
 }
 
 impl Finding {
@@ -43,7 +50,9 @@ impl Finding {
     pub fn door(&self) -> &Arc<str> {
         match self {
             Self::Knocked(knocked) => &knocked.facts.door,
-            Self::Entered { door, .. } | Self::Overcount { door, .. } => door,
+            Self::Entered { door, .. }
+            | Self::Overcount { door, .. }
+            | Self::CodesFailed { door, .. } => door,
         }
     }
 }

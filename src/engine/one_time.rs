@@ -13,12 +13,19 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::sequence::Sequence;
-use super::totp::Totp;
+use super::sequence::{Sequence, Step};
+use super::time::Time;
+use super::totp::{REFUSAL, Totp};
 
 /// Derived sequences kept for each door, so that a flood costs no HMAC for each packet.
 const MAX_DERIVED: usize = 64;
+
+/// Codes that may fail at a door, by all addresses together, in [`REFUSAL_WINDOW`]. The last one uses up
+/// every step of time for as long as codes are refused, so that a restart knows of it too.
+pub const MAX_FAILED_CODES: u8 = 20;
+const REFUSAL_WINDOW: Duration = Duration::from_secs(REFUSAL.unsigned_abs());
 
 /// One line of a list.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,6 +73,31 @@ impl Origin {
                 let lengths = list.lines.iter().map(|line| line.sequence.len());
                 lengths.max().unwrap_or(0)
             }
+        }
+    }
+
+    /// What is knocked before a standard code.
+    pub fn beginning(&self) -> Option<&[Step]> {
+        match self {
+            Self::Totp(totp) => totp.beginning(),
+            Self::List(_) => None,
+        }
+    }
+
+    /// Whether a knock at `step` tells by its time which sequences may be knocked: the first knock does, or
+    /// the first one of a code.
+    pub fn is_dated_by(&self, step: Step) -> bool {
+        match self {
+            Self::Totp(totp) => totp.beginning().is_none() || totp.derives(step),
+            Self::List(_) => true,
+        }
+    }
+
+    /// For how many seconds from a Unix time on codes are refused: [`Totp::refused_for`].
+    pub fn refused_for(&self, used: i64, unix: i64) -> Option<u64> {
+        match self {
+            Self::Totp(totp) => totp.refused_for(used, unix),
+            Self::List(_) => None,
         }
     }
 
@@ -151,6 +183,8 @@ struct Page {
     passed: usize,
     /// Sequences of steps of time.
     derived: BTreeMap<u64, Sequence>,
+    /// When codes failed lately.
+    failed: VecDeque<Time>,
 }
 
 impl fmt::Debug for Page {
@@ -214,6 +248,28 @@ impl Book {
                 page.last.drain(..surplus);
             }
         }
+    }
+
+    /// Notes that a code failed at `at`. The time until which all are refused, where it was one too many.
+    pub fn fail(&mut self, door: &Arc<str>, origin: &Origin, at: Time, unix: i64) -> Option<i64> {
+        if self.refuses(door, origin, unix) {
+            return None;
+        }
+        let page = self.page(door);
+        page.failed.retain(|&past| at.since(past) <= REFUSAL_WINDOW);
+        page.failed.push_back(at);
+        if page.failed.len() < MAX_FAILED_CODES.into() {
+            return None;
+        }
+        page.failed.clear();
+        page.until = page.until.max(unix.saturating_add(REFUSAL));
+        Some(page.until)
+    }
+
+    /// Whether codes are refused at a Unix time because too many failed.
+    pub fn refuses(&self, door: &Arc<str>, origin: &Origin, unix: i64) -> bool {
+        let page = self.0.get(door);
+        page.is_some_and(|page| origin.refused_for(page.until, unix).is_some())
     }
 
     /// How many sequences of the list are left; `None` where they come from the time.

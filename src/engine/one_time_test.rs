@@ -9,6 +9,17 @@ fn origin() -> Origin {
     Origin::Totp(Totp::new(keys(RFC)).unwrap())
 }
 
+/// A code behind one step.
+fn code() -> Origin {
+    let begin = line(1, &[7]).sequence.steps().into();
+    let beginning = Some(begin);
+    let totp = Totp::new(TotpKeys {
+        beginning,
+        ..keys(RFC)
+    });
+    Origin::Totp(totp.unwrap())
+}
+
 fn list(ahead: usize) -> Origin {
     let lines = [
         line(1, &[1, 1]),
@@ -74,6 +85,44 @@ fn a_door_whose_step_is_changed_is_neither_shut_nor_open_to_old_knocks() {
     book.handle_reload();
     let now = candidates(&mut book, &longer, 300);
     assert_eq!(now, [(4, true), (5, true), (6, false)]);
+}
+
+#[test]
+fn the_twentieth_failed_code_within_an_hour_uses_up_the_next_hour() {
+    let (mut book, door) = (Book::default(), "d".into());
+    let mut fail = |seconds: i64| book.fail(&door, &code(), Time::from_secs(seconds), seconds);
+    // Of any twenty the first and the last are more than an hour apart.
+    for number in 0..100 {
+        assert_eq!(fail(number * 190), None);
+    }
+    // Nineteen of them are within the last hour.
+    let last = 99 * 190 + 1;
+    assert_eq!(fail(last), Some(last + 3600));
+    assert_eq!(fail(last + 1), None, "it is refused already");
+    book.handle_reload();
+    assert!(book.refuses(&door, &code(), last + 1));
+    assert!(
+        candidates(&mut book, &code(), last + 1800)
+            .iter()
+            .all(|(_, used)| *used)
+    );
+    assert!(!book.refuses(&"another".into(), &code(), last + 1));
+
+    let mut book = Book::default();
+    book.restore("d".into(), last + 3600);
+    assert!(book.refuses(&door, &code(), last + 1800), "after a restart");
+    assert!(!book.refuses(&door, &code(), last + 3600));
+    let after = candidates(&mut book, &code(), last + 3660);
+    assert!(after.iter().any(|(_, used)| !used));
+}
+
+#[test]
+fn a_code_that_has_opened_is_no_refusal() {
+    let (mut book, door) = (Book::default(), "d".into());
+    book.spend(&door, &code(), 11);
+    assert!(!book.refuses(&door, &code(), 300));
+    book.restore("d".into(), i64::MAX);
+    assert!(!book.refuses(&door, &origin(), 300), "it has no code");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::attempt::Progress;
 use super::detector::Detected;
-use super::event::{Event, EventKind, RefusedReason, Whence};
+use super::event::{Event, EventKind, Whence};
 use super::time::Time;
 
 /// What to tell of an attempt; nothing of a completed one, whose grant tells. What was over before
@@ -17,10 +17,8 @@ pub(super) fn of_attempt(detected: &Detected, cause: Option<(Whence, Time)>) -> 
             stage, reason, at, ..
         } => (EventKind::Reset { stage, of, reason }, at),
         Progress::LockedOut { at } => (EventKind::LockedOut, at),
-        Progress::Used { at } => {
-            let reason = RefusedReason::Used;
-            (EventKind::Refused { reason }, at)
-        }
+        Progress::Refused { reason, at } => (EventKind::Refused { reason }, at),
+        Progress::TooManyFailed { at, .. } => (EventKind::CodesRefused, at),
         Progress::Completed { .. } | Progress::Overcount => return None,
     };
     let whence = cause

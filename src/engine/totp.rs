@@ -1,10 +1,14 @@
 //! Sequences from a secret and the time, in the way of RFC 6238.
 //!
 //! In: a key, and the number of a step of time, T = ⌊Unix time / step⌋ (§4.2). Out: that step's sequence.
+//! Either all of it is derived, by SHA-256, or it is a static beginning and then the standard code that an
+//! authenticator app shows (SHA-1), a few digits a knock. A code is short, so its door also limits how many
+//! are tried: [`Totp::refused_for`].
 
 use std::fmt;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -12,6 +16,9 @@ use super::sequence::{MAX_STEPS, Sequence, Step, Transport};
 
 /// Most steps of time that a knocker's clock may be off.
 pub const MAX_SKEW: u8 = 10;
+
+/// How long codes are refused after too many failed, in seconds.
+pub const REFUSAL: i64 = 3600;
 
 /// A key, which nothing shows and which leaves no copy in freed memory.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,10 +41,10 @@ impl Secret {
         self.0.is_empty()
     }
 
-    /// HMAC-SHA-256 of `message`, cut to 31 bits as RFC 4226 §5.3 says: the low four bits of the last
-    /// byte say where the four bytes begin whose lowest 31 bits are taken.
-    fn truncated(&self, message: &[&[u8]]) -> u32 {
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else {
+    /// The MAC of `message`, cut to 31 bits as RFC 4226 §5.3 says: the low four bits of the last byte say
+    /// where the four bytes begin whose lowest 31 bits are taken.
+    fn truncated<M: Mac + KeyInit>(&self, message: &[&[u8]]) -> u32 {
+        let Ok(mut mac) = <M as KeyInit>::new_from_slice(&self.0) else {
             return 0; // HMAC takes a key of any length
         };
         for part in message {
@@ -67,6 +74,7 @@ pub struct Totp {
     /// Seconds.
     step: u32,
     skew: u8,
+    beginning: Option<Box<[Step]>>,
 }
 
 /// What a [`Totp`] is made of.
@@ -74,9 +82,10 @@ pub struct Totp {
 pub struct TotpKeys {
     /// The shared key.
     pub secret: Secret,
-    /// Knocks in a sequence, 1 to [`MAX_STEPS`].
+    /// Knocks that come from the secret, 1 to [`MAX_STEPS`] with the beginning.
     pub knocks: u8,
-    /// The ports, both ends included.
+    /// Their ports, both ends included. With a code, the first is for the digits 00 and the last for 99, or
+    /// so for groups of another length.
     pub ports: (u16, u16),
     /// What they are knocked with.
     pub transport: Transport,
@@ -84,6 +93,8 @@ pub struct TotpKeys {
     pub step: u32,
     /// How many steps a knocker's clock may be off, at most [`MAX_SKEW`].
     pub skew: u8,
+    /// With the standard code, what is knocked before it.
+    pub beginning: Option<Box<[Step]>>,
 }
 
 impl Totp {
@@ -96,8 +107,11 @@ impl Totp {
             transport,
             step,
             skew,
+            beginning,
         } = keys;
-        let sound = (1..=MAX_STEPS).contains(&usize::from(knocks))
+        let length = usize::from(knocks) + beginning.as_ref().map_or(0, |steps| steps.len());
+        let sound = knocks > 0
+            && length <= MAX_STEPS
             && 0 < low
             && low <= high
             && step > 0
@@ -110,6 +124,7 @@ impl Totp {
             transport,
             step,
             skew,
+            beginning,
         })
     }
 
@@ -130,18 +145,46 @@ impl Totp {
 
     /// Knocks in a sequence.
     pub fn knocks(&self) -> usize {
-        self.knocks.into()
+        usize::from(self.knocks) + self.beginning().map_or(0, <[Step]>::len)
+    }
+
+    /// What is knocked before the standard code; `None` where all is derived.
+    pub fn beginning(&self) -> Option<&[Step]> {
+        self.beginning.as_deref()
     }
 
     /// Random guesses that one right guess is among, on average: so many sequences count at a time.
+    ///
+    /// A repeat of a step changes nothing, so the knocks `x x y x z` are at once the codes xxy, xyx and xyz:
+    /// at most as many as there are ways to part the knocks of a code into groups (Bell's numbers). The ports
+    /// of a derived sequence are too many for that to matter.
     pub fn guesses(&self) -> f64 {
         let choices = f64::from(self.high - self.low) + 1.0;
-        choices.powi(self.knocks.into()) / (2.0 * f64::from(self.skew) + 1.0)
+        let at_once = match (&self.beginning, self.knocks) {
+            (None, _) | (_, 0 | 1) => 1.0,
+            (_, 2) => 2.0,
+            (_, 3) => 5.0,
+            _ => 15.0,
+        };
+        choices.powi(self.knocks.into()) / (2.0 * f64::from(self.skew) + 1.0) / at_once
+    }
+
+    /// Whether `step` can be a knock that comes from the secret.
+    pub fn derives(&self, step: Step) -> bool {
+        step.transport == self.transport && (self.low..=self.high).contains(&step.port)
     }
 
     /// Whether `step` can be a knock of some sequence.
     pub fn may_have(&self, step: Step) -> bool {
-        step.transport == self.transport && (self.low..=self.high).contains(&step.port)
+        self.derives(step) || self.beginning().is_some_and(|steps| steps.contains(&step))
+    }
+
+    /// For how many seconds from the Unix time `unix` on every code is refused, where every step that begins
+    /// before `used` is used: more than knocks can have used means that too many codes failed.
+    pub fn refused_for(&self, used: i64, unix: i64) -> Option<u64> {
+        self.beginning()?;
+        let next = self.number_at(unix)? + u64::from(self.skew) + 1;
+        (used > self.begin_of(next)).then(|| used.saturating_sub(unix).unsigned_abs())
     }
 
     /// How many steps a knocker's clock may be off.
@@ -149,20 +192,26 @@ impl Totp {
         self.skew
     }
 
-    /// The sequence of the step called `number`: its i-th port is
-    /// `low + trunc(HMAC(secret, number ‖ i)) mod (high − low + 1)`, with the number as eight bytes,
-    /// the highest first, and i as one, from 0.
+    /// The sequence of the step called `number`, which is hashed as eight bytes, the highest first. Its i-th
+    /// port, from 0, is `low + trunc(HMAC(secret, number ‖ i)) mod (high − low + 1)`, with i as one byte. Of a
+    /// code `trunc(HMAC(secret, number))` it is `low` and the i-th group of digits.
     pub fn sequence(&self, number: u64) -> Option<Sequence> {
         let range = u32::from(self.high - self.low) + 1;
-        let steps = (0..self.knocks).map(|index| {
-            let value = self.secret.truncated(&[&number.to_be_bytes(), &[index]]);
+        let time = number.to_be_bytes();
+        let code = self.secret.truncated::<Hmac<Sha1>>(&[&time]);
+        let knocks = (0..self.knocks).map(|index| {
+            let value = match self.beginning {
+                None => self.secret.truncated::<Hmac<Sha256>>(&[&time, &[index]]),
+                Some(_) => code / range.saturating_pow(u32::from(self.knocks - index) - 1),
+            };
             let port = u32::from(self.low) + value % range;
             Step {
                 port: u16::try_from(port).unwrap_or(self.high),
                 transport: self.transport,
             }
         });
-        Sequence::new(steps.collect::<Vec<_>>())
+        let beginning = self.beginning().into_iter().flatten().copied();
+        Sequence::new(beginning.chain(knocks).collect::<Vec<_>>())
     }
 }
 

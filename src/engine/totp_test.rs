@@ -12,6 +12,7 @@ pub(in super::super) fn keys(secret: &[u8]) -> TotpKeys {
         transport: Transport::Tcp,
         step: 30,
         skew: 1,
+        beginning: None,
     }
 }
 
@@ -27,8 +28,43 @@ fn the_code_is_that_of_rfc_6238_appendix_b() {
         (20_000_000_000, 77_737_706),
     ];
     for (time, code) in vectors {
-        let value = secret.truncated(&[&(time / 30).to_be_bytes()]);
+        let value = secret.truncated::<Hmac<Sha256>>(&[&(time / 30).to_be_bytes()]);
         assert_eq!(value % 100_000_000, code, "at {time}");
+    }
+}
+
+#[test]
+fn the_code_of_an_authenticator_is_that_of_rfc_6238_appendix_b() {
+    let vectors = [
+        (59_u64, "94287082"),
+        (1_111_111_109, "07081804"),
+        (1_111_111_111, "14050471"),
+        (1_234_567_890, "89005924"),
+        (2_000_000_000, "69279037"),
+        (20_000_000_000, "65353130"),
+    ];
+    let begin = Step {
+        port: 7_000,
+        transport: Transport::Udp,
+    };
+    for (digits, per_knock) in [(6_u8, 2_u8), (8, 2), (8, 4)] {
+        let width = usize::from(per_knock);
+        let totp = Totp::new(TotpKeys {
+            knocks: digits / per_knock,
+            ports: (21_000, 21_000 + 10_u16.pow(per_knock.into()) - 1),
+            beginning: Some([begin].into()),
+            ..keys(b"12345678901234567890")
+        });
+        for (time, code) in vectors {
+            let sequence = totp.as_ref().unwrap().sequence(time / 30).unwrap();
+            let [first, knocks @ ..] = sequence.steps() else {
+                panic!("no step");
+            };
+            assert_eq!(*first, begin);
+            let groups = knocks.iter().map(|step| step.port - 21_000);
+            let shown: Vec<_> = groups.map(|group| format!("{group:0width$}")).collect();
+            assert_eq!(shown.concat(), code[8 - usize::from(digits)..], "at {time}");
+        }
     }
 }
 

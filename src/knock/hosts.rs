@@ -44,8 +44,8 @@ pub struct Host {
 pub enum Knock {
     /// These, in order; at least one.
     Steps(Vec<Step>),
-    /// What the secret in this file gives for the moment, in this form.
-    Totp(PathBuf, Form),
+    /// What the secret in this file gives for the moment, in this form; a code behind these.
+    Totp(PathBuf, Form, Vec<Step>),
 }
 
 /// All hosts of a file.
@@ -136,7 +136,9 @@ impl fmt::Display for Flaw {
             Self::Type(expected) => write!(f, "expected {expected}"),
             Self::Steps => write!(f, "a knock has 1 to {MAX_STEPS} steps"),
             Self::Step(number, error) => write!(f, "step {number}: {error}"),
-            Self::Knock => f.write_str("a host has either 'knock' or 'totp'"),
+            Self::Knock => f.write_str(
+                "a host has 'knock', 'totp', or a 'totp' with a 'code' behind its 'knock'",
+            ),
             Self::Totp(expected) => write!(f, "totp: expected {expected}"),
             Self::Delay(error) => write!(f, "{error}"),
             Self::Wait(error) => write!(f, "{error}"),
@@ -161,7 +163,7 @@ pub fn load(path: &Path, services: &Services) -> Result<Hosts, HostsError> {
     let hosts = parse(&text, services);
     let mut hosts = hosts.map_err(|found| HostsError::Invalid(path.to_owned(), found))?;
     for host in &mut hosts.0 {
-        if let (Knock::Totp(secret, _), Some(directory)) = (&mut host.knock, path.parent()) {
+        if let (Knock::Totp(secret, ..), Some(directory)) = (&mut host.knock, path.parent()) {
             *secret = directory.join(&*secret);
         }
     }
@@ -241,7 +243,7 @@ impl Reader<'_> {
         };
         let knock = match (keys.get("knock"), keys.get("totp")) {
             (Some(value), None) => self.knock(value).map(Knock::Steps),
-            (None, Some(value)) => self.totp(value),
+            (beginning, Some(value)) => self.totp(value, beginning),
             _ => self.refuse(name.span(), Flaw::Knock),
         };
         let delay = keys.get("delay").map(|value| self.delay(value));
@@ -278,12 +280,13 @@ impl Reader<'_> {
     }
 
     /// A file, or a table with `secret_file` and what a door's `totp` has beside it.
-    fn totp(&mut self, value: &Value<'_>) -> Option<Knock> {
+    fn totp(&mut self, value: &Value<'_>, beginning: Option<&Value<'_>>) -> Option<Knock> {
         let mut form = Form {
             knocks: None,
             ports: None,
             step: None,
             transport: Transport::Tcp,
+            code: None,
         };
         let (mut file, mut right) = (None, true);
         match value.get_ref() {
@@ -297,6 +300,15 @@ impl Reader<'_> {
                     };
                     if key.get_ref() == "secret_file" && !text.is_empty() {
                         file = Some(PathBuf::from(text));
+                    } else if let (DeValue::Table(keys), "code") =
+                        (item.get_ref(), key.get_ref().as_ref())
+                    {
+                        form.code = code(keys);
+                        if form.code.is_none() {
+                            let expected = "code = { digits = 6, per_knock = 2, base = 21000 }";
+                            self.refuse::<()>(item.span(), Flaw::Totp(expected));
+                            right = false;
+                        }
                     } else if let Err(expected) = with(&mut form, key.get_ref(), text) {
                         self.refuse::<()>(item.span(), Flaw::Totp(expected));
                         right = false;
@@ -309,7 +321,12 @@ impl Reader<'_> {
             let expected = "the file of a secret, or { secret_file = \"…\" }";
             return self.refuse(value.span(), Flaw::Totp(expected));
         }
-        Some(Knock::Totp(file?, form))
+        let beginning = match beginning {
+            Some(value) if form.code.is_some() => self.knock(value)?,
+            None if form.code.is_none() => Vec::new(),
+            _ => return self.refuse(value.span(), Flaw::Knock),
+        };
+        Some(Knock::Totp(file?, form, beginning))
     }
 
     fn step(&mut self, value: &Value<'_>, flaw: impl Fn(StepError) -> Flaw) -> Option<Step> {
@@ -350,6 +367,21 @@ impl Reader<'_> {
     }
 }
 
+/// The `code` of a `totp`.
+fn code(keys: &DeTable<'_>) -> Option<one_time::Code> {
+    let mut code = one_time::Code::default();
+    for (key, item) in keys {
+        let number = item.get_ref().as_integer()?.as_str();
+        match key.get_ref().as_ref() {
+            "digits" => code.digits = number.parse().ok()?,
+            "per_knock" => code.per_knock = number.parse().ok()?,
+            "base" => code.base = number.parse().ok()?,
+            _ => return None,
+        }
+    }
+    code.knocks().ok().map(|_| code)
+}
+
 /// Puts a key of `totp` into its form; an error says what was expected.
 fn with(form: &mut Form, key: &str, text: &str) -> Result<(), &'static str> {
     match key {
@@ -368,7 +400,7 @@ fn with(form: &mut Form, key: &str, text: &str) -> Result<(), &'static str> {
                 _ => return Err("\"tcp\" or \"udp\""),
             }
         }
-        _ => return Err("secret_file, knocks, ports, step and proto"),
+        _ => return Err("secret_file, knocks, ports, step, proto and code"),
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! hosts.toml: what a host may be, and all its mistakes without a port.
 
 use super::*;
+use crate::config::one_time::Code;
 
 const HOME: &str = r#"
 [host.home]
@@ -106,8 +107,12 @@ fn a_secret_stands_in_place_of_a_knock_in_short_or_with_its_form() {
         ports: None,
         step: None,
         transport: Transport::Tcp,
+        code: None,
     };
-    assert_eq!(totp("\"a.key\""), Knock::Totp("a.key".into(), usual));
+    assert_eq!(
+        totp("\"a.key\""),
+        Knock::Totp("a.key".into(), usual, Vec::new())
+    );
     let long =
         "{ secret_file = \"/b\", knocks = 6, ports = \"1-9\", step = \"1m\", proto = \"udp\" }";
     let form = Form {
@@ -115,8 +120,42 @@ fn a_secret_stands_in_place_of_a_knock_in_short_or_with_its_form() {
         ports: Some((1, 9)),
         step: Some(60),
         transport: Transport::Udp,
+        code: None,
     };
-    assert_eq!(totp(long), Knock::Totp("/b".into(), form));
+    assert_eq!(totp(long), Knock::Totp("/b".into(), form, Vec::new()));
+}
+
+#[test]
+fn a_code_is_knocked_behind_its_beginning() {
+    let host = |code: &str| {
+        let code = format!("{{ secret_file = \"/b\", code = {code} }}");
+        format!("[host.h]\naddress = \"gw\"\nknock = [7, \"8:udp\"]\ntotp = {code}\n")
+    };
+    let step = |port, transport| Step { port, transport };
+    for (written, code) in [
+        ("{}", Code::default()),
+        (
+            "{ digits = 8, per_knock = 4, base = 30000 }",
+            Code {
+                digits: 8,
+                per_knock: 4,
+                base: 30_000,
+            },
+        ),
+    ] {
+        let hosts = read(&host(written)).unwrap();
+        let Knock::Totp(_, form, beginning) = &hosts.find("h").unwrap().knock else {
+            panic!("no totp");
+        };
+        assert_eq!(form.code, Some(code));
+        let before = [step(7, Transport::Tcp), step(8, Transport::Udp)];
+        assert_eq!(*beginning, before);
+    }
+    for wrong in ["{ digits = 7 }", "{ base = 65437 }", "{ skew = 1 }", "6"] {
+        assert!(read(&host(wrong)).is_err(), "{wrong}");
+    }
+    let without = host("{}").replace("knock =", "delay = \"1s\" #");
+    assert!(read(&without).is_err(), "a code without a beginning");
 }
 
 #[test]
@@ -142,8 +181,8 @@ knock = [1]
 hosts.toml:4:8: totp: expected the file of a secret, or { secret_file = \"…\" }
 hosts.toml:7:8: totp: expected the file of a secret, or { secret_file = \"…\" }
 hosts.toml:10:36: totp: expected a step in whole seconds, as \"30s\"
-hosts.toml:10:51: totp: expected secret_file, knocks, ports, step and proto
-hosts.toml:11:7: a host has either 'knock' or 'totp'"
+hosts.toml:10:51: totp: expected secret_file, knocks, ports, step, proto and code
+hosts.toml:13:8: a host has 'knock', 'totp', or a 'totp' with a 'code' behind its 'knock'"
     );
 }
 

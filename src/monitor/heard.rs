@@ -6,6 +6,7 @@
 //! `counts` door early, and use up sequences that open once; it can do nothing else.
 
 use std::os::unix::process::ExitStatusExt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -18,7 +19,7 @@ use crate::engine::finding::{Finding, Knocked};
 use crate::engine::grant::may_open;
 use crate::engine::one_time::{Origin, Token, Used};
 use crate::engine::time::Time;
-use crate::engine::totp::MAX_SKEW;
+use crate::engine::totp::{MAX_SKEW, REFUSAL};
 use crate::privsep::{Broken, Knock, Read, Record, ToDetector, ToMonitor, Whence};
 use crate::systemd;
 
@@ -81,6 +82,10 @@ impl Monitor {
                 src,
                 whence: whence.map(Whence::whence),
             }),
+            ToMonitor::CodesFailed { door, until } => {
+                let door = door.into();
+                self.found(Finding::CodesFailed { door, until });
+            }
             ToMonitor::Alive(text) => {
                 systemd::alive();
                 if let Some(text) = text {
@@ -130,7 +135,12 @@ impl Monitor {
 
     fn found(&mut self, finding: Finding) {
         let now = clock::boot_now();
-        match self.door(finding.door()) {
+        let door = self.door(finding.door());
+        let is_sound = |door: &Arc<Door>| match &finding {
+            Finding::CodesFailed { until, .. } => has_come(door, *until, REFUSAL),
+            _ => true,
+        };
+        match door.filter(is_sound) {
             Some(door) => self.executor.grants.handle_finding(&door, finding, now),
             None => self.refusals.add(now),
         }
@@ -191,23 +201,27 @@ fn admits(door: &Door, knocked: &Knocked) -> bool {
             .interface
             .as_deref()
             .is_none_or(|name| name == &*facts.interface)
-        && knocked
-            .token
-            .as_ref()
-            .is_none_or(|token| has_come(door, token))
+        && match knocked.token {
+            Some(Token {
+                used: Used::Until(until),
+                ..
+            }) => has_come(door, until, 0),
+            _ => true,
+        }
 }
 
-/// Whether the time of a sequence has come: one that has not would shut the door to its owner.
-fn has_come(door: &Door, token: &Token) -> bool {
-    match (&door.rule, &token.used) {
-        (Rule::OneTime(rule), Used::Until(until)) => match &rule.origin {
-            Origin::Totp(totp) => {
-                let ahead = i64::from(totp.step()) * (i64::from(MAX_SKEW) + 2);
-                let unix = clock::wall_now().as_nanos() / 1_000_000_000;
-                *until <= unix.saturating_add(ahead)
-            }
-            Origin::List(_) => false,
-        },
-        _ => true,
+/// Whether the time of a sequence has come, or comes in so many seconds: a later one would shut the door to its
+/// owner.
+fn has_come(door: &Door, until: i64, seconds: i64) -> bool {
+    let Rule::OneTime(rule) = &door.rule else {
+        return false;
+    };
+    match &rule.origin {
+        Origin::Totp(totp) => {
+            let ahead = i64::from(totp.step()) * (i64::from(MAX_SKEW) + 2);
+            let unix = clock::wall_now().as_nanos() / 1_000_000_000;
+            until <= unix.saturating_add(ahead).saturating_add(seconds)
+        }
+        Origin::List(_) => false,
     }
 }

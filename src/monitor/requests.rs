@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::control::{ClientId, failed};
 use super::{Ended, Monitor, records, report};
 use crate::clock;
+use crate::engine::door::Rule;
 use crate::engine::grant::{Answer, Grant, NotOpened, Outcome, Phase, Task};
 use crate::engine::time::Time;
 use crate::metrics;
@@ -348,6 +349,13 @@ impl Monitor {
             failed: given_up.failed,
             words: given_up.words.to_string(),
         });
+        let unix = clock::wall_now().as_nanos() / 1_000_000_000;
+        let codes_refused = grants.used().filter_map(|(name, used)| {
+            let Rule::OneTime(rule) = &self.door(name)?.rule else {
+                return None;
+            };
+            Some((name.to_string(), rule.origin.refused_for(used, unix)?))
+        });
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: now.since(self.requests.started).as_secs(),
@@ -355,6 +363,7 @@ impl Monitor {
             grants_open,
             grants_closing: grants.len() - grants_open,
             given_up: given_up.collect(),
+            codes_refused: codes_refused.collect(),
             failed_commands: self.requests.failed_commands.clone(),
             restarts: self.starts.saturating_sub(1),
             detector_trouble: trouble,

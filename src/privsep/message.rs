@@ -22,7 +22,7 @@ use crate::engine::time::Time;
 use crate::engine::{event, facts};
 
 /// The version spoken here. Both ends are the same program; it is looked at all the same.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Longest message of the detector, in bytes.
 pub const MAX_TO_MONITOR: usize = 64 * 1024;
 /// Longest message of the monitor, in bytes.
@@ -63,6 +63,13 @@ pub enum ToMonitor {
         src: IpAddr,
         /// The line of the hit.
         whence: Option<Whence>,
+    },
+    /// Too many codes failed at a door.
+    CodesFailed {
+        /// The door.
+        door: String,
+        /// Every step of time that begins before this Unix time, in seconds, is used.
+        until: i64,
     },
     /// Its loop turns; how its sources are, in one line, where that has changed.
     Alive(Option<String>),
@@ -288,6 +295,10 @@ impl From<Finding> for ToMonitor {
                 src,
                 whence: whence.map(Whence::from),
             },
+            Finding::CodesFailed { door, until } => Self::CodesFailed {
+                door: door.to_string(),
+                until,
+            },
         }
     }
 }
@@ -314,7 +325,9 @@ impl ToMonitor {
     fn is_sound(&self) -> bool {
         match self {
             Self::Knocked(knock) => knock.is_sound(),
-            Self::Entered { door, .. } | Self::Overcount { door, .. } => door.len() <= MAX_NAME,
+            Self::Entered { door, .. }
+            | Self::Overcount { door, .. }
+            | Self::CodesFailed { door, .. } => door.len() <= MAX_NAME,
             Self::Alive(Some(text)) => {
                 // A second line would be an assignment of its own to systemd.
                 text.len() <= MAX_STATUS && !text.chars().any(char::is_control)
@@ -342,10 +355,12 @@ impl ToDetector {
             EventKind::Refused { reason } => match reason {
                 RefusedReason::Full => GrantEvent::Full,
                 RefusedReason::Used => GrantEvent::Used,
+                RefusedReason::FailedCodes => return None,
             },
-            EventKind::Stage { .. } | EventKind::Reset { .. } | EventKind::LockedOut => {
-                return None;
-            }
+            EventKind::Stage { .. }
+            | EventKind::Reset { .. }
+            | EventKind::LockedOut
+            | EventKind::CodesRefused => return None,
         };
         Some(Self::Event {
             at: event.at.as_nanos(),

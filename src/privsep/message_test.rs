@@ -44,6 +44,10 @@ fn messages() -> Vec<ToMonitor> {
             src: "192.0.2.7".parse().unwrap(),
             whence: None,
         },
+        ToMonitor::CodesFailed {
+            door: "ssh".to_owned(),
+            until: i64::MAX,
+        },
         ToMonitor::Alive(None),
         ToMonitor::Alive(Some(ToMonitor::status("following, 1 door open"))),
         ToMonitor::Reloaded,
@@ -162,6 +166,10 @@ fn no_command_and_no_second_line_is_ever_a_message() {
             door: door(),
             src,
             whence: None,
+        },
+        ToMonitor::CodesFailed {
+            door: door(),
+            until: 0,
         },
         ToMonitor::Answer {
             to: 1,

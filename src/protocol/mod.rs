@@ -109,6 +109,9 @@ pub struct Status {
     /// Closes that were given up last: what they were to close may stand open.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given_up: Vec<GivenUpStatus>,
+    /// Doors at which too many codes failed, and for how many seconds more codes are refused.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub codes_refused: BTreeMap<String, u64>,
     /// How many addresses are remembered.
     pub addresses: usize,
     /// Packets that counted as hits.

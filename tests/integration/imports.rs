@@ -129,7 +129,7 @@ const WALK: [&str; 31] = [
 ];
 
 /// Crates, and parts of the standard library, that only some rooms may use.
-const KEPT: [(&str, &[&str]); 30] = [
+const KEPT: [(&str, &[&str]); 32] = [
     (
         "std::fs",
         &[
@@ -184,6 +184,7 @@ const KEPT: [(&str, &[&str]); 30] = [
     ),
     ("landlock", &["confine"]),
     ("libc", &["confine"]),
+    ("qrcode", &["cli"]),
     ("ruzstd", &["cli"]),
     ("seccompiler", &["confine"]),
     ("sd_notify", &["systemd"]),
@@ -194,6 +195,7 @@ const KEPT: [(&str, &[&str]); 30] = [
             "privsep", "detector", "cli",
         ],
     ),
+    ("sha1", &["engine"]),
     ("sha2", &["engine"]),
     ("signal_hook", &["monitor", "signals", "cli"]),
     ("similar", &["cli"]),

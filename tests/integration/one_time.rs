@@ -2,8 +2,8 @@
 //! list that somebody else has changed.
 
 use logknock::clock;
-use logknock::engine::sequence::Transport;
-use logknock::engine::totp::{Secret, Totp, TotpKeys};
+use logknock::engine::sequence::{Step, Transport};
+use logknock::engine::totp::{MAX_SKEW, Secret, Totp, TotpKeys};
 use rustix::process::Signal;
 
 use super::logknock::{Logknock, PREFIX, Running};
@@ -40,6 +40,7 @@ fn ports(later: i64) -> Vec<u16> {
         transport: Transport::Tcp,
         step: STEP,
         skew: 1,
+        beginning: None,
     });
     let (totp, now) = (totp.unwrap(), clock::wall_now().as_nanos() / 1_000_000_000);
     let number = totp.number_at(now + later * i64::from(STEP)).unwrap();
@@ -127,6 +128,83 @@ fn explain_tells_why_a_used_sequence_did_not_open() {
     logknock
         .run("explain 198.51.100.66 --log old.log")
         .prints_among_others("it opens once and has been used");
+}
+
+/// The ports of the code of so many steps later than now, which a door with the greatest `skew` takes as well.
+fn code_ports(later: u64) -> Vec<u16> {
+    let step = |port| Step {
+        port,
+        transport: Transport::Tcp,
+    };
+    let totp = Totp::new(TotpKeys {
+        secret: Secret::new(b"12345678901234567890".to_vec()).unwrap(),
+        knocks: 3,
+        ports: (21_000, 21_099),
+        transport: Transport::Tcp,
+        step: 30,
+        skew: MAX_SKEW,
+        beginning: Some([7001, 8002].map(step).into()),
+    });
+    let (totp, now) = (totp.unwrap(), clock::wall_now().as_nanos() / 1_000_000_000);
+    let number = totp.number_at(now).unwrap() + later;
+    let sequence = totp.sequence(number).unwrap();
+    sequence.steps().iter().map(|step| step.port).collect()
+}
+
+#[test]
+fn twenty_failed_codes_are_told_and_shut_the_door_for_an_hour_over_a_crash_too() {
+    let logknock = door(&format!(
+        "sequence = [7001, 8002]\ncmd_timeout = \"1h\"\n\
+         totp = {{ secret = \"{KEY}\", code = {{ skew = {MAX_SKEW} }} }}"
+    ));
+    let mut daemon = logknock.follow("--json");
+    knock(&logknock, "203.0.113.7", &code_ports(0));
+    logknock.awaits_act("open 203.0.113.7");
+    // None of the codes that are right meanwhile begins with these digits.
+    let begins = |later| code_ports(later)[2];
+    let right: Vec<_> = (0..=15).map(begins).collect();
+    let wrong = (21_000..21_100).find(|port| !right.contains(port)).unwrap();
+    for number in 1..=20 {
+        let src = format!("198.51.100.{number}");
+        knock(&logknock, &src, &[7001, 8002, wrong, wrong, wrong]);
+    }
+    let told = event(&mut daemon, "codes_refused");
+    assert_eq!(
+        (&told["door"], &told["src"]),
+        (&"ssh".into(), &"198.51.100.20".into())
+    );
+    knock(&logknock, "203.0.113.8", &code_ports(2));
+    assert_eq!(event(&mut daemon, "refused")["reason"], "failed_codes");
+
+    let replayed = logknock.run("replay kern.log --json").succeeds();
+    let events: Vec<serde_json::Value> = (replayed.stdout.lines())
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let words = events.iter().map(|event| event["event"].as_str().unwrap());
+    let words: Vec<_> = words
+        .filter(|word| !["stage", "reset"].contains(word))
+        .collect();
+    assert_eq!(words, ["open", "codes_refused", "refused", "close"]);
+
+    let ask = "status --control state/control.sock";
+    let says = "ssh refuses every code for ";
+    logknock.run(ask).succeeds().prints_among_others(says);
+    daemon.signal(Signal::KILL);
+    assert_eq!(daemon.ends(), -9);
+    let mut daemon = logknock.follow("--json");
+    knock(&logknock, "203.0.113.9", &code_ports(4));
+    loop {
+        let refused = event(&mut daemon, "refused");
+        if refused["src"] == "203.0.113.9" {
+            assert_eq!(refused["reason"], "failed_codes");
+            break;
+        }
+    }
+    logknock.run(ask).succeeds().prints_among_others(says);
+    assert_eq!(logknock.read("acts"), "open 203.0.113.7\n");
+    logknock
+        .run("explain 203.0.113.9 --control state/control.sock")
+        .prints_among_others("too many codes failed");
 }
 
 const LIST: &str = "# ours\n7001,7002:udp,7003\n8001,8002\n 9001,9002\n8001,8003\n";

@@ -10,9 +10,9 @@ use logknock::engine::detector::Limits;
 use logknock::engine::door::{Door, GrantRule, OneTimeRule, OtherPorts, PerFamily, Rule};
 use logknock::engine::grant::Task;
 use logknock::engine::one_time::{Line, List, Origin, Used};
-use logknock::engine::sequence::{Sequence, Transport};
+use logknock::engine::sequence::{Sequence, Step, Transport};
 use logknock::engine::time::Time;
-use logknock::engine::totp::{Secret, Totp, TotpKeys};
+use logknock::engine::totp::{REFUSAL, Secret, Totp, TotpKeys};
 use proptest::prelude::*;
 
 use super::example::{self, line};
@@ -43,7 +43,7 @@ fn acts(least: i64, most: i64) -> impl Strategy<Value = Vec<Act>> {
     let from = 1..4_u8;
     let act = prop_oneof![
         6 => (from.clone(), least..=most).prop_map(|(from, which)| Act::Sequence { from, which }),
-        2 => (from, 1..4_u16).prop_map(|(from, port)| Act::Hit { from, port }),
+        2 => (from, 1..6_u16).prop_map(|(from, port)| Act::Hit { from, port }),
         2 => (0..2 * STEP).prop_map(Act::Wait),
         1 => Just(Act::Restart),
         1 => Just(Act::Reload),
@@ -51,15 +51,21 @@ fn acts(least: i64, most: i64) -> impl Strategy<Value = Vec<Act>> {
     prop::collection::vec(act, 0..40)
 }
 
-/// The sequences of a secret, of ports up to `high`: of few ports many steps have the same.
-fn totp(high: u16) -> Totp {
+/// The sequences of a secret, of ports up to `high`: of few ports many steps have the same. Those of a code are
+/// behind the ports 1 and 2.
+fn totp(high: u16, is_code: bool) -> Totp {
+    let step = |port| Step {
+        port,
+        transport: Transport::Tcp,
+    };
     let keys = TotpKeys {
         secret: Secret::new(b"12345678901234567890".to_vec()).unwrap(),
         knocks: KNOCKS,
-        ports: (1, high),
+        ports: (if is_code { 3 } else { 1 }, high),
         transport: Transport::Tcp,
         step: u32::try_from(STEP).unwrap(),
         skew: SKEW,
+        beginning: is_code.then(|| [1, 2].map(step).into()),
     };
     Totp::new(keys).unwrap()
 }
@@ -271,36 +277,50 @@ fn are(hits: &[(i64, u16)], sequence: &[u16]) -> bool {
     }) && made == sequence.len()
 }
 
-/// When the knocks of `sequence` may have begun that `hits` end with.
-fn begins<'a>(hits: &'a [(i64, u16)], sequence: &'a [u16]) -> impl Iterator<Item = i64> + 'a {
-    let places = (0..hits.len()).filter(|&place| are(&hits[place..], sequence));
-    places.map(|place| hits[place].0)
+/// When the knocks of `sequence` may have begun that `hits` end with; those of a code at its own first one.
+fn begins<'a>(
+    hits: &'a [(i64, u16)],
+    sequence: &'a [u16],
+    is_code: bool,
+) -> impl Iterator<Item = i64> + 'a {
+    let places = (0..hits.len()).filter(move |&place| are(&hits[place..], sequence));
+    places.filter_map(move |place| {
+        let mut knocks = hits[place..].iter();
+        let first = knocks.find(|(_, port)| !is_code || ![1, 2].contains(port));
+        first.map(|&(at, _)| at)
+    })
 }
 
 proptest! {
     #[test]
     fn a_step_of_time_is_used_once_and_only_by_its_own_ports_within_the_skew(
-        acts in acts(-3, 3), few in any::<bool>(), holds in any::<bool>(),
+        acts in acts(-3, 3), few in any::<bool>(), is_code in any::<bool>(), holds in any::<bool>(),
     ) {
-        let totp = totp(if few { 3 } else { 9_999 });
+        let totp = totp(if few { 3 + 2 * u16::from(is_code) } else { 9_999 }, is_code);
         let mut run = Run::new(Origin::Totp(totp.clone()), holds);
         for act in &acts { run.act(act); }
         let mut before = 0;
-        for Spent { used, hits, .. } in &run.spent {
+        for Spent { used, hits, opened } in &run.spent {
             let Used::Until(until) = *used else { panic!("{used:?}") };
             prop_assert!(until > before, "used twice, or a later one before it");
             before = until;
+            if until > 1_700_000_000 + REFUSAL {
+                prop_assert!(is_code && !opened, "only too many failures use up the time to come");
+                break;
+            }
             let number = totp.number_at(until - 1).unwrap();
             let sequence = ports_of(&totp.sequence(number).unwrap());
-            let mut begun = begins(hits, &sequence).map(|at| totp.number_at(at).unwrap());
+            let mut begun = begins(hits, &sequence, is_code).map(|at| totp.number_at(at).unwrap());
             let is_now = |begun: u64| begun.abs_diff(number) <= u64::from(SKEW);
             prop_assert!(begun.any(is_now), "{hits:?} {number}");
         }
     }
 
     #[test]
-    fn a_step_that_is_not_used_and_within_the_skew_opens(acts in acts(-3, 3), which in -3..=3_i64) {
-        let totp = totp(9_999);
+    fn a_step_that_is_not_used_and_within_the_skew_opens(
+        acts in acts(-3, 3), is_code in any::<bool>(), which in -3..=3_i64,
+    ) {
+        let totp = totp(9_999, is_code);
         let mut run = Run::new(Origin::Totp(totp.clone()), false);
         for act in &acts { run.act(act); }
         let until = run.spent.iter().map(|spent| match spent.used {
@@ -308,14 +328,15 @@ proptest! {
             Used::Line { .. } => 0,
         });
         let used = until.max().unwrap_or(0);
-        let before = run.spent.len();
+        let opened = |run: &Run| run.spent.iter().filter(|spent| spent.opened).count();
+        let before = opened(&run);
         // The first knock comes a little later, in a step that may be the next one.
         let number = totp.number_at(run.now + which * STEP).unwrap();
-        let begun = totp.number_at(run.now + PAUSE).unwrap();
+        let first = if is_code { 3 * PAUSE } else { PAUSE };
+        let begun = totp.number_at(run.now + first).unwrap();
         run.act(&Act::Sequence { from: 9, which });
         let may = begun.abs_diff(number) <= u64::from(SKEW) && totp.begin_of(number) >= used;
-        prop_assert_eq!(run.spent.len() - before, usize::from(may));
-        prop_assert!(run.spent.last().is_none_or(|last| last.opened));
+        prop_assert_eq!(opened(&run) - before, usize::from(may));
     }
 
     #[test]
@@ -339,7 +360,7 @@ proptest! {
             let line = next.iter().find(|line| line.number == number);
             prop_assert!(line.is_some(), "line {number} is none of the next {ahead}");
             let expected = ports_of(&line.unwrap().sequence);
-            prop_assert!(begins(hits, &expected).next().is_some(), "{hits:?} {expected:?}");
+            prop_assert!(begins(hits, &expected, false).next().is_some(), "{hits:?} {expected:?}");
             gone.extend(lines.iter().filter(|line| line.number <= number).cloned());
             before = number;
         }

@@ -177,6 +177,8 @@ fn what_a_detector_may_not_ask_for_is_refused_and_said_once_a_minute_however_oft
         ),
         format!("1000*{elsewhere}"),
         format!("1000*{overcount}"),
+        // Failed codes of a door that has none.
+        format!("1000*{}", codes_failed("ssh", 0)),
     ];
     let Some(daemon) = lied_to("", &says.join("\n")) else {
         return;
@@ -187,6 +189,24 @@ fn what_a_detector_may_not_ask_for_is_refused_and_said_once_a_minute_however_oft
     let warned = |line: &&str| line.contains("may not be opened");
     assert_eq!(said.lines().filter(warned).count(), 1, "{said}");
     assert_eq!(daemon.commands().lines().count(), 1);
+}
+
+/// What a detector says of too many failed codes: until when they are refused.
+fn codes_failed(door: &str, until: i64) -> String {
+    format!(r#"{{"codes_failed":{{"door":"{door}","until":{until}}}}}"#)
+}
+
+#[test]
+fn a_detector_shuts_a_door_with_a_code_for_an_hour_and_no_longer() {
+    let keys = "[door.code]\nsequence = [7001, 8002]\nstart_command = \"true\"\n\
+                totp = { secret = \"MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U\", code = {} }\n";
+    let now = clock::wall_now().as_nanos() / 1_000_000_000;
+    for (ahead, refused) in [(3600, 1), (2 * 3600, 0)] {
+        let Some(daemon) = lied_to(keys, &codes_failed("code", now + ahead)) else {
+            return;
+        };
+        assert_eq!(daemon.status().codes_refused.len(), refused);
+    }
 }
 
 #[test]

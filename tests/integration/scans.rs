@@ -108,6 +108,7 @@ fn no_scan_opens_a_door_by_the_time_though_its_own_ports_do() {
         transport: Transport::Tcp,
         step: 30,
         skew: 1,
+        beginning: None,
     });
     let totp = totp.unwrap();
     let sequence = totp.sequence(totp.number_at(BEGIN).unwrap()).unwrap();

@@ -128,8 +128,10 @@ fn settle(engine: &mut Engine, now: Time, happened: &mut Vec<(Time, String)>) {
         Task::Mark(_) => {}
     });
     while let Some(event) = engine.poll_event() {
-        if let EventKind::Refused { .. } = event.kind {
-            note(&event.door, event.src, "refused");
+        match event.kind {
+            EventKind::Refused { .. } => note(&event.door, event.src, "refused"),
+            EventKind::CodesRefused => note(&event.door, event.src, "codes_refused"),
+            _ => {}
         }
     }
 }

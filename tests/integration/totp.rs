@@ -1,6 +1,6 @@
 //! `totp` and `knock --totp`: a secret is made, its ports are shown, and they are what the door takes.
 
-use super::logknock::Logknock;
+use super::logknock::{Logknock, PREFIX};
 
 const RFC: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZA\n";
 
@@ -70,4 +70,158 @@ fn the_client_knocks_the_ports_of_this_moment() {
         .run("knock 127.0.0.1 --totp key --dry-run")
         .fails_with(78)
         .says("not base32");
+}
+
+/// RFC 6238's own key for SHA-1; at 59 s the code is 94287082.
+const CODE: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+
+/// A door with a code behind two steps, and its key in a file.
+fn code_door(code: &str) -> Logknock {
+    let logknock = Logknock::new().file("key", CODE);
+    let key = logknock.path("key").display().to_string();
+    logknock.config(&format!(
+        "[log]\nprefix = \"{PREFIX}\"\n[door.ssh]\nsequence = [7001, \"8002:udp\"]\n\
+         totp = {{ secret_file = \"{key}\", code = {code} }}\nstart_command = \"/bin/true\"\n"
+    ))
+}
+
+#[test]
+fn the_ports_of_a_code_are_its_groups_above_the_base_behind_the_beginning() {
+    let at = "--at 59";
+    code_door("{}")
+        .run(&format!("totp --door ssh {at}"))
+        .succeeds()
+        .prints("7001 8002:udp 21028 21070 21082\n1 s left\n");
+    code_door("{ digits = 8, per_knock = 4, base = 40000 }")
+        .run(&format!("totp --door ssh {at}"))
+        .succeeds()
+        .prints("7001 8002:udp 49428 47082\n1 s left\n");
+    let logknock = code_door("{}");
+    logknock
+        .run(&format!("totp --secret-file key --code-base 21000 {at}"))
+        .succeeds()
+        .prints("21028 21070 21082\n1 s left\n");
+    logknock
+        .run("totp --secret-file key --code-base 21000 --digits 7")
+        .fails_with(2)
+        .says("6 digits, two a knock");
+}
+
+#[test]
+fn the_client_knocks_a_code_behind_its_beginning() {
+    let hosts = "[host.gw]\naddress = \"127.0.0.1\"\nknock = [7001, \"8002:udp\"]\n\
+                 totp = { secret_file = \"KEY\", code = { base = 31000 } }\n";
+    let logknock = code_door("{}").file("key", CODE);
+    let key = logknock.path("key").display().to_string();
+    let home = logknock.path("logknock").display().to_string();
+    std::fs::create_dir(&home).unwrap();
+    let logknock = logknock.file("logknock/hosts.toml", hosts.replace("KEY", &key));
+    let above = logknock.path("").display().to_string();
+    let logknock = logknock.set("XDG_CONFIG_HOME", above);
+    for (base, knock) in [
+        (
+            21_000,
+            "knock 127.0.0.1 7001 8002:udp --totp key --code-base 21000 --dry-run",
+        ),
+        (31_000, "knock gw --dry-run"),
+    ] {
+        // The code may become another one between the two; one of them is the one that was knocked.
+        let shown = || {
+            let shown = logknock.run(&format!("totp --secret-file key --code-base {base}"));
+            let ports = shown.succeeds().stdout;
+            let ports = ports.lines().next().unwrap();
+            ports.split(' ').map(str::to_owned).collect::<Vec<_>>()
+        };
+        let before = shown();
+        let plan = logknock.run(knock).succeeds().stdout;
+        let after = shown();
+        let lines: Vec<_> = plan.lines().collect();
+        let is = |ports: &[String]| {
+            let all = ["7001", "8002"]
+                .into_iter()
+                .chain(ports.iter().map(String::as_str));
+            lines.len() == 5
+                && lines
+                    .iter()
+                    .zip(all)
+                    .all(|(line, port)| line.contains(port))
+        };
+        assert!(is(&before) || is(&after), "{plan} {before:?} {after:?}");
+    }
+    logknock
+        .run("knock 127.0.0.1 7001 --totp key")
+        .fails_with(2)
+        .says("--code-base");
+}
+
+#[test]
+fn check_states_the_odds_of_a_guess() {
+    for (code, odds) in [
+        (
+            "{}",
+            "one guessed code in 200000 opens it, and 20 an hour may fail: 58.4 % in a year",
+        ),
+        ("{ skew = 1 }", "one guessed code in 66667 opens it"),
+        (
+            "{ digits = 8 }",
+            "one guessed code in 6666667 opens it, and 20 an hour may fail: 2.6 %",
+        ),
+        (
+            "{ digits = 8, per_knock = 4 }",
+            "one guessed code in 50000000 opens it",
+        ),
+    ] {
+        code_door(code)
+            .run("check")
+            .succeeds()
+            .prints_among_others(odds);
+    }
+}
+
+#[test]
+fn a_new_secret_is_drawn_for_an_authenticator_app_to_scan() {
+    for (options, digits) in [("", ""), ("--code-base 30000 --digits 8", "&digits=8")] {
+        let logknock = Logknock::new();
+        let made = logknock
+            .run(&format!("totp --new key --qr {options}"))
+            .succeeds();
+        let key = logknock.read("key");
+        let key = key.trim_end();
+        assert_eq!(key.len(), 32, "160 bits, as many as SHA-1 has");
+        let (line, picture) = made.stdout.split_once('\n').unwrap();
+        assert!(line.contains(", code = { digits = ") && !line.contains(key));
+        assert!(picture.lines().count() < 24, "it does not fit on a screen");
+        let read = scanned(picture);
+        assert!(read.starts_with("otpauth://totp/logknock:"), "{read}");
+        assert!(
+            read.ends_with(&format!("?secret={key}&issuer=logknock{digits}")),
+            "{read}"
+        );
+
+        let config = format!(
+            "[log]\nprefix = \"{PREFIX}\"\n[door.ssh]\nsequence = [7001, 8002]\n{line}\n\
+             start_command = \"/bin/true\"\n"
+        );
+        logknock.config(&config).run("check").succeeds();
+    }
+}
+
+/// What the picture says: light blocks on a dark ground.
+fn scanned(picture: &str) -> String {
+    const SCALE: usize = 4;
+    let lines: Vec<Vec<char>> = picture.lines().map(|line| line.chars().collect()).collect();
+    let size = lines[0].len();
+    let mut image = rqrr::PreparedImage::prepare_from_bitmap(size * SCALE, size * SCALE, |x, y| {
+        let (x, y) = (x / SCALE, y / SCALE);
+        match lines[y / 2][x] {
+            '█' => false,
+            '▀' => y % 2 == 1,
+            '▄' => y % 2 == 0,
+            _ => true,
+        }
+    });
+    let [grid] = &image.detect_grids()[..] else {
+        panic!("no code in {picture}");
+    };
+    grid.decode().unwrap().1
 }

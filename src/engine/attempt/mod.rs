@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::answered::Last;
 use super::command::Facts;
 use super::door::{Door, Rule};
-use super::event::ResetReason;
+use super::event::{RefusedReason, ResetReason};
 use super::knock::{Hit, KernelId};
 use super::one_time::Book;
 use super::time::{Time, UnixClock};
@@ -36,10 +36,19 @@ pub enum Progress {
     },
     /// One hit too many: the door is to close.
     Overcount,
-    /// All of them, in an order that has been used: nothing is to open.
-    Used {
+    /// All of them, but nothing is to open.
+    Refused {
+        /// Why not.
+        reason: RefusedReason,
         /// When.
         at: Time,
+    },
+    /// It was the last of too many codes that failed at the door: none is taken for a while.
+    TooManyFailed {
+        /// When.
+        at: Time,
+        /// Before which Unix time all steps of time are used, in seconds.
+        until: i64,
     },
     /// It was the last of too many failures: hits of the address are ignored for a while.
     LockedOut {

@@ -6,10 +6,12 @@
 //! waits for another one: clients retry a step from a new source port. Such a repeat is kept, as it may
 //! begin the next match.
 //!
-//! Of sequences that open once, the first knock of a match decides which may be knocked: a knock that
-//! straddles the border of two steps of time belongs to the step in which it began. Where several are
-//! completed at once, the last of them is used, and those before it with it; where one of them is used
-//! already, nothing opens.
+//! Of sequences that open once, the first knock of a match decides which may be knocked, or the first one of
+//! its code: a knock that straddles the border of two steps of time belongs to the step in which it began.
+//! Where several are completed at once, the last of them is used, and those before it with it; where one of
+//! them is used already, nothing opens.
+//!
+//! Behind the beginning of a code, a match that ends at a wrong port is a failed code.
 
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use smallvec::SmallVec;
 
 use super::{Context, Progress};
 use crate::engine::door::{OtherPorts, Pace, Rule};
-use crate::engine::event::ResetReason;
+use crate::engine::event::{RefusedReason, ResetReason};
 use crate::engine::knock::{Hit, KernelId};
 use crate::engine::one_time::Candidate;
 use crate::engine::sequence::Step;
@@ -149,6 +151,11 @@ impl Knocks {
                 ResetReason::WrongPort
             };
             progress(Progress::reset(before.stage, reason, at));
+            if reason == ResetReason::WrongPort
+                && let Some(until) = context.fail(before.stage, knock)
+            {
+                progress(Progress::TooManyFailed { at, until });
+            }
         }
         self.keep(&found);
         if after.stage > 0 {
@@ -158,7 +165,10 @@ impl Knocks {
         let Some(whole) = found.whole else { return };
         *self = Self::default();
         progress(match (whole.used, whole.number) {
-            (true, _) => Progress::Used { at },
+            (true, _) => Progress::Refused {
+                reason: context.why_used(at),
+                at,
+            },
             (false, number) => {
                 if let Some(number) = number {
                     context.spend(number);
@@ -175,7 +185,7 @@ impl Knocks {
     fn may_have(&self, context: &mut Context<'_>, knock: Knock) -> bool {
         let mut found = false;
         for since in self.all.iter().chain([&knock]) {
-            context.candidates(since.at, &mut |candidate| {
+            context.candidates(std::slice::from_ref(since), &mut |candidate| {
                 found |= candidate.sequence.has(knock.step);
             });
         }
@@ -216,7 +226,7 @@ fn look(knocks: &[Knock], pace: &Pace, context: &mut Context<'_>, now: Time) -> 
     let mut found = Found::default();
     for (place, &Knock { at: first, .. }) in knocks.iter().enumerate() {
         let knocks = knocks.get(place..).unwrap_or_default();
-        context.candidates(first, &mut |candidate| {
+        context.candidates(knocks, &mut |candidate| {
             let steps = candidate.sequence.steps();
             let (stage, last) = match follow(steps, knocks, pace) {
                 Ok(reached) => reached,
@@ -282,8 +292,8 @@ fn follow(steps: &[Step], knocks: &[Knock], pace: &Pace) -> Result<(usize, Time)
 }
 
 impl Context<'_> {
-    /// Shows every sequence that may be knocked by somebody who begins at `since`.
-    fn candidates(&mut self, since: Time, see: &mut dyn FnMut(Candidate<'_>)) {
+    /// Shows every sequence that `knocks` may be the beginning of.
+    fn candidates(&mut self, knocks: &[Knock], see: &mut dyn FnMut(Candidate<'_>)) {
         match &self.door.rule {
             Rule::Sequence(rule) => see(Candidate {
                 number: None,
@@ -291,11 +301,45 @@ impl Context<'_> {
                 used: false,
             }),
             Rule::OneTime(rule) => {
-                let unix = self.unix.map(|unix| unix.seconds_at(since));
+                let mut all = knocks.iter();
+                let dated = all.find(|knock| rule.origin.is_dated_by(knock.step));
+                let since = dated.or(knocks.last()).map(|knock| knock.at);
+                let unix = self.unix.zip(since);
+                let unix = unix.map(|(unix, since)| unix.seconds_at(since));
                 self.book
                     .candidates(&self.door.name, &rule.origin, unix, see);
             }
             Rule::Counts(_) => {}
+        }
+    }
+
+    /// Notes that `knock` ended a match of `stage` steps, if that is a failed code; the time until which codes
+    /// are refused, where it was one too many.
+    fn fail(&mut self, stage: usize, knock: Knock) -> Option<i64> {
+        let Rule::OneTime(rule) = &self.door.rule else {
+            return None;
+        };
+        let beginning = rule.origin.beginning()?.len();
+        let is_begun = stage > beginning;
+        if !is_begun && (stage < beginning || !rule.origin.is_dated_by(knock.step)) {
+            return None;
+        }
+        let unix = self.unix?.seconds_at(knock.at);
+        self.book
+            .fail(&self.door.name, &rule.origin, knock.at, unix)
+    }
+
+    /// Why a sequence that is used is refused at `at`.
+    fn why_used(&self, at: Time) -> RefusedReason {
+        match (&self.door.rule, self.unix) {
+            (Rule::OneTime(rule), Some(unix))
+                if self
+                    .book
+                    .refuses(&self.door.name, &rule.origin, unix.seconds_at(at)) =>
+            {
+                RefusedReason::FailedCodes
+            }
+            _ => RefusedReason::Used,
         }
     }
 

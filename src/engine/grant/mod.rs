@@ -431,6 +431,11 @@ impl Grants {
                     self.close_live(&door.name, src, whence, now);
                 }
             }
+            Finding::CodesFailed { door, until } => {
+                let used = Used::Until(until);
+                // Where as much was used before, that is as good.
+                let _: Result<_, ()> = self.use_up(Some(Token { door, used }));
+            }
         }
     }
 
