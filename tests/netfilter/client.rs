@@ -10,7 +10,7 @@ use crate::host::Reach;
 use crate::kmsg::Kmsg;
 use crate::knockd::Knockd;
 use crate::lab::{Family, Lab, PATIENCE, ssh};
-use crate::process::{Running, eventually, finish};
+use crate::process::{Running, eventually, finish, run};
 use crate::rsyslog::{Module, Rsyslog};
 use crate::turn::Ring;
 
@@ -182,6 +182,58 @@ fn a_loop_in_bash_opens() {
         "bash",
         "for port in 7000 8000 9000; do timeout 1 bash -c \": > /dev/tcp/192.0.2.1/$port\"; done",
     );
+}
+
+/// Each with the code of another step of time, as a code opens once. Those to come are right because of `skew`.
+#[test]
+fn the_code_of_an_authenticator_app_opens_to_clients_that_know_nothing_of_it() {
+    let Some(lab) = Lab::new(Ring::Shared, &["knock", "nc", "nmap"]) else {
+        return;
+    };
+    firewall::nft(&lab);
+    let key = lab.write("key", "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\n");
+    let key = key.to_str().expect("a plain path");
+    let code = format!("totp = {{ secret_file = \"{key}\", code = {{ skew = 10 }} }}\nseq_timeout");
+    let door = nft_door("7000, 9000", "60s", "1s").replacen("seq_timeout", &code, 1);
+    let mut daemon = Daemon::start(&lab, "kmsg", &door);
+
+    let line = format!("192.0.2.1 7000 9000 --totp {key} --code-base 21000 --wait 22");
+    let done = knock(&lab, &line);
+    assert!(done.status.success(), "{done:?}");
+    let now = std::time::UNIX_EPOCH.elapsed().expect("it is after 1970");
+    let scripts = [
+        "knock -d 50 192.0.2.1 $ports",
+        "for port in $ports; do nc -z -w 1 192.0.2.1 $port; done",
+        "for port in $ports; do nmap -n -Pn --max-retries 0 -p $port 192.0.2.1; done",
+    ];
+    for (later, script) in (1..).zip(scripts) {
+        eventually("the door closes", PATIENCE, || {
+            ssh(&lab.near, Family::V4) == Reach::Closed
+        });
+        let at = (now.as_secs() + 30 * later).to_string();
+        let shown = run(
+            env!("CARGO_BIN_EXE_logknock"),
+            [
+                "totp",
+                "--secret-file",
+                key,
+                "--code-base",
+                "21000",
+                "--at",
+                &at,
+            ],
+        );
+        let ports = format!(
+            "7000 9000 {}",
+            shown.lines().next().expect("a line of ports")
+        );
+        let mut shell = lab.near.command("sh");
+        let done = shell.args(["-c", script]).env("ports", ports).output();
+        eventually(&format!("{script} opens: {done:?}"), PATIENCE, || {
+            ssh(&lab.near, Family::V4) == Reach::Open
+        });
+    }
+    daemon.must_run();
 }
 
 fn sends_three_packets(lab: &Lab, server: &str, words: &str) {
