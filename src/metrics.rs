@@ -23,10 +23,17 @@ pub fn render(status: &Status) -> String {
 /// What is one number.
 fn plain(text: &mut Text, status: &Status) {
     let trouble = u64::from(status.disk_trouble.is_some());
+    let firewall = status.firewall.as_ref();
+    let firewall = u64::from(firewall.is_some_and(|rules| !rules.faults.is_empty()));
     for (name, help, value) in [
         ("uptime_seconds", "Since the start.", status.uptime_seconds),
         ("hits_total", "Packets that counted.", status.hits),
         ("disk_trouble", "Whether the disk refuses grants.", trouble),
+        (
+            "firewall_trouble",
+            "Whether the firewall's rules lack something.",
+            firewall,
+        ),
     ] {
         text.family(name, help, [(None, value)]);
     }

@@ -54,6 +54,7 @@ fn every_counter_has_its_line() {
         "logknock_source_lag_milliseconds{source=\"/var/log/a\\\"b\\\\c\"} 449",
         "logknock_source_overflows_total{source=\"/var/log/a\\\"b\\\\c\"} 1",
         "logknock_disk_trouble 0",
+        "logknock_firewall_trouble 0",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }

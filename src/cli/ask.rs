@@ -193,6 +193,18 @@ fn write_status(out: &mut impl Write, status: &Status) -> io::Result<()> {
             "{bad}no door opens until the disk takes it: {trouble}{bad:#}"
         )?;
     }
+    if let Some(firewall) = &status.firewall {
+        let style = match (&firewall.unknown, firewall.faults.is_empty()) {
+            (Some(_), _) => AnsiColor::Yellow.on_default(),
+            (None, true) => AnsiColor::Green.on_default(),
+            (None, false) => bad,
+        };
+        let looked = span(firewall.looked_seconds);
+        writeln!(out, "firewall: {style}{firewall}{style:#} ({looked} ago)")?;
+        if let Some(why) = &firewall.not_healed {
+            writeln!(out, "{bad}its rules cannot be put back: {why}{bad:#}")?;
+        }
+    }
     let doors = status.doors.iter().map(|door| {
         [
             Cell::from(&door.name),

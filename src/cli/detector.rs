@@ -11,7 +11,7 @@ use super::Format;
 use super::exit::{Code, Failure};
 use super::follow;
 use super::settings::{Global, Settings};
-use crate::config;
+use crate::config::{self, Written};
 use crate::detector::Office;
 use crate::privsep::Link;
 
@@ -27,17 +27,22 @@ pub(super) fn run(args: &follow::Args, global: &Global, format: Format) -> Resul
         // It was gone before we asked to go with it.
         return Err(Failure::new(Code::Internal, ""));
     }
-    let settings = reread(global, &std::mem::take(&mut welcome.rules))
+    let settings = read(global, &std::mem::take(&mut welcome.rules))
         .map_err(|message| Failure::new(Code::Internal, message))?;
     let sources = args.sources(&settings);
     let again = global.clone();
-    let reload = Box::new(move |text: &str| Ok(follow::rules(reread(&again, text)?)));
+    let reload = Box::new(move |text: &str| Ok(follow::rules(read(&again, text)?)));
     let office = Office::Monitor(link, Box::new(welcome));
     follow::work(args, global, settings, sources, format, office, reload)
 }
 
-fn reread(global: &Global, text: &str) -> Result<Settings, String> {
+fn read(global: &Global, text: &str) -> Result<Settings, String> {
     let written = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let config = config::reread(&written).map_err(|errors| errors.to_string())?;
+    reread(global, &written)
+}
+
+/// What the monitor has read.
+pub(super) fn reread(global: &Global, written: &Written) -> Result<Settings, String> {
+    let config = config::reread(written).map_err(|errors| errors.to_string())?;
     Ok(global.settings(config))
 }

@@ -3,19 +3,21 @@
 //! In: the text of the rules and what loads it. Out: rules in the kernel, with what is open in them; a unit and
 //! an include that load them again; or all of that gone. What is on trial is undone by a process that is not of
 //! our session: systemd's timer, else one of our own. It acts unless its file has gone by then, so that one
-//! `unlink` confirms.
+//! `unlink` confirms. What is loaded for good in our nft table is kept as a file, for `heal`; no trial and no removal leaves one.
 #![expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,
     reason = "writes the unit, the include and what undoes a trial, and waits for its end"
 )]
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
 
 use super::exit::{Code, Failure, tell};
 use super::settings::Global;
@@ -26,8 +28,11 @@ use crate::firewall::kernel::{Form, Knocker};
 use crate::firewall::rules::{Rules, Tool};
 use crate::protocol::{Reply, Request};
 
-/// What undoes a trial, while there is one.
+/// What undoes a trial, while there is one, and the table that it tries.
 const UNDO: &str = "/run/logknock-rules/undo";
+const TRIED: &str = "/run/logknock-rules/tried.nft";
+/// The table that was loaded last, in the state directory.
+const LOADED: &str = "loaded.nft";
 /// The unit, and the timer of a trial, as systemd names them.
 const UNIT: &str = "logknock-rules.service";
 const TRIAL: &str = "logknock-rules-trial";
@@ -49,6 +54,60 @@ pub(super) struct Text {
     pub(super) reader: &'static [&'static str],
     pub(super) load: String,
     pub(super) remove: String,
+    /// Our nft table, if that is part of them.
+    pub(super) table: Option<String>,
+}
+
+/// The table that was loaded last. While this is held, nobody else loads or removes rules.
+pub(super) struct Loaded {
+    text: String,
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Loaded {
+    /// Reads it, if rules were loaded for good and not removed since.
+    pub(super) fn read(state_dir: &Path) -> Option<Self> {
+        let path = state_dir.join(LOADED);
+        let mut file = File::open(&path).ok()?;
+        flock(&file, FlockOperation::LockExclusive).ok()?;
+        // Whoever had the lock may have taken it away.
+        (file.metadata().ok()?.nlink() > 0).then_some(())?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).ok()?;
+        Some(Self {
+            text,
+            path,
+            _lock: file,
+        })
+    }
+
+    /// Nothing is loaded again from now on.
+    fn forget(state_dir: &Path) -> io::Result<Option<Self>> {
+        let loaded = Self::read(state_dir);
+        if let Some(loaded) = &loaded {
+            fs::remove_file(&loaded.path)?;
+        }
+        Ok(loaded)
+    }
+
+    /// Loads it again, with what is open.
+    pub(super) fn load_again(&self, config: &Config, global: &Global) -> Result<(), String> {
+        tool::run("nft", &["-f", "-"], &self.text)?;
+        put_back(config, global);
+        Ok(())
+    }
+}
+
+/// Keeps a table for `heal`. The rules are in the kernel, so a state directory that is not there yet is no failure.
+fn keep(table: Option<&String>, state_dir: &Path) {
+    let Some(table) = table else { return };
+    if let Err(error) = write_private(&state_dir.join(LOADED), table) {
+        tell(&format!(
+            "warning: heal cannot put these rules back: {}: {error}",
+            state_dir.display()
+        ));
+    }
 }
 
 impl Text {
@@ -71,8 +130,19 @@ fn feed(reader: &[&str], text: &str) -> Result<(), Failure> {
     })
 }
 
-/// Loads them, and what is open with them.
+/// Loads them for good, and what is open with them.
 pub(super) fn load(text: &Text, config: &Config, global: &Global) -> Result<(), Failure> {
+    let held = Loaded::forget(&global.state_dir)?;
+    let done = load_now(text, config, global);
+    let kept = match done {
+        Ok(()) => text.table.as_ref(),
+        Err(_) => held.as_ref().map(|held| &held.text),
+    };
+    keep(kept, &global.state_dir);
+    done
+}
+
+fn load_now(text: &Text, config: &Config, global: &Global) -> Result<(), Failure> {
     text.feed(&text.load)?;
     put_back(config, global);
     Ok(())
@@ -99,14 +169,18 @@ pub(super) fn on_trial(
         let message = "logknock: rules are on trial already\nkeep them with 'logknock rules --confirm', or wait";
         return Err(Failure::new(Code::Busy, message));
     }
-    let undo = what_undoes(text);
+    let held = Loaded::forget(&global.state_dir)?;
+    let undo = what_undoes(text, held.as_ref());
     write_private(Path::new(UNDO), &undo)?;
+    if let Some(table) = &text.table {
+        write_private(Path::new(TRIED), table)?;
+    }
     if let Err(error) = start_timer(within) {
         let _ = fs::remove_file(UNDO);
         return Err(error);
     }
-    if let Err(failure) = load(text, config, global) {
-        let _ = confirm();
+    if let Err(failure) = load_now(text, config, global) {
+        let _ = end_trial();
         let _ = feed(&["sh"], &undo);
         return Err(failure);
     }
@@ -118,17 +192,25 @@ pub(super) fn on_trial(
 }
 
 /// Keeps what is on trial.
-pub(super) fn confirm() -> Result<(), Failure> {
-    fs::remove_file(UNDO)
-        .map_err(|_| Failure::new(Code::Failed, "logknock: no rules are on trial"))?;
-    if is_systemd() {
-        let _ = tool::run("systemctl", &["stop", &format!("{TRIAL}.timer")], "");
-    }
+pub(super) fn confirm(global: &Global) -> Result<(), Failure> {
+    let table = fs::read_to_string(TRIED).ok();
+    end_trial().map_err(|_| Failure::new(Code::Failed, "logknock: no rules are on trial"))?;
+    keep(table.as_ref(), &global.state_dir);
     say("The rules stay. To keep them over a reboot:  logknock rules --install")
 }
 
-/// A script for `sh` that puts back what is there now.
-fn what_undoes(text: &Text) -> String {
+/// Nothing is undone any more; an error where there is no trial.
+fn end_trial() -> io::Result<()> {
+    let _ = fs::remove_file(TRIED);
+    fs::remove_file(UNDO)?;
+    if is_systemd() {
+        let _ = tool::run("systemctl", &["stop", &format!("{TRIAL}.timer")], "");
+    }
+    Ok(())
+}
+
+/// A script for `sh` that puts back what is there now, and what was kept of it.
+fn what_undoes(text: &Text, kept: Option<&Loaded>) -> String {
     let mut before = String::new();
     for table in OWN_TABLES {
         let words = format!("list table {table}");
@@ -159,7 +241,12 @@ fn what_undoes(text: &Text) -> String {
         // A script of its own, which may end itself.
         format!("(\n{}\n)\n", text.remove)
     };
-    format!("#!/bin/sh\n{undo}{before}rm -f {UNDO}\n")
+    if let Some(kept) = kept {
+        let path = kept.path.display().to_string();
+        let path = shlex::try_quote(&path).unwrap_or_default();
+        before += &here(&format!("umask 077; cat >{path}"), &kept.text);
+    }
+    format!("#!/bin/sh\n{undo}{before}rm -f {UNDO} {TRIED}\n")
 }
 
 /// A command with its input; nothing where there is none.
@@ -307,6 +394,8 @@ pub(super) fn install(text: &Text, config: &Config, global: &Global) -> Result<(
             exe.display().to_string(),
             "--config".to_owned(),
             config_path.display().to_string(),
+            "--state-dir".to_owned(),
+            global.state_dir.display().to_string(),
             "rules".to_owned(),
             "--load".to_owned(),
             "--for".to_owned(),
@@ -349,10 +438,9 @@ fn includes_after_a_flush(conf: &Path) -> io::Result<bool> {
 }
 
 /// Takes away everything: what is on trial, what loads the rules again, and the rules of every kind.
-pub(super) fn remove_all() -> Result<(), Failure> {
-    if fs::remove_file(UNDO).is_ok() && is_systemd() {
-        let _ = tool::run("systemctl", &["stop", &format!("{TRIAL}.timer")], "");
-    }
+pub(super) fn remove_all(global: &Global) -> Result<(), Failure> {
+    let _ = end_trial();
+    let _held = Loaded::forget(&global.state_dir)?;
     if is_systemd() {
         let _ = tool::run("systemctl", &["disable", "--now", "--quiet", UNIT], "");
     }

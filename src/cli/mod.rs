@@ -20,6 +20,7 @@ mod knock;
 mod knock_files;
 mod knocked;
 mod load;
+mod look;
 mod manual;
 mod monitor;
 mod parse;
@@ -235,11 +236,17 @@ pub fn run() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let is_detector = name.is_some_and(|name| name == monitor::DETECTOR);
+    let is_detector = name
+        .as_deref()
+        .is_some_and(|name| name == monitor::DETECTOR);
+    let is_look = name.is_some_and(|name| name == look::LOOK);
     let done = global.and_then(|global| {
         cli.global = global;
-        if cli.global.prefix.is_some() && !is_detector {
+        if cli.global.prefix.is_some() && !is_detector && !is_look {
             exit::tell("warning: 'ps' shows --prefix to every local user; write it into a file and give --prefix-file");
+        }
+        if is_look {
+            return look::run(&cli.global);
         }
         dispatch(&cli, is_detector)
     });

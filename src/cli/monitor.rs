@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use super::exit::{Code, Failure};
+use super::look::LOOK;
 use super::settings::{Global, Settings};
 use super::trust;
 use crate::config::OnExit;
@@ -56,6 +57,10 @@ pub(super) fn run(
             name: DETECTOR,
             arguments: arguments(),
         },
+        firewall: Start {
+            name: LOOK,
+            arguments: arguments(),
+        },
         control: Socket {
             path: global.control_path(daemon.control.as_deref()),
             group: daemon.group.clone(),
@@ -98,6 +103,11 @@ fn configuration(settings: &Settings) -> Result<Configuration, Failure> {
     Ok(Configuration {
         doors: settings.doors.clone(),
         notify,
+        needs_rules: settings
+            .config
+            .firewall
+            .as_ref()
+            .is_some_and(|firewall| !firewall.opens.is_empty()),
         text: serde_json::to_string(&settings.config.written)?,
     })
 }

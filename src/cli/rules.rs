@@ -96,6 +96,10 @@ impl Firewalls {
             Purpose::Daemon(tool) => (tool.as_str(), base(tool, config)?),
             Purpose::Kernel(form) => (form.as_str(), whole(form, config)?),
         };
+        let table = match self.purpose() {
+            Purpose::Daemon(_) if load.contains(Rules::TABLE) => Some(base(Tool::Nft, config)?),
+            _ => None,
+        };
         let reader: &[_] = match self {
             Self::Nft | Self::NftOnly => &["nft", "-f", "-"],
             _ => &["sh"],
@@ -105,6 +109,7 @@ impl Firewalls {
             reader,
             load,
             remove: self.removal(),
+            table,
         })
     }
 }
@@ -112,8 +117,8 @@ impl Firewalls {
 /// Runs `rules`.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     match args.tool {
-        _ if args.confirm => return load::confirm(),
-        None if args.remove => return load::remove_all(),
+        _ if args.confirm => return load::confirm(global),
+        None if args.remove => return load::remove_all(global),
         Some(tool) if args.remove => return print(&tool.removal()),
         _ => {}
     }

@@ -432,6 +432,14 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
+    /// Whether loading the rules mends it.
+    pub const fn is_of_missing_rules(&self) -> bool {
+        matches!(
+            self,
+            Self::Open(_) | Self::NoPlaceForOpen(_) | Self::NotLogged | Self::OtherPrefix(_)
+        )
+    }
+
     /// What mends it.
     pub const fn fix(&self) -> &'static str {
         match self {
@@ -456,7 +464,7 @@ fn port(step: Step) -> String {
     format!("{}/{}", step.port, step.transport.as_str())
 }
 
-/// What is wrong; `None` in `kernel` where its rules cannot be read.
+/// What is wrong.
 pub fn faults(kernel: &Kernel, need: &Need<'_>) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut add = |fault: Fault| {
@@ -550,15 +558,6 @@ pub fn faults(kernel: &Kernel, need: &Need<'_>) -> Vec<Fault> {
 )]
 fn per_minute(rate: f64) -> u32 {
     (rate * 60.0).round() as u32
-}
-
-/// The firewall's row at a glance.
-pub fn row(kernel: &Kernel, need: &Need<'_>) -> String {
-    let faults = faults(kernel, need);
-    match faults.first() {
-        None => "logs and guards as configured".to_owned(),
-        Some(fault) => fault.to_string(),
-    }
 }
 
 #[cfg(test)]

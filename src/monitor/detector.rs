@@ -20,7 +20,7 @@ use crate::child::Owned;
 use crate::privsep::{Broken, Channel, MAX_TO_MONITOR, ToDetector, ToMonitor};
 
 /// This program, whatever has become of its file.
-const OURSELVES: &str = "/proc/self/exe";
+pub(super) const OURSELVES: &str = "/proc/self/exe";
 /// Bytes that may wait for it beside the configuration …
 const MAX_UNREAD: usize = 8 * 1024 * 1024;
 /// … and descriptors.

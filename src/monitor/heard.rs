@@ -70,7 +70,10 @@ impl Monitor {
 
     fn heard(&mut self, message: ToMonitor) {
         match message {
-            ToMonitor::Following => self.has_followed = true,
+            ToMonitor::Following => {
+                self.has_followed = true;
+                self.look_at_firewall();
+            }
             ToMonitor::Knocked(knock) => self.knocked(knock),
             ToMonitor::Entered { door, src, whence } => self.found(Finding::Entered {
                 door: door.into(),

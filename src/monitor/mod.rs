@@ -11,6 +11,7 @@ mod control;
 mod detector;
 mod ended;
 mod executor;
+mod firewall;
 mod heard;
 pub mod ledger;
 mod list;
@@ -44,6 +45,7 @@ pub use self::detector::Start;
 pub use self::ended::{Ended, HEAD, How, NotStarted};
 pub use self::executor::Options;
 use self::executor::{Executor, Report};
+use self::firewall::Firewall;
 use self::heard::{Refusals, Running};
 use self::ledger::{Boot, Ledger, Opened};
 use self::notifier::Notifier;
@@ -161,6 +163,8 @@ struct Monitor {
     running: Vec<Running>,
     refusals: Refusals,
     requests: Requests,
+    firewall: Firewall,
+    needs_rules: bool,
     control: Option<Control>,
     signals: Signals,
     poll: Poll,
@@ -210,6 +214,8 @@ impl Monitor {
             doors: plan.configuration.doors,
             detector: None,
             text: plan.configuration.text,
+            firewall: Firewall::new(plan.firewall),
+            needs_rules: plan.configuration.needs_rules,
             requests: Requests::new(clock::boot_now(), plan.records.metrics.clone()),
             plan: Settings {
                 start: plan.detector,
@@ -284,6 +290,7 @@ impl Monitor {
             self.notifier.due(),
             self.control.as_ref().and_then(Control::due),
             self.requests.due(),
+            self.firewall.due(),
             self.again,
             self.end.map(|end| {
                 let margin = if end.is_cut_short {
@@ -306,7 +313,10 @@ impl Monitor {
         let commands = commands.chain(self.notifier.descriptors());
         let commands = commands.map(|fd| (fd, PollFlags::IN));
         let control = self.control.iter().flat_map(Control::descriptors);
+        let look = self.firewall.descriptor();
+        let look = look.into_iter().map(|fd| (fd, PollFlags::IN));
         let descriptors = signals.chain(detector).chain(commands).chain(control);
+        let descriptors = descriptors.chain(look);
         self.poll
             .wait(descriptors, dues.into_iter().flatten().min())
             .map(drop)
@@ -328,6 +338,18 @@ impl Monitor {
             }
         }
         self.handle_requests(now);
+        if self.firewall.turn(now, &self.text) {
+            self.notifier.tell(Occasion::FirewallFlushed, Vec::new());
+        }
+    }
+
+    /// Looks at the firewall's rules, now and in intervals, if any belong to the doors.
+    fn look_at_firewall(&mut self) {
+        if self.needs_rules {
+            self.firewall.look_at(clock::boot_now());
+        } else {
+            self.firewall.rest();
+        }
     }
 
     /// Whether nothing is left to be done, or no time to do it in.
@@ -388,11 +410,14 @@ impl Monitor {
             Ok(Configuration {
                 doors,
                 notify,
+                needs_rules,
                 text,
             }) => {
                 self.doors = doors;
                 self.notifier.set(notify);
                 self.text = text;
+                self.needs_rules = needs_rules;
+                self.look_at_firewall();
                 if let Some(detector) = &mut self.detector {
                     detector.allow(self.text.len());
                 }

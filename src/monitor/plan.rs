@@ -38,6 +38,8 @@ pub struct Configuration {
     pub notify: Option<Notify>,
     /// The same for the detector.
     pub text: String,
+    /// Whether rules of the firewall belong to them.
+    pub needs_rules: bool,
 }
 
 /// Ends a journalctl, if it has not ended, and says how it did. Dropping it ends it too.
@@ -68,6 +70,8 @@ pub struct Plan {
     pub stop_timeout: Duration,
     /// How the detector is started.
     pub detector: Start,
+    /// How a look at the firewall's rules is started.
+    pub firewall: Start,
     /// Where the daemon is asked.
     pub control: Socket,
     /// What is written beside the commands.

@@ -13,6 +13,7 @@ use super::ended::{Ended, How};
 use super::ledger::{Notice, Trouble};
 use crate::engine::grant::{Outcome, Task};
 use crate::privsep::Broken;
+use crate::protocol::FirewallStatus;
 
 /// The end of a command.
 pub(super) fn ended(door: &str, task: &Task, ended: &Ended) {
@@ -73,6 +74,24 @@ pub(super) fn restored(count: usize) {
 /// What an earlier run has left open is closed by a start that cannot follow.
 pub(super) fn closed_unattended(door: &str) {
     info!(door, "closed, as it was due");
+}
+
+/// The firewall's rules, when what is to be said of them has changed.
+pub(super) fn firewall(status: &FirewallStatus) {
+    if status.healed {
+        warn!("somebody has taken away the firewall's rules: they are loaded again");
+    }
+    if let Some(why) = &status.not_healed {
+        error!("the firewall's rules cannot be put back: {why}; logknock rules --load");
+    }
+    for fault in &status.faults {
+        error!("firewall: {fault}; see 'logknock doctor'");
+    }
+    match &status.unknown {
+        Some(why) => warn!("firewall: its rules are unknown: {why}"),
+        None if status.is_well() => info!("firewall: {status}"),
+        None => {}
+    }
 }
 
 /// The detector has ended, and it was not to.

@@ -366,6 +366,7 @@ impl Monitor {
             codes_refused: codes_refused.collect(),
             failed_commands: self.requests.failed_commands.clone(),
             restarts: self.starts.saturating_sub(1),
+            firewall: self.firewall.status(now),
             detector_trouble: trouble,
             disk_trouble: self.executor.trouble().map(|trouble| trouble.to_string()),
             ..told

@@ -10,6 +10,7 @@
 mod frame;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
@@ -130,12 +131,59 @@ pub struct Status {
     /// How often it has ended by itself and been started again.
     #[serde(default)]
     pub restarts: u32,
+    /// The firewall's rules, where some belong to the doors and were looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firewall: Option<FirewallStatus>,
     /// Why the process that reads the log did not answer: what only it knows is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detector_trouble: Option<String>,
     /// What keeps grants from being put on disk, and doors from opening.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_trouble: Option<String>,
+}
+
+/// The firewall's rules, as they were seen last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirewallStatus {
+    /// What they lack of what the doors need, the worst first.
+    pub faults: Vec<String>,
+    /// Why they are not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
+    /// Whether they were incomplete, and were loaded again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub healed: bool,
+    /// Why that did not help.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_healed: Option<String>,
+    /// How long ago that was.
+    #[serde(default)]
+    pub looked_seconds: u64,
+}
+
+impl FirewallStatus {
+    /// Nothing is missing.
+    pub const fn is_well(&self) -> bool {
+        self.unknown.is_none() && self.faults.is_empty()
+    }
+
+    /// The rules cannot be read.
+    pub fn unknown(why: &str) -> Self {
+        Self {
+            unknown: Some(why.to_owned()),
+            ..Self::default()
+        }
+    }
+}
+
+impl fmt::Display for FirewallStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.unknown, self.faults.as_slice()) {
+            (Some(why), _) => write!(f, "unknown: {why}"),
+            (None, []) => f.write_str("logs and guards as configured"),
+            (None, faults) => f.write_str(&faults.join("; ")),
+        }
+    }
 }
 
 /// What the process that reads the log has given up: each `full`, `partial` or `none`.

@@ -3,7 +3,10 @@
 //! What must hold after every reload, restart and boot of theirs: a stranger is shut out, whoever had knocked gets in,
 //! and a session that was there before goes on. The server is a system of its own, with a client in a namespace.
 
+use std::time::Duration;
+
 use crate::lab::PATIENCE;
+use crate::need::long;
 use crate::process::{eventually, find};
 use crate::unit::System;
 
@@ -268,4 +271,81 @@ fn a_trial_undoes_itself_when_the_shell_that_began_it_is_killed() {
         scene.reaches(3) == [false; 2]
     });
     assert_eq!(scene.reaches(2), [true; 2], "what was open is open");
+}
+
+#[test]
+fn what_somebody_flushes_is_told_and_with_heal_put_back_with_what_is_open() {
+    let Some(mut scene) = Scene::new(&["nft", "nc"]) else {
+        return;
+    };
+    let look = "logknock reload";
+    let (bad, well) = (
+        "port 22/tcp is open to everybody",
+        "logs and guards as configured",
+    );
+    let told = |scene: &Scene, acts: &str, words: &str| {
+        scene.system.run(acts);
+        let line = format!("logknock status | grep '^firewall: ' | grep -q '{words}'");
+        scene
+            .system
+            .await_run(&format!("{words} after {acts}"), &line);
+    };
+    told(&scene, look, bad);
+    let notify = "printf '[notify]\\ncommand = [\"touch\", \"/var/lib/logknock/told\"]\\non = [\"firewall_flushed\"]\\n' \
+                  >>/etc/logknock/logknock.toml";
+    scene.system.run(notify);
+    told(&scene, &format!("logknock rules --load; {look}"), well);
+    if long() {
+        scene.system.run("nft flush ruleset");
+        let line = format!("logknock status | grep -q '{bad}'");
+        eventually("a flush is told", Duration::from_secs(60), || {
+            scene.system.try_run(&line).status.success()
+        });
+    }
+    let flush = format!("nft flush ruleset; {look}");
+    told(&scene, &flush, bad);
+    scene
+        .system
+        .await_run("somebody is notified", "test -e /var/lib/logknock/told");
+    // Once each time, by name, in the log too.
+    let times = if long() { 2 } else { 1 } + 1;
+    scene.system.run(&format!(
+        "test $(grep -c '{bad}' /said) -le {times}; {look}"
+    ));
+    let secrets = "7101\\|8202\\|9303\\|lk-4f9a1c7e";
+    for shown in ["logknock status", "logknock status --json", "cat /said"] {
+        let line = format!("{shown} | grep -q '{secrets}'");
+        assert!(!scene.system.try_run(&line).status.success(), "{shown}");
+    }
+
+    let heal = "sed -i 's/^backend = .*/&\\nheal = true/' /etc/logknock/logknock.toml";
+    told(&scene, &format!("{heal}; {look}"), well);
+    assert_eq!(scene.reaches(3), [false; 2], "a stranger");
+    scene.knock();
+    scene.system.run(&flush);
+    scene.system.await_run(
+        "the rules are there again",
+        "nft list ruleset | grep -q lk-4f9a1c7e",
+    );
+    eventually("what was open is open", PATIENCE, || {
+        scene.reaches(2) == [true; 2]
+    });
+    assert_eq!(scene.reaches(3), [false; 2], "a stranger");
+    scene.session_goes_on("when the rules are loaded again");
+
+    // What the administrator took away stays away, and so does what was only tried.
+    told(&scene, &format!("logknock rules --remove; {look}"), bad);
+    scene.system.run("logknock rules --try 1s");
+    let undone = "! nft list tables | grep -q logknock";
+    scene.system.await_run("the trial is undone", undone);
+    scene.system.run(look);
+    told(
+        &scene,
+        "logknock rules --try 10m; logknock rules --confirm; nft flush ruleset; logknock reload",
+        well,
+    );
+    // That was the third time within the hour.
+    told(&scene, &flush, bad);
+    let words = "logknock status | grep -q 'too often within an hour'";
+    scene.system.await_run("it is not tried again", words);
 }

@@ -154,6 +154,9 @@ impl fmt::Display for RulesError {
 impl std::error::Error for RulesError {}
 
 impl Rules<'_> {
+    /// The nft table that they may have of their own.
+    pub const TABLE: &'static str = nft::TABLE;
+
     /// The text that loads them.
     pub fn load(&self, tool: Tool) -> Result<String, RulesError> {
         self.check_backend(tool)?;
