@@ -280,13 +280,13 @@ impl Daemon {
 
     fn knock_behind(&self, head: impl Fn() -> String, src: &str, ports: &[u16]) {
         for port in ports {
-            let id = self.packets.replace(self.packets.get() + 1);
+            let id = self.packets.replace(self.packets.get().wrapping_add(1));
             let head = head();
             self.write(&format!(
                 "{head} lk-4f9a1c7e: IN=eth0 OUT= MAC=52:54:00:12:34:56:52:54:00:65:43:21:08:00 \
                  SRC={src} DST=192.0.2.1 LEN=60 TOS=0x00 PREC=0x00 TTL=52 ID={id} DF PROTO=TCP \
                  SPT={} DPT={port} WINDOW=64240 RES=0x00 SYN URGP=0 ",
-                40_000 + id
+                40_000 + id % 20_000
             ));
         }
     }

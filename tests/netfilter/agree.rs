@@ -5,10 +5,10 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::beside::{Beside, KNOCKERS, note};
+use crate::beside::{Beside, KNOCKERS, NEAR, note};
 use crate::lab::{Lab, PATIENCE};
-use crate::need::long;
-use crate::process::eventually;
+use crate::need::{long, need};
+use crate::process::{eventually, finish};
 use crate::random::Random;
 use crate::turn::Ring;
 use crate::wire::{ACK, FIN, Kind, PSH, RST, SYN, URG};
@@ -380,6 +380,167 @@ fn the_last_one_time_sequence_is_knockds_end_and_not_logknocks() {
         let left = std::fs::read_to_string(&list).expect("the list is there");
         assert!(left.lines().all(|line| line.starts_with('#')), "{left}");
     }
+}
+
+/// What a client of somebody's sends more than once, of a step that is already made.
+fn repeats(tools: &[&str], doors: &str, client: &str) {
+    if need(tools) {
+        let run = |beside: &mut Beside<'_>| drop(beside.run(client));
+        differ(doors, run, &[], &[&opened("A", NEAR)]);
+    }
+}
+
+const A_MINUTE: &str = "[A]\nsequence = 7000,8000,9000\nseq_timeout = 60\n";
+
+#[test]
+fn nmap_with_its_retries_from_other_ports_opens_logknock_alone() {
+    let client = "for port in 7000 8000 9000; do nmap -n -Pn -p $port 192.0.2.1; done";
+    repeats(&["nmap"], A_MINUTE, client);
+}
+
+#[test]
+fn a_pair_of_sockets_a_step_as_browsers_open_it_opens_logknock_alone() {
+    let client = "for port in 7000 8000 9000; do for socket in 1 2; do \
+                  timeout 0.7 bash -c \": > /dev/tcp/192.0.2.1/$port\" & done; wait; done";
+    repeats(&["bash"], A_MINUTE, client);
+}
+
+#[test]
+fn a_client_that_sends_its_datagram_again_opens_logknock_alone() {
+    let client = "knock 192.0.2.1 7000; exec 3> /dev/udp/192.0.2.1/8000; \
+                  for time in 1 2 3; do echo x >&3; sleep 0.1; done; knock 192.0.2.1 9000";
+    let doors = A_MINUTE.replace("8000", "8000:udp");
+    repeats(&["bash", "knock"], &doors, client);
+}
+
+/// What knockd makes of it depends on which of them comes last.
+#[test]
+fn connections_whose_syns_are_sent_again_between_the_next_steps_open() {
+    let Some(lab) = Lab::new(Ring::Shared, &["knockd", "curl"]) else {
+        return;
+    };
+    let doors = format!("{A_MINUTE}tcpflags = syn\ncommand = {}\n", note(&lab, "A"));
+    let beside = Beside::start(&lab, &doors, false);
+    beside.run(
+        "for port in 7000 8000 9000; do curl --silent --noproxy '*' --connect-timeout 7 http://192.0.2.1:$port/ & \
+         sleep 1.3; done; wait",
+    );
+    eventually("logknock opens", PATIENCE, || {
+        beside.opened_by_logknock() == [opened("A", NEAR)]
+    });
+}
+
+// ── commands that fail ──
+
+/// Of the notes of commands, those of one word.
+fn count(notes: &[String], word: &str) -> usize {
+    let is_of = |note: &&String| note.split(' ').next() == Some(word);
+    notes.iter().filter(is_of).count()
+}
+
+/// knockd looks at no exit status. With its file logknock says it, and tries a close that failed twice more.
+#[test]
+fn commands_that_fail_open_as_often_as_in_knockd_and_close_three_times() {
+    let Some(lab) = Lab::new(Ring::Shared, &["knockd"]) else {
+        return;
+    };
+    let door = |name: &str, port: u16, hold: u8, [open, close]: [u8; 2]| {
+        let [begin, end] = ["open", "close"].map(|word| note(&lab, &format!("{name}-{word}")));
+        format!(
+            "[{name}]\nsequence = {port},{}\nseq_timeout = 10\ntcpflags = syn\nstart_command = {begin}; exit {open}\n\
+             cmd_timeout = {hold}\nstop_command = {end}; exit {close}\n",
+            port + 1
+        )
+    };
+    let cases = [("A", [0, 0]), ("B", [3, 0]), ("C", [0, 3]), ("D", [3, 3])];
+    let ports = (7100..).step_by(10);
+    let doors = cases.iter().zip(ports.clone());
+    let doors = doors.map(|((name, exits), port)| door(name, port, 1, *exits));
+    let doors: String = doors.chain([door("late", 7900, 5, [0, 0])]).collect();
+    let mut beside = Beside::start(&lab, &doors, false);
+    let are_as_often = |beside: &Beside<'_>, times: usize| {
+        let both = beside.noted_by_both();
+        both.iter().zip([1, 3]).all(|(notes, tries)| {
+            cases.iter().all(|(name, [_, close])| {
+                let closes = if *close == 0 { times } else { times * tries };
+                count(notes, &format!("{name}-open")) == times
+                    && count(notes, &format!("{name}-close")) == closes
+            })
+        })
+    };
+    for times in 1..=2 {
+        for (port, from) in ports.clone().zip(KNOCKERS).take(cases.len()) {
+            tcp(&mut beside, from, &[port, port + 1]);
+        }
+        eventually("both have opened and closed", PATIENCE, || {
+            are_as_often(&beside, times)
+        });
+    }
+    // A fourth try would come before this door closes.
+    tcp(&mut beside, X, &[7900, 7901]);
+    eventually("the last one closes", PATIENCE, || {
+        beside
+            .noted_by_both()
+            .iter()
+            .all(|notes| count(notes, "late-close") == 1)
+    });
+    assert!(are_as_often(&beside, 2), "{:?}", beside.noted_by_both());
+}
+
+/// A firewall that is loaded anew takes the rule along, so the close command fails.
+#[test]
+fn a_rule_that_was_flushed_comes_back_with_the_next_knock_in_both_and_stays_for_its_time() {
+    let Some(lab) = Lab::new(Ring::Shared, &["knockd", "iptables"]) else {
+        return;
+    };
+    let rule = |how: &str| {
+        format!("iptables -w -{how} INPUT -s %IP% -p tcp --dport ${{LOGKNOCK_IP:+20}}22 -j ACCEPT")
+    };
+    let doors = format!(
+        "[A]\nsequence = 7000,8000\nseq_timeout = 10\ntcpflags = syn\nstart_command = {} && {}\n\
+         cmd_timeout = 3\nstop_command = {}; was=$?; {}; exit $was\n",
+        rule("I"),
+        note(&lab, "open"),
+        rule("D"),
+        note(&lab, "close"),
+    );
+    let iptables = |words: &str| {
+        let mut command = lab.server.command("iptables");
+        finish(command.arg("-w").args(words.split(' ')))
+    };
+    let has = || {
+        let rules = iptables("-S INPUT");
+        ["22", "2022"].map(|port| rules.contains(&format!("--dport {port} ")))
+    };
+    let mut beside = Beside::start(&lab, &doors, false);
+    tcp(&mut beside, X, &[7000, 8000]);
+    eventually("both open", PATIENCE, || has() == [true; 2]);
+    iptables("-F INPUT");
+    eventually("both try to close", PATIENCE, || {
+        beside
+            .noted_by_both()
+            .iter()
+            .all(|notes| count(notes, "close") > 0)
+    });
+    let knocked = Instant::now();
+    tcp(&mut beside, X, &[7000, 8000]);
+    eventually("both open again", PATIENCE, || has() == [true; 2]);
+    let before = count(&beside.opened_by_logknock(), "close");
+    eventually("logknock closes", PATIENCE, || {
+        let now = count(&beside.opened_by_logknock(), "close");
+        let [_, ours] = has();
+        assert!(
+            !ours || now <= before + 1,
+            "a close that was owed came while the door was open"
+        );
+        !ours
+    });
+    assert!(knocked.elapsed() + Duration::from_millis(100) >= Duration::from_secs(3));
+    eventually("knockd closes", PATIENCE, || has() == [false; 2]);
+    let [theirs, ours] = beside.noted_by_both();
+    assert_eq!([count(&theirs, "open"), count(&theirs, "close")], [2, 2]);
+    assert_eq!(count(&ours, "open"), 2);
+    assert!((2..=4).contains(&count(&ours, "close")), "{ours:?}");
 }
 
 /// No difference, for a knockd.conf: its doors are not strict.

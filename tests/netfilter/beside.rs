@@ -8,6 +8,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
+use std::process::Output;
 use std::thread;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use crate::wire::{Kind, SYN, Sender, Shot};
 
 /// The server's address on the link where knockd listens.
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// Whose address a program of the knockers' host has.
+pub(crate) const NEAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 const ANCHOR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 3);
 const FENCE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 4);
 const ANCHOR_PORT: u16 = 61_001;
@@ -164,6 +167,17 @@ impl<'l> Beside<'l> {
     /// What logknock has opened so far.
     pub(crate) fn opened_by_logknock(&self) -> Opened {
         self.noted("ours")
+    }
+
+    /// What the commands of both have written so far.
+    pub(crate) fn noted_by_both(&self) -> [Opened; 2] {
+        ["", "ours"].map(|end| self.noted(end))
+    }
+
+    /// Runs a line of bash on the knockers' host, whose own address is [`NEAR`]; how it ends is not looked at.
+    pub(crate) fn run(&self, line: &str) -> Output {
+        let mut shell = self.lab.near.command("bash");
+        shell.args(["-c", line]).output().expect("bash runs")
     }
 
     fn noted(&self, end: &str) -> Opened {

@@ -52,6 +52,11 @@ impl Daemon {
 
     /// Starts it on a knockd.conf as it is, with the kernel's log as source.
     pub(crate) fn on_knockd_conf(lab: &Lab, conf: &Path) -> Self {
+        Self::on_knockd_conf_beside(lab, &[], conf)
+    }
+
+    /// The same, behind words such as `unshare …`.
+    pub(crate) fn on_knockd_conf_beside(lab: &Lab, words: &[String], conf: &Path) -> Self {
         let conf = conf.to_str().expect("a plain path");
         let line = [
             "--config",
@@ -61,7 +66,7 @@ impl Daemon {
             "--prefix",
             &lab.prefix,
         ];
-        Self::launch(lab, &[], &line)
+        Self::launch(lab, words, &line)
     }
 
     fn restart_beside(lab: &Lab, words: &[String]) -> Self {
@@ -156,8 +161,13 @@ impl Daemon {
 
     /// What `logknock status` prints.
     pub(crate) fn status(lab: &Lab) -> String {
+        Self::status_of(lab, &[])
+    }
+
+    /// The same with options.
+    pub(crate) fn status_of(lab: &Lab, options: &[&str]) -> String {
         let mut command = process::command(env!("CARGO_BIN_EXE_logknock"));
-        command.arg("status");
+        command.arg("status").args(options);
         command.arg("--config").arg(lab.path("logknock.toml"));
         process::finish(command.arg("--state-dir").arg(lab.path("state")))
     }

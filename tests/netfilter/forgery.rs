@@ -49,7 +49,8 @@ fn a_program_that_crashes_under_the_name_of_a_whole_log_line_opens_nothing() {
     let dir = tempfile::tempdir().expect("a directory");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
     let crash = dir.path().join("crash");
-    compile_crash(&crash);
+    let null = "int main(void) { *(volatile int *)0 = 0; return 0; }\n";
+    compile(&crash, null, &[]);
     let mut told = Vec::new();
     for port in SEQUENCE {
         let named = dir.path().join(line(&lab, port));
@@ -72,14 +73,76 @@ fn a_program_that_crashes_under_the_name_of_a_whole_log_line_opens_nothing() {
     knock_until_open(&lab);
 }
 
-fn compile_crash(binary: &Path) {
+fn compile(binary: &Path, text: &str, options: &[&str]) {
     let source = binary.with_extension("c");
-    fs::write(
-        &source,
-        "int main(void) { *(volatile int *)0 = 0; return 0; }\n",
-    )
-    .expect("a file");
-    process::finish(process::command("cc").arg("-o").arg(binary).arg(source));
+    fs::write(&source, text).expect("a file");
+    let mut cc = process::command("cc");
+    process::finish(cc.args(options).arg("-o").arg(binary).arg(source));
+}
+
+/// Where any prefix counts, the kernel's own text in front of a program's name is one, and what it prints behind
+/// the name can be the value of a last field. Only the kernel's exact grammar tells it from a packet.
+#[test]
+fn where_any_prefix_counts_a_program_that_crashes_under_the_name_of_a_packet_opens_nothing() {
+    let Some(lab) = Lab::new(Ring::Alone, &["cc", "setpriv"]) else {
+        return;
+    };
+    if !cfg!(target_arch = "x86_64") {
+        return skip("a processor of whose invalid instructions the kernel tells");
+    }
+    firewall::nft(&lab);
+    assert!(
+        Daemon::start(&lab, "kmsg", &nft_door(DOOR, "60s", "3s"))
+            .stop()
+            .success()
+    );
+    let config = fs::read_to_string(lab.path("logknock.toml")).expect("it was started on it");
+    let prefix = format!("prefix = \"{}\"", lab.prefix);
+    lab.write(
+        "logknock.toml",
+        &config.replace(&prefix, "accept_forgeable = true"),
+    );
+    let mut daemon = Daemon::restart(&lab);
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let crash = dir.path().join("crash");
+    // Mapped so low that what is printed behind the name, `[78,10000+1000]`, fits into the name of an interface.
+    let low = "-nostdlib -static -no-pie -Wl,-Ttext-segment=0x10000 -Wl,-z,max-page-size=0x1000";
+    let low: Vec<_> = low.split(' ').collect();
+    compile(&crash, "void _start(void) { __builtin_trap(); }\n", &low);
+    let mut kernel = Kmsg::from_now();
+    let mut told = Vec::new();
+    for port in SEQUENCE {
+        let ports = format!("PROTO=TCP SPT=4{port} DPT={port}");
+        let addresses = format!("SRC={KNOCKER} DST=192.0.2.1");
+        let head =
+            format!("IN=eth0 OUT= MAC= {addresses} LEN=60 TOS=0x00 PREC=0x00 TTL=64 ID={port} DF");
+        for name in [
+            format!("IN=eth0 OUT= {addresses} {ports} WINDOW=1 SYN URGP=0 PHYSIN="),
+            format!("{head} {ports} WINDOW=64240 RES=0x00 SYN URGP=0 PHYSIN="),
+            format!("{head} {ports} WINDOW=64240 RES=0x00 SYN URGP=0 MARK="),
+            format!("{head} {ports} WINDOW=64240 RES=0x00 SYN URGP=0 "),
+        ] {
+            let named = dir.path().join(&name);
+            fs::copy(&crash, &named).expect("a name may be long");
+            eventually("the kernel tells of the crash", PATIENCE, || {
+                let status = Command::new("setpriv")
+                    .args(["--reuid=65534", "--clear-groups"])
+                    .arg(&named)
+                    .stderr(Stdio::null())
+                    .status();
+                assert!(!status.expect("it starts").success(), "it did not crash");
+                told.extend(kernel.lines("traps: "));
+                let printed = "trap invalid opcode ip:";
+                let tail = format!(" in {name}[");
+                told.iter()
+                    .any(|line| line.contains(printed) && line.contains(&tail))
+            });
+        }
+    }
+    daemon.settle(&lab, &lab.near, Family::V4);
+    assert_eq!(ssh(&lab.near, Family::V4), Reach::Closed, "{told:#?}");
+    knock_until_open(&lab);
 }
 
 #[test]

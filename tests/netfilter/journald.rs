@@ -108,6 +108,11 @@ impl Journald {
         self.print(&[])
     }
 
+    /// The messages of one sender, by its tag.
+    pub(crate) fn of(&self, tag: &str) -> String {
+        self.print(&["-t", tag])
+    }
+
     fn print(&self, which: &[&str]) -> String {
         let [nsenter, words @ ..] = self.beside();
         let mut command: Command = process::command(&nsenter);

@@ -36,26 +36,19 @@ impl Knockd {
 
     /// Starts it on the near client's link with this configuration, and returns when it listens.
     pub(crate) fn on(lab: &Lab, configuration: &Path) -> Self {
+        Self::beside(lab, &[], configuration)
+    }
+
+    /// The same, behind words such as `unshare …`.
+    pub(crate) fn beside(lab: &Lab, words: &[String], configuration: &Path) -> Self {
         let said = lab.path("knockd.stdout");
         let configuration = configuration.to_str().expect("a plain path");
-        let running = Running::start(
-            "knockd",
-            [
-                "ip",
-                "netns",
-                "exec",
-                lab.server.namespace(),
-                "knockd",
-                "-i",
-                "veth-near",
-                "-v",
-                "-c",
-                configuration,
-            ],
-            |command| {
-                command.stdout(fs::File::create(&said).expect("a file"));
-            },
-        );
+        let argv = ["ip", "netns", "exec", lab.server.namespace()];
+        let knockd = ["knockd", "-i", "veth-near", "-v", "-c", configuration];
+        let argv = words.iter().map(String::as_str).chain(argv).chain(knockd);
+        let running = Running::start("knockd", argv, |command| {
+            command.stdout(fs::File::create(&said).expect("a file"));
+        });
         let mut knockd = Self {
             running,
             opened: PathBuf::new(),

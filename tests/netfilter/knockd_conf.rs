@@ -9,9 +9,11 @@ use std::time::Duration;
 use crate::daemon::Daemon;
 use crate::firewall;
 use crate::host::Reach;
+use crate::journald::Journald;
 use crate::knockd::Knockd;
 use crate::lab::{Family, Lab, PATIENCE, ssh};
 use crate::process::{eventually, finish};
+use crate::rsyslog::{Module, Rsyslog};
 use crate::turn::Ring;
 
 /// A file of `fixtures/knockd`, moved into the lab: its log, its interface and nothing else.
@@ -86,6 +88,97 @@ fn the_ubuntu_guide_works_as_it_is() {
     let conf = lab.write("knockd.conf", &guide("ubuntu-guide", &log));
     let _daemon = Daemon::on_knockd_conf(&lab, &conf);
     opens_and_closes(&lab, &[], &["-d", "500"]);
+}
+
+/// The words that put a command where `/dev/log` leads to this socket.
+fn with_dev_log(lab: &Lab, socket: &Path) -> Vec<String> {
+    let devices = lab.path("devices");
+    fs::create_dir_all(&devices).expect("a directory");
+    let script = format!(
+        "set -e; mount --rbind /dev {devices}; mount -t tmpfs none /dev; \
+         for name in kmsg null urandom random zero; do touch /dev/$name; mount --bind {devices}/$name /dev/$name; done; \
+         ln -s {socket} /dev/log; exec \"$@\"",
+        devices = devices.display(),
+        socket = socket.display(),
+    );
+    let words = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        &script,
+        "sh",
+    ];
+    words.map(str::to_owned).into()
+}
+
+/// What the guide shows of a knock in the syslog.
+fn guided() -> [String; 5] {
+    let of = |what: &str| format!("192.0.2.2: openSSH: {what}");
+    [
+        of("Stage 1"),
+        of("Stage 2"),
+        of("Stage 3"),
+        of("OPEN SESAME"),
+        "openSSH: running command: /sbin/iptables -I INPUT -s 192.0.2.2 -p tcp --dport 22 -j ACCEPT".to_owned(),
+    ]
+}
+
+/// Whether they stand in these lines, in order, so many times each. The last knock of the close is the first of an
+/// open, which knockd would not look at.
+fn has_guided<'a>(lines: impl Iterator<Item = &'a str>, times: usize) -> bool {
+    let lines: Vec<_> = lines.collect();
+    let first = guided().map(|line| lines.iter().position(|found| *found == line));
+    let often = guided().map(|line| lines.iter().filter(|found| **found == line).count());
+    let [stage, rest @ ..] = often;
+    first.iter().all(Option::is_some) && first.is_sorted() && stage >= times && rest == [times; 4]
+}
+
+#[test]
+fn with_use_syslog_the_ubuntu_guides_lines_come_to_rsyslogd_as_knockds_own_do() {
+    let tools = ["iptables", "ip6tables", "knock", "knockd", "rsyslogd"];
+    let Some(lab) = Lab::new(Ring::Shared, &tools) else {
+        return;
+    };
+    firewall::iptables(&lab, ["iptables", "ip6tables"]);
+    let syslog = Rsyslog::start(&lab, Module::Imkmsg);
+    let words = with_dev_log(&lab, &syslog.socket());
+    let conf = lab.write("knockd.conf", &guide("ubuntu-guide", &lab.path("unused")));
+    let _knockd = Knockd::beside(&lab, &words, &conf);
+    let _daemon = Daemon::on_knockd_conf_beside(&lab, &words, &conf);
+    opens_and_closes(&lab, &[], &["-d", "500"]);
+    eventually("both have written it all", PATIENCE, || {
+        let text = fs::read_to_string(syslog.log_of_users()).unwrap_or_default();
+        // Host and time in front, and the tag that both have.
+        let tagged = text.lines().filter_map(|line| line.split_once(" knockd: "));
+        has_guided(tagged.map(|(_, line)| line.trim_end()), 2)
+    });
+}
+
+#[test]
+fn with_use_syslog_the_ubuntu_guides_lines_come_to_journald() {
+    let tools = [
+        "iptables",
+        "ip6tables",
+        "knock",
+        "systemd-journald",
+        "journalctl",
+        "nsenter",
+    ];
+    let Some(lab) = Lab::new(Ring::Shared, &tools) else {
+        return;
+    };
+    firewall::iptables(&lab, ["iptables", "ip6tables"]);
+    let journal = Journald::start(&lab);
+    let words = with_dev_log(&lab, &journal.socket("dev-log"));
+    let conf = lab.write("knockd.conf", &guide("ubuntu-guide", &lab.path("unused")));
+    let _daemon = Daemon::on_knockd_conf_beside(&lab, &words, &conf);
+    opens_and_closes(&lab, &[], &["-d", "500"]);
+    eventually("journalctl -t knockd shows it", PATIENCE, || {
+        has_guided(journal.of("knockd").lines(), 1)
+    });
 }
 
 fn opens_and_closes(lab: &Lab, before: &[&str], behind: &[&str]) {

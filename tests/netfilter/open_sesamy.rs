@@ -3,7 +3,8 @@
 //!
 //! In: random patterns of hits, seeded, from many addresses at once. A pattern ends with a connection to
 //! what is secured, after its last hit. Out: who got in. A pattern of which a hit fell beside a window's
-//! edge (30 ms: a tick of the kernel and the sender's sleep) is counted as close and not compared.
+//! edge (30 ms: a tick of the kernel and the sender's sleep) is counted as close and not compared. A busy machine
+//! delivers packets late: so what differs is played again by itself, and fails the test when it differs three times.
 
 use std::net::Ipv4Addr;
 
@@ -26,31 +27,39 @@ struct Tally {
     same: u32,
     close: u32,
     opened: u32,
-    rights: u32,
-    late: u32,
 }
+
+/// How often a pattern is played until what it shows is believed.
+const PLAYS: usize = 3;
 
 impl Tally {
     /// Has each crowd play, and compares who got in.
-    fn play(&mut self, scene: &mut Scene, patterns: [Vec<Pattern>; 3], round: usize) {
-        for played in scene.play(patterns) {
-            if played.close {
-                self.close += 1;
-                continue;
+    fn play(&mut self, scene: &mut Scene, mut patterns: [Vec<Pattern>; 3], round: usize) {
+        for play in 1..=PLAYS {
+            let all = scene.play(std::mem::take(&mut patterns));
+            let close = all.iter().filter(|played| played.close).count();
+            let (few, is_last) = (close * 4 < all.len(), play == PLAYS);
+            for played in all {
+                let Verdict {
+                    script,
+                    printed,
+                    daemon,
+                } = played.verdict;
+                // The right knock is let in, so it was delivered late otherwise.
+                let same = script == daemon && printed == daemon && daemon >= played.pattern.right;
+                if !is_last && if played.close { !few } else { !same } {
+                    patterns[played.door].push(played.pattern);
+                } else if played.close {
+                    self.close += 1;
+                } else {
+                    assert!(same, "seed {SEED:#x}, round {round}: {played:?}");
+                    self.same += 1;
+                    self.opened += u32::from(daemon);
+                }
             }
-            let Verdict {
-                script,
-                printed,
-                daemon,
-            } = played.verdict;
-            assert!(
-                script == daemon && printed == daemon,
-                "seed {SEED:#x}, round {round}: {played:?}"
-            );
-            self.same += 1;
-            self.opened += u32::from(daemon);
-            self.rights += u32::from(played.pattern.right);
-            self.late += u32::from(played.pattern.right && !daemon);
+            if patterns.iter().all(Vec::is_empty) {
+                break;
+            }
         }
     }
 }
@@ -74,13 +83,9 @@ fn counts_and_open_sesamys_own_rules_let_in_the_same_knocks() {
         same,
         close,
         opened,
-        rights,
-        late,
     } = tally;
     assert!(opened * 5 > same && opened * 2 < same, "{opened} of {same}");
     assert!(close * 3 < same, "{close} too close");
-    // On a busy machine a packet may be delivered late, to all three.
-    assert!(late * 50 <= rights, "{late} of {rights}");
 }
 
 #[test]
@@ -168,7 +173,7 @@ fn the_client_is_let_in_by_all_of_them_with_counts_and_with_knocksettings() {
             let events = scene.events();
             events
                 .get(&who)
-                .is_some_and(|events| events.iter().any(|(_, opens)| *opens))
+                .is_some_and(|events| events.iter().any(|event| event.opens()))
         });
     }
 }

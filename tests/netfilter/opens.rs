@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use crate::daemon::Daemon;
 use crate::host::Reach;
 use crate::kmsg::Kmsg;
+use crate::knockd::Knockd;
 use crate::lab::{Family, Hit, Lab, PATIENCE, ssh};
-use crate::process::{eventually, find, finish, run};
+use crate::process::{Running, eventually, find, finish, run};
 use crate::rsyslog::{Module, Rsyslog};
 use crate::turn::Ring;
 
@@ -235,6 +236,135 @@ fn rules_that_are_loaded_at_the_last_moment_leave_nothing_open_behind_the_deadli
         !Daemon::status(&lab).contains("192.0.2.2")
     });
     assert_eq!(remaining(&lab, Backend::Nft), None);
+}
+
+#[test]
+fn a_flushed_nft_set_is_filled_again_by_the_next_knock() {
+    let line = "nft flush set inet logknock open4";
+    opens_again_when_flushed(Backend::Nft, line);
+}
+
+#[test]
+fn a_flushed_ipset_is_filled_again_by_the_next_knock() {
+    opens_again_when_flushed(Backend::Ipset, "ipset flush logknock4");
+}
+
+#[test]
+fn rules_of_iptables_that_somebody_deleted_are_added_again_by_the_next_knock() {
+    let line = "for table in mangle filter; do { echo \"*$table\"; iptables-save -t $table | \
+                sed -n 's/^-A \\(LOGKNOCK .*192[.]0[.]2[.]2.*\\)/-D \\1/p'; echo COMMIT; } | \
+                iptables-restore -n || exit; done";
+    opens_again_when_flushed(Backend::Iptables, line);
+}
+
+/// What is not there is closed, so nothing is owed that could take the next opening along.
+fn opens_again_when_flushed(backend: Backend, line: &str) {
+    let Some(lab) = Lab::new(Ring::Shared, backend.needs()) else {
+        return;
+    };
+    configure(&lab, backend, "3s");
+    load(&lab, backend, &[]);
+    let (_syslog, _daemon) = start(&lab);
+    for _ in 0..2 {
+        let knocked = Instant::now();
+        knock_until_open(&lab, Family::V4);
+        closes_in_time(&lab, Family::V4, knocked, Duration::from_secs(3));
+        nothing_is_owed(&lab);
+        knock_until_open(&lab, Family::V4);
+        finish(lab.server.command("sh").args(["-c", line]));
+        assert_eq!(ssh(&lab.near, Family::V4), Reach::Closed);
+        nothing_is_owed(&lab);
+    }
+}
+
+/// Waits until no door is open and none is to be closed; none was given up.
+pub(crate) fn nothing_is_owed(lab: &Lab) {
+    eventually("nothing is owed", PATIENCE, || {
+        let status = Daemon::status_of(lab, &["--json"]);
+        let status: serde_json::Value = serde_json::from_str(&status).expect("an object");
+        assert!(status["given_up"].is_null(), "{status}");
+        status["grants"].as_array().is_some_and(Vec::is_empty)
+    });
+}
+
+/// The rule is gone when its command comes to delete it: the close is owed and told, and holds up no open.
+#[test]
+fn a_rule_of_ones_own_command_that_was_flushed_comes_back_and_one_close_is_owed() {
+    let Some(lab) = Lab::new(Ring::Shared, &["iptables"]) else {
+        return;
+    };
+    let path = format!(
+        "{}/fixtures/config/ok/flushed-while-open.toml",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let text = std::fs::read_to_string(path).expect("the fixture is there");
+    lab.write("logknock.toml", &text.replace("lk-4f9a1c7e: ", &lab.prefix));
+    crate::firewall::iptables(&lab, ["iptables", "ip6tables"]);
+    let _daemon = Daemon::restart(&lab);
+    let flush = "iptables -w -S INPUT | sed -n 's/^-A \\(INPUT .*192[.]0[.]2[.]2.*\\)/-w -D \\1/p' | xargs iptables";
+    let owed = || {
+        let status = Daemon::status_of(&lab, &["--json"]);
+        let status: serde_json::Value = serde_json::from_str(&status).expect("an object");
+        let grants = status["grants"].as_array().cloned().unwrap_or_default();
+        let failed = grants
+            .iter()
+            .filter(|grant| grant["failed"].as_u64() > Some(0));
+        let failed = failed.map(|grant| grant["words"].to_string());
+        (failed.collect::<Vec<_>>(), status["grants_open"].as_u64())
+    };
+    for times in 1..=2 {
+        knock_until_open(&lab, Family::V4);
+        finish(lab.server.command("sh").args(["-c", flush]));
+        eventually("its close fails", PATIENCE, || {
+            let (failed, open) = owed();
+            failed.len() == times && open == Some(0)
+        });
+    }
+    let knocked = Instant::now();
+    knock_until_open(&lab, Family::V4);
+    closes_in_time(&lab, Family::V4, knocked, Duration::from_secs(2));
+    eventually("this one is closed", PATIENCE, || owed().1 == Some(0));
+    let (failed, _) = owed();
+    assert_eq!(failed.len(), 2);
+    assert!(
+        failed.iter().all(|words| words.contains("ptables")),
+        "{failed:?}"
+    );
+}
+
+/// Who waits at the door while knocking is a stranger to no step: a client that connects again and again to the
+/// port that the door opens, and one that sends datagrams to another.
+#[test]
+fn clients_that_try_the_opened_ports_meanwhile_get_in_as_with_knockd() {
+    let tools = ["nc", "bash", "knockd", "rsyslogd"];
+    let Some(lab) = Lab::new(Ring::Shared, &tools) else {
+        return;
+    };
+    configure(&lab, Backend::Nft, "30s");
+    load(&lab, Backend::Nft, &[]);
+    let (_syslog, _daemon) = start(&lab);
+    let knockd = Knockd::start(&lab, "7000,8000:udp,9000");
+    let script = "trap 'kill 0' EXIT; (while echo x > /dev/udp/192.0.2.1/60001; do sleep 0.2; done) & \
+                  until nc -z -w 1 192.0.2.1 22; do sleep 0.1; done; echo in";
+    let mut kernel = Kmsg::from_now();
+    let said = lab.path("client");
+    let argv = ["ip", "netns", "exec", lab.near.namespace()];
+    let argv = argv
+        .into_iter()
+        .chain(["setsid", "timeout", "60", "bash", "-c", script]);
+    let _client = Running::start("the client", argv, |command| {
+        command.stdout(std::fs::File::create(&said).expect("a file"));
+    });
+    let mut seen = String::new();
+    eventually("both are trying", PATIENCE, || {
+        seen += &kernel.lines(&lab.prefix).concat();
+        seen.contains(" DPT=22 ") && seen.contains(" DPT=60001 ")
+    });
+    lab.hit(&lab.near, Family::V4, &KNOCKS);
+    eventually("the client is in", PATIENCE, || {
+        std::fs::read_to_string(&said).is_ok_and(|said| said == "in\n")
+    });
+    eventually("knockd opens", PATIENCE, || knockd.opened() == 1);
 }
 
 fn leaves_room(backend: Backend) {

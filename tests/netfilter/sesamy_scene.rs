@@ -13,13 +13,12 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::socket_error;
 use serde_json::Value;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::daemon::Daemon;
 use crate::host::{Reach, begun};
 use crate::kernel_only::Form;
 use crate::lab::{Family, Lab, PATIENCE};
+use crate::opens::nothing_is_owed;
 use crate::process::{eventually, finish};
 use crate::random::Random;
 use crate::sesamy_patterns::Pattern;
@@ -71,9 +70,6 @@ const WINDOW: f64 = 1.0;
 /// How near to a window's edge nobody can say which side a hit is on.
 const EDGE: f64 = 0.03;
 
-/// How long after a packet an event may be told; until then nothing must leave a window.
-const TOLD: f64 = 0.2;
-
 /// Who let it in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Verdict {
@@ -85,6 +81,8 @@ pub(crate) struct Verdict {
 /// A pattern as it was played.
 #[derive(Debug)]
 pub(crate) struct Played {
+    /// Which of the doors it was played at.
+    pub(crate) door: usize,
     pub(crate) pattern: Pattern,
     pub(crate) verdict: Verdict,
     /// Whether a hit was too near to a window's edge.
@@ -135,14 +133,18 @@ impl Scene {
         );
         let log = format!(
             "table inet witness {{ chain before {{ type filter hook prerouting priority -350; \
-             tcp flags & (syn | ack) == syn tcp dport {{ 443, 444, 445, 60001 }} log prefix \"{prefix}\"; \
+             tcp flags & (syn | ack) == syn tcp dport {{ 443, 444, 445, 2022, 2023, 2024, 60001 }} log prefix \"{prefix}\"; \
              udp dport {{ 443, 444, 445 }} log prefix \"{prefix}\"; }}; }}",
             prefix = lab.prefix
         );
         finish(lab.server.command("nft").arg(log));
         let commands = "start_command = [\"/bin/true\"]\nstop_command = [\"/bin/true\"]";
         let records = format!("[daemon]\nevent_log = \"{}\"\n", events(&lab).display());
-        let doors = doors(&guarded, |_| commands.to_owned()) + &records;
+        // So that the daemon says which line a connection was.
+        let enters = guarded.map(|Door { name, printed, .. }| {
+            format!("[door.{ENTER}{name}]\nsequence = [{printed}]\nstrict = false\nstart_command = \"true\"\n")
+        });
+        let doors = doors(&guarded, |_| commands.to_owned()) + &enters.concat() + &records;
         let daemon = Daemon::start(&lab, "kmsg", &doors);
         Some(Self {
             lab,
@@ -158,11 +160,13 @@ impl Scene {
     pub(crate) fn play(&mut self, patterns: [Vec<Pattern>; 3]) -> Vec<Played> {
         self.rounds += 1;
         let mut plays = Vec::new();
+        let mut doors = Vec::new();
         for (patterns, (door, number)) in patterns.into_iter().zip(self.doors.iter().zip(0_u8..)) {
             for (pattern, who) in patterns.into_iter().zip(1_u8..) {
-                // A round of 40 is as many as fit into the network of the crowd.
+                // 60 rounds are as many as fit into the network of the crowd.
                 let who = Ipv4Addr::new(198, 18, self.rounds * 4 + number, who);
                 plays.push((who, *door, pattern));
+                doors.push(usize::from(number));
             }
         }
         let mut acts = Vec::new();
@@ -178,17 +182,19 @@ impl Scene {
             acts.push((pattern.enter + 0.4 / WINDOW, index, Act::Look));
         }
         acts.sort_by(|one, other| one.0.total_cmp(&other.0));
-        let (reached, entered, times) = self.lab.near.inside(|| perform(&plays, &acts));
+        let (reached, times) = self.lab.near.inside(|| perform(&plays, &acts));
+        self.daemon.settle(&self.lab, &self.lab.near, Family::V4);
+        nothing_is_owed(&self.lab);
+        // What is told of this one stands behind all the rest.
         self.daemon.settle(&self.lab, &self.lab.near, Family::V4);
         let events = self.events();
         let played = plays.into_iter().enumerate();
         let played = played.map(|(index, (who, _, pattern))| Played {
+            door: doors[index],
             verdict: Verdict {
                 script: reached[index][0] == Reach::Open,
                 printed: reached[index][1] == Reach::Open,
-                daemon: events
-                    .get(&who)
-                    .is_some_and(|events| is_open(events, entered[index])),
+                daemon: events.get(&who).is_some_and(|events| is_open(events)),
             },
             close: is_close(&times[index]),
             pattern,
@@ -196,9 +202,9 @@ impl Scene {
         played.collect()
     }
 
-    /// For each address when the daemon opened and closed.
-    pub(crate) fn events(&self) -> HashMap<Ipv4Addr, Vec<(OffsetDateTime, bool)>> {
-        let fences = usize::from(self.rounds);
+    /// For each address what the daemon did, in its order.
+    pub(crate) fn events(&self) -> HashMap<Ipv4Addr, Vec<Event>> {
+        let fences = 2 * usize::from(self.rounds);
         let mut text = String::new();
         eventually("the events are written", PATIENCE, || {
             text = fs::read_to_string(events(&self.lab)).unwrap_or_default();
@@ -211,29 +217,63 @@ impl Scene {
         for line in text.lines() {
             let event: Value = serde_json::from_str(line).expect("an event is an object");
             let word = |key: &str| event[key].as_str().expect("a text");
-            let opens = match word("event") {
-                "open" => true,
-                "close" => false,
+            let is = match (word("event"), word("door").starts_with(ENTER)) {
+                ("open", true) => Is::Connection,
+                ("open" | "refresh", false) => Is::Open,
+                ("close", false) => Is::Close,
                 _ => continue,
             };
-            let time = OffsetDateTime::parse(word("time"), &Rfc3339).expect("a time");
+            let line = event["line"].as_u64();
             let who: Ipv4Addr = word("src").parse().expect("an address");
-            events.entry(who).or_default().push((time, opens));
+            events.entry(who).or_default().push(Event { is, line });
         }
         events
     }
 }
 
-/// Whether it was open then. Events have the time at which they were told, later than the packet on a
-/// busy machine; what closes by time alone does so at no moment that is near to a connection.
-fn is_open(events: &[(OffsetDateTime, bool)], then: OffsetDateTime) -> bool {
-    let told = then + Duration::from_secs_f64(TOLD);
-    events.iter().enumerate().any(|(index, (opened, opens))| {
-        let closed = events.iter().skip(index + 1).find(|(_, opens)| !opens);
-        let is_before =
-            closed.is_none_or(|(closed, _)| *closed > then + Duration::from_secs_f64(EDGE));
-        *opens && *opened <= told && is_before
-    })
+/// What the names of the doors begin with whose knock is a connection.
+const ENTER: &str = "enter-";
+
+/// What the daemon did, and which line of the kernel's log made it do so; none where it was the time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Event {
+    is: Is,
+    line: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Is {
+    Open,
+    Close,
+    Connection,
+}
+
+impl Event {
+    pub(crate) fn opens(self) -> bool {
+        self.is == Is::Open
+    }
+}
+
+/// Whether it was open for the connection. By the lines, as a busy machine tells of them late and of different doors
+/// in any order. What closes by time alone does so at no moment that is near to a connection.
+fn is_open(events: &[Event]) -> bool {
+    let is_connection = |event: &Event| event.is == Is::Connection;
+    let place = events.iter().position(is_connection);
+    let place = place.expect("it is a line");
+    let connection = events[place].line;
+    let opened = events
+        .iter()
+        .enumerate()
+        .filter(|(_, event)| event.opens() && event.line < connection);
+    let Some((begin, opened)) = opened.max_by_key(|(_, event)| event.line) else {
+        return false;
+    };
+    let closes = |(at, event): (usize, &Event)| match event.line {
+        _ if event.is != Is::Close => false,
+        Some(_) => (opened.line..connection).contains(&event.line),
+        None => (begin..place).contains(&at),
+    };
+    !events.iter().enumerate().any(closes)
 }
 
 /// Who knocks at which door, and how.
@@ -242,14 +282,13 @@ type Play = (Ipv4Addr, Door, Pattern);
 /// When an act began and ended, in seconds.
 type Moment = (f64, f64);
 
-type Done = (Vec<[Reach; 2]>, Vec<OffsetDateTime>, Vec<Vec<Moment>>);
+type Done = (Vec<[Reach; 2]>, Vec<Vec<Moment>>);
 
-/// Does what is to be done, in time. Out: for each play who let it in, the time of day then, and when
-/// its hits and its connections were.
+/// Does what is to be done, in time. Out: for each play who let it in, and when its hits and its
+/// connections were.
 fn perform(plays: &[Play], acts: &[(f64, usize, Act)]) -> Done {
     let mut reached = vec![[Reach::Closed; 2]; plays.len()];
     let mut times = vec![Vec::new(); plays.len()];
-    let mut entered = vec![OffsetDateTime::UNIX_EPOCH; plays.len()];
     let mut entering: HashMap<usize, [OwnedFd; 2]> = HashMap::new();
     let began = Instant::now();
     for &(at, index, act) in acts {
@@ -271,7 +310,6 @@ fn perform(plays: &[Play], acts: &[(f64, usize, Act)]) -> Done {
             Act::Enter => {
                 let to = [door.secured, door.printed]
                     .map(|port| begun(Some((*who, 0).into()), server(port)).expect("a SYN leaves"));
-                entered[index] = OffsetDateTime::now_utc();
                 entering.insert(index, to);
             }
             Act::Look => {
@@ -282,7 +320,7 @@ fn perform(plays: &[Play], acts: &[(f64, usize, Act)]) -> Done {
         }
         times[index].push((before, began.elapsed().as_secs_f64()));
     }
-    (reached, entered, times)
+    (reached, times)
 }
 
 fn is_there(socket: &OwnedFd) -> Reach {
@@ -309,7 +347,7 @@ fn is_close(times: &[Moment]) -> bool {
         return true;
     };
     hits.iter().any(|(began, ended)| {
-        let (youngest, oldest) = (last - ended - EDGE, entered - began + TOLD);
+        let (youngest, oldest) = (last - ended - EDGE, entered - began + EDGE);
         (1..=4).any(|windows| {
             let edge = f64::from(windows) * WINDOW;
             youngest <= edge && edge <= oldest
