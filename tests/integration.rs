@@ -41,6 +41,8 @@ mod dependencies; // they are those that deny.toml lets in
 mod differential; // the packet reader against regular expressions
 #[path = "integration/docs.rs"]
 mod docs; // documents that cannot go stale
+#[path = "integration/docs_site.rs"]
+mod docs_site; // docs/: its pages, their commands and configurations, and the generated reference
 #[path = "integration/ending.rs"]
 mod ending; // what systemd is told, and how the daemon ends at a signal
 #[path = "integration/engine.rs"]
@@ -163,3 +165,5 @@ mod totp; // the secret of a door, and its ports of the moment
 mod trust; // sources that are refused, by check and by the daemon in the same words
 #[path = "integration/unit.rs"]
 mod unit; // how much systemd lets the packaged unit do
+#[path = "integration/words.rs"]
+mod words; // how the documents read: short sentences, one word for one thing

@@ -280,7 +280,7 @@ fn show(event: &Value) -> io::Result<()> {
         "interrupted" => return Err(io::ErrorKind::Interrupted.into()),
         "following" => return say("  logknock follows the file\n"),
         "stage" => format!("stage {} of {}", number("stage"), number("of")),
-        "reset" => format!("back to the start ({})", text("reason")),
+        "reset" => format!("reset: {}", text("reason")),
         other => other.to_owned(),
     };
     say(&format!(

@@ -77,7 +77,7 @@ fn every_example_in_the_help_is_a_command() {
 }
 
 /// The commands in `document`: in shell blocks, behind a prompt, and in backticks.
-fn commands(document: &str) -> Vec<String> {
+pub(crate) fn commands(document: &str) -> Vec<String> {
     let mut commands = Vec::new();
     let mut block = None;
     for line in document.lines() {
@@ -96,7 +96,7 @@ fn commands(document: &str) -> Vec<String> {
     commands.into_iter().map(str::to_owned).collect()
 }
 
-fn is_understood(command: &str, place: &str) {
+pub(crate) fn is_understood(command: &str, place: &str) {
     let end = command
         .find(['|', '>', '#', '&', ';'])
         .unwrap_or(command.len());
