@@ -255,25 +255,22 @@ impl Event {
 }
 
 /// Whether it was open for the connection. By the lines, as a busy machine tells of them late and of different doors
-/// in any order. What closes by time alone does so at no moment that is near to a connection.
+/// in any order. What opens or closes by time alone does so at no moment that is near to a connection.
 fn is_open(events: &[Event]) -> bool {
     let is_connection = |event: &Event| event.is == Is::Connection;
     let place = events.iter().position(is_connection);
     let place = place.expect("it is a line");
     let connection = events[place].line;
-    let opened = events
+    let is_before = |(at, event): &(usize, &Event)| match event.line {
+        Some(_) => event.line < connection,
+        None => *at < place,
+    };
+    let own = events
         .iter()
         .enumerate()
-        .filter(|(_, event)| event.opens() && event.line < connection);
-    let Some((begin, opened)) = opened.max_by_key(|(_, event)| event.line) else {
-        return false;
-    };
-    let closes = |(at, event): (usize, &Event)| match event.line {
-        _ if event.is != Is::Close => false,
-        Some(_) => (opened.line..connection).contains(&event.line),
-        None => (begin..place).contains(&at),
-    };
-    !events.iter().enumerate().any(closes)
+        .filter(|(_, event)| !is_connection(event));
+    let last = own.rev().find(is_before);
+    last.is_some_and(|(_, event)| event.opens())
 }
 
 /// Who knocks at which door, and how.
