@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use logknock::config;
-use logknock::engine::detector::Limits;
+use logknock::engine::attempts::Limits;
 use logknock::engine::event::Whence;
 use logknock::engine::knock::Logged;
 use logknock::engine::line::Origin;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logknock::config::{self, Config};
-use logknock::engine::detector::Limits;
+use logknock::engine::attempts::Limits;
 use logknock::engine::door::Door;
 use logknock::engine::event::{EventKind, Whence};
 use logknock::engine::grant::{Grant, GrantId, Grants, Order, Outcome, Phase, Task};
@@ -128,12 +128,13 @@ impl Stage {
                 self.engine.handle_timeout(self.now);
             }
             180..235 => self.finish(bytes),
-            235..240 => self.engine.detection.handle_gap(),
+            235..240 => self.engine.detection.attempts.forget_all(),
             240..248 => {
                 let kept = usize::from(bytes.below(4));
                 self.engine
                     .detection
-                    .handle_reload(doors.iter().take(kept).cloned().collect());
+                    .attempts
+                    .replace_doors(doors.iter().take(kept).cloned().collect());
             }
             // A clock that jumps back changes nothing.
             248..252 => self
@@ -241,7 +242,10 @@ impl Stage {
         // What is only to be forgotten is no reason to wake up.
         let later = self.now.after(Duration::from_secs(3600));
         self.engine.handle_timeout(later);
-        let left = (self.engine.grants.len(), self.engine.detection.knockers());
+        let left = (
+            self.engine.grants.len(),
+            self.engine.detection.attempts.len(),
+        );
         assert_eq!(left, (0, 0));
         assert!(
             self.world.told_open.is_empty(),

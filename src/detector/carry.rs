@@ -5,7 +5,7 @@
 
 use std::os::fd::OwnedFd;
 
-use super::{Daemon, Holder, Rules, Stop, Told, knockd_log, report, status};
+use super::{DetectorLoop, Holder, Rules, Stop, Told, knockd_log, report, status};
 use crate::clock;
 use crate::engine;
 use crate::engine::event::{Event, EventKind};
@@ -15,7 +15,7 @@ use crate::engine::time::Time;
 use crate::privsep::{Heard, Question, ToDetector, ToMonitor, Whence, pieces};
 use crate::render::Row;
 
-impl Daemon {
+impl DetectorLoop {
     /// Hands findings to whoever holds the grants and events to whoever listens.
     pub(super) fn carry_out(&mut self) {
         let Self {
@@ -189,11 +189,12 @@ impl Daemon {
 
     /// Takes the rules anew. Returns how many doors there are now.
     fn take(&mut self, rules: Rules) -> usize {
-        self.detection.handle_reload(rules.doors.clone());
-        self.detection.set_knocker_prefix(rules.knocker_prefix);
+        let attempts = &mut self.detection.attempts;
+        attempts.replace_doors(rules.doors.clone());
+        attempts.set_knocker_prefix(rules.knocker_prefix);
         for ((feed, source), number) in self.feeds.iter_mut().zip(&self.sources).zip(0..) {
             let taken = rules.readers.of(&source.spec, feed.is_own);
-            self.detection.set_audience(number, taken.doors);
+            attempts.set_audience(number, taken.doors);
             feed.reader = taken.reader;
             feed.timeline.set_max_age(rules.max_line_age);
         }

@@ -4,7 +4,7 @@
 //! to the engine; what is no packet, is counted. Nothing here decides what a knock is.
 
 use super::report::Cause;
-use super::{Daemon, Feed, Holder, report};
+use super::{DetectorLoop, Feed, Holder, report};
 use crate::calendar::Calendar;
 use crate::clock;
 use crate::engine::Sighting;
@@ -21,7 +21,7 @@ use crate::source::{self, Batch, Health, LoggedPacket, Report};
 /// Among so many of the last lines that came together, the newest packet line is looked for.
 const LOOKED_BACK: usize = 64;
 
-impl Daemon {
+impl DetectorLoop {
     /// Takes what a source says.
     pub(super) fn source(&mut self, report: Report) {
         match report {
@@ -39,7 +39,7 @@ impl Daemon {
                 self.rejections.tell(reason, clock::boot_now());
             }
             Report::Lost { source, count } => {
-                self.detection.handle_gap();
+                self.detection.attempts.forget_all();
                 self.lost(source, Cause::Overrun, count);
             }
             Report::Ended { source } => {
@@ -165,7 +165,9 @@ impl Daemon {
         self.counts
             .lag(whence.source, received.now.since(placed.at));
         if let Some(kernel) = placed.rebooted {
-            self.detection.handle_reboot((whence.source, kernel));
+            self.detection
+                .attempts
+                .forget_fed_by((whence.source, kernel));
             self.reboots.tell(received.now);
         }
         let sighting = Sighting {

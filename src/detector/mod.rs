@@ -46,10 +46,10 @@ use crate::signals::Signal;
 /// Runs `plan` until it is told to stop.
 pub fn run(plan: Plan) -> Result<(), StartError> {
     let (inbox, messages) = Inbox::new();
-    let mut daemon = Daemon::start(plan, &inbox, messages)?;
-    daemon.tell_knockd([daemon.starting()]);
-    if daemon.work() == Stop::Asked {
-        daemon.stop();
+    let mut detector = DetectorLoop::start(plan, &inbox, messages)?;
+    detector.tell_knockd([detector.starting()]);
+    if detector.work() == Stop::Asked {
+        detector.stop();
     }
     Ok(())
 }
@@ -59,7 +59,7 @@ pub fn run(plan: Plan) -> Result<(), StartError> {
 /// whole seconds of the boot clock.
 const TICK: Duration = Duration::from_secs(1);
 
-struct Daemon {
+struct DetectorLoop {
     detection: Detection,
     office: Holder,
     rules: Rules,
@@ -112,7 +112,7 @@ enum Stop {
     Deserted,
 }
 
-impl Daemon {
+impl DetectorLoop {
     /// Until it is told to stop.
     fn work(&mut self) -> Stop {
         loop {
@@ -149,7 +149,7 @@ impl Daemon {
         let checkpoints = self.checkpoints.as_ref();
         let dues = [
             grants,
-            self.detection.poll_opening(),
+            self.detection.attempts.poll_opening(),
             next_tick(clock::boot_now()).filter(|&tick| tick <= self.attempts_until),
             self.alive.poll_timeout(),
             checkpoints.and_then(Checkpoints::poll_timeout),

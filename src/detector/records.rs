@@ -17,7 +17,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread;
 use std::time::Duration;
 
-use super::{Daemon, Holder, knockd_log, report};
+use super::{DetectorLoop, Holder, knockd_log, report};
 use crate::clock;
 use crate::engine::event::EventKind;
 use crate::engine::time::Time;
@@ -56,7 +56,7 @@ pub(super) struct Records {
     dropped: u64,
 }
 
-impl Daemon {
+impl DetectorLoop {
     /// Takes the file of a record, in place of any other: its name may mean another one now.
     pub(super) fn record(&mut self, record: Record, file: Option<OwnedFd>) {
         if let Some(records) = &mut self.records {

@@ -1,6 +1,6 @@
 //! The start: what needs a right is opened first, then all rights are given up, then lines are read.
 //!
-//! In: a [`Plan`]. Out: a [`Daemon`] whose sources run. Up to the confinement there is one thread and
+//! In: a [`Plan`]. Out: a [`DetectorLoop`] whose sources run. Up to the confinement there is one thread and
 //! nothing has been read that anybody else could have written; from there on this process can do
 //! nothing but read logs, write its own records and tell the monitor what it found.
 
@@ -16,12 +16,12 @@ use super::inbox::{Inbox, Message, Outlet};
 use super::records::Records;
 use super::report::{Losses, Reboots, Rejections};
 use super::status::Counts;
-use super::{Daemon, Feed, Holder, Office, Plan, Rules, report};
+use super::{DetectorLoop, Feed, Holder, Office, Plan, Rules, report};
 use crate::calendar::{Calendar, Zone};
 use crate::clock;
 use crate::confine::{self, Needs};
+use crate::engine::attempts::Limits;
 use crate::engine::detection::Detection;
-use crate::engine::detector::Limits;
 use crate::engine::timeline::Timeline;
 use crate::memory::{self, Memory};
 use crate::privsep::{Record, ToMonitor, Welcome};
@@ -61,7 +61,7 @@ impl From<io::Error> for StartError {
     }
 }
 
-impl Daemon {
+impl DetectorLoop {
     /// Starts it on `plan`.
     pub(super) fn start(plan: Plan, inbox: &Outlet, messages: Inbox) -> Result<Self, StartError> {
         let (office, mut welcome) = match plan.office {
@@ -166,7 +166,7 @@ fn feeds(sources: &[Followed], rules: &Rules, detection: &mut Detection) -> Vec<
     let host = rustix::system::uname();
     let feeds = sources.iter().zip(0..).map(|(source, number)| {
         let feed = rules.readers.of(&source.spec, false);
-        detection.set_audience(number, feed.doors);
+        detection.attempts.set_audience(number, feed.doors);
         Feed {
             reader: feed.reader,
             is_own: rules.readers.is_own(&source.spec),
@@ -179,7 +179,7 @@ fn feeds(sources: &[Followed], rules: &Rules, detection: &mut Detection) -> Vec<
 /// The detection, with what it has to know of earlier runs.
 fn detection(rules: &Rules, welcome: Option<&Welcome>) -> Detection {
     let mut detection = Detection::new(rules.doors.clone(), LATENESS, Limits::default());
-    detection.set_knocker_prefix(rules.knocker_prefix);
+    detection.attempts.set_knocker_prefix(rules.knocker_prefix);
     let Some(welcome) = welcome else {
         return detection;
     };
@@ -187,10 +187,14 @@ fn detection(rules: &Rules, welcome: Option<&Welcome>) -> Detection {
         detection.restore_open(door.as_str().into(), *src);
     }
     for (door, until) in &welcome.used {
-        detection.restore_used(door.as_str().into(), *until);
+        detection
+            .attempts
+            .restore_used(door.as_str().into(), *until);
     }
     for (door, src, at, last) in &welcome.answered {
-        detection.restore_answer(&door.as_str().into(), *src, *at, *last);
+        detection
+            .attempts
+            .restore_answer(&door.as_str().into(), *src, *at, *last);
     }
     report::sequences_left(&detection);
     detection

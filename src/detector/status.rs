@@ -77,7 +77,7 @@ impl Counts {
 
     /// All of it; what is open is for the monitor to say.
     pub(super) fn status(&self, detection: &Detection, sources: &[Followed], now: Time) -> Status {
-        let doors = detection.attempts().into_iter();
+        let doors = detection.attempts.by_door().into_iter();
         let sources = sources.iter().zip(&self.traffic).zip(0..);
         let rejected = detection.rejected().iter();
         Status {
@@ -90,11 +90,11 @@ impl Counts {
                 .collect(),
             sources: sources
                 .map(|((followed, traffic), number)| SourceStatus {
-                    doors: detection.audience(number).map(names),
+                    doors: detection.attempts.audience(number).map(names),
                     ..source(followed, traffic, now)
                 })
                 .collect(),
-            addresses: detection.knockers(),
+            addresses: detection.attempts.len(),
             hits: self.hits,
             rejected: rejected
                 .map(|(reason, count)| (reason.as_str().to_owned(), count))

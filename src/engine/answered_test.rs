@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 
-use super::super::detector::Limits;
+use super::super::attempts::Limits;
 use super::super::door::{Door, GrantRule, OtherPorts, Rule, SequenceRule};
 use super::super::event::Whence;
 use super::super::example;
@@ -76,7 +76,10 @@ impl Process {
     fn new(answers: &Answers, stamped: Stamped) -> Self {
         let mut engine = Engine::new(doors(), Duration::from_secs(1), Limits::default());
         for (door, src, at, last) in answers.iter() {
-            engine.detection.restore_answer(door, src, at, last);
+            engine
+                .detection
+                .attempts
+                .restore_answer(door, src, at, last);
         }
         Self { engine, stamped }
     }
@@ -298,6 +301,7 @@ fn a_door_that_cools_down_after_an_answer_does_so_over_a_restart() {
     let at = line(0, 3).at;
     engine
         .detection
+        .attempts
         .restore_answer(&"cooling".into(), SRC, at, Last::default());
     let mut process = Process {
         engine,

@@ -201,7 +201,7 @@ fn attempts_are_counted_at_each_door() {
         };
         engine.handle_packet(Time::from_secs(0), &sighting).unwrap();
     };
-    let attempts = |engine: &Engine| engine.detection.attempts()[0].1;
+    let attempts = |engine: &Engine| engine.detection.attempts.by_door()[0].1;
     for (src, port, count) in [
         (7, 7001, 1),
         (8, 7001, 2),

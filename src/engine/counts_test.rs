@@ -150,7 +150,7 @@ fn play(counts: [u8; 4], knock: u16, secured: Step, acts: &[Act], number: u32) -
     door.rule = Rule::Counts(CountsRule::new((knock, None), WINDOW, &counts).unwrap());
     door.grant.opens = [secured].into();
     let door = Arc::new(door);
-    let mut detector = Detector::new(vec![door], Duration::from_secs(1), Limits::default());
+    let mut table = AttemptTable::new(vec![door], Duration::from_secs(1), Limits::default());
     let mut script = Script {
         counts,
         window: WINDOW,
@@ -168,9 +168,9 @@ fn play(counts: [u8; 4], knock: u16, secured: Step, acts: &[Act], number: u32) -
             Progress::Overcount => *open_until = None,
             _ => {}
         };
-        while let Some(due) = detector.poll_timeout().filter(|due| *due < at) {
+        while let Some(due) = table.poll_timeout().filter(|due| *due < at) {
             let due = due.after(Duration::from_nanos(1));
-            detector.handle_timeout(due, &mut |detected| note(&mut open_until, detected));
+            table.handle_timeout(due, &mut |detected| note(&mut open_until, detected));
         }
         let is_open = open_until.is_some_and(|until| at < until);
         let passed_on = if step == secured {
@@ -192,7 +192,7 @@ fn play(counts: [u8; 4], knock: u16, secured: Step, acts: &[Act], number: u32) -
             script.hit(at);
         }
         let hit = hit(at, port, step);
-        detector
+        table
             .handle_hit(&hit, &mut |detected| note(&mut open_until, detected))
             .unwrap();
     }
@@ -284,7 +284,7 @@ fn a_walk_through_all_patterns_is_cut_to_ten_guesses_where_failures_lock_out() {
         })
     });
     let doors = pairs.collect();
-    let mut detector = Detector::new(doors, Duration::ZERO, Limits::default());
+    let mut table = AttemptTable::new(doors, Duration::ZERO, Limits::default());
     let (mut opened, mut failures, mut locked) = ([0_u32; 2], [0_u32; 2], 0);
     let mut note = |detected: Detected| {
         let which = usize::from(detected.door.name.starts_with("guarded"));
@@ -299,10 +299,10 @@ fn a_walk_through_all_patterns_is_cut_to_ten_guesses_where_failures_lock_out() {
     let slot = Duration::from_millis(1050);
     for (group, number) in walk.into_iter().zip(0..) {
         let mut at = Time::from_secs(1000).after(slot * number);
-        detector.handle_timeout(at, &mut note);
+        table.handle_timeout(at, &mut note);
         for from in 1..=group {
             let hit = hit(at, from.into(), step(443, Transport::Udp));
-            detector.handle_hit(&hit, &mut note).unwrap();
+            table.handle_hit(&hit, &mut note).unwrap();
             at = at.after(Duration::from_millis(4));
         }
     }

@@ -11,14 +11,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::answered::Last;
 use super::attempt::Progress;
-use super::detector::{Detected, Detector, Limits};
+use super::attempts::{AttemptTable, Detected, Limits};
 use super::door::{Door, Rule, Scope};
 use super::event::{Event, EventKind, Whence};
 use super::facts;
 use super::finding::{Finding, Knocked, Told};
-use super::knock::{Hit, KernelId, KnockerPrefix, Logged};
+use super::knock::{Hit, Logged};
 use super::packet::Packet;
 use super::reason::{Reason, Tally};
 use super::telling;
@@ -42,7 +41,8 @@ pub struct Sighting<'a> {
 /// From packets to findings.
 #[derive(Debug)]
 pub struct Detection {
-    detector: Detector,
+    /// The attempts of every address at every door.
+    pub attempts: AttemptTable,
     /// What is open, and since when its open command is known to have succeeded.
     open: HashMap<(Arc<str>, IpAddr), Option<Time>>,
     findings: VecDeque<Finding>,
@@ -57,7 +57,7 @@ impl Detection {
     /// (zero where lines come on their own time).
     pub fn new(doors: Vec<Arc<Door>>, lateness: Duration, limits: Limits) -> Self {
         Self {
-            detector: Detector::new(doors, lateness, limits),
+            attempts: AttemptTable::new(doors, lateness, limits),
             open: HashMap::new(),
             findings: VecDeque::new(),
             events: VecDeque::new(),
@@ -69,23 +69,7 @@ impl Detection {
     /// Takes what time it is: at `now` the Unix time is `unix`. Doors whose sequences are derived from
     /// the time need it; the caller says it anew as often as the two clocks may have come apart.
     pub fn handle_unix(&mut self, now: Time, unix: Time) {
-        self.detector.set_unix(UnixClock::new(now, unix));
-    }
-
-    /// Says who is one knocker, in place of each address. What is opened is opened for one address all the
-    /// same: the one that completes the knock.
-    pub fn set_knocker_prefix(&mut self, prefix: KnockerPrefix) {
-        self.detector.set_knocker_prefix(prefix);
-    }
-
-    /// Says at which doors `source` may knock; `None` for all of them.
-    pub fn set_audience(&mut self, source: u16, doors: Option<Arc<[Arc<str>]>>) {
-        self.detector.set_audience(source, doors);
-    }
-
-    /// The only doors at which `source` may knock, if there are such.
-    pub fn audience(&self, source: u16) -> Option<&[Arc<str>]> {
-        self.detector.audience(source)
+        self.attempts.set_unix(UnixClock::new(now, unix));
     }
 
     /// Takes a packet that was logged. What had to happen before it happens first.
@@ -120,31 +104,16 @@ impl Detection {
     pub fn handle_timeout(&mut self, now: Time) {
         self.now = self.now.max(now);
         let Self {
-            detector,
+            attempts,
             findings,
             events,
             now,
             ..
         } = self;
-        detector.handle_timeout(*now, &mut |detected| {
+        attempts.handle_timeout(*now, &mut |detected| {
             events.extend(telling::of_attempt(&detected, None));
             findings.extend(knocked(&detected, None));
         });
-    }
-
-    /// Drops the attempts in flight: lines were lost, or their clock began anew. What is open stays.
-    pub fn handle_gap(&mut self) {
-        self.detector.forget_all();
-    }
-
-    /// Drops the attempts that `kernel` has logged a part of: it has booted since. What is open stays.
-    pub fn handle_reboot(&mut self, kernel: KernelId) {
-        self.detector.forget_fed_by(kernel);
-    }
-
-    /// Takes new doors. Attempts in flight go on at doors that are as they were.
-    pub fn handle_reload(&mut self, doors: Vec<Arc<Door>>) {
-        self.detector.replace_doors(doors);
     }
 
     /// Takes what became of a grant at `now`.
@@ -179,22 +148,10 @@ impl Detection {
         self.open.insert((door, src), Some(always));
     }
 
-    /// Takes over what an earlier process has used: at `door` every step of time that begins before the Unix
-    /// time `until`, in seconds.
-    pub fn restore_used(&mut self, door: Arc<str>, until: i64) {
-        self.detector.restore_used(door, until);
-    }
-
-    /// Takes over that the knock of `src` at `door` which `last` completed was answered at `at` on the
-    /// engine's clock: it is not answered again.
-    pub fn restore_answer(&mut self, door: &Arc<str>, src: IpAddr, at: Time, last: Last) {
-        self.detector.restore_answer(door, src, at, last);
-    }
-
     /// How many sequences are left of the doors that have a list of them.
     pub fn left(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
-        let book = self.detector.book();
-        let doors = self.detector.doors().iter();
+        let book = self.attempts.book();
+        let doors = self.attempts.doors().iter();
         doors.filter_map(|door| match &door.rule {
             Rule::OneTime(rule) => Some((&door.name, book.left(&door.name, &rule.origin)?)),
             Rule::Sequence(_) | Rule::Counts(_) => None,
@@ -204,13 +161,8 @@ impl Detection {
     /// When [`Self::handle_timeout`] has something to do next.
     pub fn poll_timeout(&self) -> Option<Time> {
         // A window includes its last moment, so it is over one step later.
-        let window = self.detector.poll_timeout();
+        let window = self.attempts.poll_timeout();
         window.map(|last| last.after(Duration::from_nanos(1)))
-    }
-
-    /// When [`Self::handle_timeout`] opens a door by time alone, other attempts left out.
-    pub fn poll_opening(&self) -> Option<Time> {
-        self.detector.poll_opening()
     }
 
     /// What was found next.
@@ -235,7 +187,7 @@ impl Detection {
 
     /// The doors.
     pub fn doors(&self) -> &[Arc<Door>] {
-        self.detector.doors()
+        self.attempts.doors()
     }
 
     /// The door called `name`.
@@ -255,16 +207,6 @@ impl Detection {
         self.open.len()
     }
 
-    /// The doors, each with the number of addresses that are part-way through it.
-    pub fn attempts(&self) -> Vec<(&Arc<Door>, usize)> {
-        self.detector.attempts()
-    }
-
-    /// How many addresses are part-way through a door.
-    pub fn knockers(&self) -> usize {
-        self.detector.len()
-    }
-
     /// Whether `door` holds something open for `src` once it is knocked at.
     fn is_held(&self, door: &str, src: IpAddr) -> bool {
         let door = self.door(door);
@@ -273,14 +215,14 @@ impl Detection {
 
     fn handle_hit(&mut self, hit: &Hit<'_>, whence: Whence) -> Result<(), Reason> {
         let Self {
-            detector,
+            attempts,
             open,
             findings,
             events,
             ..
         } = self;
-        for door in detector.doors() {
-            if detector.hears(hit.source, door) && is_first_connection(door, hit, open) {
+        for door in attempts.doors() {
+            if attempts.hears(hit.source, door) && is_first_connection(door, hit, open) {
                 // Said once: the next connection is told apart only when the door is open again.
                 open.insert((Arc::clone(&door.name), hit.src), None);
                 findings.push_back(Finding::Entered {
@@ -290,8 +232,8 @@ impl Detection {
                 });
             }
         }
-        let prefix = detector.knocker_prefix().of_counts();
-        detector.handle_hit(hit, &mut |detected| {
+        let prefix = attempts.knocker_prefix().of_counts();
+        attempts.handle_hit(hit, &mut |detected| {
             events.extend(telling::of_attempt(&detected, Some((whence, hit.at))));
             if let Progress::TooManyFailed { until, .. } = detected.progress {
                 let door = Arc::clone(&detected.door.name);

@@ -3,7 +3,7 @@
 //! The walk, and the order in which the modules may know each other:
 //!
 //! ```text
-//! line ─Record▶ packet ─Packet▶ knock ─Hit▶ detector ─Finding▶ grant ─Order▶ (the caller)
+//! line ─Record▶ packet ─Packet▶ knock ─Hit▶ attempts ─Finding▶ grant ─Order▶ (the caller)
 //!   [`line`]     [`packet`]      [`knock`]   [`detection`]       [`grant`]
 //! ```
 //!
@@ -18,11 +18,11 @@
 pub mod account;
 pub mod answered;
 mod attempt;
+pub mod attempts;
 mod bloom;
 pub mod command;
 mod dedup;
 pub mod detection;
-pub mod detector;
 pub mod door;
 pub mod event;
 pub mod facts;
@@ -50,9 +50,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use attempts::Limits;
 use detection::Detection;
 pub use detection::Sighting;
-use detector::Limits;
 use door::Door;
 use event::Event;
 use finding::Told;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::attempt::Progress;
-use super::detector::Detected;
+use super::attempts::Detected;
 use super::event::{Event, EventKind, Whence};
 use super::time::Time;
 

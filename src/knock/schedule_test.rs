@@ -2,7 +2,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::*;
-use crate::engine::detector::{Detected, Detector, Limits};
+use crate::engine::attempts::{AttemptTable, Detected, Limits};
 use crate::engine::door::{CountsRule, Rule};
 use crate::engine::knock::Logged;
 use crate::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
@@ -47,14 +47,14 @@ fn opens_at(times: &[i128], counts: [u8; 4]) -> Vec<usize> {
     let mut door = example::door(&[1]);
     let rule = CountsRule::new((STEP.port, None), WINDOW, &counts).unwrap();
     door.rule = Rule::Counts(rule);
-    let mut detector = Detector::new(vec![Arc::new(door)], Duration::ZERO, Limits::default());
+    let mut table = AttemptTable::new(vec![Arc::new(door)], Duration::ZERO, Limits::default());
     let mut opened = Vec::new();
     let millis = |at: i128| Time::from_nanos(i64::try_from(at).unwrap() * 1_000_000);
     for (number, &at) in times.iter().enumerate() {
         let mut note = |detected: Detected| {
             opened.extend(detected.knock.map(|_| number));
         };
-        detector.handle_timeout(millis(at), &mut |_| panic!("nothing ends meanwhile"));
+        table.handle_timeout(millis(at), &mut |_| panic!("nothing ends meanwhile"));
         let packet = Packet {
             prefix: b"",
             iif: b"eth0",
@@ -70,7 +70,7 @@ fn opens_at(times: &[i128], counts: [u8; 4]) -> Vec<usize> {
             mark: Fingerprint::default(),
         };
         let hit = engine::knock::Hit::new(&packet, millis(at), None, 0, Logged::default());
-        detector.handle_hit(&hit.unwrap(), &mut note).unwrap();
+        table.handle_hit(&hit.unwrap(), &mut note).unwrap();
     }
     opened
 }

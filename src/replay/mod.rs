@@ -20,7 +20,7 @@ use findings::{Finding, Findings, Form, Found};
 
 use crate::calendar::{Calendar, Zone};
 use crate::dialect;
-use crate::engine::detector::Limits;
+use crate::engine::attempts::Limits;
 use crate::engine::door::Door;
 use crate::engine::event::{Event, EventKind, Whence};
 use crate::engine::knock::{KnockerPrefix, Logged};
@@ -163,10 +163,10 @@ fn watch_by(
 ) -> io::Result<Summary> {
     let usual = Arc::new(form.clone());
     let mut engine = Engine::new(doors, Duration::ZERO, Limits::default());
-    engine.detection.set_knocker_prefix(prefix);
+    engine.detection.attempts.set_knocker_prefix(prefix);
     let readers = inputs.into_iter().zip(0..).map(|(input, source)| {
         let reader = input.own.map(|own| {
-            engine.detection.set_audience(source, own.doors);
+            engine.detection.attempts.set_audience(source, own.doors);
             Arc::new(own.reader)
         });
         let form = Form {
@@ -315,7 +315,10 @@ impl Run<'_> {
         };
         self.has_wall |= reader.wall.is_some();
         if let Some(kernel) = placed.rebooted {
-            self.engine.detection.handle_reboot((whence.source, kernel));
+            self.engine
+                .detection
+                .attempts
+                .forget_fed_by((whence.source, kernel));
         }
         self.let_pass(placed.at)?;
         if let Some(unix) = reader.wall {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logknock::config;
-use logknock::engine::detector::Limits;
+use logknock::engine::attempts::Limits;
 use logknock::engine::door::{
     Door, GrantRule, OnRepeat, OtherPorts, PerFamily, Rule, SequenceRule,
 };
@@ -40,7 +40,7 @@ fn run(doors: &[Arc<Door>], knocks: &[Knock]) -> Vec<Event> {
     run_out(&mut engine);
     events.extend(std::iter::from_fn(|| engine.poll_event()));
     assert_eq!(
-        (engine.grants.len(), engine.detection.knockers()),
+        (engine.grants.len(), engine.detection.attempts.len()),
         (0, 0),
         "something is left for ever"
     );
@@ -356,7 +356,7 @@ fn the_table_stays_bounded_and_keeps_the_one_who_is_further_on() {
         };
         engine.handle_packet(now, &sighting).unwrap();
         settle(engine, now);
-        assert!(engine.detection.knockers() <= 100);
+        assert!(engine.detection.attempts.len() <= 100);
     };
     hit(&mut engine, [192, 0, 2, 1], 1);
     hit(&mut engine, [192, 0, 2, 1], 2);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use logknock::calendar::rfc3339;
 use logknock::clock;
-use logknock::engine::detector::Limits;
+use logknock::engine::attempts::Limits;
 use logknock::engine::door::{Door, GrantRule, PerFamily};
 use logknock::engine::event::Event;
 use logknock::engine::knock::KnockerPrefix;
@@ -35,6 +35,7 @@ fn run(doors: &[Arc<Door>], bits: u8, sent: &[Sent]) -> Vec<Event> {
     let mut engine = Engine::new(doors.to_vec(), Duration::ZERO, Limits::default());
     engine
         .detection
+        .attempts
         .set_knocker_prefix(KnockerPrefix::new(bits).unwrap());
     let mut now = Time::from_secs(0);
     for (number, (knock, host)) in sent.iter().enumerate() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logknock::engine::Engine;
-use logknock::engine::detector::Limits;
+use logknock::engine::attempts::Limits;
 use logknock::engine::door::{Door, GrantRule, OneTimeRule, OtherPorts, PerFamily, Rule};
 use logknock::engine::grant::Task;
 use logknock::engine::one_time::{Line, List, Origin, Used};
@@ -125,7 +125,8 @@ impl Run {
             Act::Reload => self
                 .engine
                 .detection
-                .handle_reload(doors(&self.origin, self.holds)),
+                .attempts
+                .replace_doors(doors(&self.origin, self.holds)),
         }
     }
 
@@ -215,7 +216,10 @@ impl Run {
         let doors = doors(&self.origin, self.holds);
         self.engine = Engine::new(doors, Duration::ZERO, Limits::default());
         if let Some(until) = self.until() {
-            self.engine.detection.restore_used("door".into(), until);
+            self.engine
+                .detection
+                .attempts
+                .restore_used("door".into(), until);
             self.engine.grants.restore_used("door".into(), until);
         }
         self.wait(0);

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use logknock::config;
-use logknock::engine::detector::Limits;
+use logknock::engine::attempts::Limits;
 use logknock::engine::event::{EventKind, Whence};
 use logknock::engine::grant::{Phase, Task};
 use logknock::engine::knock::Logged;
@@ -79,6 +79,7 @@ fn run(config: config::Config, rows: &[Row<'_>]) -> Vec<(Time, String)> {
     let mut engine = Engine::new(config.doors, Duration::ZERO, Limits::default());
     engine
         .detection
+        .attempts
         .set_knocker_prefix(config.log.knocker_prefix);
     let mut happened = Vec::new();
     for (row, line) in rows.iter().zip(1..) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logknock::config;
-use logknock::engine::detector::Limits;
+use logknock::engine::attempts::Limits;
 use logknock::engine::door::Door;
 use logknock::engine::event::{EventKind, Whence};
 use logknock::engine::knock::Logged;
@@ -121,6 +121,7 @@ fn told_apart(doors: &[Arc<Door>], packets: &[(u16, u16)]) -> Vec<(String, Event
     let mut engine = Engine::new(doors.to_vec(), Duration::from_secs(1), Limits::default());
     engine
         .detection
+        .attempts
         .set_audience(1, Some(Arc::new(["ssh".into()])));
     let mut told = Vec::new();
     for ((source, port), second) in packets.iter().zip(100..) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use logknock::calendar::{Calendar, Zone, rfc3339};
 use logknock::config;
-use logknock::engine::detector::Limits;
+use logknock::engine::attempts::Limits;
 use logknock::engine::door::Door;
 use logknock::engine::event::{EventKind, Whence};
 use logknock::engine::knock::Logged;
@@ -105,7 +105,7 @@ impl Machine {
         };
         let placed = self.timeline.place_live(stamps, received)?;
         if let Some(kernel) = placed.rebooted {
-            self.engine.detection.handle_reboot((0, kernel));
+            self.engine.detection.attempts.forget_fed_by((0, kernel));
         }
         let sighting = Sighting {
             packet,

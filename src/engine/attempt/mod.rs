@@ -1,7 +1,7 @@
 //! One address part-way through one door's rule.
 //!
 //! In: the hits that the door's scope admits, in order. Out: [`Progress`]. It is never asked about the
-//! present time: expiry is a deadline that the detector keeps.
+//! present time: expiry is a deadline that the table keeps.
 
 mod counts;
 mod sequence;

@@ -29,7 +29,7 @@ use super::time::{Time, UnixClock};
 /// Openings by time alone that are waited for to the moment; others come with the next second.
 const MAX_OPENINGS: usize = 1024;
 
-/// How much the detector may remember.
+/// How much the table may remember.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Addresses that are at a door.
@@ -83,7 +83,7 @@ impl Kind {
 
 /// The attempt table.
 #[derive(Debug)]
-pub struct Detector {
+pub struct AttemptTable {
     doors: Vec<Arc<Door>>,
     /// Of sources that may knock at some doors only, these doors.
     audiences: HashMap<u16, Audience>,
@@ -107,8 +107,8 @@ pub struct Detector {
     unix: Option<UnixClock>,
 }
 
-impl Detector {
-    /// A detector of `doors`. `lateness` is how long after its stamp a line may still arrive.
+impl AttemptTable {
+    /// A table for `doors`. `lateness` is how long after its stamp a line may still arrive.
     pub fn new(doors: Vec<Arc<Door>>, lateness: Duration, limits: Limits) -> Self {
         Self {
             reach: longest(&doors),
@@ -151,7 +151,8 @@ impl Detector {
         hears(&self.audiences, source, door)
     }
 
-    /// Says who is one knocker. Attempts in flight are forgotten when that changes.
+    /// Says who is one knocker, in place of each address. Attempts in flight are forgotten when that changes.
+    /// What is opened is opened for one address all the same: the one that completes the knock.
     pub fn set_knocker_prefix(&mut self, prefix: KnockerPrefix) {
         if prefix != self.knocker_prefix() {
             self.tables = tables(prefix);
@@ -169,12 +170,14 @@ impl Detector {
         &self.book
     }
 
-    /// Notes what an earlier run has put on disk about a door.
+    /// Takes over what an earlier run has used: at `door` every step of time that begins before the Unix time
+    /// `until`, in seconds.
     pub fn restore_used(&mut self, door: Arc<str>, until: i64) {
         self.book.restore(door, until);
     }
 
-    /// Notes what an earlier process has answered. A door that cools down after it goes on to.
+    /// Takes over that the knock of `src` at `door` which `last` completed was answered at `at`: it is not
+    /// answered again. A door that cools down after it goes on to.
     pub fn restore_answer(&mut self, door: &Arc<str>, src: IpAddr, at: Time, last: Last) {
         let known = self.doors.iter().find(|other| other.name == *door);
         let kind = known.map_or(Kind::Ports, |door| Kind::of(door));
@@ -398,7 +401,7 @@ impl Detector {
         self.openings.first().copied()
     }
 
-    /// Forgets every attempt and every packet, when lines were lost.
+    /// Forgets every attempt and every packet: lines were lost, or their clock began anew. What is open stays.
     pub fn forget_all(&mut self) {
         self.tables = tables(self.knocker_prefix());
         self.recent = RecentPackets::new(self.limits.packets);
@@ -442,7 +445,7 @@ impl Detector {
     }
 
     /// The doors, each with the number of addresses that are part-way through it.
-    pub fn attempts(&self) -> Vec<(&Arc<Door>, usize)> {
+    pub fn by_door(&self) -> Vec<(&Arc<Door>, usize)> {
         let mut attempts: Vec<_> = self.doors.iter().map(|door| (door, 0)).collect();
         let knockers = self.tables.iter().flat_map(Knockers::iter);
         let all = knockers.flat_map(|knocker| &knocker.attempts);
@@ -665,5 +668,5 @@ fn tables(prefix: KnockerPrefix) -> [Knockers; 2] {
 #[path = "counts_test.rs"]
 mod counts_tests;
 #[cfg(test)]
-#[path = "detector_test.rs"]
+#[path = "attempts_test.rs"]
 mod tests;

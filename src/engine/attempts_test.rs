@@ -13,7 +13,7 @@ use super::super::packet::{Fingerprint, Ports, TcpFlags};
 use super::super::sequence::{Sequence, Step, Transport};
 use super::*;
 
-/// The same detector without an index, a queue or a short cut.
+/// The same table without an index, a queue or a short cut.
 struct Plain {
     doors: Vec<Arc<Door>>,
     limits: Limits,
@@ -306,14 +306,14 @@ proptest! {
         let doors: Vec<_> = named.collect();
         let limits = Limits { knockers, memories, packets };
         let lateness = Duration::from_secs(lateness);
-        let mut detector = Detector::new(doors.clone(), lateness, limits);
+        let mut table = AttemptTable::new(doors.clone(), lateness, limits);
         let mut plain = Plain {
             doors,
             limits,
             lateness,
-            identity: detector.identity.clone(),
+            identity: table.identity.clone(),
             recent: RecentPackets::new(packets),
-            reach: detector.reach,
+            reach: table.reach,
             tables: Default::default(),
             age: 0,
             book: Book::default(),
@@ -325,14 +325,14 @@ proptest! {
             let (mut told, mut expected) = (Vec::new(), Vec::new());
             // Not every hit is preceded by the end of what is over.
             if knock.3 % 3 > 0 {
-                detector.handle_timeout(now, &mut |detected| told.push(detected));
+                table.handle_timeout(now, &mut |detected| told.push(detected));
                 plain.handle_timeout(now, &mut expected);
             }
             let hit = hit(now, knock);
-            let verdict = detector.handle_hit(&hit, &mut |detected| told.push(detected));
+            let verdict = table.handle_hit(&hit, &mut |detected| told.push(detected));
             prop_assert_eq!(verdict, plain.handle_hit(&hit, &mut expected));
             prop_assert_eq!(told, expected);
-            for (kind, table) in Kind::ALL.into_iter().zip(&detector.tables) {
+            for (kind, table) in Kind::ALL.into_iter().zip(&table.tables) {
                 prop_assert_eq!(table.len(), plain.tables[kind as usize].len());
                 prop_assert_eq!(table.memories(), plain.memories(kind));
                 prop_assert_eq!(table.next_wake().map(|(wake, _)| wake), plain.next_wake(kind).map(|(wake, _)| wake));
@@ -359,14 +359,14 @@ fn over_a_reload_an_attempt_goes_on_at_a_door_as_it_was_and_is_dropped_at_one_th
         door("gone", [1, 2]),
     ];
     let after = vec![door("other", [1, 2]), door("as it was", [1, 2])];
-    let mut detector = Detector::new(before, Duration::ZERO, Limits::default());
+    let mut table = AttemptTable::new(before, Duration::ZERO, Limits::default());
     let at = Time::from_secs(1000);
     let first = hit(at, &(0, 7, 1, 40_001, false));
-    detector.handle_hit(&first, &mut |_| ()).unwrap();
-    detector.replace_doors(after);
+    table.handle_hit(&first, &mut |_| ()).unwrap();
+    table.replace_doors(after);
     let mut completed = Vec::new();
     let second = hit(at, &(0, 7, 2, 40_002, false));
-    let told = detector.handle_hit(&second, &mut |detected| {
+    let told = table.handle_hit(&second, &mut |detected| {
         if matches!(detected.progress, Progress::Completed { .. }) {
             completed.push(detected.door.name.to_string());
         }
