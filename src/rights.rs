@@ -9,10 +9,11 @@
 )]
 
 use std::ffi::OsString;
-use std::fmt;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
+
+use thiserror::Error;
 
 const OTHERS_WRITE: u32 = 0o002;
 const GROUP_WRITES: u32 = 0o020;
@@ -52,9 +53,10 @@ pub enum Role {
 }
 
 /// Something that others could use.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Flaw {
     /// It belongs to somebody unexpected.
+    #[error("belongs to uid {uid}, who could open every door with it")]
     Owner {
         /// What.
         path: PathBuf,
@@ -62,10 +64,13 @@ pub enum Flaw {
         uid: u32,
     },
     /// Others can write it, or into it.
+    #[error("can be written by others than its owner, who could open every door with it")]
     Writable(PathBuf),
     /// A symlink that others could point elsewhere.
+    #[error("is a symlink in a directory that others can write: they could point it elsewhere")]
     Symlink(PathBuf),
     /// A file that is not there yet, where others could make it.
+    #[error("is not there yet, and others can write its directory: they could make it theirs")]
     Missing(PathBuf),
 }
 
@@ -89,25 +94,6 @@ impl Flaw {
             Self::Symlink(_) => "name the file that it points to".to_owned(),
             Self::Missing(_) => format!("make it: install -m 0640 /dev/null {quoted}"),
         }
-    }
-}
-
-impl fmt::Display for Flaw {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Owner { uid, .. } => {
-                return write!(f, "belongs to uid {uid}, who could open every door with it");
-            }
-            Self::Writable(_) => {
-                "can be written by others than its owner, who could open every door with it"
-            }
-            Self::Symlink(_) => {
-                "is a symlink in a directory that others can write: they could point it elsewhere"
-            }
-            Self::Missing(_) => {
-                "is not there yet, and others can write its directory: they could make it theirs"
-            }
-        })
     }
 }
 

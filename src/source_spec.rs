@@ -11,6 +11,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use thiserror::Error;
+
 pub use pattern::Pattern;
 
 /// Where lines come from.
@@ -68,45 +70,32 @@ impl SourceSpec {
 }
 
 /// Why a text names no source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SourceSpecError {
     /// Nothing at all, or nothing behind `unix:`.
+    #[error(
+        "not a source; write /PATH, journald, kmsg, nflog:GROUP, -, unix:/PATH or udp:ADDR:PORT"
+    )]
     NoPath,
     /// A NUL byte, which no path can hold.
+    #[error("a path cannot hold a NUL byte")]
     Nul,
     /// A wildcard in the name of a directory.
+    #[error("wildcards may stand in the name of the file only, as in /var/log/fw/*.log")]
     Wildcard,
     /// A pattern that cannot be understood.
+    #[error("not a pattern: write *, ? and [a-z]; a bracket itself is [[]")]
     Pattern,
     /// What follows `udp:` is no address with a port.
+    #[error("udp: needs an address and a port, as in udp:127.0.0.1:514 or udp:[::1]:514")]
     Address,
     /// UDP port 0.
+    #[error("UDP port 0 receives nothing; ports are 1 to 65535")]
     Port,
     /// What follows `nflog:` is no group.
+    #[error("nflog: needs the number of a group, 0 to 65535")]
     Group,
 }
-
-impl fmt::Display for SourceSpecError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoPath => {
-                "not a source; write /PATH, journald, kmsg, nflog:GROUP, -, unix:/PATH or udp:ADDR:PORT"
-            }
-            Self::Nul => "a path cannot hold a NUL byte",
-            Self::Wildcard => {
-                "wildcards may stand in the name of the file only, as in /var/log/fw/*.log"
-            }
-            Self::Pattern => "not a pattern: write *, ? and [a-z]; a bracket itself is [[]",
-            Self::Address => {
-                "udp: needs an address and a port, as in udp:127.0.0.1:514 or udp:[::1]:514"
-            }
-            Self::Group => "nflog: needs the number of a group, 0 to 65535",
-            Self::Port => "UDP port 0 receives nothing; ports are 1 to 65535",
-        })
-    }
-}
-
-impl std::error::Error for SourceSpecError {}
 
 impl FromStr for SourceSpec {
     type Err = SourceSpecError;

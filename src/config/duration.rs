@@ -3,8 +3,9 @@
 //! In: `15`, `0.5`, `"15s"`, `"1m30s"`, `"500ms"`, `"1h"`, `"2 s"`. Out: a `Duration` above zero and
 //! at most [`MAX_DAYS`] days. Whole-number arithmetic, so that `"0.1s"` is exactly 100 ms.
 
-use std::fmt;
 use std::time::Duration;
+
+use thiserror::Error;
 
 /// Longest duration, in days.
 pub(super) const MAX_DAYS: u64 = 366;
@@ -21,26 +22,17 @@ const UNITS: [(&str, u128); 5] = [
 ];
 
 /// Why something is no duration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum DurationError {
     /// Not written as one.
+    #[error("not a duration")]
     Form,
     /// Zero, or below.
+    #[error("a duration must be longer than zero")]
     NotPositive,
     /// More than [`MAX_DAYS`] days.
+    #[error("longer than {} days", MAX_DAYS)]
     TooLong,
-}
-
-impl std::error::Error for DurationError {}
-
-impl fmt::Display for DurationError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Form => f.write_str("not a duration"),
-            Self::NotPositive => f.write_str("a duration must be longer than zero"),
-            Self::TooLong => write!(f, "longer than {MAX_DAYS} days"),
-        }
-    }
 }
 
 /// From whole seconds.

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use thiserror::Error;
+
 /// Longest prefix, in bytes (`NF_LOG_PREFIXLEN` is 128 with its NUL).
 pub const MAX_PREFIX: usize = 127;
 
@@ -14,30 +16,18 @@ pub const MAX_PREFIX: usize = 127;
 pub struct Prefix(Box<[u8]>);
 
 /// Why a text is no log prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum PrefixError {
     /// Nothing.
+    #[error("an empty prefix matches every logged packet")]
     Empty,
     /// Longer than [`MAX_PREFIX`].
+    #[error("longer than {} bytes, the most a LOG rule takes", MAX_PREFIX)]
     TooLong,
     /// A NUL, a newline or another control character.
+    #[error("holds a control character, which no log shows as it is")]
     Control,
 }
-
-impl fmt::Display for PrefixError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("an empty prefix matches every logged packet"),
-            Self::TooLong => write!(
-                f,
-                "longer than {MAX_PREFIX} bytes, the most a LOG rule takes"
-            ),
-            Self::Control => f.write_str("holds a control character, which no log shows as it is"),
-        }
-    }
-}
-
-impl std::error::Error for PrefixError {}
 
 impl FromStr for Prefix {
     type Err = PrefixError;

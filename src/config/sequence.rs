@@ -3,8 +3,7 @@
 //! In: `7000`, `"8000:udp"`. Out: the engine's [`Step`]s. A sequence is a password: what is reported about it names the
 //! number of a step and never its port.
 
-use std::fmt;
-
+use thiserror::Error;
 use toml::de::DeValue;
 
 use crate::engine::sequence::{MAX_STEPS, Sequence, Step, Transport};
@@ -17,24 +16,17 @@ use super::value::{Value, Written, integer};
 const MAX_COUNT: u8 = 9;
 
 /// Why a text is no port.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Error)]
 pub(super) enum StepFlaw {
     /// Not written as one.
+    #[error("is no port")]
     Form,
     /// Not a port's number.
+    #[error("is out of range; ports are 1 to 65535")]
     Port,
     /// Neither TCP nor UDP.
+    #[error("has an unknown protocol; there are tcp and udp")]
     Protocol,
-}
-
-impl fmt::Display for StepFlaw {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Form => "is no port",
-            Self::Port => "is out of range; ports are 1 to 65535",
-            Self::Protocol => "has an unknown protocol; there are tcp and udp",
-        })
-    }
 }
 
 impl StepFlaw {

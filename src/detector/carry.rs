@@ -11,8 +11,7 @@ use crate::engine;
 use crate::engine::event::{Event, EventKind};
 use crate::engine::finding;
 use crate::engine::grant::Task;
-use crate::engine::time::Time;
-use crate::privsep::{Heard, Question, ToDetector, ToMonitor, Whence, pieces};
+use crate::privsep::{Heard, Question, ToDetector, ToMonitor, pieces};
 use crate::render::Row;
 
 impl DetectorLoop {
@@ -97,27 +96,11 @@ impl DetectorLoop {
     fn told(&mut self, message: ToDetector, along: Option<OwnedFd>) {
         let now = clock::boot_now();
         match message {
-            ToDetector::Event {
-                at,
-                door,
-                src,
-                kind,
-                whence,
-            } => {
-                let event = Event {
-                    at: Time::from_nanos(at),
-                    door: door.into(),
-                    src,
-                    kind: kind.kind(),
-                    whence: whence.map(Whence::whence),
-                };
-                self.detection
-                    .handle_told(&finding::Told::Event(event.clone()), now);
-                self.detection.tell(event);
-            }
-            ToDetector::Opened(door, src) => {
-                let opened = finding::Told::Opened(door.into(), src);
-                self.detection.handle_told(&opened, now);
+            ToDetector::Told(told) => {
+                self.detection.handle_told(&told, now);
+                if let finding::Told::Event(event) = told {
+                    self.detection.tell(event);
+                }
             }
             ToDetector::Ended(door, status) => {
                 self.tell_knockd(knockd_log::finished(&door, status));

@@ -6,11 +6,11 @@
 //! where this log is in the file that is followed, a loop. No prefix and no port ever appears.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use thiserror::Error;
 use tracing::{debug, error, info, warn};
 
 use crate::confine::Confined;
@@ -120,24 +120,17 @@ pub(super) fn events_dropped() {
 }
 
 /// Why files are followed from their ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(super) enum Unusable {
     /// Nothing was written before.
+    #[error("nothing tells how far files were read before")]
     Missing,
     /// What was written cannot be understood.
+    #[error("the record of how far files were read is damaged")]
     Damaged,
     /// The machine has booted since: the numbers of devices and files may mean others.
+    #[error("the machine has booted since files were read")]
     Rebooted,
-}
-
-impl fmt::Display for Unusable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Missing => "nothing tells how far files were read before",
-            Self::Damaged => "the record of how far files were read is damaged",
-            Self::Rebooted => "the machine has booted since files were read",
-        })
-    }
 }
 
 /// Nothing tells how far files were read before.

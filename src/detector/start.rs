@@ -4,10 +4,12 @@
 //! nothing has been read that anybody else could have written; from there on this process can do
 //! nothing but read logs, write its own records and tell the monitor what it found.
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+
+use thiserror::Error;
 
 use super::alive::Alive;
 use super::checkpoints::{Checkpoints, Keeper};
@@ -36,29 +38,14 @@ pub(super) const LATENESS: Duration = Duration::from_secs(1);
 const ZONE: [&str; 2] = ["/etc/localtime", "/usr/share/zoneinfo"];
 
 /// Why the daemon did not start.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum StartError {
     /// A source that cannot be followed.
+    #[error("cannot follow '{0}': {1}")]
     Source(SourceSpec, Refusal),
     /// Threads, signals, clocks.
-    System(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Source(spec, refusal) => write!(f, "cannot follow '{spec}': {refusal}"),
-            Self::System(error) => write!(f, "cannot start: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl From<io::Error> for StartError {
-    fn from(error: io::Error) -> Self {
-        Self::System(error)
-    }
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
 }
 
 impl DetectorLoop {
@@ -184,17 +171,13 @@ fn detection(rules: &Rules, welcome: Option<&Welcome>) -> Detection {
         return detection;
     };
     for (door, src) in &welcome.open {
-        detection.restore_open(door.as_str().into(), *src);
+        detection.restore_open(Arc::clone(door), *src);
     }
     for (door, until) in &welcome.used {
-        detection
-            .attempts
-            .restore_used(door.as_str().into(), *until);
+        detection.attempts.restore_used(Arc::clone(door), *until);
     }
     for (door, src, at, last) in &welcome.answered {
-        detection
-            .attempts
-            .restore_answer(&door.as_str().into(), *src, *at, *last);
+        detection.attempts.restore_answer(door, *src, *at, *last);
     }
     report::sequences_left(&detection);
     detection

@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use regex::bytes::{Captures, Regex, RegexBuilder};
+use thiserror::Error;
 
 use super::Read;
 use crate::engine::line::{Record, Stamp};
@@ -34,40 +35,30 @@ const KNOWN: [&str; 9] = [
 pub struct Pattern(Regex);
 
 /// Why a text is no log format.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PatternError {
     /// Longer than a regex may be, or its program would be too large.
+    #[error("the regex is longer than {} bytes, or repeats too much", MAX_REGEX)]
     TooLarge,
     /// It could match a part of a line, and somebody else's text the other.
+    #[error(
+        "the regex is not anchored at both ends: whoever gets text into the log could put a \
+             packet into it"
+    )]
     Anchors,
     /// No regex; what is wrong with it, in constant words.
+    #[error("not a regex: {0}")]
     Syntax(String),
     /// A group that a packet has not; its name, if it is a word and could be no secret.
+    #[error(
+        "unknown group{}; there are {}", .0.as_deref().map(|name| format!(" '{name}'")).unwrap_or_default(), KNOWN.join(",
+        ")
+    )]
     UnknownGroup(Option<String>),
     /// A field that every packet has.
+    #[error("the regex has no group '{0}'")]
     MissingGroup(&'static str),
 }
-
-impl fmt::Display for PatternError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLarge => write!(f, "the regex is longer than {MAX_REGEX} bytes, or repeats too much"),
-            Self::Anchors => f.write_str(
-                "the regex is not anchored at both ends: whoever gets text into the log could put a \
-                 packet into it",
-            ),
-            Self::Syntax(why) => write!(f, "not a regex: {why}"),
-            Self::UnknownGroup(name) => {
-                let name = name.as_deref().map(|name| format!(" '{name}'"));
-                let name = name.unwrap_or_default();
-                write!(f, "unknown group{name}; there are {}", KNOWN.join(", "))
-            }
-            Self::MissingGroup(name) => write!(f, "the regex has no group '{name}'"),
-        }
-    }
-}
-
-impl std::error::Error for PatternError {}
 
 impl PatternError {
     /// What to do.

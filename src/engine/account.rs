@@ -1,7 +1,9 @@
 //! An account of the machine that a command is run as, as data.
 
+use serde::{Deserialize, Serialize};
+
 /// Who runs a command, with all that the kernel is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// Its name.
     pub name: Box<str>,

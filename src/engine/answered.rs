@@ -12,6 +12,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::dedup::{OTHER_SOURCE, RETRANSMISSION};
 use super::knock::{Hit, Logged};
 use super::sequence::Transport;
@@ -23,7 +25,8 @@ const KEPT: Duration = Duration::from_secs(3600);
 const MOST: usize = 16_384;
 
 /// The packet that completed a knock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Last {
     /// [`Logged::kernel`] of its line.
     pub kernel: Option<Time>,

@@ -9,11 +9,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::account::Account;
 use super::sequence::Step;
 
 /// What a command may know of the knock that caused it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Facts {
     /// Who knocked.
     pub src: IpAddr,
@@ -25,7 +28,8 @@ pub struct Facts {
     pub interface: Box<str>,
     /// The door's name.
     pub door: Arc<str>,
-    /// How long the door stays open; `None` when nothing is held open.
+    /// How long the door stays open; `None` when nothing is held open. The door says so, whoever tells of the knock.
+    #[serde(skip)]
     pub hold: Option<Duration>,
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::command::Template;
 use super::one_time::{Origin, Token};
@@ -356,7 +357,8 @@ pub struct GrantRule {
 }
 
 /// How the ends of a door's commands are judged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Judging {
     /// Commands of the operator's own: what fails is told; a close is owed for a day, and up to eight to
     /// one address.

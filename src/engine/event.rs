@@ -3,10 +3,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::time::Time;
 
 /// Something that happened at a door.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Event {
     /// When, on the engine's clock.
     pub at: Time,
@@ -21,7 +24,8 @@ pub struct Event {
 }
 
 /// Which line of which source, as the caller counts them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Whence {
     /// The caller's number of the source.
     pub source: u16,
@@ -30,7 +34,8 @@ pub struct Whence {
 }
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum EventKind {
     /// A knock was right: `stage` of `of` are done.
     Stage {
@@ -115,7 +120,8 @@ impl Occasion {
 }
 
 /// Why a right sequence was not answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RefusedReason {
     /// There is no room for another grant.
     Full,
@@ -137,7 +143,8 @@ impl RefusedReason {
 }
 
 /// Why an attempt ended before its last step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ResetReason {
     /// A hit that was not the next step.
     WrongPort,

@@ -6,6 +6,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::answered::Last;
 use super::command::Facts;
 use super::event::{Event, Whence};
@@ -73,7 +75,8 @@ pub struct Knocked {
 }
 
 /// What to tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Told {
     /// Something happened at a door.
     Event(Event),

@@ -5,13 +5,16 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::packet::Proto;
 
 /// Longest sequence, in steps (knockd's `SEQ_MAX`).
 pub const MAX_STEPS: usize = 32;
 
 /// The transport of a knock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// TCP
     Tcp,
@@ -42,7 +45,8 @@ impl TryFrom<Proto> for Transport {
 }
 
 /// One knock of a sequence.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Step {
     /// Destination port, 1 to 65535.
     pub port: u16,

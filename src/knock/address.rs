@@ -4,9 +4,10 @@
 //! addresses in the resolver's order, each once, of the family that was asked for and that the source
 //! address can reach.
 
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+
+use thiserror::Error;
 
 /// Which addresses of a host are knocked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,24 +22,15 @@ pub enum Family {
 }
 
 /// Why a host has no address to knock at.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum ResolveError {
     /// The resolver knows none.
+    #[error(transparent)]
     Unknown(io::Error),
     /// It has some, of the other family.
+    #[error("no {0} address")]
     Family(&'static str),
 }
-
-impl fmt::Display for ResolveError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unknown(error) => write!(f, "{error}"),
-            Self::Family(family) => write!(f, "no {family} address"),
-        }
-    }
-}
-
-impl std::error::Error for ResolveError {}
 
 /// The addresses of `host`, with port 0; at least one.
 pub fn resolve(

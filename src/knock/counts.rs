@@ -7,6 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use thiserror::Error;
+
 use crate::config::duration;
 
 /// How many groups there are.
@@ -30,16 +32,9 @@ impl fmt::Debug for Counts {
 }
 
 /// A text that is no counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("counts are four digits 1 to 9, as in 1234 or 1,2,3,4")]
 pub struct CountsError;
-
-impl fmt::Display for CountsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("counts are four digits 1 to 9, as in 1234 or 1,2,3,4")
-    }
-}
-
-impl std::error::Error for CountsError {}
 
 impl FromStr for Counts {
     type Err = CountsError;
@@ -68,16 +63,9 @@ pub const DEFAULT_WINDOW: Duration = Duration::from_secs(4);
 const WINDOWS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 
 /// A text that is no window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a window is 500ms to 60s, as in 4s")]
 pub struct WindowError;
-
-impl fmt::Display for WindowError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a window is 500ms to 60s, as in 4s")
-    }
-}
-
-impl std::error::Error for WindowError {}
 
 /// Reads a window such as `4s`; a bare number is seconds.
 pub fn window(text: &str) -> Result<Duration, WindowError> {

@@ -3,8 +3,9 @@
 //! In: a text. Out: a duration up to a minute; none is a delay too. The default is not zero:
 //! without a pause a network may deliver three SYNs in another order.
 
-use std::fmt;
 use std::time::Duration;
+
+use thiserror::Error;
 
 use crate::config::duration::{self, DurationError};
 
@@ -14,24 +15,15 @@ pub const DEFAULT: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Why a text is no delay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DelayError {
     /// Not written as one.
+    #[error("not a delay; write milliseconds, or as in 500ms or 1.5s")]
     Form,
     /// Longer than a minute.
+    #[error("a delay is at most one minute")]
     TooLong,
 }
-
-impl fmt::Display for DelayError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Form => "not a delay; write milliseconds, or as in 500ms or 1.5s",
-            Self::TooLong => "a delay is at most one minute",
-        })
-    }
-}
-
-impl std::error::Error for DelayError {}
 
 /// A number of milliseconds, or a duration with its unit.
 pub fn parse(text: &str) -> Result<Duration, DelayError> {

@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use thiserror::Error;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -96,55 +97,44 @@ pub struct Mistake {
 }
 
 /// What can be wrong; nothing of it shows a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Flaw {
     /// No TOML.
+    #[error("{0}")]
     Syntax(String),
     /// Something else than `[host.NAME]`.
+    #[error("unknown section; hosts are written [host.NAME]")]
     Section,
     /// A key that no host has.
+    #[error("unknown key; a host has address, knock or totp, delay and wait")]
     Key,
     /// A key that every host has.
+    #[error("this host has no '{0}'")]
     Missing(&'static str),
     /// A value of another type.
+    #[error("expected {0}")]
     Type(&'static str),
     /// No step, or too many.
+    #[error("a knock has 1 to {} steps", MAX_STEPS)]
     Steps,
     /// A step, counted from 1, that is none.
+    #[error("step {0}: {1}")]
     Step(usize, StepError),
     /// Nothing to knock, or two things.
+    #[error("a host has 'knock', 'totp', or a 'totp' with a 'code' behind its 'knock'")]
     Knock,
     /// A `totp` in no form that there is.
+    #[error("totp: expected {0}")]
     Totp(&'static str),
     /// No delay.
+    #[error(transparent)]
     Delay(DelayError),
     /// No port to wait for.
+    #[error(transparent)]
     Wait(StepError),
     /// UDP answers nothing.
+    #[error("only a TCP port tells whether it is open")]
     WaitUdp,
-}
-
-impl fmt::Display for Flaw {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Syntax(message) => f.write_str(message),
-            Self::Section => f.write_str("unknown section; hosts are written [host.NAME]"),
-            Self::Key => {
-                f.write_str("unknown key; a host has address, knock or totp, delay and wait")
-            }
-            Self::Missing(key) => write!(f, "this host has no '{key}'"),
-            Self::Type(expected) => write!(f, "expected {expected}"),
-            Self::Steps => write!(f, "a knock has 1 to {MAX_STEPS} steps"),
-            Self::Step(number, error) => write!(f, "step {number}: {error}"),
-            Self::Knock => f.write_str(
-                "a host has 'knock', 'totp', or a 'totp' with a 'code' behind its 'knock'",
-            ),
-            Self::Totp(expected) => write!(f, "totp: expected {expected}"),
-            Self::Delay(error) => write!(f, "{error}"),
-            Self::Wait(error) => write!(f, "{error}"),
-            Self::WaitUdp => f.write_str("only a TCP port tells whether it is open"),
-        }
-    }
 }
 
 /// Where the file is: in `XDG_CONFIG_HOME` if that is an absolute path, else in `~/.config`.

@@ -5,9 +5,10 @@
 //! here. Interface and MAC told its forerunner where to put bare frames; the kernel's routes know.
 //! It holds the counts, so it is refused when others can read it.
 
-use std::fmt;
 use std::path::Path;
 use std::time::Duration;
+
+use thiserror::Error;
 
 use super::counts::{Counts, CountsError, WindowError, check_window};
 use super::private_file::{self, PrivateFileError};
@@ -29,41 +30,29 @@ pub struct Settings {
 }
 
 /// What is wrong with it; says nothing of what stands there.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum SettingsError {
     /// The file cannot be used.
+    #[error(transparent)]
     File(PrivateFileError),
     /// Neither four nor six words.
+    #[error(
+        "found {0} words; write server, port, sequence and window, and perhaps interface and MAC"
+    )]
     Words(usize),
     /// The second word.
+    #[error("the port, second word: {0}")]
     Port(StepError),
     /// The third word.
+    #[error("the sequence, third word: {0}")]
     Counts(CountsError),
     /// The fourth word is no number.
+    #[error("the window, fourth word: not a number of milliseconds")]
     WindowForm,
     /// … or one out of bounds.
+    #[error("the window, fourth word: {0}")]
     Window(WindowError),
 }
-
-impl fmt::Display for SettingsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(error) => write!(f, "{error}"),
-            Self::Words(found) => write!(
-                f,
-                "found {found} words; write server, port, sequence and window, and perhaps interface and MAC"
-            ),
-            Self::Port(error) => write!(f, "the port, second word: {error}"),
-            Self::Counts(error) => write!(f, "the sequence, third word: {error}"),
-            Self::WindowForm => {
-                f.write_str("the window, fourth word: not a number of milliseconds")
-            }
-            Self::Window(error) => write!(f, "the window, fourth word: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for SettingsError {}
 
 /// Reads the file at `path`.
 pub fn load(path: &Path, services: &Services) -> Result<Settings, SettingsError> {

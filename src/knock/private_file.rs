@@ -7,13 +7,13 @@
     reason = "the client's own file is opened here"
 )]
 
-use std::fmt;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use thiserror::Error;
 
 /// Largest file, in bytes.
 const MAX_BYTES: u64 = 256 * 1024;
@@ -21,41 +21,27 @@ const MAX_BYTES: u64 = 256 * 1024;
 const FOR_OTHERS: u32 = 0o077;
 
 /// Why a file is not read.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum PrivateFileError {
     /// It cannot be.
+    #[error(transparent)]
     Unreadable(io::Error),
     /// A directory, a device, …
+    #[error("not a file")]
     NotAFile,
     /// Neither root's nor this user's.
+    #[error("belongs to user {0}, who may read and change it")]
     Owner(u32),
     /// Others may read or write it.
+    #[error("others may read or write it (mode {0:03o}); chmod 600")]
     ForOthers(u32),
     /// More than anybody needs.
+    #[error("larger than {} KiB", MAX_BYTES / 1024)]
     TooLarge,
     /// No text.
+    #[error("not UTF-8")]
     NotUtf8,
 }
-
-impl fmt::Display for PrivateFileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable(error) => write!(f, "{error}"),
-            Self::NotAFile => f.write_str("not a file"),
-            Self::Owner(uid) => write!(f, "belongs to user {uid}, who may read and change it"),
-            Self::ForOthers(mode) => {
-                write!(
-                    f,
-                    "others may read or write it (mode {mode:03o}); chmod 600"
-                )
-            }
-            Self::TooLarge => write!(f, "larger than {} KiB", MAX_BYTES / 1024),
-            Self::NotUtf8 => f.write_str("not UTF-8"),
-        }
-    }
-}
-
-impl std::error::Error for PrivateFileError {}
 
 /// Reads it.
 pub(super) fn read(path: &Path) -> Result<String, PrivateFileError> {

@@ -6,8 +6,9 @@
 //! groups are spaced by their last hits, and by an eighth more than a window, so that a network that
 //! is late by less than that moves no hit into the wrong window.
 
-use std::fmt;
 use std::time::Duration;
+
+use thiserror::Error;
 
 use super::counts::Counts;
 use crate::engine::sequence::Step;
@@ -42,16 +43,9 @@ pub struct Schedule {
 }
 
 /// The hits of a group do not fit into a quarter of the window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("with this delay a group of hits takes longer than a quarter of the window")]
 pub struct TooSlow;
-
-impl fmt::Display for TooSlow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("with this delay a group of hits takes longer than a quarter of the window")
-    }
-}
-
-impl std::error::Error for TooSlow {}
 
 impl Schedule {
     /// A sequence.

@@ -4,39 +4,24 @@
 //! knocks at 34463 for 99999 and at TCP for `8000:xyz`, it refuses what it cannot mean. A
 //! [`StepError`] holds nothing of the word: whoever prints it knows whether the word may be shown.
 
-use std::fmt;
+use thiserror::Error;
 
 use super::services::Services;
 use crate::engine::sequence::{Step, Transport};
 
 /// Why a word is no step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum StepError {
     /// Not 1 to 65535.
+    #[error("ports are 1 to 65535")]
     Port,
     /// Neither a number nor the name of a service of this transport.
+    #[error("neither a port nor a {} service in /etc/services", .0.as_str())]
     Service(Transport),
     /// Neither TCP nor UDP.
+    #[error("the protocol is 'tcp' or 'udp', as in 8000:udp")]
     Protocol,
 }
-
-impl fmt::Display for StepError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Port => f.write_str("ports are 1 to 65535"),
-            Self::Service(transport) => {
-                let transport = transport.as_str();
-                write!(
-                    f,
-                    "neither a port nor a {transport} service in /etc/services"
-                )
-            }
-            Self::Protocol => f.write_str("the protocol is 'tcp' or 'udp', as in 8000:udp"),
-        }
-    }
-}
-
-impl std::error::Error for StepError {}
 
 /// Reads `PORT[:PROTO]`.
 pub fn parse(word: &str, default: Transport, services: &Services) -> Result<Step, StepError> {

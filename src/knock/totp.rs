@@ -2,32 +2,24 @@
 //!
 //! In: the file, in base32. Out: the secret, if nobody but the file's owner could have read it.
 
-use std::fmt;
 use std::path::Path;
+
+use thiserror::Error;
 
 use super::private_file::{self, PrivateFileError};
 use crate::config::one_time;
 use crate::engine::totp::Secret;
 
 /// Why there is no secret.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum SecretError {
     /// The file cannot be used.
+    #[error(transparent)]
     File(PrivateFileError),
     /// It is there, but not in base32.
+    #[error("the secret is not base32")]
     Base32,
 }
-
-impl fmt::Display for SecretError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(error) => error.fmt(f),
-            Self::Base32 => f.write_str("the secret is not base32"),
-        }
-    }
-}
-
-impl std::error::Error for SecretError {}
 
 /// Reads the secret in the file at `path`.
 pub fn read_secret(path: &Path) -> Result<Secret, SecretError> {

@@ -12,6 +12,7 @@
     reason = "the daemon's half of the control socket"
 )]
 
+use std::fmt;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,7 +21,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
-use std::{error, fmt};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, fchmod};
@@ -30,6 +30,7 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };
 use rustix::process::geteuid;
+use thiserror::Error;
 
 use crate::accounts::group_number;
 use crate::clock;
@@ -59,40 +60,25 @@ pub struct Socket {
 }
 
 /// Why there is no control socket.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub(super) enum ControlError {
     /// Another daemon answers there.
+    #[error("another daemon answers there; give each a path of its own")]
     InUse,
     /// Its directory belongs to others, or others can write in it.
+    #[error(
+        "others could put a socket of theirs in its place; its directory must belong to root or to us, and be writable by nobody else"
+    )]
     Insecure,
     /// Something else has its name.
+    #[error("something else is there")]
     NotASocket,
     /// There is no such group.
+    #[error("its group is not in /etc/group")]
     NoGroup,
     /// What the kernel says.
-    Io(io::Error),
-}
-
-impl fmt::Display for ControlError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::InUse => "another daemon answers there; give each a path of its own",
-            Self::Insecure => {
-                "others could put a socket of theirs in its place; its directory must belong to root or to us, and be writable by nobody else"
-            }
-            Self::NotASocket => "something else is there",
-            Self::NoGroup => "its group is not in /etc/group",
-            Self::Io(error) => return error.fmt(f),
-        })
-    }
-}
-
-impl error::Error for ControlError {}
-
-impl From<io::Error> for ControlError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
 impl From<Errno> for ControlError {

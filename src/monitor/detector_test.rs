@@ -16,7 +16,7 @@ fn little_waits_for_a_detector_that_does_not_read_and_few_descriptors() {
     assert!(detector.descriptors <= MAX_DESCRIPTORS + 1);
 
     let (mut detector, _theirs) = deaf();
-    let event = ToDetector::Ended("x".repeat(64), None);
+    let event = ToDetector::Ended("x".repeat(64).into(), None);
     let mut bytes = 0;
     while detector.tell(&event, None).is_ok() {
         bytes += event.encode().unwrap().len();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use rustix::io::Errno;
+use thiserror::Error;
 
 use crate::engine::command::Invocation;
 use crate::engine::grant::Outcome;
@@ -46,31 +47,46 @@ pub enum How {
 }
 
 /// Why a command never ran.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NotStarted {
     /// No such program, or the interpreter that it names is missing.
+    #[error("there is no such program, or not the interpreter that it names")]
     NotFound,
     /// The program may not be executed.
+    #[error("permission denied")]
     Denied,
     /// The file is neither ELF nor a script that begins with `#!`.
+    #[error("it is no program, and no script that begins with '#!'")]
     NoProgram,
     /// No process, memory or descriptor to be had.
+    #[error("out of processes, memory or descriptors")]
     Exhausted,
     /// The door has no such command for this address family.
+    #[error("the door has none for this address family")]
     NoCommand,
     /// Its grant could not be put on disk.
+    #[error("its grant could not be put on disk")]
     Ledger,
     /// The one-time sequence could not be marked as used in its file, by the kernel's number.
+    #[error(
+        "its one-time sequence cannot be marked as used: {}",
+        io::Error::from_raw_os_error(*.0)
+    )]
     NotMarked(i32),
     /// The file of one-time sequences no longer says what was knocked.
+    #[error("its one-time sequence is no longer in its file")]
     NotListed,
     /// Its time was over before its turn came.
+    #[error("its time was over before its turn came")]
     Expired,
     /// Too many commands wait already.
+    #[error("too many commands wait already")]
     Crowded,
     /// We had to stop before its turn came.
+    #[error("we are stopping")]
     Stopped,
     /// Something else, by the kernel's number.
+    #[error("{}", io::Error::from_raw_os_error(*.0))]
     Other(i32),
 }
 
@@ -161,28 +177,6 @@ impl fmt::Display for Ended {
             }
             How::NotStarted(why) => write!(f, " was not run: {why}"),
         }
-    }
-}
-
-impl fmt::Display for NotStarted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotFound => "there is no such program, or not the interpreter that it names",
-            Self::Denied => "permission denied",
-            Self::NoProgram => "it is no program, and no script that begins with '#!'",
-            Self::Exhausted => "out of processes, memory or descriptors",
-            Self::NoCommand => "the door has none for this address family",
-            Self::Ledger => "its grant could not be put on disk",
-            Self::NotMarked(errno) => {
-                let error = io::Error::from_raw_os_error(*errno);
-                return write!(f, "its one-time sequence cannot be marked as used: {error}");
-            }
-            Self::NotListed => "its one-time sequence is no longer in its file",
-            Self::Expired => "its time was over before its turn came",
-            Self::Crowded => "too many commands wait already",
-            Self::Stopped => "we are stopping",
-            Self::Other(errno) => return io::Error::from_raw_os_error(*errno).fmt(f),
-        })
     }
 }
 

@@ -20,7 +20,7 @@ use crate::engine::grant::may_open;
 use crate::engine::one_time::{Origin, Token, Used};
 use crate::engine::time::Time;
 use crate::engine::totp::{MAX_SKEW, REFUSAL};
-use crate::privsep::{Broken, Knock, Read, Record, ToDetector, ToMonitor, Whence};
+use crate::privsep::{Broken, Knock, Read, Record, ToDetector, ToMonitor};
 use crate::systemd;
 
 /// How far a kernel's stamp may be ahead of the boot clock; one that is further is not kept.
@@ -75,18 +75,13 @@ impl Monitor {
                 self.look_at_firewall();
             }
             ToMonitor::Knocked(knock) => self.knocked(knock),
-            ToMonitor::Entered { door, src, whence } => self.found(Finding::Entered {
-                door: door.into(),
-                src,
-                whence: whence.whence(),
-            }),
-            ToMonitor::Overcount { door, src, whence } => self.found(Finding::Overcount {
-                door: door.into(),
-                src,
-                whence: whence.map(Whence::whence),
-            }),
+            ToMonitor::Entered { door, src, whence } => {
+                self.found(Finding::Entered { door, src, whence });
+            }
+            ToMonitor::Overcount { door, src, whence } => {
+                self.found(Finding::Overcount { door, src, whence });
+            }
             ToMonitor::CodesFailed { door, until } => {
-                let door = door.into();
                 self.found(Finding::CodesFailed { door, until });
             }
             ToMonitor::Alive(text) => {
@@ -118,7 +113,7 @@ impl Monitor {
 
     fn knocked(&mut self, knock: Knock) {
         let now = clock::boot_now();
-        let door = self.door(&knock.door);
+        let door = self.door(&knock.facts.door);
         let knocked = door.and_then(|door| {
             let knocked = knock.at(&door).filter(|knocked| admits(&door, knocked))?;
             Some((door, knocked))

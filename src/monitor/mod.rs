@@ -62,7 +62,7 @@ use crate::engine::event::Occasion;
 use crate::engine::finding::Told;
 use crate::engine::grant::{Grants, Outcome, Phase, Task};
 use crate::engine::time::Time;
-use crate::privsep::{Broken, Last, ToDetector, VERSION, pieces};
+use crate::privsep::{Broken, ToDetector, VERSION, pieces};
 use crate::signals::{Signal, Signals};
 use crate::systemd;
 
@@ -259,7 +259,7 @@ impl Monitor {
                 self.report(report);
             }
             while let Some(told) = self.executor.grants.poll_told() {
-                self.pass_on(&told);
+                self.pass_on(told);
             }
             self.notifier.turn();
             if self.is_over(now) && self.has_counted() {
@@ -453,17 +453,15 @@ impl Monitor {
         let open = grants
             .iter()
             .filter(|(_, grant)| grant.phase == Phase::Open);
-        let open = open.map(|(_, grant)| ToDetector::Open(grant.door.to_string(), grant.src));
+        let open = open.map(|(_, grant)| ToDetector::Open(Arc::clone(&grant.door), grant.src));
         let used = grants.used();
-        let used = used.map(|(door, until)| ToDetector::Used(door.to_string(), until));
-        let answered = grants.answers().iter().map(|(door, src, at, last)| {
-            let (door, at, last) = (door.to_string(), at.as_nanos(), Last::of(last));
-            ToDetector::Answered {
-                door,
-                src,
-                at,
-                last,
-            }
+        let used = used.map(|(door, until)| ToDetector::Used(Arc::clone(door), until));
+        let answered = grants.answers().iter();
+        let answered = answered.map(|(door, src, at, last)| ToDetector::Answered {
+            door: Arc::clone(door),
+            src,
+            at,
+            last,
         });
         let mut records = self.plan.records.opened();
         records.extend(self.plan.records.checkpoints());
@@ -524,19 +522,13 @@ impl Monitor {
     }
 
     /// Tells what became of a grant.
-    fn pass_on(&mut self, told: &Told) {
-        match told {
-            Told::Event(event) => {
-                if let Some(message) = ToDetector::event(event) {
-                    self.tell(&message, None);
-                }
-            }
-            Told::Opened(door, src) => {
-                self.notify_of(Occasion::Open, door, *src);
-                self.tell(&ToDetector::Opened(door.to_string(), *src), None);
-            }
+    fn pass_on(&mut self, told: Told) {
+        match &told {
+            Told::Opened(door, src) => self.notify_of(Occasion::Open, door, *src),
             Told::GaveUp(door, _) => report::gave_up(door),
+            Told::Event(_) => {}
         }
+        self.tell(&ToDetector::Told(told), None);
     }
 
     fn report(&mut self, report: Report) {
@@ -548,7 +540,7 @@ impl Monitor {
                 ended,
             } => {
                 report::ended(&door, &task, &ended);
-                let message = ToDetector::Ended(door.to_string(), ended.status());
+                let message = ToDetector::Ended(Arc::clone(&door), ended.status());
                 self.tell(&message, None);
                 match task {
                     Task::Close(id) if ended.outcome() != Outcome::Done => {

@@ -4,13 +4,14 @@
 //! In: nothing; the caller fills it in. It holds two calls back to the caller, which alone reads the
 //! configuration and starts journalctls.
 
-use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
+
+use thiserror::Error;
 
 use super::control::Socket;
 use super::detector::Start;
@@ -105,31 +106,12 @@ pub enum End {
 }
 
 /// Why the monitor did not start.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum StartError {
     /// The state directory.
+    #[error(transparent)]
     State(OpenError),
     /// Processes, signals, clocks.
-    System(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::State(error) => {
-                let source = std::error::Error::source(error);
-                error.fmt(f)?;
-                source.map_or(Ok(()), |source| write!(f, ": {source}"))
-            }
-            Self::System(error) => write!(f, "cannot start: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl From<io::Error> for StartError {
-    fn from(error: io::Error) -> Self {
-        Self::System(error)
-    }
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
 }

@@ -4,7 +4,6 @@
 //! is longer than its reader has room for is an error and not its beginning. The end of the other
 //! process is the end of the messages.
 
-use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,29 +14,23 @@ use rustix::net::{
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, send,
     sendmsg, socketpair,
 };
+use thiserror::Error;
 
 /// Why nothing more can be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Broken {
     /// The other process has ended, or has closed its end.
+    #[error("it has ended")]
     Ended,
     /// It has sent what is no message.
+    #[error("it sent a malformed message")]
     Garbage,
     /// It does not read what it is told.
+    #[error("it does not read its messages")]
     Deaf,
     /// The kernel's number.
+    #[error("{0}")]
     Failed(Errno),
-}
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ended => f.write_str("it has ended"),
-            Self::Garbage => f.write_str("it sent a malformed message"),
-            Self::Deaf => f.write_str("it does not read its messages"),
-            Self::Failed(errno) => errno.fmt(f),
-        }
-    }
 }
 
 /// One end.

@@ -36,11 +36,11 @@ pub struct Welcome {
     /// The files for records; none for one that cannot be opened now.
     pub records: Vec<(Record, Option<OwnedFd>)>,
     /// What is open: door and address.
-    pub open: Vec<(String, IpAddr)>,
+    pub open: Vec<(Arc<str>, IpAddr)>,
     /// By door, before which Unix time its one-time sequences are used.
-    pub used: Vec<(String, i64)>,
+    pub used: Vec<(Arc<str>, i64)>,
     /// By door and address, when a knock was last answered, and the packet that completed it.
-    pub answered: Vec<(String, IpAddr, Time, Last)>,
+    pub answered: Vec<(Arc<str>, IpAddr, Time, Last)>,
     /// The configuration.
     pub rules: String,
 }
@@ -163,10 +163,7 @@ fn welcome(channel: &Channel) -> Option<Welcome> {
                 src,
                 at,
                 last,
-            } => {
-                let at = Time::from_nanos(at);
-                welcome.answered.push((door, src, at, last.last()));
-            }
+            } => welcome.answered.push((door, src, at, last)),
             ToDetector::Record(record) => welcome.records.push((record, descriptor)),
             ToDetector::Rules(Piece { more, text }) => {
                 welcome.rules.push_str(&text);

@@ -11,15 +11,14 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::answered;
+use crate::engine::answered::Last;
 use crate::engine::command::Facts;
 use crate::engine::door::{Door, Rule};
-use crate::engine::event::{Event, EventKind, RefusedReason};
-use crate::engine::finding::{Finding, Knocked};
+use crate::engine::event::Whence;
+use crate::engine::facts;
+use crate::engine::finding::{Finding, Knocked, Told};
 use crate::engine::one_time::{Origin, Token, Used};
-use crate::engine::sequence::{Step, Transport};
 use crate::engine::time::Time;
-use crate::engine::{event, facts};
 
 /// The version spoken here. Both ends are the same program; it is looked at all the same.
 pub const VERSION: u32 = 3;
@@ -49,7 +48,7 @@ pub enum ToMonitor {
     /// The first connection came to a door that lets one in.
     Entered {
         /// The door.
-        door: String,
+        door: Arc<str>,
         /// Whose connection it was.
         src: IpAddr,
         /// Its line.
@@ -58,7 +57,7 @@ pub enum ToMonitor {
     /// One hit too many came to a door that counts.
     Overcount {
         /// The door.
-        door: String,
+        door: Arc<str>,
         /// For whom it is open.
         src: IpAddr,
         /// The line of the hit.
@@ -67,7 +66,7 @@ pub enum ToMonitor {
     /// Too many codes failed at a door.
     CodesFailed {
         /// The door.
-        door: String,
+        door: Arc<str>,
         /// Every step of time that begins before this Unix time, in seconds, is used.
         until: i64,
     },
@@ -120,17 +119,17 @@ pub enum ToDetector {
         stdin: bool,
     },
     /// A door is open for an address since before this detector began.
-    Open(String, IpAddr),
+    Open(Arc<str>, IpAddr),
     /// At a door, every step of time that begins before this Unix time, in seconds, is used.
-    Used(String, i64),
+    Used(Arc<str>, i64),
     /// The latest knock of an address at a door that was answered.
     Answered {
         /// The door.
-        door: String,
+        door: Arc<str>,
         /// The address.
         src: IpAddr,
-        /// When, on the boot clock, in nanoseconds.
-        at: i64,
+        /// When, on the boot clock.
+        at: Time,
         /// The packet that completed it.
         last: Last,
     },
@@ -138,23 +137,10 @@ pub enum ToDetector {
     Record(Record),
     /// A piece of the configuration.
     Rules(Piece),
-    /// Something happened to a grant.
-    Event {
-        /// When, on the boot clock, in nanoseconds.
-        at: i64,
-        /// The door.
-        door: String,
-        /// The address.
-        src: IpAddr,
-        /// What.
-        kind: GrantEvent,
-        /// The line that caused it.
-        whence: Option<Whence>,
-    },
-    /// The open command of a grant has succeeded.
-    Opened(String, IpAddr),
+    /// What became of a grant.
+    Told(Told),
     /// A command of a door ended with this status, if it exited.
-    Ended(String, Option<i32>),
+    Ended(Arc<str>, Option<i32>),
     /// A question of this number.
     Ask(u32, Question),
     /// Read no more lines: the end has begun.
@@ -203,46 +189,16 @@ pub enum Question {
     Explain(IpAddr),
 }
 
-/// What happened to a grant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GrantEvent {
-    /// It opens.
-    Open,
-    /// It stays open for longer.
-    Refresh,
-    /// It closes.
-    Close,
-    /// There is no room for another one.
-    Full,
-    /// The sequence has been used.
-    Used,
-}
-
-/// A line: the number of its source, and its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Whence(u16, u64);
-
-/// A completed knock: a configured door, and what its commands may know.
+/// A completed knock at a configured door. How long that stays open, the monitor knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Knock {
-    /// The door's name.
-    pub door: String,
-    /// Who knocked.
-    pub src: IpAddr,
-    /// Where.
-    pub dst: IpAddr,
-    /// The last port.
-    pub port: u16,
-    /// Whether it was UDP.
-    pub udp: bool,
-    /// The interface.
-    pub interface: String,
+    /// The door's name, the address, and what else the door's commands may know.
+    pub facts: Facts,
     /// What is used for it, of sequences that open once.
     pub used: Option<UsedSequence>,
-    /// An end of its own, on the boot clock, in nanoseconds.
-    pub until: Option<i64>,
+    /// An end of its own, on the boot clock.
+    pub until: Option<Time>,
     /// The packet that completed it.
     pub last: Option<Last>,
     /// Its line.
@@ -259,18 +215,6 @@ pub enum UsedSequence {
     Line(u32),
 }
 
-/// The packet that completed a knock, for a detector that comes after this one; times in nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Last {
-    /// The stamp of the kernel that we run on.
-    pub kernel: Option<i64>,
-    /// The stamp of the header, from the Unix epoch.
-    pub header: Option<i64>,
-    /// The port that it came from, if it was TCP.
-    pub port: Option<u16>,
-}
-
 /// What of the journal is to be shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -284,21 +228,10 @@ pub enum Read {
 impl From<Finding> for ToMonitor {
     fn from(finding: Finding) -> Self {
         match finding {
-            Finding::Knocked(knocked) => Self::Knocked(Knock::of(&knocked)),
-            Finding::Entered { door, src, whence } => Self::Entered {
-                door: door.to_string(),
-                src,
-                whence: whence.into(),
-            },
-            Finding::Overcount { door, src, whence } => Self::Overcount {
-                door: door.to_string(),
-                src,
-                whence: whence.map(Whence::from),
-            },
-            Finding::CodesFailed { door, until } => Self::CodesFailed {
-                door: door.to_string(),
-                until,
-            },
+            Finding::Knocked(knocked) => Self::Knocked(knocked.into()),
+            Finding::Entered { door, src, whence } => Self::Entered { door, src, whence },
+            Finding::Overcount { door, src, whence } => Self::Overcount { door, src, whence },
+            Finding::CodesFailed { door, until } => Self::CodesFailed { door, until },
         }
     }
 }
@@ -346,31 +279,6 @@ impl ToMonitor {
 }
 
 impl ToDetector {
-    /// What happened to a grant; `None` for an event of an attempt.
-    pub fn event(event: &Event) -> Option<Self> {
-        let kind = match event.kind {
-            EventKind::Open => GrantEvent::Open,
-            EventKind::Refresh => GrantEvent::Refresh,
-            EventKind::Close => GrantEvent::Close,
-            EventKind::Refused { reason } => match reason {
-                RefusedReason::Full => GrantEvent::Full,
-                RefusedReason::Used => GrantEvent::Used,
-                RefusedReason::FailedCodes => return None,
-            },
-            EventKind::Stage { .. }
-            | EventKind::Reset { .. }
-            | EventKind::LockedOut
-            | EventKind::CodesRefused => return None,
-        };
-        Some(Self::Event {
-            at: event.at.as_nanos(),
-            door: event.door.to_string(),
-            src: event.src,
-            kind,
-            whence: event.whence.map(Whence::from),
-        })
-    }
-
     /// Its bytes; `None` when they are too many.
     pub fn encode(&self) -> Option<Vec<u8>> {
         encode(self, MAX_TO_DETECTOR)
@@ -382,69 +290,39 @@ impl ToDetector {
     }
 }
 
-impl GrantEvent {
-    /// The engine's word for it.
-    pub fn kind(self) -> EventKind {
-        match self {
-            Self::Open => EventKind::Open,
-            Self::Refresh => EventKind::Refresh,
-            Self::Close => EventKind::Close,
-            Self::Full => EventKind::Refused {
-                reason: RefusedReason::Full,
-            },
-            Self::Used => EventKind::Refused {
-                reason: RefusedReason::Used,
-            },
+impl From<Knocked> for Knock {
+    fn from(knocked: Knocked) -> Self {
+        Self {
+            facts: knocked.facts,
+            used: knocked.token.map(|token| match token.used {
+                Used::Until(until) => UsedSequence::Until(until),
+                Used::Line { number, .. } => UsedSequence::Line(number),
+            }),
+            until: knocked.until,
+            last: knocked.last,
+            whence: knocked.whence,
         }
     }
 }
 
 impl Knock {
-    fn of(knocked: &Knocked) -> Self {
-        let facts = &knocked.facts;
-        Self {
-            door: facts.door.to_string(),
-            src: facts.src,
-            dst: facts.dst,
-            port: facts.step.port,
-            udp: facts.step.transport == Transport::Udp,
-            interface: facts.interface.to_string(),
-            used: knocked.token.as_ref().map(|token| match &token.used {
-                Used::Until(until) => UsedSequence::Until(*until),
-                Used::Line { number, .. } => UsedSequence::Line(*number),
-            }),
-            until: knocked.until.map(Time::as_nanos),
-            last: knocked.last.map(Last::of),
-            whence: knocked.whence.map(Whence::from),
-        }
-    }
-
     /// The same at `door`, as the monitor knows it; `None` where the door has no such sequence.
     pub fn at(self, door: &Arc<Door>) -> Option<Knocked> {
-        let transport = if self.udp {
-            Transport::Udp
-        } else {
-            Transport::Tcp
-        };
         let token = match self.used {
             Some(used) => Some(used.at(door)?),
             None if matches!(door.rule, Rule::OneTime(_)) => return None,
             None => None,
         };
-        let port = self.port;
         Some(Knocked {
             facts: Facts {
-                src: self.src,
-                dst: self.dst,
-                step: Step { port, transport },
-                interface: self.interface.as_str().into(),
                 door: Arc::clone(&door.name),
-                hold: facts::hold(door, self.src),
+                hold: facts::hold(door, self.facts.src),
+                ..self.facts
             },
             token,
-            until: self.until.map(Time::from_nanos),
-            last: self.last.map(Last::last),
-            whence: self.whence.map(Whence::whence),
+            until: self.until,
+            last: self.last,
+            whence: self.whence,
         })
     }
 
@@ -453,10 +331,13 @@ impl Knock {
         let unfit = |character: char| {
             character.is_whitespace() || character.is_control() || "/:".contains(character)
         };
-        self.door.len() <= MAX_NAME
-            && self.interface.chars().count() <= MAX_INTERFACE
-            && !self.interface.starts_with('-')
-            && !self.interface.chars().any(unfit)
+        let Facts {
+            door, interface, ..
+        } = &self.facts;
+        door.len() <= MAX_NAME
+            && interface.chars().count() <= MAX_INTERFACE
+            && !interface.starts_with('-')
+            && !interface.chars().any(unfit)
     }
 }
 
@@ -479,40 +360,6 @@ impl UsedSequence {
         };
         let door = Arc::clone(&door.name);
         Some(Token { door, used })
-    }
-}
-
-impl Last {
-    /// What the engine says.
-    pub fn of(last: answered::Last) -> Self {
-        Self {
-            kernel: last.kernel.map(Time::as_nanos),
-            header: last.header.map(Time::as_nanos),
-            port: last.port,
-        }
-    }
-
-    /// The same for the engine.
-    pub fn last(self) -> answered::Last {
-        answered::Last {
-            kernel: self.kernel.map(Time::from_nanos),
-            header: self.header.map(Time::from_nanos),
-            port: self.port,
-        }
-    }
-}
-
-impl From<event::Whence> for Whence {
-    fn from(whence: event::Whence) -> Self {
-        Self(whence.source, whence.line)
-    }
-}
-
-impl Whence {
-    /// The same for the engine.
-    pub fn whence(self) -> event::Whence {
-        let Self(source, line) = self;
-        event::Whence { source, line }
     }
 }
 

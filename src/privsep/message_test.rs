@@ -3,23 +3,38 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::engine::event::{Event, EventKind, RefusedReason};
+use crate::engine::sequence::{Step, Transport};
+
+fn facts(door: &str, interface: &str) -> Facts {
+    Facts {
+        src: "2001:db8::7".parse().unwrap(),
+        dst: "2001:db8::1".parse().unwrap(),
+        step: Step {
+            port: 9000,
+            transport: Transport::Udp,
+        },
+        interface: interface.into(),
+        door: door.into(),
+        hold: None,
+    }
+}
+
+fn whence(source: u16, line: u64) -> Whence {
+    Whence { source, line }
+}
 
 fn knock() -> Knock {
     Knock {
-        door: "ssh".to_owned(),
-        src: "2001:db8::7".parse().unwrap(),
-        dst: "2001:db8::1".parse().unwrap(),
-        port: 9000,
-        udp: true,
-        interface: "eth0".to_owned(),
+        facts: facts("ssh", "eth0"),
         used: Some(UsedSequence::Until(i64::MIN)),
-        until: Some(i64::MAX),
+        until: Some(Time::from_nanos(i64::MAX)),
         last: Some(Last {
-            kernel: Some(i64::MAX),
+            kernel: Some(Time::from_nanos(i64::MAX)),
             header: None,
             port: Some(40_000),
         }),
-        whence: Some(Whence(3, u64::MAX)),
+        whence: Some(whence(3, u64::MAX)),
     }
 }
 
@@ -35,17 +50,17 @@ fn messages() -> Vec<ToMonitor> {
             ..knock()
         }),
         ToMonitor::Entered {
-            door: "ssh".to_owned(),
+            door: "ssh".into(),
             src: "192.0.2.7".parse().unwrap(),
-            whence: Whence(0, 1),
+            whence: whence(0, 1),
         },
         ToMonitor::Overcount {
-            door: "ssh".to_owned(),
+            door: "ssh".into(),
             src: "192.0.2.7".parse().unwrap(),
             whence: None,
         },
         ToMonitor::CodesFailed {
-            door: "ssh".to_owned(),
+            door: "ssh".into(),
             until: i64::MAX,
         },
         ToMonitor::Alive(None),
@@ -85,7 +100,7 @@ fn every_message_of_the_detector_is_read_as_it_was_said() {
 #[test]
 fn every_message_of_the_monitor_is_read_as_it_was_said() {
     let src: IpAddr = "192.0.2.7".parse().unwrap();
-    let door = || "ssh".to_owned();
+    let door = || Arc::from("ssh");
     let messages = [
         ToDetector::Hello {
             version: VERSION,
@@ -97,18 +112,21 @@ fn every_message_of_the_monitor_is_read_as_it_was_said() {
         ToDetector::Answered {
             door: door(),
             src,
-            at: 1,
+            at: Time::from_nanos(1),
             last: knock().last.unwrap(),
         },
         ToDetector::Record(Record::EventLog),
-        ToDetector::Event {
-            at: 1,
+        ToDetector::Told(Told::Event(Event {
+            at: Time::from_nanos(1),
             door: door(),
             src,
-            kind: GrantEvent::Full,
-            whence: Some(Whence(1, 2)),
-        },
-        ToDetector::Opened(door(), src),
+            kind: EventKind::Refused {
+                reason: RefusedReason::Full,
+            },
+            whence: Some(whence(1, 2)),
+        })),
+        ToDetector::Told(Told::Opened(door(), src)),
+        ToDetector::Told(Told::GaveUp(door(), src)),
         ToDetector::Ended(door(), Some(1)),
         ToDetector::Ask(7, Question::Explain(src)),
         ToDetector::Ask(8, Question::Status),
@@ -130,9 +148,8 @@ fn every_message_of_the_monitor_is_read_as_it_was_said() {
 fn no_command_and_no_second_line_is_ever_a_message() {
     let status = |text: &str| ToMonitor::Alive(Some(text.to_owned()));
     let interface = |name: &str| {
-        let interface = name.to_owned();
         ToMonitor::Knocked(Knock {
-            interface,
+            facts: facts("ssh", name),
             ..knock()
         })
     };
@@ -140,7 +157,7 @@ fn no_command_and_no_second_line_is_ever_a_message() {
         source: 0,
         read: Read::From(Some(cursor.to_owned())),
     };
-    let door = || "d".repeat(65);
+    let door = || Arc::from("d".repeat(65));
     let src = "192.0.2.7".parse().unwrap();
     let unsound = [
         status("following\nMAINPID=1"),
@@ -154,13 +171,13 @@ fn no_command_and_no_second_line_is_ever_a_message() {
         from("--file\n"),
         from(&"s".repeat(513)),
         ToMonitor::Knocked(Knock {
-            door: door(),
+            facts: facts(&"d".repeat(65), "eth0"),
             ..knock()
         }),
         ToMonitor::Entered {
             door: door(),
             src,
-            whence: Whence(0, 1),
+            whence: whence(0, 1),
         },
         ToMonitor::Overcount {
             door: door(),
@@ -183,17 +200,22 @@ fn no_command_and_no_second_line_is_ever_a_message() {
         let bytes = serde_json::to_vec(&message).unwrap();
         assert_eq!(ToMonitor::decode(&bytes), None, "{message:?}");
     }
-    let sound = r#"{"knocked":{"door":"ssh","src":"192.0.2.7","dst":"192.0.2.1","port":1,"udp":false,"interface":"e","used":null,"until":null,"last":null,"whence":null}}"#;
+    let sound = r#"{"knocked":{"used":null,"until":null,"last":null,"whence":null,"facts":{"door":"ssh","src":"192.0.2.7","dst":"192.0.2.1","step":{"port":1,"transport":"tcp"},"interface":"e"}}}"#;
     assert!(ToMonitor::decode(sound.as_bytes()).is_some());
-    let with = |field: &str| sound.replace("}}", &format!(",{field}}}}}"));
+    let with = |field: &str| sound.replace("}}}", &format!(",{field}}}}}}}"));
+    let beside = |field: &str| sound.replace("}}}", &format!("}},{field}}}}}"));
     let unknown = [
         with(r#""argv":["/bin/sh"]"#),
         with(r#""hold":60"#),
         with(r#""grant":1"#),
+        beside(r#""argv":["/bin/sh"]"#),
+        beside(r#""hold":60"#),
+        beside(r#""grant":1"#),
         sound.replace("\"port\":1", "\"port\":65536"),
         sound.replace("\"used\":null", r#""used":{"file":"/etc/passwd"}"#),
         sound.replace("\"used\":null", r#""used":{"until":1,"line":2}"#),
-        r#"{"entered":{"door":"ssh","src":"192.0.2.7","whence":[0,1],"grant":1}}"#.to_owned(),
+        r#"{"entered":{"door":"ssh","src":"192.0.2.7","whence":{"source":0,"line":1},"grant":1}}"#
+            .to_owned(),
         r#"{"open":1}"#.to_owned(),
         r#"{"close":1}"#.to_owned(),
         r#"{"alive":null,"reloaded":null}"#.to_owned(),

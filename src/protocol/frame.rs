@@ -3,13 +3,13 @@
 //! In and out: anything that serde knows, as a length (four bytes, the highest first) and that many bytes of
 //! JSON with the version of this protocol. The length is looked at before anything is read.
 
-use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::VERSION;
 use crate::clock;
@@ -29,39 +29,21 @@ struct Version {
 }
 
 /// Why a frame was not understood.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum FrameError {
     /// It did not come, or not in time.
-    Io(io::Error),
+    #[error(transparent)]
+    Io(#[from] io::Error),
     /// It is longer than it may be.
+    #[error("the message is too long")]
     TooLong,
     /// The other side speaks another version.
+    #[error("the other side speaks version {0} of the control protocol, this one {this}; \
+             restart the daemon after an upgrade", this = VERSION)]
     Version(u32),
     /// It is not what this version says.
+    #[error("the message is not understood")]
     Malformed,
-}
-
-impl fmt::Display for FrameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(error) => error.fmt(f),
-            Self::TooLong => f.write_str("the message is too long"),
-            Self::Version(version) => write!(
-                f,
-                "the other side speaks version {version} of the control protocol, this one {VERSION}; \
-                 restart the daemon after an upgrade"
-            ),
-            Self::Malformed => f.write_str("the message is not understood"),
-        }
-    }
-}
-
-impl std::error::Error for FrameError {}
-
-impl From<io::Error> for FrameError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
 }
 
 /// `body` as one frame of at most `most` bytes of JSON.

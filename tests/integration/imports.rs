@@ -121,7 +121,7 @@ const WALK: [&str; 31] = [
     "attempt",
     "lockouts",
     "knockers",
-    "detector",
+    "attempts",
     "telling",
     "detection",
     "grant",

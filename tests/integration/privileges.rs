@@ -122,7 +122,7 @@ fn a_source_that_the_detector_cannot_open_ends_the_daemon_with_its_own_exit_stat
 /// What a detector says of a completed knock.
 fn knocked(door: &str, src: &str) -> String {
     format!(
-        r#"{{"knocked":{{"door":"{door}","src":"{src}","dst":"192.0.2.1","port":9303,"udp":false,"interface":"eth0","used":null,"until":null,"last":null,"whence":null}}}}"#
+        r#"{{"knocked":{{"facts":{{"door":"{door}","src":"{src}","dst":"192.0.2.1","step":{{"port":9303,"transport":"tcp"}},"interface":"eth0"}},"used":null,"until":null,"last":null,"whence":null}}}}"#
     )
 }
 
@@ -163,7 +163,8 @@ fn a_detector_that_lies_has_a_door_opened_for_an_address_that_may_enter_and_for_
 
 #[test]
 fn what_a_detector_may_not_ask_for_is_refused_and_said_once_a_minute_however_often_it_asks() {
-    let elsewhere = r#"{"entered":{"door":"nowhere","src":"203.0.113.7","whence":[0,1]}}"#;
+    let elsewhere =
+        r#"{"entered":{"door":"nowhere","src":"203.0.113.7","whence":{"source":0,"line":1}}}"#;
     let overcount = r#"{"overcount":{"door":"nowhere","src":"203.0.113.7","whence":null}}"#;
     let says = [
         format!("1000*{}", knocked("nowhere", KNOCKER)),
@@ -213,7 +214,8 @@ fn a_detector_shuts_a_door_with_a_code_for_an_hour_and_no_longer() {
 fn a_detector_closes_no_door_that_is_neither_for_one_nor_counts() {
     let says = [
         knocked("ssh", KNOCKER),
-        r#"{"entered":{"door":"ssh","src":"203.0.113.7","whence":[0,1]}}"#.to_owned(),
+        r#"{"entered":{"door":"ssh","src":"203.0.113.7","whence":{"source":0,"line":1}}}"#
+            .to_owned(),
         r#"{"overcount":{"door":"ssh","src":"203.0.113.7","whence":null}}"#.to_owned(),
     ];
     let Some(daemon) = lied_to("", &says.join("\n")) else {

@@ -14,6 +14,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::answered::{Answers, Last};
 use super::command::{Facts, Invocation};
 use super::door::{Door, Judging, OnRepeat, Rule};
@@ -44,7 +46,7 @@ const MAX_GIVEN_UP: usize = 64;
 const MAX_WORDS: usize = 200;
 
 /// The number of a grant: unique in one state directory for ever, counted up from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct GrantId(pub u64);
 
 /// How far a grant is.

@@ -85,7 +85,7 @@ fn damage_at_any_place_costs_the_damaged_lines_and_no_other() {
             Damage::Lines(1)
         };
         let name = Some("grants.corrupt-1".into());
-        assert_eq!(opened.notice, Some(Notice::SetAside { damage, name }));
+        assert_eq!(opened.notice, Some(Notice { damage, name }));
         let expected: &[u64] = match line {
             1 => &[2, 4, 5],
             3 => &[1, 4, 5],
@@ -128,7 +128,7 @@ fn where_a_damaged_journal_cannot_be_kept_its_good_lines_count_all_the_same() {
     disk.schedule(&[0, 0, 15]); // it is read, the names are listed, the link is refused
     let opened = recover(&disk, &this_boot());
     assert_eq!(ids(&opened), [1, 2, 4, 5]);
-    let Some(Notice::SetAside { name, .. }) = opened.notice else {
+    let Some(Notice { name, .. }) = opened.notice else {
         panic!("no notice");
     };
     assert_eq!(name, None);
@@ -162,7 +162,7 @@ fn whatever_stands_in_the_journals_place_is_set_aside() {
         let aside = format!("grants.corrupt-{number}");
         assert_eq!(fs::read(dir.path().join(&aside)).unwrap(), content);
         let name = Some(aside.into());
-        assert_eq!(opened.notice, Some(Notice::SetAside { damage, name }));
+        assert_eq!(opened.notice, Some(Notice { damage, name }));
     }
 }
 
@@ -174,7 +174,7 @@ fn a_journal_of_a_hundred_megabytes_is_not_read_to_its_end() {
     fs::write(dir.path().join(JOURNAL), &bytes).unwrap();
     let opened = Ledger::open(dir.path(), &this_boot()).unwrap();
     assert_eq!(ids(&opened), [1, 2, 4, 5], "its good lines count");
-    let Some(Notice::SetAside { damage, .. }) = opened.notice else {
+    let Some(Notice { damage, .. }) = opened.notice else {
         panic!("no notice");
     };
     assert_eq!(damage, Damage::TooLarge);

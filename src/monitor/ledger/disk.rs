@@ -84,7 +84,7 @@ impl StateDir {
             return Err(OpenError::Insecure(path.into()));
         }
         Ok(Self {
-            lock: lock(&path.join("lock")).map_err(|error| error.unwrap_or_else(failed))?,
+            lock: lock(path)?,
             path: path.to_owned(),
             mark: format!("{:x}:{:x}", directory.dev(), directory.ino()),
         })
@@ -100,19 +100,21 @@ impl Drop for StateDir {
     }
 }
 
-/// A lock file that names our process for the one that finds it locked. A disk that takes nothing is no
-/// reason to leave doors open: there the file need not be written, nor be there.
-fn lock(path: &Path) -> Result<Option<File>, LockError> {
+/// A lock file in `dir` that names our process for the one that finds it locked. A disk that takes nothing is
+/// no reason to leave doors open: there the file need not be written, nor be there.
+fn lock(dir: &Path) -> Result<Option<File>, OpenError> {
+    let failed = |error| OpenError::failed(dir, error);
+    let path = dir.join("lock");
     let mut options = OpenOptions::new();
     let options = options.read(true).write(true).create(true).truncate(false);
-    let opened = options.mode(0o600).open(path).or_else(|error| {
+    let opened = options.mode(0o600).open(&path).or_else(|error| {
         let takes_nothing = [
             io::ErrorKind::ReadOnlyFilesystem,
             io::ErrorKind::StorageFull,
             io::ErrorKind::QuotaExceeded,
         ];
         if takes_nothing.contains(&error.kind()) {
-            File::open(path)
+            File::open(&path)
         } else {
             Err(error)
         }
@@ -120,12 +122,12 @@ fn lock(path: &Path) -> Result<Option<File>, LockError> {
     let mut file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(failed(error)),
     };
     let until = clock::monotonic_now().after(LOCK_TIMEOUT);
     while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
         if error != rustix::io::Errno::WOULDBLOCK {
-            return Err(LockError::Io(error.into()));
+            return Err(failed(error.into()));
         }
         if clock::monotonic_now() < until {
             thread::park_timeout(LOCK_TIMEOUT / 50);
@@ -133,7 +135,7 @@ fn lock(path: &Path) -> Result<Option<File>, LockError> {
         }
         let mut pid = String::new();
         let _ = (&mut file).take(16).read_to_string(&mut pid);
-        return Err(LockError::Held(pid.trim().parse().ok()));
+        return Err(OpenError::Locked(pid.trim().parse().ok()));
     }
     // It is for people; on a full disk it is missing.
     let _ = file.set_len(0);
@@ -141,26 +143,6 @@ fn lock(path: &Path) -> Result<Option<File>, LockError> {
         .rewind()
         .and_then(|()| writeln!(file, "{}", std::process::id()));
     Ok(Some(file))
-}
-
-enum LockError {
-    Held(Option<u32>),
-    Io(io::Error),
-}
-
-impl LockError {
-    fn unwrap_or_else(self, failed: impl FnOnce(io::Error) -> OpenError) -> OpenError {
-        match self {
-            Self::Held(pid) => OpenError::Locked(pid),
-            Self::Io(error) => failed(error),
-        }
-    }
-}
-
-impl From<io::Error> for LockError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
 }
 
 impl Disk for StateDir {

@@ -15,6 +15,8 @@ mod reading;
 mod record;
 mod start;
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -26,6 +28,7 @@ pub use self::reading::Damage;
 use self::record::{Answered, Begin, Due, MAX_ID, Record, VERSION};
 pub use self::start::{Boot, Opened};
 use crate::clock;
+use crate::engine::answered::Last;
 use crate::engine::grant::{Change, Grant, GrantId, Grants};
 use crate::engine::time::Time;
 
@@ -148,25 +151,24 @@ impl Ledger {
                         self.write_grant(*id, grant, &mut lines);
                     }
                 }
-                Change::Opened(GrantId(id)) => Record::Opened { id: *id }.write(&mut lines),
+                Change::Opened(id) => Record::Opened { id: *id }.write(&mut lines),
                 Change::Moved(id) => {
                     if let Some(grant) = grants.get(*id) {
                         let due = self.due(grant.deadline);
-                        Record::Extend { id: id.0, due }.write(&mut lines);
+                        Record::Extend { id: *id, due }.write(&mut lines);
                     }
                 }
-                Change::Closed(GrantId(id)) => Record::Closed { id: *id }.write(&mut lines),
+                Change::Closed(id) => Record::Closed { id: *id }.write(&mut lines),
                 Change::Used(door) => {
                     let used = grants.used().find(|(other, _)| *other == door);
                     if let Some((door, until)) = used {
-                        let door = door.to_string();
+                        let door = Arc::clone(door);
                         Record::Used { door, until }.write(&mut lines);
                     }
                 }
                 Change::Answered(door, src) => {
                     if let Some((at, last)) = grants.answers().get(door, *src) {
-                        let answered = Answered::new(door, *src, &self.boot, at, last);
-                        Record::Answered(answered).write(&mut lines);
+                        self.answered(door, *src, at, last).write(&mut lines);
                     }
                 }
             }
@@ -177,8 +179,20 @@ impl Ledger {
     fn write_grant(&self, id: GrantId, grant: &Grant, lines: &mut Vec<u8>) {
         Record::Begin(Begin::of(id, grant, self.due(grant.deadline))).write(lines);
         if grant.opened.is_some() {
-            Record::Opened { id: id.0 }.write(lines);
+            Record::Opened { id }.write(lines);
         }
+    }
+
+    fn answered(&self, door: &Arc<str>, src: IpAddr, at: Time, last: Last) -> Record {
+        Record::Answered(Answered {
+            door: Arc::clone(door),
+            src,
+            boot: self.boot.clone(),
+            at,
+            kernel: last.kernel,
+            header: last.header,
+            port: last.port,
+        })
     }
 
     fn append(&mut self, lines: &[u8], sync: bool) -> io::Result<()> {
@@ -197,12 +211,11 @@ impl Ledger {
         let (version, next) = (VERSION, grants.next_id().min(MAX_ID));
         Record::Header { version, next }.write(&mut lines);
         for (door, until) in grants.used() {
-            let door = door.to_string();
+            let door = Arc::clone(door);
             Record::Used { door, until }.write(&mut lines);
         }
         for (door, src, at, last) in grants.answers().iter() {
-            let answered = Answered::new(door, src, &self.boot, at, last);
-            Record::Answered(answered).write(&mut lines);
+            self.answered(door, src, at, last).write(&mut lines);
         }
         for (id, grant) in grants.iter() {
             self.write_grant(id, grant, &mut lines);
@@ -236,8 +249,8 @@ impl Ledger {
         let at = clock::boot_now();
         Due {
             boot: self.boot.clone(),
-            at: at.as_nanos(),
-            deadline: deadline.as_nanos(),
+            at,
+            deadline,
             wall: clock::wall_now().after(deadline.since(at)).as_nanos() / 1_000_000_000,
         }
     }

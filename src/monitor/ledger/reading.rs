@@ -5,43 +5,34 @@
 //! the safe side, and a closed line was only ever written after its close had succeeded.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
+
+use thiserror::Error;
 
 use super::Boot;
 use super::record::{Answered, Begin, Due, Record, VERSION};
 use crate::engine::answered::{Answers, Last};
-use crate::engine::grant::Grants;
+use crate::engine::grant::{GrantId, Grants};
 use crate::engine::time::Time;
 
 /// What is wrong with a journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Damage {
     /// It could not be read to its end.
+    #[error("it cannot be read to its end")]
     Unreadable,
     /// It is larger than any that we write.
+    #[error("it is larger than any that we write")]
     TooLarge,
     /// It does not begin as ours do.
+    #[error("it does not begin as it should")]
     NoHeader,
     /// It is in the layout of another version of this program.
+    #[error("it is of layout {0}, written by another version")]
     Schema(u32),
     /// This many lines in it are not as they were written.
+    #[error("{0} of its lines are not as they were written")]
     Lines(usize),
-}
-
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable => f.write_str("it cannot be read to its end"),
-            Self::TooLarge => f.write_str("it is larger than any that we write"),
-            Self::NoHeader => f.write_str("it does not begin as it should"),
-            Self::Schema(version) => {
-                write!(f, "it is of layout {version}, written by another version")
-            }
-            Self::Lines(count) => write!(f, "{count} of its lines are not as they were written"),
-        }
-    }
 }
 
 /// A grant that has begun and is not over, and whether its open command has succeeded.
@@ -53,7 +44,7 @@ struct Open {
 /// What a journal says.
 #[derive(Default)]
 pub(super) struct Reading {
-    open: BTreeMap<u64, Open>,
+    open: BTreeMap<GrantId, Open>,
     /// By door, before which Unix time its one-time sequences are used.
     used: BTreeMap<Arc<str>, i64>,
     /// The knocks that were answered, in order.
@@ -115,7 +106,7 @@ impl Reading {
         match record {
             Record::Header { next, .. } => self.next = self.next.max(next),
             Record::Begin(begin) => {
-                self.next = self.next.max(begin.id + 1);
+                self.next = self.next.max(begin.id.0 + 1);
                 let proven = false;
                 self.open.insert(begin.id, Open { begin, proven });
             }
@@ -130,12 +121,12 @@ impl Reading {
                 }
             }
             Record::Closed { id } => {
-                self.next = self.next.max(id + 1);
+                self.next = self.next.max(id.0 + 1);
                 self.open.remove(&id);
             }
             Record::Answered(answered) => self.answered.push(answered),
             Record::Used { door, until } => {
-                let used = self.used.entry(door.into()).or_insert(until);
+                let used = self.used.entry(door).or_insert(until);
                 *used = until.max(*used);
             }
         }
@@ -143,28 +134,15 @@ impl Reading {
 }
 
 impl Answered {
-    pub(super) fn new(door: &Arc<str>, src: IpAddr, boot: &str, at: Time, last: Last) -> Self {
-        Self {
-            door: door.to_string(),
-            src,
-            boot: boot.into(),
-            at: at.as_nanos(),
-            kernel: last.kernel.map(Time::as_nanos),
-            header: last.header.map(Time::as_nanos),
-            port: last.port,
-        }
-    }
-
     /// Adds it to `answers`, if it is of this boot: no line of another one is read again.
-    pub(super) fn note(self, answers: &mut Answers, boot: &Boot) {
-        let at = Time::from_nanos(self.at);
-        if self.boot == boot.id && at <= boot.now {
+    fn note(self, answers: &mut Answers, boot: &Boot) {
+        if self.boot == boot.id && self.at <= boot.now {
             let last = Last {
-                kernel: self.kernel.map(Time::from_nanos),
-                header: self.header.map(Time::from_nanos),
+                kernel: self.kernel,
+                header: self.header,
                 port: self.port,
             };
-            answers.note(&self.door.into(), self.src, at, last);
+            answers.note(&self.door, self.src, self.at, last);
         }
     }
 }
@@ -173,8 +151,7 @@ impl Due {
     /// The deadline under the present boot: due at once if its clock is another, or has been turned back
     /// (another time namespace), which could make an hour a year.
     fn under(&self, boot: &Boot) -> Time {
-        let now = boot.now.as_nanos();
-        let is_ours = self.boot == boot.id && self.at <= now;
-        Time::from_nanos(if is_ours { self.deadline } else { now })
+        let is_ours = self.boot == boot.id && self.at <= boot.now;
+        if is_ours { self.deadline } else { boot.now }
     }
 }

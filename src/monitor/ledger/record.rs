@@ -34,64 +34,45 @@ pub(super) enum Record {
     /// Its open command is about to run.
     Begin(Begin),
     /// Its open command has succeeded.
-    Opened { id: u64 },
+    Opened { id: GrantId },
     /// It has another deadline.
-    Extend { id: u64, due: Due },
+    Extend { id: GrantId, due: Due },
     /// It is over.
-    Closed { id: u64 },
+    Closed { id: GrantId },
     /// A knock was answered.
     Answered(Answered),
     /// Every one-time sequence of a door whose time begins before this Unix time is used.
-    Used { door: String, until: i64 },
+    Used { door: Arc<str>, until: i64 },
 }
 
 /// Everything that is needed to close a grant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Begin {
-    pub(super) id: u64,
-    pub(super) door: String,
+    pub(super) id: GrantId,
+    pub(super) door: Arc<str>,
     pub(super) src: IpAddr,
     pub(super) due: Due,
     pub(super) argv: Vec<String>,
     pub(super) env: Vec<(String, String)>,
-    /// Who runs it, if not the daemon itself.
+    /// Who runs it, if not the daemon itself, with all that the kernel is told: its name may be another's by
+    /// then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) user: Option<User>,
+    pub(super) user: Option<Arc<Account>>,
     /// How the ends of its commands are judged.
-    #[serde(default, skip_serializing_if = "Judged::is_own")]
-    pub(super) judged: Judged,
+    #[serde(default, skip_serializing_if = "is_own")]
+    pub(super) judged: Judging,
 }
 
-/// [`Judging`] as it is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Judged {
-    #[default]
-    Own,
-    Firewall,
-    Knockd,
-}
-
-/// An account, with all that the kernel is told of it: its name may be another's by then.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct User {
-    pub(super) name: Box<str>,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) groups: Vec<u32>,
-    pub(super) home: Box<str>,
-}
-
-/// The packet that completed a knock, and when that was answered; times in nanoseconds.
+/// The packet that completed a knock, and when that was answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Answered {
-    pub(super) door: String,
+    pub(super) door: Arc<str>,
     pub(super) src: IpAddr,
     /// The boot whose clock the next two are on.
     pub(super) boot: Box<str>,
-    pub(super) at: i64,
-    pub(super) kernel: Option<i64>,
-    pub(super) header: Option<i64>,
+    pub(super) at: Time,
+    pub(super) kernel: Option<Time>,
+    pub(super) header: Option<Time>,
     pub(super) port: Option<u16>,
 }
 
@@ -100,10 +81,10 @@ pub(super) struct Answered {
 pub(super) struct Due {
     /// The boot whose clock the next two are on.
     pub(super) boot: Box<str>,
-    /// When this was written, in nanoseconds.
-    pub(super) at: i64,
-    /// The deadline, in nanoseconds.
-    pub(super) deadline: i64,
+    /// When this was written.
+    pub(super) at: Time,
+    /// The deadline.
+    pub(super) deadline: Time,
     /// The deadline in seconds since the Unix epoch, for people.
     pub(super) wall: i64,
 }
@@ -112,77 +93,43 @@ impl Begin {
     /// All that is needed to close `grant`.
     pub(super) fn of(id: GrantId, grant: &Grant, due: Due) -> Self {
         Self {
-            id: id.0,
-            door: grant.door.to_string(),
+            id,
+            door: Arc::clone(&grant.door),
             src: grant.src,
             due,
             argv: grant.close.argv.clone(),
             env: grant.close.env.clone(),
-            user: grant.close.account.as_deref().map(User::from),
-            judged: match grant.judging {
-                Judging::Own => Judged::Own,
-                Judging::Firewall => Judged::Firewall,
-                Judging::Knockd => Judged::Knockd,
-            },
+            user: grant.close.account.clone(),
+            judged: grant.judging,
         }
     }
 
     /// The same for a later run.
     pub(super) fn saved(self, deadline: Time, proven: bool, rebooted: bool) -> SavedGrant {
         SavedGrant {
-            id: GrantId(self.id),
-            door: self.door.into(),
+            id: self.id,
+            door: self.door,
             src: self.src,
             deadline,
             close: Invocation {
                 argv: self.argv,
                 env: self.env,
-                account: self.user.map(|user| Arc::new(user.into())),
+                account: self.user,
             },
-            judging: match self.judged {
-                Judged::Own => Judging::Own,
-                Judged::Firewall => Judging::Firewall,
-                Judged::Knockd => Judging::Knockd,
-            },
+            judging: self.judged,
             proven,
             rebooted,
         }
     }
 }
 
-impl Judged {
-    /// Whether it is what a line without it means.
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde hands over a reference"
-    )]
-    fn is_own(&self) -> bool {
-        *self == Self::Own
-    }
-}
-
-impl From<User> for Account {
-    fn from(user: User) -> Self {
-        Self {
-            name: user.name,
-            uid: user.uid,
-            gid: user.gid,
-            groups: user.groups,
-            home: user.home,
-        }
-    }
-}
-
-impl From<&Account> for User {
-    fn from(account: &Account) -> Self {
-        Self {
-            name: account.name.clone(),
-            uid: account.uid,
-            gid: account.gid,
-            groups: account.groups.clone(),
-            home: account.home.clone(),
-        }
-    }
+/// Whether a grant is judged as a line says that does not say how.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
+fn is_own(judged: &Judging) -> bool {
+    *judged == Judging::Own
 }
 
 const SUM: &str = ",\"sum\":\"";
@@ -215,9 +162,9 @@ impl Record {
 
     fn is_sound(&self) -> bool {
         match self {
-            Self::Begin(begin) => begin.id < MAX_ID && !begin.argv.is_empty(),
+            Self::Begin(begin) => begin.id.0 < MAX_ID && !begin.argv.is_empty(),
             Self::Header { next, .. } => *next <= MAX_ID,
-            Self::Opened { id } | Self::Extend { id, .. } | Self::Closed { id } => *id < MAX_ID,
+            Self::Opened { id } | Self::Extend { id, .. } | Self::Closed { id } => id.0 < MAX_ID,
             Self::Answered(_) | Self::Used { .. } => true,
         }
     }

@@ -4,25 +4,25 @@ use super::*;
 
 fn begin() -> Record {
     Record::Begin(Begin {
-        id: 7,
-        door: "ssh".to_owned(),
+        id: GrantId(7),
+        door: "ssh".into(),
         src: "2001:db8::7".parse().unwrap(),
         due: Due {
             boot: "b".into(),
-            at: 1,
-            deadline: 2,
+            at: Time::from_nanos(1),
+            deadline: Time::from_nanos(2),
             wall: 3,
         },
         argv: vec!["nft".to_owned(), "\"\n\\ é\u{1f511}".to_owned()],
         env: vec![("LOGKNOCK_IP".to_owned(), "2001:db8::7".to_owned())],
-        judged: Judged::Firewall,
-        user: Some(User {
+        judged: Judging::Firewall,
+        user: Some(Arc::new(Account {
             name: "knock".into(),
             uid: 998,
             gid: 997,
             groups: vec![997, 4],
             home: "/".into(),
-        }),
+        })),
     })
 }
 
@@ -42,19 +42,19 @@ fn a_line_reads_back_as_what_was_written_and_is_json() {
             version: VERSION,
             next: 8,
         },
-        Record::Opened { id: 7 },
-        Record::Closed { id: 7 },
+        Record::Opened { id: GrantId(7) },
+        Record::Closed { id: GrantId(7) },
         Record::Answered(Answered {
-            door: "ssh".to_owned(),
+            door: "ssh".into(),
             src: "192.0.2.7".parse().unwrap(),
             boot: "b".into(),
-            at: 1,
-            kernel: Some(2),
+            at: Time::from_nanos(1),
+            kernel: Some(Time::from_nanos(2)),
             header: None,
             port: Some(40_000),
         }),
         Record::Used {
-            door: "ssh".to_owned(),
+            door: "ssh".into(),
             until: -1,
         },
     ];
@@ -84,7 +84,10 @@ fn a_field_of_a_later_program_is_passed_over() {
     let mut body = br#"{"record":"closed","id":7,"colour":"red""#.to_vec();
     let sum = checksum(&body);
     body.extend(format!("{SUM}{sum:016x}{END}").bytes());
-    assert_eq!(Record::parse(&body), Some(Record::Closed { id: 7 }));
+    assert_eq!(
+        Record::parse(&body),
+        Some(Record::Closed { id: GrantId(7) })
+    );
 }
 
 #[test]
@@ -106,7 +109,7 @@ fn a_grant_that_could_not_be_closed_or_counted_on_from_is_no_record() {
     let mut endless = begin();
     let mut mute = begin();
     if let (Record::Begin(endless), Record::Begin(mute)) = (&mut endless, &mut mute) {
-        endless.id = u64::MAX;
+        endless.id = GrantId(u64::MAX);
         mute.argv.clear();
     }
     assert_eq!(Record::parse(&line(&endless)), None);

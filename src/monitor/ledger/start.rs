@@ -72,7 +72,7 @@ impl Ledger {
         if let Some(damage) = damage.filter(|_| found) {
             let (name, first) = set_aside(&mut *opened.ledger.disk);
             opened.grants.continue_from(first);
-            opened.notice = Some(Notice::SetAside { damage, name });
+            opened.notice = Some(Notice { damage, name });
         }
         let Opened { ledger, grants, .. } = &mut opened;
         if let Err(error) = ledger.rewrite(grants, usize::MAX) {
