@@ -144,27 +144,23 @@ impl Memory {
 
 impl Note {
     fn happening(&self, name: impl Fn(u16) -> Option<String>) -> Happening {
-        let (event, door, stage, reason) = match &self.what {
+        let (event, door, progress, reason) = match &self.what {
             What::Hit => ("hit", None, None, None),
             What::Rejected(reason) => ("rejected", None, None, Some(reason.as_str())),
-            What::Event(kind, door) => {
-                let (stage, reason) = match *kind {
-                    EventKind::Stage { stage, of } => (Some((stage, of)), None),
-                    EventKind::Reset { stage, of, reason } => {
-                        (Some((stage, of)), Some(reason.as_str()))
-                    }
-                    EventKind::Refused { reason } => (None, Some(reason.as_str())),
-                    _ => (None, None),
-                };
-                (kind.as_str(), Some(door.to_string()), stage, reason)
-            }
+            What::Event(kind, door) => (
+                kind.as_str(),
+                Some(door.to_string()),
+                kind.progress(),
+                kind.reason(),
+            ),
         };
+        let (stage, of) = progress.unzip();
         Happening {
             time: self.at.map(rfc3339),
             event: event.to_owned(),
             door,
-            stage: stage.map(|(stage, _)| stage),
-            of: stage.map(|(_, of)| of),
+            stage,
+            of,
             reason: reason.map(str::to_owned),
             file: self.whence.and_then(|whence| name(whence.source)),
             line: self.whence.map(|whence| whence.line),

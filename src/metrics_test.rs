@@ -1,7 +1,7 @@
 //! The counters as text, and what they must not tell.
 
 use super::*;
-use crate::protocol::{DoorStatus, GrantStatus, PhaseWord, SourceStatus};
+use crate::protocol::{DoorStatus, GrantStatus, Phase, SourceStatus};
 
 fn status() -> Status {
     Status {
@@ -28,7 +28,7 @@ fn status() -> Status {
         grants: vec![GrantStatus {
             door: "ssh".to_owned(),
             src: "192.0.2.77".parse().unwrap(),
-            phase: PhaseWord::Open,
+            phase: Phase::Open,
             left_seconds: 9,
             failed: 0,
             words: String::new(),

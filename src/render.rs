@@ -45,14 +45,7 @@ struct Json<'a> {
 impl Row<'_> {
     /// One JSON object.
     pub fn json(&self) -> serde_json::Result<String> {
-        let (stage, of, reason) = match self.event.kind {
-            EventKind::Stage { stage, of } => (Some(stage), Some(of), None),
-            EventKind::Reset { stage, of, reason } => {
-                (Some(stage), Some(of), Some(reason.as_str()))
-            }
-            EventKind::Refused { reason } => (None, None, Some(reason.as_str())),
-            _ => (None, None, None),
-        };
+        let (stage, of) = self.event.kind.progress().unzip();
         serde_json::to_string(&Json {
             time: self.time.map(rfc3339),
             event: self.event.kind.as_str(),
@@ -60,7 +53,7 @@ impl Row<'_> {
             src: self.event.src,
             stage,
             of,
-            reason,
+            reason: self.event.kind.reason(),
             file: self.event.whence.and(self.file),
             line: self.event.whence.map(|whence| whence.line),
         })

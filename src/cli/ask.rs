@@ -15,8 +15,8 @@ use super::table::{self, Cell, span};
 use crate::config;
 use crate::metrics;
 use crate::protocol::{
-    self, AskError, GivenUpStatus, GrantStatus, PhaseWord, REPLY_TIMEOUT, Reply, Request,
-    SourceStatus, Status, Whose,
+    self, AskError, GivenUp, GrantStatus, Phase, REPLY_TIMEOUT, Reply, Request, SourceStatus,
+    Status, Whose,
 };
 
 /// How long the daemon may take to answer …
@@ -239,7 +239,7 @@ fn write_status(out: &mut impl Write, status: &Status) -> io::Result<()> {
         0 => {}
         more => writeln!(out, "… and {more} more")?,
     }
-    for GivenUpStatus {
+    for GivenUp {
         door,
         src,
         failed,
@@ -328,8 +328,8 @@ fn grant_row(grant: &GrantStatus) -> [Cell; 4] {
         Cell::from(&grant.door),
         Cell::styled(state, style),
         match grant.phase {
-            PhaseWord::Closing => "".into(),
-            PhaseWord::Open | PhaseWord::Failed => span(grant.left_seconds).into(),
+            Phase::Closing => "".into(),
+            Phase::Open | Phase::Owed => span(grant.left_seconds).into(),
         },
     ]
 }
@@ -340,12 +340,12 @@ fn state(grant: &GrantStatus) -> (String, Style) {
         failed => failures(failed, &grant.words),
     };
     match grant.phase {
-        PhaseWord::Open => ("open".to_owned(), AnsiColor::Green.on_default().bold()),
-        PhaseWord::Closing if tries.is_empty() => {
+        Phase::Open => ("open".to_owned(), AnsiColor::Green.on_default().bold()),
+        Phase::Closing if tries.is_empty() => {
             ("closing".to_owned(), AnsiColor::Yellow.on_default())
         }
-        PhaseWord::Closing => (format!("closing; {tries}"), AnsiColor::Yellow.on_default()),
-        PhaseWord::Failed => (tries, AnsiColor::Red.on_default().bold()),
+        Phase::Closing => (format!("closing; {tries}"), AnsiColor::Yellow.on_default()),
+        Phase::Owed => (tries, AnsiColor::Red.on_default().bold()),
     }
 }
 

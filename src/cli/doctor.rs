@@ -27,7 +27,7 @@ use super::settings::Global;
 use super::{ask, kernel};
 use crate::config::{Config, Firewall, Prefix, duration};
 use crate::engine::sequence::Transport;
-use crate::protocol::{PhaseWord, Reply, Request, Status};
+use crate::protocol::{Phase, Reply, Request, Status};
 use crate::source_spec::SourceSpec;
 use crate::trust::Machine;
 
@@ -450,7 +450,7 @@ fn account(status: &Status) -> Vec<Row> {
     let failed = status
         .grants
         .iter()
-        .filter(|grant| grant.phase == PhaseWord::Failed);
+        .filter(|grant| grant.phase == Phase::Owed);
     for grant in failed {
         rows.push(Row::broken(
             "close",

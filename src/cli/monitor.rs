@@ -51,12 +51,6 @@ pub(super) fn run(
             max_commands: daemon.max_commands,
             timeout: daemon.command_timeout,
         },
-        close_at_end: daemon.on_exit == OnExit::Close,
-        stop_timeout: daemon.stop_timeout,
-        detector: Start {
-            name: DETECTOR,
-            arguments: arguments(),
-        },
         firewall: Start {
             name: LOOK,
             arguments: arguments(),
@@ -65,24 +59,32 @@ pub(super) fn run(
             path: global.control_path(daemon.control.as_deref()),
             group: daemon.group.clone(),
         },
-        records: Files {
-            event_log: daemon.event_log.clone(),
-            knockd_log: daemon.knockd_log.clone(),
-            knockd_syslog: daemon.knockd_syslog,
-            state_dir: (!daemon.ephemeral).then(|| global.state_dir.clone()),
-            metrics: daemon.metrics_file.clone(),
+        settings: monitor::Settings {
+            close_at_end: daemon.on_exit == OnExit::Close,
+            stop_timeout: daemon.stop_timeout,
+            detector: Start {
+                name: DETECTOR,
+                arguments: arguments(),
+            },
+            records: Files {
+                event_log: daemon.event_log.clone(),
+                knockd_log: daemon.knockd_log.clone(),
+                knockd_syslog: daemon.knockd_syslog,
+                state_dir: (!daemon.ephemeral).then(|| global.state_dir.clone()),
+                metrics: daemon.metrics_file.clone(),
+            },
+            stdin: stdin.transpose()?,
+            has_end: sources.iter().all(|source| *source == SourceSpec::Stdin),
+            sources: sources.iter().map(ToString::to_string).collect(),
+            sockets: sockets.collect(),
+            journals: journals.map(|(_, number)| number).collect(),
+            journal: Box::new(journal),
+            reload: Box::new(move || {
+                let settings = again.load_to_run().map_err(|failure| failure.message)?;
+                trust::require(&settings, &followed, None).map_err(|failure| failure.message)?;
+                configuration(&settings).map_err(|failure| failure.message)
+            }),
         },
-        stdin: stdin.transpose()?,
-        has_end: sources.iter().all(|source| *source == SourceSpec::Stdin),
-        sources: sources.iter().map(ToString::to_string).collect(),
-        sockets: sockets.collect(),
-        journals: journals.map(|(_, number)| number).collect(),
-        journal: Box::new(journal),
-        reload: Box::new(move || {
-            let settings = again.load_to_run().map_err(|failure| failure.message)?;
-            trust::require(&settings, &followed, None).map_err(|failure| failure.message)?;
-            configuration(&settings).map_err(|failure| failure.message)
-        }),
     };
     match monitor::run(plan).map_err(|error| failure(&error))? {
         End::Stopped { left: 0 } => Ok(()),

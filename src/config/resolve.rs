@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::door::{Door, Rule};
+use crate::engine::door::Door;
 use crate::engine::event::Occasion;
 use crate::engine::knock::KnockerPrefix;
 use crate::engine::sequence::Step;
@@ -71,11 +71,6 @@ pub(super) fn resolve(schema: &Schema, documents: &[Document<'_>], report: &mut 
 
 fn log(schema: &Schema, doors: &[Arc<Door>], report: &mut Report) -> Log {
     let table = &schema.log;
-    let window = |door: &Arc<Door>| match &door.rule {
-        Rule::Sequence(rule) => rule.window,
-        Rule::Counts(rule) => rule.span(),
-        Rule::OneTime(rule) => rule.window,
-    };
     let udp_peers = value(table.udp_peers.as_ref()).unwrap_or_default();
     if let Some(sources) = table.sources.as_ref().filter(|_| udp_peers.is_empty())
         && let Some(specs) = &sources.value
@@ -85,7 +80,11 @@ fn log(schema: &Schema, doors: &[Arc<Door>], report: &mut Report) -> Log {
         let fix = "add udp_peers = [\"192.0.2.1\"] with the hosts that may, or listen at 127.0.0.1";
         report.add(error(sources.span, message).fix(fix));
     }
-    let longest = doors.iter().map(window).max().unwrap_or(MAX_LINE_AGE);
+    let longest = doors
+        .iter()
+        .map(|door| door.rule.window())
+        .max()
+        .unwrap_or(MAX_LINE_AGE);
     let knockers = within(
         table.knocker_prefix_v6.as_ref(),
         i64::from(KnockerPrefix::LEAST)..=i64::from(KnockerPrefix::MOST),

@@ -54,6 +54,17 @@ pub(super) struct Given<T> {
     pub(super) value: Option<T>,
 }
 
+impl<T> Given<T> {
+    /// One that stands at `at` as a whole: nothing was written but what implies it.
+    pub(super) fn implied(at: Span, value: T) -> Self {
+        Self {
+            key: at,
+            span: at,
+            value: Some(value),
+        }
+    }
+}
+
 /// The value of a key that may be left out.
 pub(super) fn value<T: Clone>(given: Option<&Given<T>>) -> Option<T> {
     given.and_then(|given| given.value.clone())

@@ -7,7 +7,6 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use ipnet::IpNet;
@@ -15,9 +14,9 @@ use ipnet::IpNet;
 use super::StartError;
 use super::inbox::{Message, Outlet};
 use crate::privsep::{Journals, Read};
-use crate::source::journal::{Journalctl, Running, Start, Wanted};
-use crate::source::{self, Closed, Handle, Health, Refusal, Report};
-use crate::source_spec::{Pattern, SourceSpec};
+use crate::source::journal::{Journalctl, Running, Wanted};
+use crate::source::{self, Closed, Handle, Health, Refusal, Sink};
+use crate::source_spec::SourceSpec;
 
 /// A source that is followed.
 pub(super) struct Followed {
@@ -66,19 +65,18 @@ pub(super) struct Peers<'a> {
 /// A source that is open, and not read yet: nothing is left to be done that needs a right.
 pub(super) struct Opened {
     spec: SourceSpec,
-    way: Way,
+    start: Start,
 }
 
-/// What it is read from.
-enum Way {
-    File(PathBuf),
-    Files(Pattern),
-    Kmsg(source::kmsg::Kmsg),
-    Nflog(source::nflog::Nflog),
-    Journald(source::journal::Options),
-    Stdin(Option<OwnedFd>),
-    Unix(source::unix::Bound),
-    Udp(source::udp::Bound),
+/// Starts the source of this number.
+type Start = Box<dyn FnOnce(u16, Means, Box<dyn Sink>) -> Result<Handle, Refusal>>;
+
+/// What some sources need beside what they have opened.
+pub(super) struct Means {
+    /// How files are followed.
+    pub(super) files: source::file::Options,
+    /// What starts journalctls, where this process may start none.
+    pub(super) journals: Option<Journals>,
 }
 
 /// Opens the sources; `stdin` is what to read as standard input, if it is not our own.
@@ -87,26 +85,63 @@ pub(super) fn open(
     peers: Peers<'_>,
     mut stdin: Option<OwnedFd>,
 ) -> Result<Vec<Opened>, StartError> {
-    let mut opened = Vec::with_capacity(specs.len());
-    for spec in specs {
-        let way = match &spec {
-            SourceSpec::File(path) => Ok(Way::File(path.clone())),
-            SourceSpec::Files(pattern) => Ok(Way::Files(pattern.clone())),
-            SourceSpec::Kmsg => source::kmsg::open().map(Way::Kmsg),
-            SourceSpec::Nflog(group) => source::nflog::open(*group).map(Way::Nflog),
-            SourceSpec::Journald => source::journal::Options::new()
-                .map(Way::Journald)
-                .map_err(Refusal::from),
-            SourceSpec::Stdin => Ok(Way::Stdin(stdin.take())),
-            SourceSpec::Unix(path) => source::unix::bound(path.clone(), peers.relay).map(Way::Unix),
-            SourceSpec::Udp(address) => source::udp::bound(*address, peers.udp).map(Way::Udp),
-        };
-        match way {
-            Ok(way) => opened.push(Opened { spec, way }),
-            Err(refusal) => return Err(StartError::Source(spec, refusal)),
+    let opened = specs
+        .into_iter()
+        .map(|spec| match open_one(&spec, peers, &mut stdin) {
+            Ok(start) => Ok(Opened { spec, start }),
+            Err(refusal) => Err(StartError::Source(spec, refusal)),
+        });
+    opened.collect()
+}
+
+fn open_one(
+    spec: &SourceSpec,
+    peers: Peers<'_>,
+    stdin: &mut Option<OwnedFd>,
+) -> Result<Start, Refusal> {
+    Ok(match spec.clone() {
+        SourceSpec::File(path) => Box::new(move |number, means, sink| {
+            Ok(source::file::spawn(number, path, means.files, sink)?)
+        }),
+        SourceSpec::Files(pattern) => Box::new(move |number, means, sink| {
+            let directory = pattern.directory().to_path_buf();
+            let meant = move |name: &OsStr| pattern.means(name);
+            let files = means.files;
+            Ok(source::file::spawn_matching(
+                number, directory, meant, files, sink,
+            )?)
+        }),
+        SourceSpec::Kmsg => {
+            let device = source::kmsg::open()?;
+            Box::new(move |number, _, sink| source::kmsg::spawn(number, device, sink))
         }
-    }
-    Ok(opened)
+        SourceSpec::Nflog(group) => {
+            let socket = source::nflog::open(group)?;
+            Box::new(move |number, _, sink| source::nflog::spawn(number, socket, sink))
+        }
+        SourceSpec::Journald => {
+            let options = source::journal::Options::new()?;
+            Box::new(move |number, means, sink| {
+                let journalctl: Box<dyn source::journal::Start> = match means.journals {
+                    Some(journals) => Box::new(Elsewhere { journals, number }),
+                    None => Box::new(Journalctl::of_this_system()?),
+                };
+                source::journal::spawn(number, journalctl, options, sink)
+            })
+        }
+        SourceSpec::Stdin => {
+            let input = stdin.take();
+            Box::new(move |number, _, sink| source::stdin::spawn(number, input, sink))
+        }
+        SourceSpec::Unix(path) => {
+            let bound = source::unix::bound(path, peers.relay)?;
+            Box::new(move |number, _, sink| source::unix::spawn(number, bound, sink))
+        }
+        SourceSpec::Udp(address) => {
+            let bound = source::udp::bound(address, peers.udp)?;
+            Box::new(move |number, _, sink| source::udp::spawn(number, bound, sink))
+        }
+    })
 }
 
 impl Opened {
@@ -115,18 +150,17 @@ impl Opened {
         &self.spec
     }
 
-    /// Follows it as number `number`. Where this process may start none, `journals` starts journalctls.
+    /// Follows it as number `number`.
     pub(super) fn follow(
         self,
         number: u16,
-        files: &source::file::Options,
-        journals: Option<Journals>,
+        means: Means,
         inbox: &Outlet,
     ) -> Result<Followed, StartError> {
         let inbox = inbox.clone();
         let sink = move |report| inbox.send(Message::Source(report)).map_err(|_| Closed);
-        let Self { spec, way } = self;
-        match start(way, number, files, journals, sink) {
+        let Self { spec, start } = self;
+        match start(number, means, Box::new(sink)) {
             Ok(handle) => Ok(Followed {
                 spec,
                 health: None,
@@ -140,45 +174,13 @@ impl Opened {
     }
 }
 
-fn start(
-    way: Way,
-    number: u16,
-    files: &source::file::Options,
-    journals: Option<Journals>,
-    sink: impl FnMut(Report) -> Result<(), Closed> + Send + 'static,
-) -> Result<Handle, Refusal> {
-    match way {
-        Way::File(path) => Ok(source::file::spawn(number, path, files.clone(), sink)?),
-        Way::Files(pattern) => {
-            let directory = pattern.directory().to_path_buf();
-            let meant = move |name: &OsStr| pattern.means(name);
-            let files = files.clone();
-            Ok(source::file::spawn_matching(
-                number, directory, meant, files, sink,
-            )?)
-        }
-        Way::Kmsg(device) => source::kmsg::spawn(number, device, sink),
-        Way::Nflog(socket) => source::nflog::spawn(number, socket, sink),
-        Way::Journald(options) => {
-            let journalctl: Box<dyn Start> = match journals {
-                Some(journals) => Box::new(Elsewhere { journals, number }),
-                None => Box::new(Journalctl::of_this_system()?),
-            };
-            source::journal::spawn(number, journalctl, options, sink)
-        }
-        Way::Stdin(input) => source::stdin::spawn(number, input, sink),
-        Way::Unix(bound) => source::unix::spawn(number, bound, sink),
-        Way::Udp(bound) => source::udp::spawn(number, bound, sink),
-    }
-}
-
 /// journalctls that the monitor starts.
 struct Elsewhere {
     journals: Journals,
     number: u16,
 }
 
-impl Start for Elsewhere {
+impl source::journal::Start for Elsewhere {
     fn start(&mut self, wanted: &Wanted) -> io::Result<Running> {
         let read = match wanted {
             Wanted::Latest => Read::Latest,

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::alive::Alive;
 use super::checkpoints::{Checkpoints, Keeper};
-use super::follow::{Followed, Opened, Peers, open};
+use super::follow::{Followed, Means, Opened, Peers, open};
 use super::inbox::{Inbox, Message, Outlet};
 use super::records::Records;
 use super::report::{Losses, Reboots, Rejections};
@@ -106,10 +106,13 @@ impl DetectorLoop {
                 Some(link.journals())
             }
         };
-        let sources = opened
-            .into_iter()
-            .zip(0..)
-            .map(|(opened, number)| opened.follow(number, &files, journals.clone(), inbox));
+        let sources = opened.into_iter().zip(0..).map(|(opened, number)| {
+            let means = Means {
+                files: files.clone(),
+                journals: journals.clone(),
+            };
+            opened.follow(number, means, inbox)
+        });
         let sources = sources.collect::<Result<Vec<_>, _>>()?;
         let now = clock::boot_now();
         let mut detection = detection(&plan.rules, welcome.as_ref());

@@ -84,6 +84,23 @@ impl EventKind {
             Self::Refused { .. } => "refused",
         }
     }
+
+    /// How far the attempt is or was: steps done, and steps there are.
+    pub const fn progress(self) -> Option<(usize, usize)> {
+        match self {
+            Self::Stage { stage, of } | Self::Reset { stage, of, .. } => Some((stage, of)),
+            _ => None,
+        }
+    }
+
+    /// The word for why, where there is a reason.
+    pub const fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Reset { reason, .. } => Some(reason.as_str()),
+            Self::Refused { reason } => Some(reason.as_str()),
+            _ => None,
+        }
+    }
 }
 
 /// What an administrator can have told.

@@ -51,7 +51,7 @@ use self::ledger::{Boot, Ledger, Opened};
 use self::notifier::Notifier;
 pub use self::notifier::Notify;
 pub use self::plan::{
-    Configuration, End, EndOfJournal, Journal, Plan, StartError, StartOfJournal, Storage,
+    Configuration, End, EndOfJournal, Journal, Plan, Settings, StartError, Storage,
 };
 use self::poll::Poll;
 pub use self::records::Files;
@@ -172,26 +172,11 @@ struct Monitor {
     end: Option<Ending>,
 }
 
-/// What of the plan is needed while it runs.
-struct Settings {
-    start: Start,
-    stdin: Option<OwnedFd>,
-    has_end: bool,
-    sources: Vec<String>,
-    sockets: Vec<PathBuf>,
-    journals: Vec<u16>,
-    journal: StartOfJournal,
-    records: Files,
-    reload: Box<dyn FnMut() -> Result<Configuration, String>>,
-    close_at_end: bool,
-    stop_timeout: Duration,
-}
-
 impl Monitor {
     fn start(plan: Plan) -> Result<Self, StartError> {
         let signals = Signals::take()?;
         // It starts while the disk is waited for, and does nothing before it is told what.
-        let first = Detector::start(&plan.detector)?;
+        let first = Detector::start(&plan.settings.detector)?;
         let (ledger, grants) = match &plan.storage {
             Storage::Nowhere => (Ledger::in_memory(), Grants::default()),
             Storage::In(dir) => {
@@ -216,20 +201,8 @@ impl Monitor {
             text: plan.configuration.text,
             firewall: Firewall::new(plan.firewall),
             needs_rules: plan.configuration.needs_rules,
-            requests: Requests::new(clock::boot_now(), plan.records.metrics.clone()),
-            plan: Settings {
-                start: plan.detector,
-                stdin: plan.stdin,
-                has_end: plan.has_end,
-                sources: plan.sources,
-                sockets: plan.sockets,
-                journals: plan.journals,
-                journal: plan.journal,
-                records: plan.records,
-                reload: plan.reload,
-                close_at_end: plan.close_at_end,
-                stop_timeout: plan.stop_timeout,
-            },
+            requests: Requests::new(clock::boot_now(), plan.settings.records.metrics.clone()),
+            plan: plan.settings,
             starts: 1,
             since: clock::boot_now(),
             has_followed: false,
@@ -331,7 +304,7 @@ impl Monitor {
             self.again = None;
             self.starts = self.starts.saturating_add(1);
             self.since = now;
-            let started = Detector::start(&self.plan.start);
+            let started = Detector::start(&self.plan.detector);
             if let Err(error) = started.and_then(|detector| self.welcome(detector)) {
                 report::not_started(&error);
                 self.try_again();

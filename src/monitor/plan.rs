@@ -65,16 +65,22 @@ pub struct Plan {
     pub storage: Storage,
     /// How commands are run.
     pub commands: Options,
+    /// How a look at the firewall's rules is started.
+    pub firewall: Start,
+    /// Where the daemon is asked.
+    pub control: Socket,
+    /// What is needed while it runs.
+    pub settings: Settings,
+}
+
+/// What is needed of a [`Plan`] as long as the monitor runs.
+pub struct Settings {
     /// Whether doors are closed at the end.
     pub close_at_end: bool,
     /// How long the end may take.
     pub stop_timeout: Duration,
     /// How the detector is started.
     pub detector: Start,
-    /// How a look at the firewall's rules is started.
-    pub firewall: Start,
-    /// Where the daemon is asked.
-    pub control: Socket,
     /// What is written beside the commands.
     pub records: Files,
     /// The standard input, if lines are to be read from there.

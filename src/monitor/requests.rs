@@ -19,8 +19,7 @@ use crate::engine::time::Time;
 use crate::metrics;
 use crate::privsep::{Piece, Question, ToDetector};
 use crate::protocol::{
-    DoorStatus, GivenUpStatus, GrantStatus, Happening, MAX_GRANTS, MAX_REPLY, PhaseWord, Reply,
-    Request, Status, Story, Whose,
+    DoorStatus, GrantStatus, Happening, MAX_GRANTS, MAX_REPLY, Reply, Request, Status, Story, Whose,
 };
 use crate::systemd;
 
@@ -343,12 +342,6 @@ impl Monitor {
             .iter()
             .filter(|(_, grant)| grant.phase == Phase::Open);
         let grants_open = open.count();
-        let given_up = grants.given_up().map(|given_up| GivenUpStatus {
-            door: given_up.door.to_string(),
-            src: given_up.src,
-            failed: given_up.failed,
-            words: given_up.words.to_string(),
-        });
         let unix = clock::wall_now().as_nanos() / 1_000_000_000;
         let codes_refused = grants.used().filter_map(|(name, used)| {
             let Rule::OneTime(rule) = &self.door(name)?.rule else {
@@ -362,7 +355,7 @@ impl Monitor {
             grants: self.grants(None),
             grants_open,
             grants_closing: grants.len() - grants_open,
-            given_up: given_up.collect(),
+            given_up: grants.given_up().cloned().collect(),
             codes_refused: codes_refused.collect(),
             failed_commands: self.requests.failed_commands.clone(),
             restarts: self.starts.saturating_sub(1),
@@ -398,11 +391,7 @@ fn grant_status(grant: &Grant, now: Time) -> GrantStatus {
     GrantStatus {
         door: grant.door.to_string(),
         src: grant.src,
-        phase: match grant.phase {
-            Phase::Open => PhaseWord::Open,
-            Phase::Closing => PhaseWord::Closing,
-            Phase::Owed => PhaseWord::Failed,
-        },
+        phase: grant.phase,
         left_seconds: left.as_secs(),
         failed: grant.failed,
         words: grant.words.to_string(),

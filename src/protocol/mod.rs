@@ -20,6 +20,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use crate::engine::grant::{GivenUp, Phase};
+
 pub use self::frame::{FrameError, Timed, decode_frame, encode_frame, read_frame, write_frame};
 
 /// The version spoken here. It changes when the other side would misunderstand.
@@ -109,7 +111,7 @@ pub struct Status {
     pub grants_closing: usize,
     /// Closes that were given up last: what they were to close may stand open.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub given_up: Vec<GivenUpStatus>,
+    pub given_up: Vec<GivenUp>,
     /// Doors at which too many codes failed, and for how many seconds more codes are refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub codes_refused: BTreeMap<String, u64>,
@@ -252,7 +254,7 @@ pub struct GrantStatus {
     /// The address.
     pub src: IpAddr,
     /// How far it is.
-    pub phase: PhaseWord,
+    pub phase: Phase,
     /// Until it is closed, or until the next try at that.
     pub left_seconds: u64,
     /// How often its close command failed.
@@ -260,31 +262,6 @@ pub struct GrantStatus {
     /// The last line that its failed close command wrote.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub words: String,
-}
-
-/// A close that failed too often and is not tried again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GivenUpStatus {
-    /// The door.
-    pub door: String,
-    /// The address.
-    pub src: IpAddr,
-    /// How often it was tried.
-    pub failed: u32,
-    /// The last line that it wrote.
-    pub words: String,
-}
-
-/// How far a grant is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PhaseWord {
-    /// It is open.
-    Open,
-    /// Its close command runs.
-    Closing,
-    /// Its close command failed and will be tried again.
-    Failed,
 }
 
 /// What is remembered of an address.

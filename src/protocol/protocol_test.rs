@@ -84,7 +84,7 @@ fn a_status_with_every_grant_it_may_have_fits_into_a_reply() {
     let grant = GrantStatus {
         door: "d".repeat(64),
         src: "2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap(),
-        phase: PhaseWord::Closing,
+        phase: Phase::Closing,
         left_seconds: u64::from(u32::MAX),
         failed: u32::MAX,
         words: String::new(),

@@ -9,7 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use logknock::protocol::{self, PhaseWord, Reply, Request, Status, Whose};
+use logknock::protocol::{self, Phase, Reply, Request, Status, Whose};
 
 use super::daemon::{Daemon, HOLD, KNOCKER, PATIENCE, SECRETS};
 use super::need;
@@ -234,7 +234,7 @@ fn a_command_may_ask_the_daemon_that_started_it() {
     daemon.open();
     let asked = fs::read_to_string(daemon.dir().join("asked")).unwrap();
     let status: Status = serde_json::from_str(&asked).unwrap();
-    assert_eq!(status.grants[0].phase, PhaseWord::Open);
+    assert_eq!(status.grants[0].phase, Phase::Open);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use logknock::protocol::{PhaseWord, Status};
+use logknock::protocol::{Phase, Status};
 
 use super::daemon::{Daemon, KNOCKER, PORTS};
 
@@ -54,7 +54,7 @@ fn doors_that_remain_are_an_exit_status_of_their_own() {
     daemon.says(&["reload"]);
     daemon.open();
     daemon.says(&["close", "--all"]);
-    let failed = |status: &Status| status.grants[0].phase == PhaseWord::Failed;
+    let failed = |status: &Status| status.grants[0].phase == Phase::Owed;
     daemon.wait_until("closing has failed", failed);
     assert_eq!(daemon.stop().code(), Some(75));
 }

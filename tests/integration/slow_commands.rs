@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::process::Command;
 
-use logknock::protocol::PhaseWord;
+use logknock::protocol::Phase;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Resource, getrlimit};
 
@@ -74,7 +74,7 @@ fn while_a_command_hangs_at_the_end_the_others_are_closed_and_it_ends_in_time() 
             .status()
             .grants
             .iter()
-            .all(|grant| grant.phase != PhaseWord::Open)
+            .all(|grant| grant.phase != Phase::Open)
     });
 }
 

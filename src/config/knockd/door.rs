@@ -275,11 +275,7 @@ impl<'s, 'a> Reader<'s, 'a> {
             let message =
                 "no tcpflags: every TCP packet is a knock, also those that follow on a connection";
             self.warn(at, message, "add tcpflags = syn");
-            return Given {
-                key: at,
-                span: at,
-                value: Some(flags),
-            };
+            return Given::implied(at, flags);
         };
         for (name, wanted) in FLAGS.iter().zip(wanted) {
             let flag = TcpFlags::NAMES.iter().find(|(known, _)| known == name);
@@ -295,11 +291,7 @@ impl<'s, 'a> Reader<'s, 'a> {
         let at = self
             .given(Key::TcpFlags)
             .map_or(at, |(key, _)| self.span(key));
-        Given {
-            key: at,
-            span: at,
-            value: Some(flags),
-        }
+        Given::implied(at, flags)
     }
 
     /// Where knockd runs no start command it runs no stop command, for each family.
@@ -324,11 +316,8 @@ impl<'s, 'a> Reader<'s, 'a> {
             for given in [filled(&stop), filled(&stop_6)].into_iter().flatten() {
                 self.warn(given.key, STOP_ALONE, STOP_ALONE_FIX);
             }
-            table.start_command = Some(Given {
-                key: at,
-                span: at,
-                value: Some(CommandText::Script(":".into())),
-            });
+            let nothing = CommandText::Script(":".into());
+            table.start_command = Some(Given::implied(at, nothing));
             return;
         }
         table.start_command = filled(&start);

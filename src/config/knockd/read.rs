@@ -38,16 +38,8 @@ pub(in crate::config) fn read(
 ) {
     schema.is_knockds = true;
     let nowhere = document.span(0..0);
-    schema.defaults.strict = Some(Given {
-        key: nowhere,
-        span: nowhere,
-        value: Some(false),
-    });
-    schema.defaults.ignore_status = Some(Given {
-        key: nowhere,
-        span: nowhere,
-        value: Some(true),
-    });
+    schema.defaults.strict = Some(Given::implied(nowhere, false));
+    schema.defaults.ignore_status = Some(Given::implied(nowhere, true));
     let mut reader = Reader {
         document,
         schema,
@@ -199,12 +191,7 @@ impl<'a> Reader<'a, '_> {
         };
         match (*meant, value) {
             (Key::UseSyslog, None) => {
-                let span = self.span(key);
-                self.schema.daemon.knockd_syslog = Some(Given {
-                    key: span,
-                    span,
-                    value: Some(true),
-                });
+                self.schema.daemon.knockd_syslog = Some(Given::implied(self.span(key), true));
             }
             (Key::UseSyslog, Some(value)) => {
                 let message = "UseSyslog has no value: knockd does not start with one";
@@ -249,41 +236,30 @@ impl<'a> Reader<'a, '_> {
                 self.report.add(warning(at, message).fix(fix));
             }
             Key::LogFile => {
-                self.given_again(
-                    self.schema
-                        .daemon
-                        .knockd_log
-                        .as_ref()
-                        .map(|given| given.key),
-                );
-                self.schema.daemon.knockd_log = (!value.text.is_empty())
-                    .then(|| absolute(value.text, span, self.report))
-                    .map(|value| Given {
-                        key: at,
-                        span,
-                        value,
-                    });
+                let log = &mut self.schema.daemon.knockd_log;
+                let earlier = log.take().map(|given| given.key);
+                *log = (!value.text.is_empty()).then(|| Given {
+                    key: at,
+                    span,
+                    value: absolute(value.text, span, self.report),
+                });
+                self.given_again(earlier);
             }
             Key::Interface => {
-                self.given_again(
-                    self.schema
-                        .defaults
-                        .interface
-                        .as_ref()
-                        .map(|given| given.key),
-                );
-                self.schema.defaults.interface = (value.text != EVERY_INTERFACE)
-                    .then(|| Interface::named(value.text))
-                    .map(|value| {
-                        if value.is_none() {
-                            self.report.add(error(span, NO_INTERFACE));
-                        }
-                        Given {
-                            key: at,
-                            span,
-                            value,
-                        }
-                    });
+                let interface = &mut self.schema.defaults.interface;
+                let earlier = interface.take().map(|given| given.key);
+                *interface = (value.text != EVERY_INTERFACE).then(|| Given {
+                    key: at,
+                    span,
+                    value: Interface::named(value.text),
+                });
+                if interface
+                    .as_ref()
+                    .is_some_and(|given| given.value.is_none())
+                {
+                    self.report.add(error(span, NO_INTERFACE));
+                }
+                self.given_again(earlier);
             }
             _ => {}
         }

@@ -50,13 +50,15 @@ const MAX_WORDS: usize = 200;
 pub struct GrantId(pub u64);
 
 /// How far a grant is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// The open command has been ordered or has succeeded.
     Open,
     /// The close command has been ordered.
     Closing,
     /// The close command failed and is to be ordered again.
+    #[serde(rename = "failed")]
     Owed,
 }
 
@@ -222,7 +224,7 @@ impl Change {
 }
 
 /// A close that is not tried again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GivenUp {
     /// The door.
     pub door: Arc<str>,
