@@ -46,9 +46,6 @@ pub struct Configuration {
 /// Ends a journalctl, if it has not ended, and says how it did. Dropping it ends it too.
 pub type EndOfJournal = Box<dyn FnMut() -> Option<ExitStatus>>;
 
-/// Starts a journalctl.
-pub type StartOfJournal = Box<dyn FnMut(&Read) -> io::Result<Journal>>;
-
 /// A journalctl that runs.
 pub struct Journal {
     /// What it prints.
@@ -94,7 +91,7 @@ pub struct Settings {
     /// Sources, by number, that a journalctl may be started for.
     pub journals: Vec<u16>,
     /// Starts one.
-    pub journal: StartOfJournal,
+    pub journal: Box<dyn FnMut(&Read) -> io::Result<Journal>>,
     /// Reads the configuration again, or says what is wrong with it.
     pub reload: Box<dyn FnMut() -> Result<Configuration, String>>,
 }
