@@ -158,7 +158,10 @@ impl Opened {
         inbox: &Outlet,
     ) -> Result<Followed, StartError> {
         let inbox = inbox.clone();
-        let sink = move |report| inbox.send(Message::Source(report)).map_err(|_| Closed);
+        let sink = move |report| {
+            let message = Message::Source(number, report);
+            inbox.send(message).map_err(|_| Closed)
+        };
         let Self { spec, start } = self;
         match start(number, means, Box::new(sink)) {
             Ok(handle) => Ok(Followed {

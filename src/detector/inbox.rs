@@ -22,8 +22,8 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 /// What can happen to the daemon.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// A source has something to say.
-    Source(source::Report),
+    /// The source of this number has something to say.
+    Source(u16, source::Report),
     /// The monitor says something.
     Heard(Heard),
     /// In a dry run: a signal came.
@@ -34,14 +34,14 @@ pub(super) enum Message {
 #[derive(Clone, Debug)]
 pub(super) struct Outlet {
     /// `None` only wakes the loop: something is in the other lane.
-    sources: SyncSender<Option<source::Report>>,
+    sources: SyncSender<Option<(u16, source::Report)>>,
     others: SyncSender<Message>,
 }
 
 /// The receiving end.
 #[derive(Debug)]
 pub(super) struct Inbox {
-    sources: Receiver<Option<source::Report>>,
+    sources: Receiver<Option<(u16, source::Report)>>,
     others: Receiver<Message>,
 }
 
@@ -63,8 +63,8 @@ pub(super) enum Next {
 impl Outlet {
     /// Waits for room in the lane of `message`, and puts it there.
     pub(super) fn send(&self, message: Message) -> Result<(), Gone> {
-        if let Message::Source(report) = message {
-            return self.sources.send(Some(report)).map_err(|_| Gone);
+        if let Message::Source(number, report) = message {
+            return self.sources.send(Some((number, report))).map_err(|_| Gone);
         }
         self.others.send(message).map_err(|_| Gone)?;
         // Where there is no room the loop is awake, and looks at the other lane before its next line.
@@ -97,7 +97,9 @@ impl Inbox {
                 Some(left) => self.sources.recv_timeout(left.min(MAX_WAIT)),
             };
             match received {
-                Ok(Some(report)) => return Next::Message(Message::Source(report)),
+                Ok(Some((number, report))) => {
+                    return Next::Message(Message::Source(number, report));
+                }
                 Err(RecvTimeoutError::Disconnected) => {
                     let last = self.others.try_recv();
                     return last.map_or(Next::Deserted, Next::Message);

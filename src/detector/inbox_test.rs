@@ -4,12 +4,12 @@ use super::*;
 use crate::source::Report;
 
 fn ended(source: u16) -> Message {
-    Message::Source(Report::Ended { source })
+    Message::Source(source, Report::Ended)
 }
 
 fn word(next: Next) -> String {
     match next {
-        Next::Message(Message::Source(Report::Ended { source })) => source.to_string(),
+        Next::Message(Message::Source(source, Report::Ended)) => source.to_string(),
         Next::Message(Message::Signal(Signal::Stop)) => "stop".to_owned(),
         other => format!("{other:?}"),
     }

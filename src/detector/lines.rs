@@ -22,50 +22,40 @@ use crate::source::{self, Batch, Health, LoggedPacket, Report};
 const LOOKED_BACK: usize = 64;
 
 impl DetectorLoop {
-    /// Takes what a source says.
-    pub(super) fn source(&mut self, report: Report) {
+    /// Takes what the source of this number says.
+    pub(super) fn source(&mut self, number: u16, report: Report) {
+        let Some(followed) = self.sources.get_mut(usize::from(number)) else {
+            return; // it is not followed any more
+        };
         match report {
             Report::Lines(batch) => {
-                self.lines(&batch);
+                self.lines(number, &batch);
                 self.read(batch.read);
             }
-            Report::Packets {
-                source,
-                packets,
-                first,
-            } => self.packets(source, &packets, first),
-            Report::Rejected { reason, count, .. } => {
+            Report::Packets { packets, first } => self.packets(number, &packets, first),
+            Report::Rejected { reason, count } => {
                 self.detection.handle_rejected_many(reason, count);
                 self.rejections.tell(reason, clock::boot_now());
             }
-            Report::Lost { source, count } => {
+            Report::Lost { count } => {
                 self.detection.attempts.forget_all();
-                self.lost(source, Cause::Overrun, count);
+                self.lost(number, Cause::Overrun, count);
             }
-            Report::Ended { source } => {
-                if let Some(followed) = self.sources.get_mut(usize::from(source)) {
-                    report::ended(&followed.spec);
-                    followed.ended = true;
-                }
+            Report::Ended => {
+                report::ended(&followed.spec);
+                followed.ended = true;
             }
-            Report::Overflowed { source, times } => {
-                if let Some(followed) = self.sources.get_mut(usize::from(source)) {
-                    followed.overflows += times;
-                }
-            }
-            Report::Read { read, .. } => self.read(Some(read)),
-            Report::Unproven { path, .. } => report::unproven(&path),
-            Report::Health { source, health } => {
-                let Some(followed) = self.sources.get_mut(usize::from(source)) else {
-                    return;
-                };
+            Report::Overflowed { times } => followed.overflows += times,
+            Report::Read { read } => self.read(Some(read)),
+            Report::Unproven { path } => report::unproven(&path),
+            Report::Health { health } => {
                 report::health(&followed.spec, &health);
                 let was_lost = followed.health.as_ref().is_some_and(Health::is_lost);
                 if health.is_lost()
                     && !was_lost
                     && let Holder::Monitor(link) = &self.office
                 {
-                    link.say(&ToMonitor::SourceLost(source));
+                    link.say(&ToMonitor::SourceLost(number));
                 }
                 followed.health = Some(health);
             }
@@ -89,7 +79,7 @@ impl DetectorLoop {
             .tell(&followed.spec, cause, count, clock::boot_now());
     }
 
-    fn lines(&mut self, batch: &Batch) {
+    fn lines(&mut self, source: u16, batch: &Batch) {
         let received = Received {
             now: clock::boot_now(),
             awake: clock::monotonic_now(),
@@ -99,13 +89,13 @@ impl DetectorLoop {
         self.calendar.set_not_after(received.wall);
         self.detection.handle_unix(received.now, received.wall);
         self.expect_attempts(received.now);
-        self.calibrate(batch, received);
+        self.calibrate(source, batch, received);
         let lines = batch.bytes.split_inclusive(|&byte| byte == b'\n');
         let count = memchr::memchr_iter(b'\n', &batch.bytes).count() as u64;
-        self.counts.lines(batch.source, count, received.now);
+        self.counts.lines(source, count, received.now);
         for (line, number) in lines.zip(batch.first_line..) {
             let whence = Whence {
-                source: batch.source,
+                source,
                 line: number,
             };
             let line = line.strip_suffix(b"\n").unwrap_or(line);
@@ -116,10 +106,10 @@ impl DetectorLoop {
     }
 
     /// Lets a timeline that knows nothing yet look at the newest line first.
-    fn calibrate(&mut self, batch: &Batch, received: Received) {
+    fn calibrate(&mut self, source: u16, batch: &Batch, received: Received) {
         let Some(Feed {
             reader, timeline, ..
-        }) = self.feeds.get_mut(usize::from(batch.source))
+        }) = self.feeds.get_mut(usize::from(source))
         else {
             return;
         };

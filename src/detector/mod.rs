@@ -129,7 +129,7 @@ impl DetectorLoop {
                 Next::Message(Message::Signal(Signal::Stop)) => return Stop::Asked,
                 Next::Deserted => return Stop::Deserted,
                 Next::Message(Message::Signal(Signal::Reload)) => self.reload(""),
-                Next::Message(Message::Source(report)) => self.source(report),
+                Next::Message(Message::Source(number, report)) => self.source(number, report),
                 Next::Message(Message::Heard(heard)) => {
                     if let Some(stop) = self.heard(heard) {
                         return stop;

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
+use crate::engine::packet::headers::Headers;
 use crate::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
 use crate::engine::reason::Reason;
 
@@ -16,27 +17,14 @@ pub(super) struct Logged {
     prefix: String,
     iif: String,
     oif: String,
-    src: IpAddr,
-    dst: IpAddr,
-    proto: Proto,
-    ports: Option<Ports>,
-    flags: TcpFlags,
-    mark: Fingerprint,
+    headers: Headers,
 }
 
 impl Logged {
     pub(super) fn packet(&self) -> Packet<'_> {
-        Packet {
-            prefix: self.prefix.as_bytes(),
-            iif: self.iif.as_bytes(),
-            oif: self.oif.as_bytes(),
-            src: self.src,
-            dst: self.dst,
-            proto: self.proto,
-            ports: self.ports,
-            flags: self.flags,
-            mark: self.mark,
-        }
+        let texts = [&self.prefix, &self.iif, &self.oif];
+        let [prefix, iif, oif] = texts.map(String::as_bytes);
+        self.headers.packet(prefix, iif, oif)
     }
 }
 
@@ -63,18 +51,20 @@ fn logged(object: &Map<String, Value>) -> Result<Logged, Reason> {
         prefix: text(object, "oob.prefix")?,
         iif: text(object, "oob.in")?,
         oif: text(object, "oob.out")?,
-        src,
-        dst,
-        proto,
-        ports: ports(object, proto)?,
-        flags: flags(object, proto)?,
-        mark: Fingerprint {
-            len: number(object, "ip.totlen")?,
-            ttl: number(object, "ip.ttl")?.or(number(object, "ip6.hoplimit")?),
-            id: number(object, "ip.id")?,
-            flow: number(object, "ip6.flowlabel")?,
-            seq: number(object, "tcp.seq")?,
-            udp_len: number(object, "udp.len")?,
+        headers: Headers {
+            src,
+            dst,
+            proto,
+            ports: ports(object, proto)?,
+            flags: flags(object, proto)?,
+            mark: Fingerprint {
+                len: number(object, "ip.totlen")?,
+                ttl: number(object, "ip.ttl")?.or(number(object, "ip6.hoplimit")?),
+                id: number(object, "ip.id")?,
+                flow: number(object, "ip6.flowlabel")?,
+                seq: number(object, "tcp.seq")?,
+                udp_len: number(object, "udp.len")?,
+            },
         },
     })
 }

@@ -20,7 +20,6 @@ use super::finding::{Finding, Knocked, Told};
 use super::knock::{Hit, Logged};
 use super::packet::Packet;
 use super::reason::{Reason, Tally};
-use super::telling;
 use super::time::{Time, UnixClock};
 
 /// A packet with its place on the engine's clock.
@@ -111,7 +110,7 @@ impl Detection {
             ..
         } = self;
         attempts.handle_timeout(*now, &mut |detected| {
-            events.extend(telling::of_attempt(&detected, None));
+            events.extend(event_of(&detected, None));
             findings.extend(knocked(&detected, None));
         });
     }
@@ -234,7 +233,7 @@ impl Detection {
         }
         let prefix = attempts.knocker_prefix().of_counts();
         attempts.handle_hit(hit, &mut |detected| {
-            events.extend(telling::of_attempt(&detected, Some((whence, hit.at))));
+            events.extend(event_of(&detected, Some((whence, hit.at))));
             if let Progress::TooManyFailed { until, .. } = detected.progress {
                 let door = Arc::clone(&detected.door.name);
                 findings.push_back(Finding::CodesFailed { door, until });
@@ -259,6 +258,32 @@ impl Detection {
             }
         })
     }
+}
+
+/// What to tell of an attempt; nothing of a completed one, whose grant tells. What was over before
+/// the hit has no line: time did it.
+fn event_of(detected: &Detected, cause: Option<(Whence, Time)>) -> Option<Event> {
+    let of = detected.door.rule.knocks();
+    let (kind, at) = match detected.progress {
+        Progress::Stage { stage, at } => (EventKind::Stage { stage, of }, at),
+        Progress::Reset {
+            stage, reason, at, ..
+        } => (EventKind::Reset { stage, of, reason }, at),
+        Progress::LockedOut { at } => (EventKind::LockedOut, at),
+        Progress::Refused { reason, at } => (EventKind::Refused { reason }, at),
+        Progress::TooManyFailed { at, .. } => (EventKind::CodesRefused, at),
+        Progress::Completed { .. } | Progress::Overcount => return None,
+    };
+    let whence = cause
+        .filter(|&(_, hit)| at >= hit)
+        .map(|(whence, _)| whence);
+    Some(Event {
+        at,
+        door: Arc::clone(&detected.door.name),
+        src: detected.src,
+        kind,
+        whence,
+    })
 }
 
 /// What opens a door, where the knock was completed.

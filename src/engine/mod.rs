@@ -41,7 +41,6 @@ pub mod reading;
 pub mod reason;
 mod scan;
 pub mod sequence;
-mod telling;
 pub mod time;
 pub mod timeline;
 pub mod totp;

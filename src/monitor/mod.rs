@@ -51,7 +51,7 @@ use self::ledger::{Boot, Ledger, Opened};
 use self::notifier::Notifier;
 pub use self::notifier::Notify;
 pub use self::plan::{
-    Configuration, End, EndOfJournal, Journal, Plan, Settings, StartError, Storage,
+    Configuration, End, EndOfJournal, Journal, Plan, Settings, StartError, StartOfJournal, Storage,
 };
 use self::poll::Poll;
 pub use self::records::Files;

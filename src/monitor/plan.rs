@@ -46,6 +46,9 @@ pub struct Configuration {
 /// Ends a journalctl, if it has not ended, and says how it did. Dropping it ends it too.
 pub type EndOfJournal = Box<dyn FnMut() -> Option<ExitStatus>>;
 
+/// Starts a journalctl.
+pub type StartOfJournal = Box<dyn FnMut(&Read) -> io::Result<Journal>>;
+
 /// A journalctl that runs.
 pub struct Journal {
     /// What it prints.
@@ -91,7 +94,7 @@ pub struct Settings {
     /// Sources, by number, that a journalctl may be started for.
     pub journals: Vec<u16>,
     /// Starts one.
-    pub journal: Box<dyn FnMut(&Read) -> io::Result<Journal>>,
+    pub journal: StartOfJournal,
     /// Reads the configuration again, or says what is wrong with it.
     pub reload: Box<dyn FnMut() -> Result<Configuration, String>>,
 }

@@ -6,7 +6,6 @@
 //! What is found holds nothing of the block and is small, as it goes to another thread and another core: texts
 //! stand beside the packets, mostly once for many of them.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use memchr::{memchr, memchr_iter, memmem, memrchr};
@@ -15,7 +14,8 @@ use super::blocks::Block;
 use super::lines::MAX_LINE;
 use crate::calendar::Calendar;
 use crate::dialect::{self, Reader};
-use crate::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
+use crate::engine::packet::Packet;
+use crate::engine::packet::headers::Headers;
 use crate::engine::reason::Reason;
 use crate::engine::time::Time;
 use crate::engine::timeline::{Stamps, Wall};
@@ -56,12 +56,7 @@ pub(super) struct Found {
     host: Text,
     iif: Text,
     oif: Text,
-    src: IpAddr,
-    dst: IpAddr,
-    proto: Proto,
-    ports: Option<Ports>,
-    flags: TcpFlags,
-    mark: Fingerprint,
+    headers: Headers,
 }
 
 /// Where a text stands among the [`Findings::texts`], which are no longer than a block and its last line.
@@ -113,17 +108,8 @@ impl Findings {
 
     /// A packet, whole.
     pub(super) fn packet(&self, found: &Found) -> Packet<'_> {
-        Packet {
-            prefix: b"",
-            iif: self.text(found.iif),
-            oif: self.text(found.oif),
-            src: found.src,
-            dst: found.dst,
-            proto: found.proto,
-            ports: found.ports,
-            flags: found.flags,
-            mark: found.mark,
-        }
+        let (iif, oif) = (self.text(found.iif), self.text(found.oif));
+        found.headers.packet(b"", iif, oif)
     }
 
     /// A text of what was found.
@@ -211,12 +197,7 @@ impl Findings {
             host: self.keep_text(record.host, host),
             iif: self.keep_text(packet.iif, iif),
             oif: self.keep_text(packet.oif, oif),
-            src: packet.src,
-            dst: packet.dst,
-            proto: packet.proto,
-            ports: packet.ports,
-            flags: packet.flags,
-            mark: packet.mark,
+            headers: packet.into(),
         }
     }
 

@@ -45,7 +45,7 @@ const GONE_WAIT: Duration = Duration::from_secs(60);
 /// may wait, and ends the thread with [`Closed`].
 pub fn spawn(source: u16, path: PathBuf, options: Options, sink: impl Sink) -> io::Result<Handle> {
     let tail = Tail::new(path.clone(), options);
-    start(source, path.clone(), One::new(source, path, tail), sink)
+    start(source, path.clone(), One::new(path, tail), sink)
 }
 
 /// Follows the files in `directory` whose names are `meant`, in a thread of its own. Those that are there
@@ -59,7 +59,6 @@ pub fn spawn_matching(
 ) -> io::Result<Handle> {
     let watched = directory.join("*");
     let many = Many {
-        source,
         directory,
         meant: Box::new(meant),
         options,
@@ -88,7 +87,7 @@ fn start(source: u16, path: PathBuf, subject: impl Subject, sink: impl Sink) -> 
     let follower = Follower {
         watch: Watch::new(path, wake.clone()),
         subject,
-        outbox: Outbox::new(source, sink),
+        outbox: Outbox::new(sink),
         woken,
         stop: Arc::clone(&stop),
     };
@@ -155,7 +154,6 @@ impl<T: Subject> Follower<T> {
 struct One {
     path: PathBuf,
     tail: Tail,
-    source: u16,
     /// The last checkpoint that was told.
     told: Option<Checkpoint>,
     /// The last read has found the end.
@@ -163,11 +161,10 @@ struct One {
 }
 
 impl One {
-    fn new(source: u16, path: PathBuf, tail: Tail) -> Self {
+    fn new(path: PathBuf, tail: Tail) -> Self {
         Self {
             path,
             tail,
-            source,
             told: None,
             caught_up: true,
         }
@@ -182,8 +179,8 @@ impl One {
             outbox.lose(None);
         }
         if self.tail.take_unproven() {
-            let (source, path) = (self.source, self.path.clone());
-            outbox.send(Report::Unproven { source, path });
+            let path = self.path.clone();
+            outbox.send(Report::Unproven { path });
         }
         let now = self.tail.checkpoint();
         if let Some(checkpoint) = now.filter(|_| now != self.told) {
@@ -224,7 +221,6 @@ impl Subject for One {
 
 /// The files that match.
 struct Many {
-    source: u16,
     directory: PathBuf,
     meant: Box<dyn Fn(&OsStr) -> bool + Send>,
     options: Options,
@@ -340,7 +336,6 @@ impl Many {
         } else if !self.is_first {
             tail.take_as_new();
         }
-        self.files
-            .push(One::new(self.source, path.to_owned(), tail));
+        self.files.push(One::new(path.to_owned(), tail));
     }
 }

@@ -23,9 +23,14 @@ const DEVICE: &str = "/dev/kmsg";
 /// The kernel's largest record, header and all, is 8 KiB; a smaller buffer would refuse it.
 const RECORD: usize = 16 << 10;
 
-/// The open device: nothing that its reader needs a right for is left to be done.
+/// The open device, and what has been read of its ring. Nothing that its reader needs a right for is left to be done.
 #[derive(Debug)]
-pub struct Kmsg(OwnedFd);
+pub struct Kmsg {
+    device: OwnedFd,
+    buffer: Box<[u8]>,
+    /// The number of the record that comes next, once one has come.
+    next: Option<u64>,
+}
 
 /// Opens the kernel's log, to be followed from now on.
 pub fn open() -> Result<Kmsg, Refusal> {
@@ -34,17 +39,16 @@ pub fn open() -> Result<Kmsg, Refusal> {
         Errno::NOENT | Errno::NODEV | Errno::NXIO => Refusal::KmsgMissing,
         other => Refusal::Unreadable(other),
     })?;
-    Ok(Kmsg(device))
-}
-
-/// Follows the kernel's log in a thread of its own.
-pub fn spawn(source: u16, Kmsg(device): Kmsg, sink: impl Sink) -> Result<Handle, Refusal> {
-    let ring = Ring {
+    Ok(Kmsg {
         device,
         buffer: vec![0; RECORD].into(),
         next: None,
-    };
-    Ok(thread::spawn("kmsg", source, ring, sink)?)
+    })
+}
+
+/// Follows the kernel's log in a thread of its own.
+pub fn spawn(source: u16, kmsg: Kmsg, sink: impl Sink) -> Result<Handle, Refusal> {
+    Ok(thread::spawn("kmsg", source, kmsg, sink)?)
 }
 
 /// The device, behind its last record.
@@ -84,15 +88,7 @@ impl Witness {
     }
 }
 
-/// The device, and what has been read of its ring.
-struct Ring {
-    device: OwnedFd,
-    buffer: Box<[u8]>,
-    /// The number of the record that comes next, once one has come.
-    next: Option<u64>,
-}
-
-impl Messages for Ring {
+impl Messages for Kmsg {
     fn read(&mut self, outbox: &mut Outbox) -> Result<(), Errno> {
         let length = read(&self.device, &mut *self.buffer);
         let record = length.map(|length| self.buffer.get(..length).unwrap_or_default());

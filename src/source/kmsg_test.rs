@@ -8,7 +8,7 @@ use crate::source::{Closed, Health, Report};
 /// What is reported of `records`, in short; `None` is an overrun.
 fn told(records: &[Option<&str>]) -> Vec<String> {
     let (sender, told) = channel();
-    let mut outbox = Outbox::new(3, move |report| {
+    let mut outbox = Outbox::new(move |report| {
         let told = match report {
             Report::Lines(batch) => String::from_utf8(batch.bytes).unwrap(),
             Report::Rejected { reason, count, .. } => format!("{} {count}", reason.as_str()),

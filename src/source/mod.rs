@@ -37,8 +37,6 @@ use crate::engine::time::Time;
 /// Many whole lines of one source at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// Which source, as it was numbered when it was spawned.
-    pub source: u16,
     /// The lines, each ended by `\n`.
     pub bytes: Vec<u8>,
     /// The number of the first one, counted from 1 since the start; dropped lines count.
@@ -80,15 +78,13 @@ pub struct Read {
     pub checkpoint: Checkpoint,
 }
 
-/// What a source has to say.
+/// What a source has to say. Which source it is, its sink knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
     /// Lines arrived.
     Lines(Batch),
     /// Packets arrived.
     Packets {
-        /// Which source.
-        source: u16,
         /// The packets, in the order in which they were logged.
         packets: Vec<LoggedPacket>,
         /// The number of the first one, counted from 1 since the start; dropped packets count.
@@ -96,8 +92,6 @@ pub enum Report {
     },
     /// Something was not a whole line.
     Rejected {
-        /// Which source.
-        source: u16,
         /// What it was instead.
         reason: Reason,
         /// How many of them.
@@ -105,41 +99,28 @@ pub enum Report {
     },
     /// Lines were lost before they could be read.
     Lost {
-        /// Which source.
-        source: u16,
         /// How many, if that is known.
         count: Option<u64>,
     },
     /// A file is read further, though no line has come of it.
     Read {
-        /// Which source.
-        source: u16,
         /// How far.
         read: Read,
     },
     /// A file is not the one that an earlier process read, so it is followed from its end.
     Unproven {
-        /// Which source.
-        source: u16,
         /// The file.
         path: PathBuf,
     },
     /// The kernel had more to tell of directories than room for it. Everything was looked at anew.
     Overflowed {
-        /// Which source.
-        source: u16,
         /// How often.
         times: u64,
     },
     /// The source has come to its end, and nothing more comes from it.
-    Ended {
-        /// Which source.
-        source: u16,
-    },
+    Ended,
     /// The source's health is now this; said once at the start and at each change.
     Health {
-        /// Which source.
-        source: u16,
         /// How it is.
         health: Health,
     },

@@ -15,7 +15,6 @@ const BATCH_PACKETS: usize = 256;
 
 /// Turns what a source yields into reports.
 pub(super) struct Outbox {
-    source: u16,
     sink: Box<dyn Sink>,
     lines: Vec<u8>,
     packets: Vec<LoggedPacket>,
@@ -29,10 +28,9 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// For the source with this number.
-    pub(super) fn new(source: u16, sink: impl Sink) -> Self {
+    /// For a source with this sink.
+    pub(super) fn new(sink: impl Sink) -> Self {
         Self {
-            source,
             sink: Box::new(sink),
             lines: Vec::new(),
             packets: Vec::new(),
@@ -102,28 +100,24 @@ impl Outbox {
     /// Tells that lines are missing here; `count` of them, if that is known.
     pub(super) fn lose(&mut self, count: Option<u64>) {
         self.send_lines(None);
-        let source = self.source;
-        self.send(Report::Lost { source, count });
+        self.send(Report::Lost { count });
     }
 
     /// Tells that the kernel has told of less than happened, so often.
     pub(super) fn overflowed(&mut self, times: u64) {
         if times > 0 {
-            let source = self.source;
-            self.send(Report::Overflowed { source, times });
+            self.send(Report::Overflowed { times });
         }
     }
 
     /// Tells that nothing more comes.
     pub(super) fn end(&mut self) {
-        let source = self.source;
-        self.send(Report::Ended { source });
+        self.send(Report::Ended);
     }
 
     fn send_lines(&mut self, read: Option<Read>) {
         if !self.packets.is_empty() {
             let packets = Report::Packets {
-                source: self.source,
                 packets: std::mem::take(&mut self.packets),
                 first: self.first_line,
             };
@@ -131,7 +125,6 @@ impl Outbox {
         }
         if !self.lines.is_empty() {
             let batch = Batch {
-                source: self.source,
                 bytes: std::mem::take(&mut self.lines),
                 first_line: self.first_line,
                 late: self.late,
@@ -139,34 +132,27 @@ impl Outbox {
             };
             self.send(Report::Lines(batch));
         } else if let Some(read) = read {
-            let source = self.source;
-            self.send(Report::Read { source, read });
+            self.send(Report::Read { read });
         }
         self.first_line = self.next_line;
     }
 
     /// Hands over everything collected.
     pub(super) fn flush(&mut self) -> Result<(), Closed> {
-        let source = self.source;
         let read = self.read.take();
         self.send_lines(read);
         for (reason, count) in std::mem::take(&mut self.rejected).iter() {
-            self.send(Report::Rejected {
-                source,
-                reason,
-                count,
-            });
+            self.send(Report::Rejected { reason, count });
         }
         self.sent
     }
 
     /// Hands over everything collected, and the health if it is news.
     pub(super) fn send_all(&mut self, health: Health) -> Result<(), Closed> {
-        let source = self.source;
         self.flush()?;
         if self.health.as_ref() != Some(&health) {
             self.health = Some(health.clone());
-            self.send(Report::Health { source, health });
+            self.send(Report::Health { health });
         }
         self.sent
     }

@@ -8,7 +8,7 @@ use crate::engine::reason::Reason;
 fn outbox() -> (Outbox, Receiver<Report>) {
     let (sender, sent) = channel();
     let sink = move |report| sender.send(report).map_err(|_| Closed);
-    (Outbox::new(7, sink), sent)
+    (Outbox::new(sink), sent)
 }
 
 fn lines(bytes: &[u8]) -> Yield<'_> {
@@ -28,7 +28,6 @@ fn a_dropped_line_has_a_number_and_ends_the_batch() {
     outbox.send_all(Health::Following).unwrap();
     let batch = |bytes: &[u8], first_line| {
         Report::Lines(Batch {
-            source: 7,
             bytes: bytes.to_vec(),
             first_line,
             late: false,
@@ -41,12 +40,10 @@ fn a_dropped_line_has_a_number_and_ends_the_batch() {
             batch(b"one\ntwo\nthree\n", 1),
             batch(b"six\n", 6),
             Report::Rejected {
-                source: 7,
                 reason: Reason::TooLong,
                 count: 2
             },
             Report::Health {
-                source: 7,
                 health: Health::Following
             },
         ]
@@ -63,13 +60,7 @@ fn a_gap_stands_between_the_lines_before_and_behind_it() {
     let sent: Vec<_> = sent.try_iter().collect();
     let kinds: Vec<_> = sent.iter().map(std::mem::discriminant).collect();
     assert_eq!(kinds.len(), 4);
-    assert_eq!(
-        sent.get(1),
-        Some(&Report::Lost {
-            source: 7,
-            count: Some(3)
-        })
-    );
+    assert_eq!(sent.get(1), Some(&Report::Lost { count: Some(3) }));
     assert_eq!(kinds[0], kinds[2]);
 }
 

@@ -37,7 +37,7 @@ fn read_from<F: AsFd + Send + 'static>(
         .name(format!("stdin-{source}"))
         .spawn(move || {
             // The sink has closed, or the request was made: nobody minds which.
-            let _ = read_all(input.as_fd(), &asked, Outbox::new(source, sink));
+            let _ = read_all(input.as_fd(), &asked, Outbox::new(sink));
         })?;
     Ok(Handle::new(thread, move || stop.ask()))
 }

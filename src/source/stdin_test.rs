@@ -16,8 +16,7 @@ fn whole_lines_come_at_once_and_a_half_one_at_the_end_is_dropped() {
     assert!(matches!(
         next(),
         Report::Health {
-            health: Health::Following,
-            ..
+            health: Health::Following
         }
     ));
     rustix::io::write(&writer, b"one\ntwo\nhalf").unwrap();
@@ -29,13 +28,12 @@ fn whole_lines_come_at_once_and_a_half_one_at_the_end_is_dropped() {
             partial,
             Report::Rejected {
                 reason: Reason::Partial,
-                count: 1,
-                ..
+                count: 1
             }
         ),
         "{partial:?}"
     );
-    assert_eq!(next(), Report::Ended { source: 3 });
+    assert_eq!(next(), Report::Ended);
     handle.stop();
 }
 

@@ -130,7 +130,7 @@ pub(super) fn spawn(
 ) -> io::Result<Handle> {
     let stop = Stop::new()?;
     let asked = stop.clone();
-    let mut outbox = Outbox::new(source, sink);
+    let mut outbox = Outbox::new(sink);
     let thread = thread::Builder::new()
         .name(format!("{name}-{source}"))
         .spawn(move || {

@@ -19,9 +19,12 @@ use rustix::io::Errno;
 use super::datagram::{self, Receive};
 use super::{Handle, Refusal, Sink};
 
-/// A socket that is bound.
+/// A socket that is bound, and who may send to it.
 #[derive(Debug)]
-pub struct Bound(Udp);
+pub struct Bound {
+    socket: UdpSocket,
+    peers: Vec<IpNet>,
+}
 
 /// Binds a socket to `address`. Without `peers` it must be of this machine alone.
 pub fn bound(address: SocketAddr, peers: &[IpNet]) -> Result<Bound, Refusal> {
@@ -38,21 +41,15 @@ pub fn bound(address: SocketAddr, peers: &[IpNet]) -> Result<Bound, Refusal> {
         ],
         peers => peers.to_vec(),
     };
-    Ok(Bound(Udp { socket, peers }))
+    Ok(Bound { socket, peers })
 }
 
 /// Receives in a thread of its own.
-pub fn spawn(source: u16, Bound(socket): Bound, sink: impl Sink) -> Result<Handle, Refusal> {
-    Ok(datagram::spawn(source, socket, sink)?)
+pub fn spawn(source: u16, bound: Bound, sink: impl Sink) -> Result<Handle, Refusal> {
+    Ok(datagram::spawn(source, bound, sink)?)
 }
 
-#[derive(Debug)]
-struct Udp {
-    socket: UdpSocket,
-    peers: Vec<IpNet>,
-}
-
-impl Receive for Udp {
+impl Receive for Bound {
     fn receive(&mut self, room: &mut [u8]) -> Result<(usize, bool), Errno> {
         let received = self.socket.recv_from(room);
         let (length, from) = received.map_err(|error| errno(&error))?;

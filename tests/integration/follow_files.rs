@@ -18,7 +18,7 @@ fn start(dir: &Path, pattern: &str) -> Follower {
     };
     let directory = pattern.directory().to_path_buf();
     let meant = move |name: &OsStr| pattern.means(name);
-    Follower::spawned(3, 100_000, |sink| {
+    Follower::spawned(100_000, |sink| {
         file::spawn_matching(3, directory, meant, file::Options::default(), sink)
     })
 }

@@ -20,8 +20,6 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// A running follower and all it has reported so far.
 pub(crate) struct Follower {
     reports: Receiver<Report>,
-    /// Which source it is.
-    number: u16,
     /// How often it has waited because its reports were not taken.
     waits: Arc<AtomicU64>,
     handle: Handle,
@@ -41,21 +39,20 @@ impl Follower {
 
     /// The same; the follower waits when so many reports are not taken.
     pub(crate) fn with_inbox(path: &Path, size: usize) -> Self {
-        Self::spawned(3, size, |sink| {
+        Self::spawned(size, |sink| {
             file::spawn(3, path.into(), Options::default(), sink)
         })
     }
 
     /// The same, as another source.
     pub(crate) fn numbered(path: &Path, number: u16) -> Self {
-        Self::spawned(number, 100_000, |sink| {
+        Self::spawned(100_000, |sink| {
             file::spawn(number, path.into(), Options::default(), sink)
         })
     }
 
-    /// One that `spawn` starts, as this source.
+    /// One that `spawn` starts.
     pub(crate) fn spawned(
-        number: u16,
         size: usize,
         spawn: impl FnOnce(
             Box<dyn FnMut(Report) -> Result<(), Closed> + Send>,
@@ -74,7 +71,6 @@ impl Follower {
         };
         let handle = spawn(Box::new(sink)).unwrap();
         let mut follower = Self {
-            number,
             waits,
             reports,
             handle,
@@ -127,7 +123,6 @@ impl Follower {
     fn take(&mut self, report: Report) {
         match report {
             Report::Lines(batch) => {
-                assert_eq!(batch.source, self.number);
                 assert_eq!(batch.bytes.last(), Some(&b'\n'));
                 assert_eq!(
                     batch.first_line,
@@ -143,7 +138,7 @@ impl Follower {
             Report::Lost { .. } => self.lost += 1,
             Report::Overflowed { .. } => {}
             other @ (Report::Packets { .. }
-            | Report::Ended { .. }
+            | Report::Ended
             | Report::Read { .. }
             | Report::Unproven { .. }) => panic!("{other:?}"),
             Report::Health { health, .. } => self.health = Some(health),

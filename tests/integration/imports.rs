@@ -94,7 +94,7 @@ const ROOMS: [(&str, &[&str]); 26] = [
 ];
 
 /// The engine's modules in the order of the walk: each may know only those before it.
-const WALK: [&str; 31] = [
+const WALK: [&str; 30] = [
     "reason",
     "time",
     "scan",
@@ -122,7 +122,6 @@ const WALK: [&str; 31] = [
     "lockouts",
     "knockers",
     "attempts",
-    "telling",
     "detection",
     "grant",
     "mod",

@@ -24,12 +24,31 @@ pub enum Family {
 /// What the headers of one packet say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers {
-    src: IpAddr,
-    dst: IpAddr,
-    proto: Proto,
-    ports: Option<Ports>,
-    flags: TcpFlags,
-    mark: Fingerprint,
+    /// Source address.
+    pub src: IpAddr,
+    /// Destination address.
+    pub dst: IpAddr,
+    /// Transport protocol.
+    pub proto: Proto,
+    /// Ports, where the protocol has them and the packet holds them.
+    pub ports: Option<Ports>,
+    /// TCP flags.
+    pub flags: TcpFlags,
+    /// What tells it from other packets with the same addresses and ports.
+    pub mark: Fingerprint,
+}
+
+impl From<&Packet<'_>> for Headers {
+    fn from(packet: &Packet<'_>) -> Self {
+        Self {
+            src: packet.src,
+            dst: packet.dst,
+            proto: packet.proto,
+            ports: packet.ports,
+            flags: packet.flags,
+            mark: packet.mark,
+        }
+    }
 }
 
 impl Headers {

@@ -63,7 +63,7 @@ fn told_until(reports: &Receiver<Report>, last: &str) -> Vec<String> {
             }
             Report::Rejected { reason, .. } => told.push(reason.as_str().to_owned()),
             Report::Lost { .. } => told.push("lost".to_owned()),
-            Report::Ended { .. }
+            Report::Ended
             | Report::Packets { .. }
             | Report::Read { .. }
             | Report::Overflowed { .. }

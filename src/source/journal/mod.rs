@@ -78,7 +78,7 @@ pub fn spawn(
     let follower = Follower {
         journalctl,
         entries: Entries {
-            outbox: Outbox::new(source, sink),
+            outbox: Outbox::new(sink),
             boot: options.boot,
             cursor,
             expected: None,

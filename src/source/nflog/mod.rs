@@ -37,9 +37,16 @@ const SOCKET_BUFFER: usize = 32 << 20;
 /// How long the kernel may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A socket that is bound to a group.
+/// A socket that is bound to a group, and what has been read of it.
 #[derive(Debug)]
-pub struct Nflog(OwnedFd);
+pub struct Nflog {
+    socket: OwnedFd,
+    buffer: Box<[u8]>,
+    /// The number of the packet that comes next, once one has come.
+    next: Option<u32>,
+    /// The socket was full, and no packet's number has told yet how many did not fit.
+    is_overrun: bool,
+}
 
 /// Binds to `group`: what it logs from now on comes here.
 pub fn open(group: u16) -> Result<Nflog, Refusal> {
@@ -51,18 +58,17 @@ pub fn open(group: u16) -> Result<Nflog, Refusal> {
         }
         other => Refusal::Bind(other),
     })?;
-    Ok(Nflog(socket))
-}
-
-/// Receives in a thread of its own.
-pub fn spawn(source: u16, Nflog(socket): Nflog, sink: impl Sink) -> Result<Handle, Refusal> {
-    let group = Group {
+    Ok(Nflog {
         socket,
         buffer: vec![0; MAX_DATAGRAM].into(),
         next: None,
         is_overrun: false,
-    };
-    Ok(thread::spawn("nflog", source, group, sink)?)
+    })
+}
+
+/// Receives in a thread of its own.
+pub fn spawn(source: u16, nflog: Nflog, sink: impl Sink) -> Result<Handle, Refusal> {
+    Ok(thread::spawn("nflog", source, nflog, sink)?)
 }
 
 fn may_bind() -> bool {
@@ -114,17 +120,7 @@ fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno
     Ok(buffer.get(..length).unwrap_or_default())
 }
 
-/// A bound socket, and what has been read of it.
-struct Group {
-    socket: OwnedFd,
-    buffer: Box<[u8]>,
-    /// The number of the packet that comes next, once one has come.
-    next: Option<u32>,
-    /// The socket was full, and no packet's number has told yet how many did not fit.
-    is_overrun: bool,
-}
-
-impl Messages for Group {
+impl Messages for Nflog {
     fn read(&mut self, outbox: &mut Outbox) -> Result<(), Errno> {
         let datagram = match receive(&self.socket, &mut self.buffer) {
             Ok(datagram) => datagram,
