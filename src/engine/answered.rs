@@ -87,8 +87,8 @@ impl Answers {
 
     /// Forgets what does not matter any more at `now`.
     pub fn expire(&mut self, now: Time) {
-        let end = now.before(KEPT);
-        while let Some((_, key)) = self.order.first().filter(|(at, _)| *at < end).cloned() {
+        let is_over = |(at, _): &&(Time, Key)| at.after(KEPT) < now;
+        while let Some((_, key)) = self.order.first().filter(is_over).cloned() {
             self.take(&key);
         }
     }

@@ -341,14 +341,13 @@ impl AttemptTable {
         while self.openings.first().is_some_and(|&at| at <= now) {
             self.openings.pop_first();
         }
-        for kind in Kind::ALL {
-            self.expire(kind, now, detected);
-        }
+        self.expire(Kind::Ports, now, detected);
+        self.expire(Kind::Counts, now, detected);
     }
 
     fn expire(&mut self, kind: Kind, now: Time, detected: &mut impl FnMut(Detected)) {
-        let over = now.before(self.lateness_of(kind));
         while let Some((_, slot)) = self.table(kind).next_wake().filter(|&(wake, _)| wake < now) {
+            let over = now.before(self.lateness_of(kind));
             let Self {
                 doors,
                 tables,

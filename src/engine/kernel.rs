@@ -118,12 +118,13 @@ impl Kernel {
     /// Its number, if a stamp of `uptime` at `now` says that it has booted. One that goes far back to a time at
     /// which this kernel was still heard is of another kernel.
     pub(super) fn booted_before(&self, uptime: Time, now: Option<Time>) -> Option<u16> {
-        let was_heard = now.is_some_and(|now| {
+        let was_heard = |now| {
             let elapsed = between(self.compared, now);
             uptime.as_nanos() > elapsed.saturating_add(AHEAD)
-        });
+        };
         let back = self.latest?.since(uptime);
-        (back > REBOOT && !(was_heard && back > ANOTHER)).then_some(self.id)
+        let is_another = || back > ANOTHER && now.is_some_and(was_heard);
+        (back > REBOOT && !is_another()).then_some(self.id)
     }
 
     /// Takes note of a line that lies `offset` from the comparing clock, at `now` there.

@@ -98,10 +98,12 @@ impl Expected {
         record: &Record<'a>,
         printer: Printer,
     ) -> Result<Option<Packet<'a>>, Reason> {
-        match self.packet_of(record, printer)? {
-            Some(_) if record.repeated.is_some() => Err(Reason::Repeated),
-            packet => Ok(packet),
+        // A packet is large: it is looked at where it is, and not moved.
+        let packet = self.packet_of(record, printer);
+        if record.repeated.is_some() && matches!(packet, Ok(Some(_))) {
+            return Err(Reason::Repeated);
         }
+        packet
     }
 
     fn packet_of<'a>(
@@ -121,14 +123,16 @@ impl Expected {
             }
             (Self::AnyPrefix, Writer::Program) => packet::refuse(message, Reason::Program),
             (_, Writer::Kernel | Writer::Untagged) => {
-                match (self.read_message(message, printer), message.split_first()) {
-                    (Err(Reason::Prefix), Some((b' ', behind))) if record.is_padded => {
-                        self.read_message(behind, printer)
-                    }
-                    (Err(Reason::Prefix), _) if record.writer == Writer::Untagged => {
+                let packet = self.read_message(message, printer);
+                if !matches!(packet, Err(Reason::Prefix)) {
+                    return packet;
+                }
+                match message.split_first() {
+                    Some((b' ', behind)) if record.is_padded => self.read_message(behind, printer),
+                    _ if record.writer == Writer::Untagged => {
                         Err(self.unread(message).unwrap_or(Reason::Prefix))
                     }
-                    (read, _) => read,
+                    _ => packet,
                 }
             }
         }

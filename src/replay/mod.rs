@@ -335,7 +335,8 @@ impl Run<'_> {
             },
             whence,
         };
-        let verdict = self.engine.handle_packet(placed.at, &sighting);
+        // What was due for the grants has passed, and what is found is settled below.
+        let verdict = self.engine.detection.handle_packet(placed.at, &sighting);
         self.summary.hits += u64::from(verdict.is_ok());
         self.settle(placed.at, reader.wall)?;
         (self.watch)(Seen::Packet {
