@@ -1,17 +1,17 @@
 //! A finished log → its lines.
 //!
-//! In: anything that can be read, in big pieces. Out: each line without its newline, with its number;
-//! the last one also when it has no newline, as a finished file may end so (a followed one may not).
-//! A line over the limit is never held: it is skipped to its newline and given as too long.
+//! In: anything that can be read. Out: each line without its newline, with its number; the last one also when
+//! it has no newline, as a finished file may end so (a followed one may not). They are cut out of
+//! [`blocks`](super::blocks), so a line over the limit is never held: it is given as too long.
 
 use std::io::{self, Read};
 
 use memchr::memchr;
 
+use super::blocks::{Block, Blocks, PIECE};
+
 /// The longest line that is read, in bytes: eight times what the kernel prints.
 pub const MAX_LINE: usize = 8 * 1024;
-/// How much is read at a time.
-const PIECE: usize = 1024 * 1024;
 
 /// One line of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,27 +23,22 @@ pub enum Line<'a> {
 }
 
 /// The lines of a log.
-#[derive(Debug)]
-pub struct Lines<R> {
-    input: R,
-    buffer: Vec<u8>,
-    /// The part of the buffer that has not been given yet.
-    start: usize,
-    end: usize,
+pub struct Lines {
+    blocks: Blocks,
+    block: Block,
+    /// How much of the block has been given.
+    given: usize,
     number: u64,
-    finished: bool,
 }
 
-impl<R: Read> Lines<R> {
+impl Lines {
     /// The lines of `input`.
-    pub fn new(input: R) -> Self {
+    pub fn new(input: Box<dyn Read + Send>) -> Self {
         Self {
-            input,
-            buffer: vec![0; PIECE],
-            start: 0,
-            end: 0,
+            blocks: Blocks::new(input, PIECE),
+            block: Block::default(),
+            given: 0,
             number: 0,
-            finished: false,
         }
     }
 
@@ -54,54 +49,25 @@ impl<R: Read> Lines<R> {
 
     /// The next line; `None` after the last.
     pub fn next_line(&mut self) -> io::Result<Option<Line<'_>>> {
-        let mut too_long = false;
-        loop {
-            let rest = self.buffer.get(self.start..self.end).unwrap_or_default();
-            if let Some(length) = memchr(b'\n', rest) {
-                let line = self.start..self.start + length;
-                self.start += length + 1;
-                return Ok(self.line(line, too_long));
+        if self.given == self.block.bytes().len() {
+            self.given = 0;
+            if !self.blocks.fill(&mut self.block)? {
+                return Ok(None);
             }
-            if self.finished {
-                let line = self.start..self.end;
-                self.start = self.end;
-                return Ok(if line.is_empty() && !too_long {
-                    None
-                } else {
-                    self.line(line, too_long)
-                });
-            }
-            if rest.len() > MAX_LINE {
-                too_long = true;
-                self.start = self.end;
-            }
-            self.fill()?;
         }
-    }
-
-    fn line(&mut self, range: std::ops::Range<usize>, too_long: bool) -> Option<Line<'_>> {
+        let is_too_long = std::mem::take(&mut self.block.begins_too_long);
+        let rest = self.block.bytes().get(self.given..).unwrap_or_default();
+        let newline = memchr(b'\n', rest);
+        let line = rest
+            .get(..newline.unwrap_or(rest.len()))
+            .unwrap_or_default();
+        self.given += newline.map_or(rest.len(), |newline| newline + 1);
         self.number += 1;
-        let bytes = self.buffer.get(range)?;
-        Some(if too_long || bytes.len() > MAX_LINE {
+        Ok(Some(if is_too_long || line.len() > MAX_LINE {
             Line::TooLong
         } else {
-            Line::Whole(bytes)
-        })
-    }
-
-    /// Reads one more piece behind what is left.
-    fn fill(&mut self) -> io::Result<()> {
-        self.buffer.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.start = 0;
-        let room = self.buffer.get_mut(self.end..).unwrap_or_default();
-        match self.input.read(room) {
-            Ok(0) => self.finished = true,
-            Ok(count) => self.end += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-        Ok(())
+            Line::Whole(line)
+        }))
     }
 }
 

@@ -1,19 +1,19 @@
 use super::*;
 
 /// Gives its bytes `step` at a time.
-struct Drip<'a>(&'a [u8], usize);
+struct Drip(Vec<u8>, usize);
 
-impl Read for Drip<'_> {
+impl Read for Drip {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let count = self.1.min(self.0.len()).min(room.len());
         room[..count].copy_from_slice(&self.0[..count]);
-        self.0 = &self.0[count..];
+        self.0.drain(..count);
         Ok(count)
     }
 }
 
 fn lines(text: &[u8], step: usize) -> Vec<Option<Vec<u8>>> {
-    let mut lines = Lines::new(Drip(text, step));
+    let mut lines = Lines::new(Box::new(Drip(text.to_vec(), step)));
     let mut all = Vec::new();
     while let Some(line) = lines.next_line().unwrap() {
         all.push(match line {

@@ -50,6 +50,7 @@ pub enum OpenError {
         /// The state directory.
         path: PathBuf,
         /// Why.
+        #[source]
         error: io::Error,
     },
 }
