@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logknock::engine::Engine;
-use logknock::engine::detector::Limits;
+use logknock::engine::attempts::Limits;
 use logknock::engine::door::{Door, OneTimeRule, OtherPorts, Rule};
 use logknock::engine::event::{EventKind, ResetReason};
 use logknock::engine::grant::Task;
