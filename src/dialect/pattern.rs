@@ -50,14 +50,15 @@ pub enum PatternError {
     #[error("not a regex: {0}")]
     Syntax(String),
     /// A group that a packet has not; its name, if it is a word and could be no secret.
-    #[error(
-        "unknown group{}; there are {}", .0.as_deref().map(|name| format!(" '{name}'")).unwrap_or_default(), KNOWN.join(",
-        ")
-    )]
+    #[error("unknown group{}; there are {}", named(.0.as_deref()), KNOWN.join(", "))]
     UnknownGroup(Option<String>),
     /// A field that every packet has.
     #[error("the regex has no group '{0}'")]
     MissingGroup(&'static str),
+}
+
+fn named(name: Option<&str>) -> String {
+    name.map(|name| format!(" '{name}'")).unwrap_or_default()
 }
 
 impl PatternError {
