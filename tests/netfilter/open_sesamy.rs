@@ -13,8 +13,8 @@ use crate::lab::{Family, PATIENCE};
 use crate::need::long;
 use crate::process::{eventually, finish};
 use crate::random::Random;
-use crate::sesamy_patterns::{Pattern, knock, pattern};
-use crate::sesamy_scene::{DOORS, Door, Scene, Verdict, random_doors};
+use crate::sesamy_patterns::{Pattern, knock, pattern, row};
+use crate::sesamy_scene::{DOORS, Door, Played, Scene, Verdict, own_doors, random_doors};
 
 /// A list has room for 100 addresses.
 const CROWD: u8 = 90;
@@ -33,6 +33,37 @@ struct Tally {
 const PLAYS: usize = 3;
 
 impl Tally {
+    /// The same as `play` with rows of patterns.
+    fn play_rows(&mut self, scene: &mut Scene, rows: &[Vec<Vec<Pattern>>; 3], round: usize) {
+        for play in 1..=PLAYS {
+            let all = scene.play_rows(rows.clone());
+            let differs = |played: &Played| {
+                let Verdict {
+                    script,
+                    printed,
+                    daemon,
+                } = played.verdict;
+                !played.close && (script != daemon || printed != daemon)
+            };
+            let different = all.iter().find(|played| differs(played));
+            if different.is_some() && play < PLAYS {
+                continue;
+            }
+            assert!(
+                different.is_none(),
+                "seed {SEED:#x}, round {round}: {different:?}"
+            );
+            let close = all.iter().filter(|played| played.close).count();
+            let opened = all
+                .iter()
+                .filter(|played| !played.close && played.verdict.daemon);
+            self.opened += u32::try_from(opened.count()).expect("a few");
+            self.close += u32::try_from(close).expect("a few");
+            self.same += u32::try_from(all.len() - close).expect("a few");
+            return;
+        }
+    }
+
     /// Has each crowd play, and compares who got in.
     fn play(&mut self, scene: &mut Scene, mut patterns: [Vec<Pattern>; 3], round: usize) {
         for play in 1..=PLAYS {
@@ -105,6 +136,24 @@ fn any_counts_let_in_what_open_sesamys_own_rules_let_in() {
     }
     eprintln!("{tally:?}");
     assert!(tally.same > 0 && tally.close < 3 * tally.same, "{tally:?}");
+}
+
+/// What one pattern leaves behind matters to the next one of the address.
+#[test]
+fn rows_of_patterns_let_in_what_open_sesamys_own_rules_let_in_at_another_port_and_at_their_own() {
+    let (rounds, crowd) = if long() { (8, 30) } else { (1, 8) };
+    let (mut dice, mut tally) = (Random(SEED), Tally::default());
+    for doors in [DOORS, own_doors()] {
+        let Some(mut scene) = Scene::new(SEED ^ 1, doors) else {
+            return;
+        };
+        for round in 0..rounds {
+            let rows = doors.map(|door| (0..crowd).map(|_| row(door.counts, &mut dice)).collect());
+            tally.play_rows(&mut scene, &rows, round);
+        }
+    }
+    eprintln!("{tally:?}");
+    assert!(tally.opened > 0 && tally.same > tally.opened, "{tally:?}");
 }
 
 #[test]

@@ -2,6 +2,37 @@
 
 use crate::random::Random;
 
+impl Pattern {
+    /// When its last act is.
+    pub(crate) fn end(&self) -> f64 {
+        let last = self.hits.iter().copied().fold(0.0, f64::max);
+        self.enter.unwrap_or(last)
+    }
+
+    /// The same so much later.
+    pub(crate) fn after(mut self, time: f64) -> Self {
+        for hit in self.hits.iter_mut().chain(&mut self.enter) {
+            *hit += time;
+        }
+        self
+    }
+}
+
+/// Some patterns of one address, the next one behind the one before: right and wrong ones, and some that nobody makes
+/// use of.
+pub(crate) fn row(counts: [u8; 4], dice: &mut Random) -> Vec<Pattern> {
+    let mut row: Vec<Pattern> = Vec::new();
+    for _ in 0..2 + dice.below(3) {
+        let begin = row.last().map_or(0.0, Pattern::end);
+        let mut next = pattern(counts, dice).after(begin);
+        if dice.below(4) == 0 {
+            next.enter = None;
+        }
+        row.push(next);
+    }
+    row
+}
+
 /// From one group to the next, in windows.
 const STRIDE: f64 = 1.22;
 
@@ -12,7 +43,8 @@ const BURST: f64 = 0.15;
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
     pub(crate) hits: Vec<f64>,
-    pub(crate) enter: f64,
+    /// When it connects, if it does.
+    pub(crate) enter: Option<f64>,
     /// Whether it is the right knock.
     pub(crate) right: bool,
 }
@@ -23,7 +55,7 @@ impl Pattern {
         let last = hits.iter().copied().fold(0.0, f64::max);
         Self {
             hits,
-            enter: last + after,
+            enter: Some(last + after),
             right: false,
         }
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::thread;
@@ -43,6 +44,22 @@ pub(crate) const DOORS: [Door; 3] = [
     door("b", [2, 1, 1, 1], 444, 23, 2023),
     door("c", [1, 1, 3, 1], 445, 24, 2024),
 ];
+
+/// Doors that open the port that is knocked at.
+pub(crate) fn own_doors() -> [Door; 3] {
+    DOORS.map(|door| Door {
+        secured: door.knock,
+        ..door
+    })
+}
+
+impl Door {
+    /// Whether the port that is knocked at is the one that opens. The printed rules are left out then: they would take
+    /// the connection that the script guards for a hit.
+    fn opens_its_own(&self) -> bool {
+        self.knock == self.secured
+    }
+}
 
 const fn door(name: &'static str, counts: [u8; 4], knock: u16, secured: u16, printed: u16) -> Door {
     Door {
@@ -127,24 +144,36 @@ impl Scene {
             let mut restore = lab.server.command("iptables-restore");
             finish(restore.arg("-n").arg(file));
         }
-        Form::Recent.load(
-            &lab,
-            &doors(&guarded, |door| format!("opens = [{}]", door.printed)),
-        );
+        if !guarded.iter().any(Door::opens_its_own) {
+            let opens = |door: Door| format!("opens = [{}]", door.printed);
+            Form::Recent.load(&lab, &doors(&guarded, opens));
+        }
+        let tcp = guarded.map(|door| format!("{}, {}, {}", door.knock, door.secured, door.printed));
+        let open = ["ipv4", "ipv6"].map(|family| {
+            let end = &family[3..];
+            format!("set open{end} {{ type {family}_addr . inet_proto . inet_service; flags timeout; }};")
+        });
         let log = format!(
-            "table inet witness {{ chain before {{ type filter hook prerouting priority -350; \
-             tcp flags & (syn | ack) == syn tcp dport {{ 443, 444, 445, 2022, 2023, 2024, 60001 }} log prefix \"{prefix}\"; \
+            "table inet logknock {{ {open} }}; \
+             table inet witness {{ chain before {{ type filter hook prerouting priority -350; \
+             tcp flags & (syn | ack) == syn tcp dport {{ {tcp}, 60001 }} log prefix \"{prefix}\"; \
              udp dport {{ 443, 444, 445 }} log prefix \"{prefix}\"; }}; }}",
+            open = open.concat(),
+            tcp = tcp.join(", "),
             prefix = lab.prefix
         );
         finish(lab.server.command("nft").arg(log));
-        let commands = "start_command = [\"/bin/true\"]\nstop_command = [\"/bin/true\"]";
-        let records = format!("[daemon]\nevent_log = \"{}\"\n", events(&lab).display());
+        let records = format!(
+            "[firewall]\nbackend = \"nft\"\n[daemon]\nevent_log = \"{}\"\n",
+            events(&lab).display()
+        );
         // So that the daemon says which line a connection was.
         let enters = guarded.map(|Door { name, printed, .. }| {
             format!("[door.{ENTER}{name}]\nsequence = [{printed}]\nstrict = false\nstart_command = \"true\"\n")
         });
-        let doors = doors(&guarded, |_| commands.to_owned()) + &enters.concat() + &records;
+        let doors = doors(&guarded, |door| format!("opens = [{}]", door.secured))
+            + &enters.concat()
+            + &records;
         let daemon = Daemon::start(&lab, "kmsg", &doors);
         Some(Self {
             lab,
@@ -158,28 +187,40 @@ impl Scene {
 
     /// Plays the patterns of each door, all at once, each from an address of its own.
     pub(crate) fn play(&mut self, patterns: [Vec<Pattern>; 3]) -> Vec<Played> {
+        let row = |pattern| vec![pattern];
+        self.play_rows(patterns.map(|patterns| patterns.into_iter().map(row).collect()))
+    }
+
+    /// Plays rows of patterns, those of a row from one address. Out: each that ends with a connection.
+    pub(crate) fn play_rows(&mut self, rows: [Vec<Vec<Pattern>>; 3]) -> Vec<Played> {
         self.rounds += 1;
         let mut plays = Vec::new();
         let mut doors = Vec::new();
-        for (patterns, (door, number)) in patterns.into_iter().zip(self.doors.iter().zip(0_u8..)) {
-            for (pattern, who) in patterns.into_iter().zip(1_u8..) {
+        for (rows, (door, number)) in rows.into_iter().zip(self.doors.iter().zip(0_u8..)) {
+            for (row, who) in rows.into_iter().zip(1_u8..) {
                 // 60 rounds are as many as fit into the network of the crowd.
                 let who = Ipv4Addr::new(198, 18, self.rounds * 4 + number, who);
-                plays.push((who, *door, pattern));
-                doors.push(usize::from(number));
+                for pattern in row {
+                    plays.push((who, *door, pattern));
+                    doors.push(usize::from(number));
+                }
             }
         }
         let mut acts = Vec::new();
         for (index, (_, _, pattern)) in plays.iter().enumerate() {
             let mut hits = pattern.hits.clone();
             hits.sort_by(f64::total_cmp);
-            for (at, from) in hits.iter().zip(20_000_u16..) {
+            // Ports that no other pattern of the address has.
+            let first = 20_000 + 100 * u16::try_from(index % 100).expect("a small one");
+            for (at, from) in hits.iter().zip(first..) {
                 let udp = self.dice.below(3) == 0;
                 acts.push((*at, index, Act::Hit { udp, from }));
             }
-            acts.push((pattern.enter, index, Act::Enter));
-            // Before a SYN is sent again.
-            acts.push((pattern.enter + 0.4 / WINDOW, index, Act::Look));
+            if let Some(enter) = pattern.enter {
+                acts.push((enter, index, Act::Enter));
+                // Before a SYN is sent again.
+                acts.push((enter + 0.4 / WINDOW, index, Act::Look));
+            }
         }
         acts.sort_by(|one, other| one.0.total_cmp(&other.0));
         let (reached, times) = self.lab.near.inside(|| perform(&plays, &acts));
@@ -188,18 +229,32 @@ impl Scene {
         // What is told of this one stands behind all the rest.
         self.daemon.settle(&self.lab, &self.lab.near, Family::V4);
         let events = self.events();
-        let played = plays.into_iter().enumerate();
-        let played = played.map(|(index, (who, _, pattern))| Played {
-            door: doors[index],
-            verdict: Verdict {
+        let mut played = Vec::new();
+        let mut seen: HashMap<Ipv4Addr, (Row, usize)> = HashMap::new();
+        for (index, (who, guarded, pattern)) in plays.into_iter().enumerate() {
+            let (row, connections) = seen.entry(who).or_default();
+            let (hits, entered) = times[index].split_at(pattern.hits.len());
+            for hit in hits {
+                row.hit(*hit, guarded.opens_its_own());
+            }
+            let [entered] = entered else { continue };
+            row.enter(*entered);
+            let verdict = Verdict {
                 script: reached[index][0] == Reach::Open,
-                printed: reached[index][1] == Reach::Open,
-                daemon: events.get(&who).is_some_and(|events| is_open(events)),
-            },
-            close: is_close(&times[index]),
-            pattern,
-        });
-        played.collect()
+                printed: reached[index][usize::from(!guarded.opens_its_own())] == Reach::Open,
+                daemon: events
+                    .get(&who)
+                    .is_some_and(|events| is_open(events, *connections)),
+            };
+            *connections += 1;
+            played.push(Played {
+                door: doors[index],
+                pattern,
+                verdict,
+                close: row.close,
+            });
+        }
+        played
     }
 
     /// For each address what the daemon did, in its order.
@@ -254,21 +309,19 @@ impl Event {
     }
 }
 
-/// Whether it was open for the connection. By the lines, as a busy machine tells of them late and of different doors
-/// in any order. What opens or closes by time alone does so at no moment that is near to a connection.
-fn is_open(events: &[Event]) -> bool {
-    let is_connection = |event: &Event| event.is == Is::Connection;
-    let place = events.iter().position(is_connection);
-    let place = place.expect("it is a line");
-    let connection = events[place].line;
+/// Whether it was open for the connection of this number. By the lines, as a busy machine tells of them late and of
+/// different doors in any order. What opens or closes by time alone does so at no moment that is near to a connection.
+fn is_open(events: &[Event], number: usize) -> bool {
+    let all = events.iter().enumerate();
+    let connections = all.clone().filter(|(_, event)| event.is == Is::Connection);
+    let mut connections: Vec<_> = connections.collect();
+    connections.sort_by_key(|(_, event)| event.line);
+    let (place, connection) = connections[number];
     let is_before = |(at, event): &(usize, &Event)| match event.line {
-        Some(_) => event.line < connection,
+        Some(_) => event.line < connection.line,
         None => *at < place,
     };
-    let own = events
-        .iter()
-        .enumerate()
-        .filter(|(_, event)| !is_connection(event));
+    let own = all.filter(|(_, event)| event.is != Is::Connection);
     let last = own.rev().find(is_before);
     last.is_some_and(|(_, event)| event.opens())
 }
@@ -305,9 +358,10 @@ fn perform(plays: &[Play], acts: &[(f64, usize, Act)]) -> Done {
                 }
             }
             Act::Enter => {
-                let to = [door.secured, door.printed]
+                // The one that the daemon takes for a connection comes first: the other may be a hit.
+                let [printed, secured] = [door.printed, door.secured]
                     .map(|port| begun(Some((*who, 0).into()), server(port)).expect("a SYN leaves"));
-                entering.insert(index, to);
+                entering.insert(index, [secured, printed]);
             }
             Act::Look => {
                 let there = entering.remove(&index).expect("it has begun");
@@ -334,22 +388,37 @@ fn is_there(socket: &OwnedFd) -> Reach {
     Reach::Open
 }
 
-/// Whether a hit is beside a window's edge, seen from the last hit or from the connection behind it, or
-/// goes over it in between.
-fn is_close(times: &[Moment]) -> bool {
-    let [hits @ .., (_, entered)] = times else {
-        return true;
-    };
-    let Some((last, _)) = hits.last() else {
-        return true;
-    };
-    hits.iter().any(|(began, ended)| {
-        let (youngest, oldest) = (last - ended - EDGE, entered - began + EDGE);
-        (1..=4).any(|windows| {
+/// The hits of an address so far.
+#[derive(Debug, Default)]
+struct Row {
+    hits: Vec<Moment>,
+    /// Whether one is so near to a window's edge that nobody can say what followed.
+    close: bool,
+}
+
+impl Row {
+    /// Takes a hit, which may itself be a connection. All is forgotten where too many are within four windows.
+    fn hit(&mut self, hit: Moment, connects: bool) {
+        self.look(hit.0, hit.1, if connects { 1..=4 } else { 4..=4 });
+        self.hits.push(hit);
+    }
+
+    /// Takes a connection: what leaves a window since the last hit may open or close.
+    fn enter(&mut self, (_, entered): Moment) {
+        match self.hits.last() {
+            Some(&(last, _)) => self.look(last, entered, 1..=4),
+            None => self.close = true,
+        }
+    }
+
+    fn look(&mut self, from: f64, to: f64, mut windows: RangeInclusive<u8>) {
+        self.close |= windows.any(|windows| {
             let edge = f64::from(windows) * WINDOW;
-            youngest <= edge && edge <= oldest
-        })
-    })
+            let is_near =
+                |(began, ended): &Moment| from - ended - EDGE <= edge && edge <= to - began + EDGE;
+            self.hits.iter().any(is_near)
+        });
+    }
 }
 
 fn events(lab: &Lab) -> std::path::PathBuf {
