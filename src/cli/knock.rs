@@ -15,13 +15,13 @@ use super::exit::{Code, Failure};
 use super::knocked::Shown;
 use super::totp::{self, FormArgs};
 use super::{Format, knock_files};
-use crate::config::duration;
+use crate::config::{delay, duration};
 use crate::engine::sequence::{Step, Transport};
 use crate::engine::totp::Totp;
 use crate::knock::counts::{self, Counts};
 use crate::knock::hosts::{Host, Knock};
 use crate::knock::portknocker;
-use crate::knock::{Family, Knocking, Schedule, Services, Told, Wait, delay, proxy, resolve, step};
+use crate::knock::{Family, Knocking, Schedule, Services, Told, Wait, proxy, resolve, step};
 
 pub(super) const EXAMPLES: &str = "Examples:
   logknock knock gw.example 7000 8000:udp 9000
@@ -239,7 +239,7 @@ impl Args {
                 ));
             }
             let beginning = self.steps(services)?;
-            let totp = self.form.totp(path, self.udp, beginning)?;
+            let totp = self.form.totp(path, self.udp, &beginning)?;
             return Ok(Errand {
                 host,
                 knocks: Knocks::ByTheTime(totp, self.delay.unwrap_or(delay::DEFAULT)),
@@ -297,8 +297,9 @@ impl Args {
             }
             Knock::Totp(secret, form, beginning) => {
                 let beginning = beginning.into_iter().map(|step| self.as_udp(step));
+                let beginning: Vec<_> = beginning.collect();
                 let form = self.form.over(form, self.udp);
-                let totp = totp::of(&secret, form, beginning.collect())?;
+                let totp = totp::of(&secret, form, &beginning)?;
                 (Knocks::ByTheTime(totp, delay), Addresses::First)
             }
         };

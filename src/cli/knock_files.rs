@@ -39,7 +39,9 @@ pub(super) fn host(name: &str, services: &Services) -> Result<Host, Failure> {
         HostsError::File(_, ref file) => private_file_failure(file, &error),
         HostsError::Invalid(..) => Failure::new(Code::Config, error),
     })?;
-    hosts.find(name).cloned().ok_or_else(|| unknown(&place))
+    let mut hosts = hosts.into_iter();
+    let named = hosts.find(|host| host.name == name);
+    named.ok_or_else(|| unknown(&place))
 }
 
 /// A name as TOML wants it.

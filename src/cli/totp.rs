@@ -93,20 +93,8 @@ struct CodeArgs {
 
 impl FormArgs {
     /// The sequences of the secret in the file at `path`, a code behind `beginning`.
-    pub(super) fn totp(
-        self,
-        path: &Path,
-        udp: bool,
-        beginning: Vec<Step>,
-    ) -> Result<Totp, Failure> {
-        let usual = Form {
-            knocks: None,
-            ports: None,
-            step: None,
-            transport: Transport::Tcp,
-            code: None,
-        };
-        of(path, self.over(usual, udp), beginning)
+    pub(super) fn totp(self, path: &Path, udp: bool, beginning: &[Step]) -> Result<Totp, Failure> {
+        of(path, self.over(Form::default(), udp), beginning)
     }
 
     /// Whether it is the code of an authenticator app.
@@ -142,7 +130,7 @@ impl CodeArgs {
 }
 
 /// The sequences of the secret in the file at `path`, a code behind `beginning`.
-pub(super) fn of(path: &Path, form: Form, beginning: Vec<Step>) -> Result<Totp, Failure> {
+pub(super) fn of(path: &Path, form: Form, beginning: &[Step]) -> Result<Totp, Failure> {
     let secret = read_secret(path).map_err(|error| {
         let said = format!("{}: {error}", path.display());
         match &error {
@@ -150,11 +138,11 @@ pub(super) fn of(path: &Path, form: Form, beginning: Vec<Step>) -> Result<Totp, 
             SecretError::Base32 => Failure::new(Code::Config, format!("logknock: {said}")),
         }
     })?;
-    let wrong = match form.code.map(one_time::Code::knocks) {
-        Some(Err(why)) => why,
-        _ => "there are 1 to 32 knocks, and a step lasts at least a second",
+    let wrong = match form.knocks() {
+        Err(why) => why,
+        Ok(_) => "there are 1 to 32 knocks, and a step lasts at least a second",
     };
-    one_time::totp_of(secret, form, beginning)
+    form.totp(secret, None, beginning)
         .ok_or_else(|| Failure::new(Code::Usage, format!("logknock: {wrong}")))
 }
 
@@ -187,7 +175,7 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
     }
     let totp = match (&args.door, &args.secret_file) {
         (Some(name), _) => door(name, global)?,
-        (None, Some(path)) => args.form.totp(path, args.udp, Vec::new())?,
+        (None, Some(path)) => args.form.totp(path, args.udp, &[])?,
         (None, None) => return Ok(()), // clap asks for one of them
     };
     let now = args.at.unwrap_or_else(|| now(Duration::ZERO));

@@ -155,7 +155,12 @@ impl Draft<'_> {
     /// Whether its `totp` is a code, which has a sequence before it; or none at all, which has been reported.
     fn is_code(&self) -> bool {
         let totp = self.own.table.totp.as_ref();
-        totp.is_some_and(|given| given.value.as_ref().is_none_or(|totp| totp.is_code))
+        totp.is_some_and(|given| {
+            given
+                .value
+                .as_ref()
+                .is_none_or(|totp| totp.form.code.is_some())
+        })
     }
 
     fn refuse_keys_of_other_rules(&self, has_counts: bool, report: &mut Report) {
@@ -247,10 +252,9 @@ impl Draft<'_> {
         let own = &self.own.table;
         if let Some(given) = &own.totp {
             let text = given.value.as_ref()?;
-            let beginning = if text.is_code {
-                Some(self.beginning(given.key, report)?)
-            } else {
-                None
+            let beginning = match text.form.code {
+                Some(_) => self.beginning(given.key, report)?.steps(),
+                None => &[],
             };
             let totp = one_time::totp(text, beginning, report)?;
             self.refuse_overlap(&totp, report);

@@ -7,11 +7,13 @@
 //! is about.
 
 mod command;
+pub mod delay;
 mod document;
 mod door;
 pub(crate) mod duration;
 mod files;
 mod grant;
+pub mod hosts;
 mod knockd;
 mod mask;
 pub mod one_time;

@@ -49,13 +49,8 @@ pub(super) struct TotpText {
     /// Where it stands.
     key_at: Span,
     at: Span,
-    knocks: u8,
-    ports: (u16, u16),
-    transport: Transport,
-    step: u32,
+    pub(super) form: Form,
     skew: u8,
-    /// Whether it is a standard code.
-    pub(super) is_code: bool,
 }
 
 #[derive(Clone)]
@@ -95,43 +90,54 @@ impl Value for TotpText {
                 PathBuf::read(item, report).map(|path| (KeyText::File(path), item.span))
             }
         };
-        let most = i64::try_from(MAX_STEPS).unwrap_or(i64::MAX);
-        let knocks = small(&keys, "knocks", KNOCKS, 1..=most, report);
-        let skew = small(&keys, "skew", SKEW, 0..=MAX_SKEW.into(), report);
-        let step = keys.read("step", STEP, report, step);
-        let ports = keys.read("ports", PORTS, report, |item, report| {
-            let text = item.string("a range of ports in quotes", report)?;
-            let fix = "write \"LOW-HIGH\", as in \"20000-29999\"";
-            ports(text).or_else(|| item.refuse_with("not a range of ports", fix, report))
-        });
-        let transport = keys.read("proto", Transport::Tcp, report, |item, report| {
-            let choices = [("tcp", Transport::Tcp), ("udp", Transport::Udp)];
-            choice(item, choices, report)
-        });
-        let (mut knocks, mut ports, mut skew) = (knocks, ports, skew);
-        if let Some(item) = keys.get("code") {
-            for key in ["knocks", "ports", "step", "skew"] {
-                if let Some(idle) = keys.get(key) {
-                    let message = format!("a 'totp' with a 'code' has no use for '{key}'");
-                    idle.refuse_with::<()>(message, "take the key out", report);
-                }
-            }
-            let (code, its_skew) = code(item, report)?;
-            (knocks, ports, skew) = (Some(code.0), Some(code.1), Some(its_skew));
-        }
-        let (key, key_at) = key?;
+        let form = form(&keys, report);
+        let ((key, key_at), (form, skew)) = (key?, form?);
         Some(Self {
             key,
             key_at,
             at: written.span,
-            knocks: knocks?,
-            ports: ports?,
-            transport: transport?,
-            step: step?,
-            skew: skew?,
-            is_code: keys.get("code").is_some(),
+            form,
+            skew,
         })
     }
+}
+
+/// What goes with the secret of a `totp`, and how many steps a clock may be off.
+pub(super) fn form(keys: &Keys<'_>, report: &mut Report) -> Option<(Form, u8)> {
+    let most = i64::try_from(MAX_STEPS).unwrap_or(i64::MAX);
+    let knocks = small(keys, "knocks", KNOCKS, 1..=most, report);
+    let skew = small(keys, "skew", SKEW, 0..=MAX_SKEW.into(), report);
+    let step = keys.read("step", None, report, |item, report| {
+        step(item, report).map(Some)
+    });
+    let ports = keys.read("ports", None, report, |item, report| {
+        let text = item.string("a range of ports in quotes", report)?;
+        let fix = "write \"LOW-HIGH\", as in \"20000-29999\"";
+        let ports = ports(text).map(Some);
+        ports.or_else(|| item.refuse_with("not a range of ports", fix, report))
+    });
+    let transport = keys.read("proto", Transport::Tcp, report, |item, report| {
+        let choices = [("tcp", Transport::Tcp), ("udp", Transport::Udp)];
+        choice(item, choices, report)
+    });
+    let code = keys.read("code", None, report, |item, report| {
+        for key in ["knocks", "ports", "step", "skew"] {
+            if let Some(idle) = keys.get(key) {
+                let message = format!("a 'totp' with a 'code' has no use for '{key}'");
+                idle.refuse_with::<()>(message, "take the key out", report);
+            }
+        }
+        code(item, report).map(Some)
+    });
+    let (knocks, skew, code) = (Some(knocks?), skew?, code?);
+    let form = Form {
+        knocks,
+        ports: ports?,
+        step: step?,
+        transport: transport?,
+        code: code.map(|(code, _)| code),
+    };
+    Some((form, code.map_or(skew, |(_, skew)| skew)))
 }
 
 fn small(
@@ -181,12 +187,8 @@ impl Code {
     }
 }
 
-/// The knocks of a `code`, their ports, and its `skew`.
-#[expect(
-    clippy::type_complexity,
-    reason = "what `Code::knocks` returns, and a number"
-)]
-fn code(item: Written<'_>, report: &mut Report) -> Option<((u8, (u16, u16)), u8)> {
+/// A `code`, and its `skew`.
+fn code(item: Written<'_>, report: &mut Report) -> Option<(Code, u8)> {
     const FORM: &str = "{ digits = 6, per_knock = 2, base = 21000 }";
     let keys = item.table(&["digits", "per_knock", "base", "skew"], FORM, report)?;
     let usual = Code::default();
@@ -201,10 +203,10 @@ fn code(item: Written<'_>, report: &mut Report) -> Option<((u8, (u16, u16)), u8)
         per_knock: per_knock?,
         base: u16::try_from(base?).ok()?,
     };
-    match code.knocks() {
-        Ok(knocks) => Some((knocks, skew?)),
-        Err(why) => item.refuse_with(why, format!("write code = {FORM}"), report),
+    if let Err(why) = code.knocks() {
+        return item.refuse_with(why, format!("write code = {FORM}"), report);
     }
+    Some((code, skew?))
 }
 
 /// Whole seconds: authenticators count in no other.
@@ -242,7 +244,7 @@ pub fn ports(text: &str) -> Option<(u16, u16)> {
 }
 
 /// What goes with a secret that is not in a config; what is not said is as in a door's `totp`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Form {
     /// Knocks in a sequence.
     pub knocks: Option<u8>,
@@ -256,29 +258,32 @@ pub struct Form {
     pub code: Option<Code>,
 }
 
-/// The sequences of `secret`, a code behind `beginning`; `None` when the form is none.
-pub fn totp_of(secret: Secret, form: Form, beginning: Vec<Step>) -> Option<Totp> {
-    let (knocks, ports) = match form.code {
-        Some(code) => code.knocks().ok()?,
-        None => (form.knocks.unwrap_or(KNOCKS), form.ports.unwrap_or(PORTS)),
-    };
-    Totp::new(TotpKeys {
-        secret,
-        knocks,
-        ports,
-        transport: form.transport,
-        step: form.step.unwrap_or(STEP),
-        skew: SKEW,
-        beginning: form.code.map(|_| beginning.into()),
-    })
+impl Form {
+    /// How many knocks come from the secret, and their ports; an error says why there are none.
+    pub fn knocks(self) -> Result<(u8, (u16, u16)), &'static str> {
+        match self.code {
+            Some(code) => code.knocks(),
+            None => Ok((self.knocks.unwrap_or(KNOCKS), self.ports.unwrap_or(PORTS))),
+        }
+    }
+
+    /// The sequences of `secret`, a code behind `beginning`; `None` when the form is none.
+    pub fn totp(self, secret: Secret, skew: Option<u8>, beginning: &[Step]) -> Option<Totp> {
+        let (knocks, ports) = self.knocks().ok()?;
+        Totp::new(TotpKeys {
+            secret,
+            knocks,
+            ports,
+            transport: self.transport,
+            step: self.step.unwrap_or(STEP),
+            skew: skew.unwrap_or(SKEW),
+            beginning: self.code.map(|_| beginning.into()),
+        })
+    }
 }
 
 /// What a door's `totp` is, with its key and what is knocked before its code.
-pub(super) fn totp(
-    text: &TotpText,
-    beginning: Option<&Sequence>,
-    report: &mut Report,
-) -> Option<Totp> {
+pub(super) fn totp(text: &TotpText, beginning: &[Step], report: &mut Report) -> Option<Totp> {
     let secret = match &text.key {
         KeyText::Here(secret) => secret.clone(),
         KeyText::File(path) => read_secret(path, text.key_at, report)?,
@@ -287,20 +292,12 @@ pub(super) fn totp(
         let message = "the secret has less than 128 bits, so every key can be tried (RFC 4226)";
         report.add(warning(text.key_at, message).fix(NEW_SECRET));
     }
-    let choices = f64::from(text.ports.1 - text.ports.0) + 1.0;
-    if choices.powi(text.knocks.into()) < MIN_CHOICES && !text.is_code {
+    let totp = text.form.totp(secret, Some(text.skew), beginning)?;
+    if totp.sequences() < MIN_CHOICES && text.form.code.is_none() {
         let message = "there are fewer than a million sequences: one can be guessed";
         report.add(warning(text.at, message).fix("raise 'knocks' or widen 'ports'"));
     }
-    Totp::new(TotpKeys {
-        secret,
-        knocks: text.knocks,
-        ports: text.ports,
-        transport: text.transport,
-        step: text.step,
-        skew: text.skew,
-        beginning: beginning.map(|sequence| sequence.steps().into()),
-    })
+    Some(totp)
 }
 
 fn read_secret(path: &Path, at: Span, report: &mut Report) -> Option<Secret> {

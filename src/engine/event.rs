@@ -114,15 +114,18 @@ pub enum Occasion {
     SourceLost,
     /// Somebody took our rules out of the firewall.
     FirewallFlushed,
+    /// A door refuses every code for a while, as too many failed.
+    CodesRefused,
 }
 
 impl Occasion {
     /// Every occasion.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Open,
         Self::CloseFailed,
         Self::SourceLost,
         Self::FirewallFlushed,
+        Self::CodesRefused,
     ];
 
     /// The word for it, and a sentence.
@@ -132,6 +135,7 @@ impl Occasion {
             Self::CloseFailed => ("close_failed", "closing a door failed"),
             Self::SourceLost => ("source_lost", "a source cannot be read"),
             Self::FirewallFlushed => ("firewall_flushed", "our firewall rules are gone"),
+            Self::CodesRefused => ("codes_refused", "too many codes failed at a door"),
         }
     }
 }

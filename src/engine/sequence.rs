@@ -13,10 +13,13 @@ use super::packet::Proto;
 pub const MAX_STEPS: usize = 32;
 
 /// The transport of a knock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// TCP
+    #[default]
     Tcp,
     /// UDP
     Udp,

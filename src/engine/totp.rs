@@ -159,14 +159,19 @@ impl Totp {
     /// at most as many as there are ways to part the knocks of a code into groups (Bell's numbers). The ports
     /// of a derived sequence are too many for that to matter.
     pub fn guesses(&self) -> f64 {
-        let choices = f64::from(self.high - self.low) + 1.0;
         let at_once = match (&self.beginning, self.knocks) {
             (None, _) | (_, 0 | 1) => 1.0,
             (_, 2) => 2.0,
             (_, 3) => 5.0,
             _ => 15.0,
         };
-        choices.powi(self.knocks.into()) / (2.0 * f64::from(self.skew) + 1.0) / at_once
+        self.sequences() / (2.0 * f64::from(self.skew) + 1.0) / at_once
+    }
+
+    /// How many different sequences there can be.
+    pub fn sequences(&self) -> f64 {
+        let choices = f64::from(self.high - self.low) + 1.0;
+        choices.powi(self.knocks.into())
     }
 
     /// Whether `step` can be a knock that comes from the secret.

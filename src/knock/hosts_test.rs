@@ -1,7 +1,10 @@
 //! hosts.toml: what a host may be, and all its mistakes without a port.
 
 use super::*;
-use crate::config::one_time::Code;
+use std::time::Duration;
+
+use crate::config::one_time::{Code, Form};
+use crate::engine::sequence::Step;
 
 const HOME: &str = r#"
 [host.home]
@@ -15,14 +18,21 @@ address = "gw.example"
 knock   = [0x1f40]
 "#;
 
-fn read(text: &str) -> Result<Hosts, Vec<Mistake>> {
-    parse(text, &Services::of("ssh 22/tcp\n"))
+fn read(text: &str) -> Result<Vec<Host>, HostsError> {
+    parse("hosts.toml", text, &Services::of("ssh 22/tcp\n"))
+}
+
+/// The one host of a text that is right.
+fn host(text: &str) -> Host {
+    let [host] = &read(text).unwrap()[..] else {
+        panic!("no host, or several");
+    };
+    host.clone()
 }
 
 /// What is wrong, as it is said.
 fn said(text: &str) -> String {
-    let mistakes = read(text).unwrap_err();
-    HostsError::Invalid("hosts.toml".into(), mistakes).to_string()
+    read(text).unwrap_err().to_string()
 }
 
 fn steps(host: &Host) -> &[Step] {
@@ -35,7 +45,10 @@ fn steps(host: &Host) -> &[Step] {
 #[test]
 fn a_host_has_an_address_and_a_knock() {
     let hosts = read(HOME).unwrap();
-    let home = hosts.find("home").unwrap();
+    let [home, _] = &hosts[..] else {
+        panic!("{hosts:?}")
+    };
+    assert_eq!(home.name, "home");
     assert_eq!(home.address, "192.0.2.1");
     let knock: Vec<_> = steps(home)
         .iter()
@@ -54,17 +67,19 @@ fn a_host_has_an_address_and_a_knock() {
 #[test]
 fn delay_and_wait_may_be_left_out() {
     let hosts = read(HOME).unwrap();
-    let work = hosts.find("work").unwrap();
+    let [_, work] = &hosts[..] else {
+        panic!("{hosts:?}")
+    };
+    assert_eq!(work.name, "work");
     assert_eq!(
         (steps(work)[0].port, work.delay, work.wait),
         (8000, None, None)
     );
-    assert_eq!(hosts.find("nowhere"), None);
 }
 
 #[test]
 fn an_empty_file_has_no_hosts() {
-    assert_eq!(read("# nothing yet\n"), Ok(Hosts::default()));
+    assert!(read("# nothing yet\n").unwrap().is_empty());
 }
 
 #[test]
@@ -84,31 +99,23 @@ knock = []
         said(text),
         "\
 hosts.toml:2:1: unknown section; hosts are written [host.NAME]
-hosts.toml:4:11: expected a name or an address
+hosts.toml:4:11: must be a name or an address, but is an integer
 hosts.toml:5:16: step 2: the protocol is 'tcp' or 'udp', as in 8000:udp
 hosts.toml:5:28: step 3: ports are 1 to 65535
-hosts.toml:5:35: expected a port, as 7000 or \"8000:udp\"
-hosts.toml:6:9: expected a delay with its unit, as \"200ms\"
+hosts.toml:5:35: must be a port, as 7000 or \"8000:udp\", but is a boolean
+hosts.toml:6:9: must be a delay with its unit, as \"200ms\", but is an integer
 hosts.toml:7:8: only a TCP port tells whether it is open
-hosts.toml:8:1: unknown key; a host has address, knock or totp, delay and wait
+hosts.toml:8:1: unknown key; valid are address, knock, totp, delay, wait
 hosts.toml:9:7: this host has no 'address'
-hosts.toml:10:9: a knock has 1 to 1024 steps"
+hosts.toml:10:9: a knock has at least one step"
     );
 }
 
 #[test]
 fn a_secret_stands_in_place_of_a_knock_in_short_or_with_its_form() {
-    let totp = |value: &str| {
-        let hosts = read(&format!("[host.home]\naddress = \"gw\"\ntotp = {value}\n")).unwrap();
-        hosts.find("home").unwrap().knock.clone()
-    };
-    let usual = Form {
-        knocks: None,
-        ports: None,
-        step: None,
-        transport: Transport::Tcp,
-        code: None,
-    };
+    let totp =
+        |value: &str| host(&format!("[host.home]\naddress = \"gw\"\ntotp = {value}\n")).knock;
+    let usual = Form::default();
     assert_eq!(
         totp("\"a.key\""),
         Knock::Totp("a.key".into(), usual, Vec::new())
@@ -127,12 +134,12 @@ fn a_secret_stands_in_place_of_a_knock_in_short_or_with_its_form() {
 
 #[test]
 fn a_code_is_knocked_behind_its_beginning() {
-    let host = |code: &str| {
+    let written = |code: &str| {
         let code = format!("{{ secret_file = \"/b\", code = {code} }}");
         format!("[host.h]\naddress = \"gw\"\nknock = [7, \"8:udp\"]\ntotp = {code}\n")
     };
     let step = |port, transport| Step { port, transport };
-    for (written, code) in [
+    for (form, code) in [
         ("{}", Code::default()),
         (
             "{ digits = 8, per_knock = 4, base = 30000 }",
@@ -143,18 +150,17 @@ fn a_code_is_knocked_behind_its_beginning() {
             },
         ),
     ] {
-        let hosts = read(&host(written)).unwrap();
-        let Knock::Totp(_, form, beginning) = &hosts.find("h").unwrap().knock else {
+        let Knock::Totp(_, form, beginning) = host(&written(form)).knock else {
             panic!("no totp");
         };
         assert_eq!(form.code, Some(code));
         let before = [step(7, Transport::Tcp), step(8, Transport::Udp)];
-        assert_eq!(*beginning, before);
+        assert_eq!(beginning, before);
     }
-    for wrong in ["{ digits = 7 }", "{ base = 65437 }", "{ skew = 1 }", "6"] {
-        assert!(read(&host(wrong)).is_err(), "{wrong}");
+    for wrong in ["{ digits = 7 }", "{ base = 65437 }", "{ window = 1 }", "6"] {
+        assert!(read(&written(wrong)).is_err(), "{wrong}");
     }
-    let without = host("{}").replace("knock =", "delay = \"1s\" #");
+    let without = written("{}").replace("knock =", "delay = \"1s\" #");
     assert!(read(&without).is_err(), "a code without a beginning");
 }
 
@@ -178,11 +184,11 @@ knock = [1]
     assert_eq!(
         said(text),
         "\
-hosts.toml:4:8: totp: expected the file of a secret, or { secret_file = \"…\" }
-hosts.toml:7:8: totp: expected the file of a secret, or { secret_file = \"…\" }
-hosts.toml:10:36: totp: expected a step in whole seconds, as \"30s\"
-hosts.toml:10:51: totp: expected secret_file, knocks, ports, step, proto and code
-hosts.toml:13:8: a host has 'knock', 'totp', or a 'totp' with a 'code' behind its 'knock'"
+hosts.toml:4:8: must be a table such as { secret_file = \"FILE\" }, but is an integer
+hosts.toml:7:8: 'totp' names no 'secret_file'
+hosts.toml:10:36: must be whole seconds, from 1 to 86400
+hosts.toml:10:44: unknown key; valid are secret_file, code, knocks, ports, step, proto
+hosts.toml:11:7: a host has 'knock', 'totp', or a 'totp' with a 'code' behind its 'knock'"
     );
 }
 
@@ -205,7 +211,7 @@ fn no_mistake_shows_a_port() {
                 continue;
             };
             wrong += 1;
-            let said = HostsError::Invalid("hosts.toml".into(), mistakes).to_string();
+            let said = mistakes.to_string();
             for secret in ["7001", "8002", "9003", "001", "002", "003"] {
                 assert!(!said.contains(secret), "{said}");
             }

@@ -7,7 +7,6 @@
 
 mod address;
 pub mod counts;
-pub mod delay;
 pub mod hosts;
 mod open;
 pub mod portknocker;

@@ -139,7 +139,13 @@ impl Monitor {
             _ => true,
         };
         match door.filter(is_sound) {
-            Some(door) => self.executor.grants.handle_finding(&door, finding, now),
+            Some(door) => {
+                if let Finding::CodesFailed { .. } = finding {
+                    let about = vec![("DOOR", door.name.to_string())];
+                    self.notifier.tell(Occasion::CodesRefused, about);
+                }
+                self.executor.grants.handle_finding(&door, finding, now);
+            }
             None => self.refusals.add(now),
         }
     }

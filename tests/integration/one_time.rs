@@ -157,6 +157,12 @@ fn twenty_failed_codes_are_told_and_shut_the_door_for_an_hour_over_a_crash_too()
         "sequence = [7001, 8002]\ncmd_timeout = \"1h\"\n\
          totp = {{ secret = \"{KEY}\", code = {{ skew = {MAX_SKEW} }} }}"
     ));
+    let acts = logknock.path("acts").display().to_string();
+    let notify = format!("echo $LOGKNOCK_EVENT $LOGKNOCK_DOOR >> {acts}");
+    let notify = format!(
+        "[notify]\non = [\"codes_refused\"]\ncommand = [\"/bin/sh\", \"-c\", \"{notify}\"]\n"
+    );
+    logknock.append("logknock.toml", &notify);
     let mut daemon = logknock.follow("--json");
     knock(&logknock, "203.0.113.7", &code_ports(0));
     logknock.awaits_act("open 203.0.113.7");
@@ -201,7 +207,9 @@ fn twenty_failed_codes_are_told_and_shut_the_door_for_an_hour_over_a_crash_too()
         }
     }
     logknock.run(ask).succeeds().prints_among_others(says);
-    assert_eq!(logknock.read("acts"), "open 203.0.113.7\n");
+    logknock.awaits_act("codes_refused ssh");
+    let acts = logknock.read("acts");
+    assert_eq!(acts, "open 203.0.113.7\ncodes_refused ssh\n");
     logknock
         .run("explain 203.0.113.9 --control state/control.sock")
         .prints_among_others("too many codes failed");

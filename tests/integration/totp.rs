@@ -1,5 +1,7 @@
 //! `totp` and `knock --totp`: a secret is made, its ports are shown, and they are what the door takes.
 
+use logknock::clock;
+
 use super::logknock::{Logknock, PREFIX};
 
 const RFC: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZA\n";
@@ -126,15 +128,18 @@ fn the_client_knocks_a_code_behind_its_beginning() {
         (31_000, "knock gw --dry-run"),
     ] {
         // The code may become another one between the two; one of them is the one that was knocked.
-        let shown = || {
-            let shown = logknock.run(&format!("totp --secret-file key --code-base {base}"));
+        let shown = |later: i64| {
+            // The code's own first knock comes a little after the beginning.
+            let at = clock::wall_now().as_nanos() / 1_000_000_000 + later;
+            let line = format!("totp --secret-file key --code-base {base} --at {at}");
+            let shown = logknock.run(&line);
             let ports = shown.succeeds().stdout;
             let ports = ports.lines().next().unwrap();
             ports.split(' ').map(str::to_owned).collect::<Vec<_>>()
         };
-        let before = shown();
+        let before = shown(0);
         let plan = logknock.run(knock).succeeds().stdout;
-        let after = shown();
+        let after = shown(1);
         let lines: Vec<_> = plan.lines().collect();
         let is = |ports: &[String]| {
             let all = ["7001", "8002"]

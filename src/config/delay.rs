@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::config::duration::{self, DurationError};
+use super::duration::{self, DurationError};
 
 /// What `--delay` is where nobody says.
 pub const DEFAULT: Duration = Duration::from_millis(100);
