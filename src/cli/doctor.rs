@@ -146,12 +146,12 @@ fn examine(config: &Config, global: &Global) -> Vec<Row> {
     )];
     rows.extend(rules(config));
     rows.extend(interfaces(config));
-    rows.extend(log(config));
-    rows.extend(readers());
     let status = match ask::ask(global, &Request::Status) {
         Ok(Reply::Status(status)) => Some(status),
         _ => None,
     };
+    rows.extend(log(config, status.is_some()));
+    rows.extend(readers());
     rows.push(daemon(config, status.as_deref()));
     rows.extend(others());
     if let Some(status) = status {
@@ -220,7 +220,7 @@ fn interfaces(config: &Config) -> Vec<Row> {
 }
 
 /// Whether the lines of the rules come where they are looked for.
-fn log(config: &Config) -> Vec<Row> {
+fn log(config: &Config, is_followed: bool) -> Vec<Row> {
     let prefix = config.log.prefix.as_ref().map(Prefix::as_bytes);
     let ring = prefix.and_then(ring_has);
     let mut rows = Vec::new();
@@ -238,6 +238,13 @@ fn log(config: &Config) -> Vec<Row> {
                 "the rules have seen packets, and the kernel has logged none: this is not its first network namespace",
                 "on the host: sysctl -w net.netfilter.nf_log_all_netns=1; or use the source nflog",
             )),
+            SourceSpec::Nflog(group) if !is_followed && kernel::groups_read().contains(group) => {
+                rows.push(Row::broken(
+                    "log",
+                    format!("{name} has another reader, and a group has one"),
+                    "end that program, or name another group in [log] sources and load the rules again",
+                ));
+            }
             _ => rows.push(Row::well("log", name)),
         }
     }
@@ -346,7 +353,6 @@ fn ring_has(prefix: &[u8]) -> Option<bool> {
 
 /// Whether our rules have just seen packets in a network namespace whose packets the kernel may not log.
 fn is_held_back() -> bool {
-    let is_first = Path::new("/proc/sys/net/netfilter/nf_log_all_netns").exists();
     let listed = |set: &str| {
         super::tool::said("nft", &["list", "set", "inet", "logknock", set])
             .is_some_and(|listed| listed.contains("elements"))
@@ -357,7 +363,7 @@ fn is_held_back() -> bool {
     };
     let is_seen = ["logged4", "logged6"].into_iter().any(listed)
         || ["logknock4", "logknock6"].into_iter().any(recent);
-    is_seen && !is_first
+    is_seen && kernel::is_mute()
 }
 
 fn readers() -> Option<Row> {

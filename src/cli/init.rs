@@ -4,23 +4,27 @@
 //! next steps on stdout, without any of the secrets in it.
 #![expect(clippy::disallowed_types, reason = "writes the configuration")]
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::exit::{Code, Failure};
-use super::secret;
+use super::{kernel, secret};
 use crate::config;
 use crate::engine::sequence::Step;
 use crate::firewall::Backend;
 use crate::firewall::rules::Tool;
 use crate::monitor;
+use crate::source_spec::SourceSpec;
+
+/// Lower groups are what other programs take by default.
+const FIRST_GROUP: u16 = 5;
 
 /// Runs `init`.
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let backend = installed();
-    let text = configuration(backend, &secret::prefix()?, &secret::sequence()?);
+    let text = configuration(backend, &source(), &secret::prefix()?, &secret::sequence()?);
     write(path, &text).map_err(|error| unwritable(path, &error))?;
     say(path, backend)?;
     Ok(())
@@ -36,14 +40,24 @@ fn installed() -> Backend {
     }
 }
 
-fn configuration(backend: Backend, prefix: &str, sequence: &[Step]) -> String {
+/// Where the packets are seen: in the kernel's log, unless that cannot be read or has none of this network namespace.
+fn source() -> SourceSpec {
+    if !kernel::is_mute() && File::open("/dev/kmsg").is_ok() {
+        return SourceSpec::Kmsg;
+    }
+    let taken = kernel::groups_read();
+    let free = (FIRST_GROUP..=u16::MAX).find(|group| !taken.contains(group));
+    SourceSpec::Nflog(free.unwrap_or(FIRST_GROUP))
+}
+
+fn configuration(backend: Backend, source: &SourceSpec, prefix: &str, sequence: &[Step]) -> String {
     let backend = backend.as_str();
     let sequence = config::steps(sequence);
     format!(
         r#"# Written by 'logknock init'. The sequence and the prefix are secrets: keep this file at mode 0600.
 
 [log]
-sources = ["kmsg"]
+sources = ["{source}"]
 prefix  = "{prefix}"
 
 [firewall]
@@ -137,7 +151,12 @@ mod tests {
     fn what_is_written_is_a_configuration_without_a_warning_whatever_the_backend() {
         for (_, backend) in Backend::ALL {
             let sequence = secret::sequence().unwrap();
-            let text = configuration(backend, &secret::prefix().unwrap(), &sequence);
+            let text = configuration(
+                backend,
+                &SourceSpec::Kmsg,
+                &secret::prefix().unwrap(),
+                &sequence,
+            );
             let config = config::parse("x.toml", &text).unwrap();
             assert_eq!(config.warnings, []);
             assert_eq!(

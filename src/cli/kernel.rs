@@ -1,5 +1,9 @@
-//! The rules that the kernel holds, against what the configuration needs.
+//! The rules that the kernel holds, against what the configuration needs, and where its log goes.
+#![expect(clippy::disallowed_methods, reason = "looks at files of /proc")]
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use super::tool;
@@ -7,6 +11,7 @@ use crate::config::{Config, Firewall, Prefix};
 use crate::engine::door::{CountsRule, Rule, SequenceRule};
 use crate::engine::sequence::{Step, Transport};
 use crate::firewall::live::{self, Fault, Kernel, Need};
+use crate::source_spec::SourceSpec;
 
 /// What is wrong with them; an error where they cannot be read.
 pub(super) fn faults(config: &Config) -> Result<Vec<Fault>, String> {
@@ -22,13 +27,33 @@ pub(super) fn faults(config: &Config) -> Result<Vec<Fault>, String> {
         .as_ref()
         .map(Firewall::guarded)
         .unwrap_or_default();
+    let group = |source: &SourceSpec| match source {
+        SourceSpec::Nflog(group) => Some(*group),
+        _ => None,
+    };
+    let groups: Option<Vec<u16>> = config.log.sources.iter().map(group).collect();
     let need = Need {
         prefix: prefix.as_deref(),
+        groups: groups.as_deref().filter(|groups| !groups.is_empty()),
         doors: &doors,
         guarded: &guarded,
         backend: config.firewall.as_ref().map(|firewall| firewall.backend),
     };
     Ok(live::faults(&read()?, &need))
+}
+
+/// The NFLOG groups of this network namespace that a program reads; empty where that cannot be known.
+pub(super) fn groups_read() -> BTreeSet<u16> {
+    let listed = fs::read_to_string("/proc/net/netfilter/nfnetlink_log").unwrap_or_default();
+    let first = |line: &str| line.split_whitespace().next()?.parse().ok();
+    listed.lines().filter_map(first).collect()
+}
+
+/// Whether the kernel prints what is logged here only if the host's administrator has allowed it: in every network
+/// namespace but the first one.
+pub(super) fn is_mute() -> bool {
+    let netfilter = Path::new("/proc/sys/net/netfilter");
+    netfilter.exists() && !netfilter.join("nf_log_all_netns").exists()
 }
 
 /// The packets of a knock, and the time for them; of what is derived or listed nothing is known beforehand.

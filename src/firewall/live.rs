@@ -60,6 +60,8 @@ struct Rule {
     /// So many packets a second over all addresses, at most.
     rate: Option<f64>,
     log: Option<String>,
+    /// The NFLOG group that it logs to, in place of the kernel's log.
+    group: Option<u16>,
     then: Option<Then>,
 }
 
@@ -179,6 +181,8 @@ struct Walk {
     rate: Option<(f64, Place)>,
     /// Other prefixes that it was logged with.
     others: Vec<Place>,
+    /// Where it was logged with ours, to what nobody reads.
+    unread: Vec<Place>,
     rewritten: Option<Place>,
     /// Whether it was rewritten or dropped before it was logged.
     dropped: Option<Place>,
@@ -213,7 +217,7 @@ impl Kernel {
         self.chains.iter_mut().find(is_it)
     }
 
-    fn walk(&self, packet: Packet, prefix: &str) -> Walk {
+    fn walk(&self, packet: Packet, need: &Need<'_>) -> Walk {
         let mut walk = Walk::default();
         for chain in &self.chains {
             let Some(hook) = chain.hook else { continue };
@@ -227,7 +231,7 @@ impl Kernel {
                 priority: hook.priority,
                 is_policy: false,
             };
-            let end = self.follow(chain, packet, prefix, &place, Sure::Yes, 0, &mut walk);
+            let end = self.follow(chain, packet, need, &place, Sure::Yes, 0, &mut walk);
             let by_policy = end == End::Returned && hook.drops && !walk.maybe_let_in;
             if by_policy {
                 walk.dropped = Some(Place {
@@ -251,7 +255,7 @@ impl Kernel {
         &self,
         chain: &Chain,
         packet: Packet,
-        prefix: &str,
+        need: &Need<'_>,
         hook: &Place,
         sure: Sure,
         depth: usize,
@@ -268,13 +272,16 @@ impl Kernel {
                 ..hook.clone()
             };
             match &rule.log {
-                Some(log) if log == prefix => {
+                Some(log) if log != need.prefix.unwrap_or_default() => {
+                    walk.others.push(place.clone());
+                }
+                Some(_) if !need.reads(rule.group) => walk.unread.push(place.clone()),
+                Some(_) => {
                     walk.logged = walk.logged.max(Some(matches));
                     if let Some(rate) = rule.rate {
                         walk.rate = Some((rate, place.clone()));
                     }
                 }
-                Some(_) => walk.others.push(place.clone()),
                 None => {}
             }
             // A rule with a limit lets a single packet pass, and not the next.
@@ -317,7 +324,7 @@ impl Kernel {
                 walk.maybe_let_in = true;
                 continue;
             };
-            match self.follow(target, packet, prefix, hook, matches, depth + 1, walk) {
+            match self.follow(target, packet, need, hook, matches, depth + 1, walk) {
                 End::Returned if comes_back || matches != Sure::Yes => {}
                 end if matches == Sure::Yes => return end,
                 _ => walk.maybe_let_in = true,
@@ -332,12 +339,22 @@ impl Kernel {
 pub struct Need<'a> {
     /// The log prefix, where something must be logged.
     pub prefix: Option<&'a str>,
+    /// The NFLOG groups that are read, where nothing else is.
+    pub groups: Option<&'a [u16]>,
     /// The knocks of each door, and the time for all of them.
     pub doors: &'a [(Vec<Step>, Duration)],
     /// The ports that are closed to all who have not knocked.
     pub guarded: &'a [Step],
     /// What opens them.
     pub backend: Option<Backend>,
+}
+
+impl Need<'_> {
+    /// Whether what is logged to this group, or to the kernel's log, may come.
+    fn reads(&self, group: Option<u16>) -> bool {
+        self.groups
+            .is_none_or(|groups| group.is_some_and(|group| groups.contains(&group)))
+    }
 }
 
 /// Something that keeps a door from working, or open.
@@ -351,6 +368,8 @@ pub enum Fault {
     NotLogged,
     /// A rule logs with another one.
     OtherPrefix(Place),
+    /// A rule logs to what no source reads.
+    NotRead(Place),
     /// Fewer packets are logged than a knock has.
     Limited {
         /// The rule's.
@@ -409,6 +428,10 @@ impl fmt::Display for Fault {
                 f,
                 "the rule in {place} logs with another prefix than the configured one"
             ),
+            Self::NotRead(place) => write!(
+                f,
+                "the rule in {place} logs elsewhere than to the NFLOG group that is a source"
+            ),
             Self::Limited {
                 place,
                 per_minute,
@@ -443,9 +466,11 @@ impl Fault {
     /// What mends it.
     pub const fn fix(&self) -> &'static str {
         match self {
-            Self::Open(_) | Self::NoPlaceForOpen(_) | Self::NotLogged | Self::OtherPrefix(_) => {
-                "logknock rules --load"
-            }
+            Self::Open(_)
+            | Self::NoPlaceForOpen(_)
+            | Self::NotLogged
+            | Self::OtherPrefix(_)
+            | Self::NotRead(_) => "logknock rules --load",
             Self::Limited { .. } => {
                 "take the limit out of that rule, or load the printed ones: logknock rules --load"
             }
@@ -478,13 +503,13 @@ pub fn faults(kernel: &Kernel, need: &Need<'_>) -> Vec<Fault> {
             to,
             has_knocked,
         };
-        kernel.walk(packet, need.prefix.unwrap_or_default())
+        kernel.walk(packet, need)
     };
     let mut open: Vec<Step> = Vec::new();
     for family in Family::ALL {
         for (steps, within) in need.doors {
             for (step, number) in steps.iter().zip(1..) {
-                let walk = walk(family, *step, false);
+                let mut walk = walk(family, *step, false);
                 if walk.logged.is_some() {
                     if let Some((rate, place)) = walk.rate
                         && rate * within.as_secs_f64()
@@ -497,6 +522,10 @@ pub fn faults(kernel: &Kernel, need: &Need<'_>) -> Vec<Fault> {
                             within: *within,
                         });
                     }
+                    continue;
+                }
+                if let Some(place) = walk.unread.pop() {
+                    add(Fault::NotRead(place));
                     continue;
                 }
                 add(

@@ -12,6 +12,15 @@ const IPTABLES: &str = include_str!("../../fixtures/rules/logknock.iptables-save
 const DOCKER: &str = include_str!("../../fixtures/rules/docker-fail2ban-ufw.iptables-save");
 
 fn told(nft: &str, iptables: [&str; 2], backend: Backend) -> Vec<String> {
+    told_where(None, nft, iptables, backend)
+}
+
+fn told_where(
+    groups: Option<&[u16]>,
+    nft: &str,
+    iptables: [&str; 2],
+    backend: Backend,
+) -> Vec<String> {
     let step = |port, transport| Step { port, transport };
     let knock = vec![
         step(7000, Transport::Tcp),
@@ -20,6 +29,7 @@ fn told(nft: &str, iptables: [&str; 2], backend: Backend) -> Vec<String> {
     ];
     let need = Need {
         prefix: Some(PREFIX),
+        groups,
         doors: &[(knock, Duration::from_secs(15))],
         guarded: &[SSH],
         backend: Some(backend),
@@ -147,4 +157,39 @@ fn a_set_that_is_not_there_is_named() {
         said,
         ["set open4 of table inet logknock is not there: nothing that a door opens can be let in"]
     );
+}
+
+#[test]
+fn a_rule_that_logs_elsewhere_than_to_the_group_that_is_read_is_told() {
+    let to_group = |group: u16| {
+        let iptables = IPTABLES.replace("-j LOG --log-prefix", "-j NFLOG --nflog-prefix");
+        let group = format!(" --nflog-group {group}\n");
+        let lines = iptables
+            .lines()
+            .map(|line| match line.split_once(" --log-tcp-sequence") {
+                Some((line, rest)) if line.contains("NFLOG") => format!("{line}{rest}{group}"),
+                _ if line.contains("NFLOG") => format!("{line}{group}"),
+                _ => format!("{line}\n"),
+            });
+        lines.collect::<String>()
+    };
+    let told = |groups: Option<&[u16]>, iptables: &str| {
+        told_where(groups, "", [iptables, iptables], Backend::Iptables)
+    };
+    assert_eq!(told(Some(&[5][..]), &to_group(5)), [""; 0]);
+    assert_eq!(told(None, &to_group(5)), [""; 0], "a file may have it");
+    for (group, iptables) in [(6, to_group(5)), (5, IPTABLES.to_owned())] {
+        let told = told(Some(&[group]), &iptables);
+        let end = "logs elsewhere than to the NFLOG group that is a source";
+        assert_eq!(told.len(), 2, "for each family: {told:?}");
+        assert!(told.iter().all(|told| told.ends_with(end)), "{told:?}");
+    }
+    let nft = NFT.replace(
+        "\"prefix\": \"lk-4f9a1c7e: \"",
+        "\"prefix\": \"lk-4f9a1c7e: \", \"group\": 5",
+    );
+    assert_ne!(nft, NFT);
+    let told = |group| told_where(Some(&[group]), &nft, ["", ""], Backend::Nft);
+    assert_eq!(told(5), [""; 0]);
+    assert_eq!(told(6).len(), 1);
 }

@@ -95,6 +95,30 @@ fn a_group_that_another_program_has_is_told_apart_from_a_missing_right() {
 }
 
 #[test]
+fn init_chooses_a_free_group_in_a_network_namespace_and_doctor_names_one_that_is_taken() {
+    let Some(lab) = Lab::new(Ring::Shared, &[]) else {
+        return;
+    };
+    let config = lab.path("init/logknock.toml");
+    let told = |words: &[&str]| {
+        let mut command = lab.server.command(env!("CARGO_BIN_EXE_logknock"));
+        command.args(words).arg("--config").arg(&config);
+        let done = command.output().expect("it runs");
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    };
+    let _lower = lab.server.inside(|| nflog::open(5)).expect("it is free");
+    told(&["init"]);
+    let written = fs::read_to_string(&config).expect("init has written it");
+    assert!(written.contains("sources = [\"nflog:6\"]\n"), "{written}");
+    let taken = "nflog:6 has another reader";
+    assert!(!told(&["doctor"]).contains(taken));
+    let other = lab.server.inside(|| nflog::open(6)).expect("it is free");
+    assert!(told(&["doctor"]).contains(taken));
+    drop(other);
+    assert!(!told(&["doctor"]).contains(taken));
+}
+
+#[test]
 fn what_a_full_socket_loses_is_counted_exactly() {
     let Some(lab) = lab(Ring::Alone) else {
         return;

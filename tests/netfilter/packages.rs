@@ -4,7 +4,8 @@
 //! compiled here, without optimization. The .deb lives on a Debian made by debootstrap, once, in the directory for tests.
 
 use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -207,11 +208,28 @@ fn files(system: &Booted) -> BTreeSet<String> {
     system.run(FILES).lines().map(str::to_owned).collect()
 }
 
+#[test]
+fn the_same_source_and_binary_give_the_same_packages_in_another_directory() {
+    if !need(&["rpmbuild", "dpkg-deb", "dpkg-shlibdeps", "sha256sum"]) {
+        return;
+    }
+    let time = [("SOURCE_DATE_EPOCH", "1700000000")];
+    for what in ["deb", "rpm"] {
+        let sums = [(), ()].map(|()| {
+            let dir = tempfile::tempdir().expect("a directory");
+            let package = build(what, dir.path(), &time);
+            let sum = run("sha256sum", [path(&package)]);
+            sum.split(' ').next().expect("a sum").to_owned()
+        });
+        assert_eq!(sums[0], sums[1], "{what}");
+    }
+}
+
 // ── the .rpm ──
 
 #[test]
 fn the_rpm_has_the_files_of_the_deb_and_scriptlets_that_a_shell_reads() {
-    if !need(&["rpm", "rpmbuild", "dpkg-deb", "dpkg-shlibdeps"]) {
+    if !need(&["rpm", "rpmbuild", "dpkg-deb", "dpkg-shlibdeps", "busybox"]) {
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");
@@ -257,6 +275,46 @@ fn the_rpm_has_the_files_of_the_deb_and_scriptlets_that_a_shell_reads() {
     fs::write(&script, lines.collect::<Vec<_>>().join("\n")).expect("a file");
     run("sh", ["-n", path(&script)]);
     run("rpm", ["--checksig", "--nosignature", path(&rpm)]);
+
+    let next = build("rpm", dir.path(), &[("REVISION", "2")]);
+    let root = dir.path().join("root");
+    make_root(&root);
+    let does = |words: &[&str]| {
+        let _ = fs::remove_file(root.join("calls"));
+        run(
+            "rpm",
+            [&["--root", path(&root), "--nodeps"], words].concat(),
+        );
+        fs::read_to_string(root.join("calls")).unwrap_or_default()
+    };
+    assert!(does(&["--install", path(&rpm)]).contains("preset logknock.service"));
+    assert!(root.join("usr/bin/logknock").exists());
+    let called = does(&["--upgrade", path(&next)]);
+    let kept = "is-active logknock.service\nkill --kill-who=main --signal=KILL logknock.service\nrestart logknock.service\n";
+    assert!(called.contains(kept), "{called}");
+    assert!(!called.contains("disable"), "{called}");
+    let called = does(&["--erase", "logknock"]);
+    assert!(
+        called.contains("disable --now logknock.service"),
+        "{called}"
+    );
+    let found = run("find", [path(&root), "-name", "*logknock*"]);
+    assert_eq!(found, "", "nothing is left");
+}
+
+/// Where scriptlets run: a shell, and a systemctl that writes down how it is called.
+fn make_root(root: &Path) {
+    for directory in ["bin", "dev", "run/systemd/system"] {
+        fs::create_dir_all(root.join(directory)).expect("a directory");
+    }
+    let busybox = crate::process::find("busybox").expect("needed");
+    fs::copy(busybox, root.join("bin/sh")).expect("a copy");
+    let systemctl = root.join("bin/systemctl");
+    let script =
+        "#!/bin/sh\ncase $1 in --quiet | --no-reload) shift ;; esac\necho \"$*\" >>/calls\n";
+    fs::write(&systemctl, script).expect("a file");
+    fs::set_permissions(&systemctl, Permissions::from_mode(0o755)).expect("it is ours");
+    run("rpm", ["--root", path(root), "--initdb"]);
 }
 
 // ── the static binary ──
@@ -356,6 +414,15 @@ impl Empty {
         run("tar", ["xf", path(&archive), "-C", path(&unpacked), one]);
         for file in ["README.md", "LICENSE-MIT", "usr/share/man/man8/logknock.8"] {
             assert!(unpacked.join(file).exists(), "{file}");
+        }
+        // Two builds in two directories give the same bits only without their names.
+        let binary = fs::read(unpacked.join("usr/bin/logknock")).expect("a binary");
+        let home = std::env::var("CARGO_HOME")
+            .or_else(|_| std::env::var("HOME"))
+            .expect("a home");
+        for place in [env!("CARGO_MANIFEST_DIR"), &format!("{home}/.cargo")] {
+            let found = memchr::memmem::find(&binary, place.as_bytes());
+            assert_eq!(found, None, "{place} is in the binary");
         }
         let sum = archive.with_file_name(format!(
             "{}.sha256",

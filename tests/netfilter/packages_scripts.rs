@@ -2,6 +2,7 @@
 //! stand-ins for what these systems have, Arch's packaging, the Ansible role on a copy of this machine.
 
 use std::fs;
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -188,6 +189,145 @@ fn the_recipes_for_alpine_and_arch_package_the_common_files_with_their_own() {
         env!("CARGO_PKG_VERSION"),
         "}"
     )));
+}
+
+#[test]
+fn makepkg_reads_the_recipe_for_arch() {
+    if !need(&["makepkg", "setpriv"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    for name in ["PKGBUILD", "logknock.install"] {
+        fs::copy(
+            format!("{ROOT}/packaging/arch/{name}"),
+            dir.path().join(name),
+        )
+        .expect("a copy");
+    }
+    // It refuses to run as root.
+    chown(dir.path(), Some(65_534), Some(65_534)).expect("root gives directories away");
+    let words = "--reuid=65534 --regid=65534 --clear-groups makepkg --printsrcinfo";
+    let told = finish(
+        command("setpriv")
+            .args(words.split(' '))
+            .current_dir(dir.path()),
+    );
+    for line in [
+        concat!("pkgver = ", env!("CARGO_PKG_VERSION")),
+        "install = logknock.install",
+        "backup = etc/logrotate.d/logknock",
+        "arch = aarch64",
+    ] {
+        assert!(told.lines().any(|other| other.trim() == line), "{told}");
+    }
+}
+
+/// What the Makefile of a package includes in a buildroot, as far as it uses it.
+const BUILDROOT: [(&str, &str); 3] = [
+    ("rules.mk", "INCLUDE_DIR:=$(TOPDIR)/include\n"),
+    (
+        "include/package.mk",
+        "define BuildPackage\n$(info $(1): $(Package/$(1)))\n\
+         $(info $(call Package/$(1)/install,ROOT))\n$(info $(call Package/$(1)/prerm))\nall: ;\nendef\n",
+    ),
+    (
+        "feeds/packages/lang/rust/rust-package.mk",
+        "RUST_ARCH_DEPENDS:=@rust\ndefine RustBinPackage\nendef\n",
+    ),
+];
+
+#[test]
+fn make_reads_the_recipe_for_openwrt_and_what_it_installs_is_there() {
+    if !need(&["make"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    for (name, text) in BUILDROOT {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().expect("one")).expect("a directory");
+        fs::write(path, text).expect("a file");
+    }
+    let told = finish(
+        command("make")
+            .args(["-f", &format!("{ROOT}/packaging/openwrt/Makefile")])
+            .arg(format!("TOPDIR={}", dir.path().display()))
+            .args(["PKG_INSTALL_DIR=built", &format!("PKG_BUILD_DIR={ROOT}")])
+            .args([
+                "INSTALL_DIR=mkdir",
+                "INSTALL_BIN=cp",
+                "INSTALL_DATA=cp",
+                "all",
+            ]),
+    );
+    assert!(told.starts_with("logknock:"), "{told}");
+    assert!(
+        told.contains("[ -z \"${IPKG_INSTROOT}\" ] || exit 0\n"),
+        "{told}"
+    );
+    let files: Vec<_> = told
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("cp "))
+        .collect();
+    assert_eq!(files.len(), 3, "{told}");
+    for file in files {
+        let from = file.split(' ').next().expect("a file");
+        let is_built = from == "built/bin/logknock";
+        assert!(is_built || Path::new(from).is_file(), "{from}");
+    }
+}
+
+/// Builds the image from stand-ins for its two base images: busybox, a cargo that has built already, and an apk that
+/// has installed already. `$1` is the source, `$2` our binary.
+const IMAGE: &str = r#"
+set -e
+buildah() { command buildah --root "$PWD/store" --runroot "$PWD/run" --storage-driver vfs "$@"; }
+export BUILDAH_ISOLATION=chroot
+mkdir -p base/bin base/tmp base/var/lib
+cp "$(command -v busybox)" base/bin
+cp "$2" base/bin/built
+ldd "$2" | sed -n 's|^[^/]*\(/[^ ]*\) (.*|\1|p' | while read -r library; do
+    mkdir -p "base${library%/*}"
+    cp "$library" "base$library"
+done
+printf '#!/bin/sh
+set -e
+[ "$*" = "build --release --locked" ]
+mkdir -p target/release
+cp /bin/built target/release/logknock
+' >base/bin/cargo
+printf '#!/bin/sh
+[ "$*" = "add --no-cache nftables" ]
+' >base/bin/apk
+chmod 755 base/bin/*
+base=$(buildah from scratch)
+buildah copy -q "$base" base / >&2
+buildah run "$base" /bin/busybox --install -s /bin
+buildah commit -q "$base" localhost/rust:1-alpine >&2
+buildah tag localhost/rust:1-alpine localhost/alpine:3
+buildah bud --pull-never -q -t built -f "$1/packaging/container/Containerfile" "$1" >&2
+image=$(buildah from --pull-never localhost/built)
+buildah run "$image" -- /usr/bin/logknock --version
+buildah run "$image" -- /usr/bin/logknock demo
+buildah run "$image" -- stat -c %a /var/lib/logknock
+buildah inspect --format '{{.OCIv1.Config.Entrypoint}} {{.OCIv1.Config.Cmd}} {{.OCIv1.Config.Volumes}}' "$image"
+"#;
+
+#[test]
+fn the_container_recipe_builds_an_image_in_which_the_demonstration_runs() {
+    if !need(&["buildah", "busybox", "ldd"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let told = finish(
+        command("sh")
+            .args(["-c", IMAGE, "sh", ROOT, env!("CARGO_BIN_EXE_logknock")])
+            .current_dir(dir.path()),
+    );
+    let version = concat!("logknock ", env!("CARGO_PKG_VERSION"), "\n");
+    assert!(told.starts_with(version), "{told}");
+    assert!(told.contains("(exit status: 0)"), "{told}");
+    let end = "\n700\n[/usr/bin/logknock] [--follow kmsg] map[/var/lib/logknock:{}]";
+    assert!(told.trim_end().ends_with(end), "{told}");
 }
 
 /// Twice the role, with the configuration given, and the service looked at.

@@ -135,7 +135,6 @@ fn read_rule(words: &[String], open: &mut Vec<String>) -> Rule {
             | "--hashlimit-htable-expire"
             | "--log-level"
             | "--reject-with"
-            | "--nflog-group"
             | "--nflog-threshold"
             | "--to-destination"
             | "--to-ports" => {
@@ -144,16 +143,16 @@ fn read_rule(words: &[String], open: &mut Vec<String>) -> Rule {
             }
             "--set" | "--rsource" | "--log-tcp-sequence" | "--log-tcp-options"
             | "--log-ip-options" | "--log-uid" | "src,dst" => None,
+            "--nflog-group" => {
+                rule.group = next().parse().ok();
+                None
+            }
             "--log-prefix" | "--nflog-prefix" => {
                 rule.log = Some(next().to_owned());
                 None
             }
             "-j" | "-g" => {
-                let target = next();
-                rule.then = then(target, word == "-g");
-                if matches!(target, "LOG" | "NFLOG") && rule.log.is_none() {
-                    rule.log = Some(String::new());
-                }
+                jump(&mut rule, next(), word == "-g");
                 None
             }
             _ => Some(Match::Unknown),
@@ -162,6 +161,16 @@ fn read_rule(words: &[String], open: &mut Vec<String>) -> Rule {
         wanted = true;
     }
     rule
+}
+
+fn jump(rule: &mut Rule, target: &str, goes: bool) {
+    rule.then = then(target, goes);
+    if matches!(target, "LOG" | "NFLOG") {
+        rule.log.get_or_insert_default();
+    }
+    if target == "NFLOG" {
+        rule.group.get_or_insert(0);
+    }
 }
 
 fn then(target: &str, goes: bool) -> Option<Then> {

@@ -85,7 +85,12 @@ fn rule(expressions: &Value) -> Rule {
         let target = || value["target"].as_str().unwrap_or_default().to_owned();
         match kind.as_str() {
             "match" => rule.when.push(asked(value)),
-            "log" => rule.log = Some(value["prefix"].as_str().unwrap_or_default().to_owned()),
+            "log" => {
+                rule.log = Some(value["prefix"].as_str().unwrap_or_default().to_owned());
+                rule.group = value["group"]
+                    .as_u64()
+                    .and_then(|group| group.try_into().ok());
+            }
             "limit" => limit(value, &mut rule),
             "set" => {
                 // A rate of each address: a single packet is below it.
