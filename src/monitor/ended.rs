@@ -171,6 +171,9 @@ impl fmt::Display for Ended {
             How::Refused(errno) if errno == Errno::NOENT.raw_os_error() => f.write_str(
                 ": the kernel does not have the table 'logknock' or its sets; load the rules again",
             ),
+            How::Refused(errno) if errno == Errno::OPNOTSUPP.raw_os_error() => {
+                f.write_str(": this kernel has no nf_tables")
+            }
             How::Refused(errno) => {
                 let error = io::Error::from_raw_os_error(errno);
                 write!(f, ": the kernel refused the change of the set: {error}")

@@ -23,6 +23,10 @@ fn the_sentence_names_the_program_and_nothing_that_could_be_secret() {
         (How::Signalled(11), "'/sbin/nft' was killed by signal 11"),
         (How::TimedOut, "'/sbin/nft' was killed after 10 s"),
         (
+            How::Refused(Errno::OPNOTSUPP.raw_os_error()),
+            "'/sbin/nft': this kernel has no nf_tables",
+        ),
+        (
             How::NotStarted(NotStarted::Denied),
             "'/sbin/nft' was not run: permission denied",
         ),

@@ -66,3 +66,7 @@ fn ask(socket: &OwnedFd, batch: &Batch) -> rustix::io::Result<Verdict> {
     }
     batch.verdict(&answers).ok_or(Errno::IO)
 }
+
+#[cfg(test)]
+#[path = "nftables_test.rs"]
+mod tests;

@@ -75,6 +75,8 @@ mod logrotate;
 #[cfg(test)]
 mod need;
 #[cfg(test)]
+mod netlink;
+#[cfg(test)]
 mod nflog;
 #[cfg(test)]
 mod nflog_differs;
