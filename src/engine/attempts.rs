@@ -205,14 +205,14 @@ impl AttemptTable {
         for (place, table) in places.iter_mut().zip(&mut self.tables) {
             *place = table.hear(hit.src);
             let knocker = place.and_then(|slot| table.get_mut(slot));
-            let seen = knocker.and_then(|(_, knocker)| {
-                let mut all = [Some(sighting), as_known].into_iter().flatten();
-                all.find_map(|sighting| knocker.packets.seen(&sighting, self.reach))
+            let seen = knocker.and_then(|(_, Knocker { packets, .. })| {
+                let seen = packets.seen(&sighting, self.reach);
+                seen.or_else(|| packets.seen(&as_known?, self.reach))
             });
             age = age.or(seen);
         }
-        let mut all = [Some(sighting), as_known].into_iter().flatten();
-        let age = age.or_else(|| all.find_map(|seen| self.recent.seen(&seen, self.reach)));
+        let age = age.or_else(|| self.recent.seen(&sighting, self.reach));
+        let age = age.or_else(|| self.recent.seen(&as_known?, self.reach));
         let heard = Heard { hit, age };
         let begins = |door: &Arc<Door>| door.rule.may_begin_with(hit.step) && heard.is_new_to(door);
         if places == [None; 2] && !self.doors.iter().any(begins) {
@@ -341,12 +341,23 @@ impl AttemptTable {
         while self.openings.first().is_some_and(|&at| at <= now) {
             self.openings.pop_first();
         }
-        self.expire(Kind::Ports, now, detected);
-        self.expire(Kind::Counts, now, detected);
+        // Nearly always nothing is over, which is found without a call.
+        for kind in Kind::ALL {
+            if self.next_over(kind, now).is_some() {
+                self.expire(kind, now, detected);
+            }
+        }
     }
 
+    /// The knocker with the next attempt that is over at `now`.
+    fn next_over(&mut self, kind: Kind, now: Time) -> Option<Slot> {
+        let next = self.table(kind).next_wake();
+        next.filter(|&(wake, _)| wake < now).map(|(_, slot)| slot)
+    }
+
+    #[inline(never)]
     fn expire(&mut self, kind: Kind, now: Time, detected: &mut impl FnMut(Detected)) {
-        while let Some((_, slot)) = self.table(kind).next_wake().filter(|&(wake, _)| wake < now) {
+        while let Some(slot) = self.next_over(kind, now) {
             let over = now.before(self.lateness_of(kind));
             let Self {
                 doors,

@@ -112,7 +112,7 @@ impl Kernel {
     /// Whether `uptime` is so much before the last line's that a reboot is between them.
     pub(super) fn has_jumped_back(&self, uptime: Time) -> bool {
         self.latest
-            .is_some_and(|latest| latest.since(uptime) > REBOOT)
+            .is_some_and(|latest| latest > uptime.after(REBOOT))
     }
 
     /// Its number, if a stamp of `uptime` at `now` says that it has booted. One that goes far back to a time at
@@ -122,9 +122,9 @@ impl Kernel {
             let elapsed = between(self.compared, now);
             uptime.as_nanos() > elapsed.saturating_add(AHEAD)
         };
-        let back = self.latest?.since(uptime);
-        let is_another = || back > ANOTHER && now.is_some_and(was_heard);
-        (back > REBOOT && !is_another()).then_some(self.id)
+        let latest = self.latest.filter(|_| self.has_jumped_back(uptime))?;
+        let is_another = latest.since(uptime) > ANOTHER && now.is_some_and(was_heard);
+        (!is_another).then_some(self.id)
     }
 
     /// Takes note of a line that lies `offset` from the comparing clock, at `now` there.

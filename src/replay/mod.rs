@@ -259,7 +259,7 @@ impl Reader {
                         let stamps = self.findings.stamps(found);
                         self.placed = Some(self.timeline.place_logged(stamps, ahead));
                         let at = self.placed.map(|placed| placed.at).unwrap_or_default();
-                        let is_late = |wall: Time| wall.since(at).max(at.since(wall)) > LATE;
+                        let is_late = |wall: Time| wall > at.after(LATE) || at > wall.after(LATE);
                         let wall = found.wall.map(Wall::time);
                         let is_stamped = found.uptime.is_some();
                         self.wall = wall.map(|wall| {
