@@ -15,6 +15,7 @@
 //! * [`signals`], [`systemd`] — who tells us to stop, and whom we tell that we run. [`replay`] — the same engine on a finished log.
 //! * [`config`] — the file, and all its mistakes at once. [`source_spec`] — where lines come from.
 //! * [`firewall`] — `opens` as commands, and the base rules as text.
+//! * [`fleet`] — which grants of other gateways count here, and who may use a code.
 //! * [`trust`] — what a source may be believed, and why not.
 //! * [`dialect`] — the forms of a line: the built-in formats and the operator's own. [`calendar`] — header stamps in UTC.
 //! * [`knock`] — the client, apart from all that.
@@ -36,6 +37,7 @@ pub mod detector;
 pub mod dialect;
 pub mod engine;
 pub mod firewall;
+pub mod fleet;
 pub mod knock;
 pub mod memory;
 pub mod metrics;

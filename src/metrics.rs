@@ -7,7 +7,7 @@
 
 use std::fmt::Write;
 
-use crate::protocol::Status;
+use crate::protocol::{FleetStatus, Status};
 
 /// The events that a completed knock causes.
 const TOLD: [&str; 3] = ["open", "refresh", "close"];
@@ -17,6 +17,9 @@ pub fn render(status: &Status) -> String {
     let mut text = Text(String::new());
     plain(&mut text, status);
     labelled(&mut text, status);
+    if let Some(fleet) = &status.fleet {
+        of_fleet(&mut text, fleet);
+    }
     text.0
 }
 
@@ -95,6 +98,36 @@ fn labelled(text: &mut Text, status: &Status) {
     text.family("source_lost_lines_total", "Lines lost, at least.", lost);
     let lags = sources().filter_map(|(label, source)| Some((label, source.lag_ms?)));
     text.family("source_lag_milliseconds", "Of its last packet line.", lags);
+}
+
+/// What comes from other gateways; each is one of the configuration.
+fn of_fleet(text: &mut Text, fleet: &FleetStatus) {
+    let connected = u64::from(fleet.connected);
+    text.family(
+        "fleet_connected",
+        "Whether the bus is reached.",
+        [(None, connected)],
+    );
+    let unpublished = fleet.unpublished as u64;
+    text.family(
+        "fleet_unpublished",
+        "Grants to publish.",
+        [(None, unpublished)],
+    );
+    let peers = || {
+        let peers = fleet.peers.iter();
+        peers.map(|peer| (Some(("gateway", &*peer.name)), peer))
+    };
+    let grants = peers().map(|(label, peer)| (label, peer.grants));
+    text.family("fleet_grants_total", "Grants that counted.", grants);
+    let refused = peers().map(|(label, peer)| (label, peer.refused.values().sum()));
+    text.family("fleet_refused_total", "Grants that did not.", refused);
+    let claims = [
+        (Some(("result", "won")), fleet.claims_won),
+        (Some(("result", "lost")), fleet.claims_lost),
+        (Some(("result", "without_bus")), fleet.claims_without_bus),
+    ];
+    text.family("fleet_claims_total", "Codes that were decided.", claims);
 }
 
 struct Text(String);

@@ -26,6 +26,7 @@ fn status() -> Status {
             lost_lines: 12,
         }],
         grants: vec![GrantStatus {
+            origin: None,
             door: "ssh".to_owned(),
             src: "192.0.2.77".parse().unwrap(),
             phase: Phase::Open,

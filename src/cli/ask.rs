@@ -15,8 +15,8 @@ use super::table::{self, Cell, span};
 use crate::config;
 use crate::metrics;
 use crate::protocol::{
-    self, AskError, GivenUp, GrantStatus, Phase, REPLY_TIMEOUT, Reply, Request, SourceStatus,
-    Status, Whose,
+    self, AskError, FleetStatus, GivenUp, GrantStatus, Phase, REPLY_TIMEOUT, Reply, Request,
+    SourceStatus, Status, Whose,
 };
 
 /// How long the daemon may take to answer …
@@ -231,6 +231,9 @@ fn write_status(out: &mut impl Write, status: &Status) -> io::Result<()> {
         ],
         &sources,
     )?;
+    if let Some(fleet) = &status.fleet {
+        write_fleet(out, fleet)?;
+    }
     let grants: Vec<_> = status.grants.iter().map(grant_row).collect();
     write_table(out, ["address", "door", "state", "left"], &grants)?;
     let standing = status.grants_open + status.grants_closing;
@@ -288,6 +291,61 @@ fn write_table<const N: usize>(
     writeln!(out)?;
     let lines = table::lines(head, rows);
     lines.iter().try_for_each(|line| writeln!(out, "{line}"))
+}
+
+/// Whether the other gateways are reached, and what came from each.
+fn write_fleet(out: &mut impl Write, fleet: &FleetStatus) -> io::Result<()> {
+    let bad = AnsiColor::Red.on_default().bold();
+    let peers = fleet.peers.iter().map(|peer| {
+        let last = peer.last_grant_seconds;
+        [
+            Cell::from(if peer.name.is_empty() {
+                "(unknown)"
+            } else {
+                &peer.name
+            }),
+            peer.grants.into(),
+            last.map_or("never".to_owned(), |last| format!("{} ago", span(last)))
+                .into(),
+            peer.lag_ms
+                .map_or(String::new(), |lag| format!("{lag} ms"))
+                .into(),
+            counts(&peer.refused)
+                .trim_matches([' ', '(', ')'])
+                .to_owned()
+                .into(),
+        ]
+    });
+    let head = ["gateway", "grants", "last", "lag", "refused"];
+    write_table(out, head, &peers.collect::<Vec<_>>())?;
+    match (fleet.agent, fleet.connected) {
+        (false, _) => writeln!(
+            out,
+            "{bad}logknock-fleet does not run: this gateway is on its own{bad:#}"
+        )?,
+        (true, false) => writeln!(
+            out,
+            "{bad}the fleet cannot be reached: this gateway is on its own{bad:#}"
+        )?,
+        (true, true) => writeln!(
+            out,
+            "connected to the fleet, {} grants to publish",
+            fleet.unpublished
+        )?,
+    }
+    let claims = [
+        fleet.claims_won,
+        fleet.claims_lost,
+        fleet.claims_without_bus,
+    ];
+    let [won, lost, without] = claims;
+    if claims != [0; 3] {
+        writeln!(
+            out,
+            "codes: {won} used here, {lost} used elsewhere, {without} decided without the fleet"
+        )?;
+    }
+    Ok(())
 }
 
 fn source_row(source: &SourceStatus) -> [Cell; 7] {

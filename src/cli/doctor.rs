@@ -27,7 +27,7 @@ use super::settings::Global;
 use super::{ask, kernel};
 use crate::config::{Config, Firewall, Prefix, duration};
 use crate::engine::sequence::Transport;
-use crate::protocol::{Phase, Reply, Request, Status};
+use crate::protocol::{FleetStatus, PeerStatus, Phase, Reply, Request, Status};
 use crate::source_spec::SourceSpec;
 use crate::trust::Machine;
 
@@ -156,6 +156,7 @@ fn examine(config: &Config, global: &Global) -> Vec<Row> {
     rows.extend(others());
     if let Some(status) = status {
         rows.extend(account(&status));
+        rows.extend(status.fleet.iter().flat_map(fleet));
     }
     rows.extend(listening(config));
     rows.extend(metrics(config));
@@ -394,6 +395,29 @@ fn daemon(config: &Config, status: Option<&Status>) -> Row {
         format!("not running: {closed}"),
         "systemctl start logknock",
     )
+}
+
+/// Whether the other gateways are reached, and whose grants do not count because of a clock.
+fn fleet(fleet: &FleetStatus) -> Vec<Row> {
+    let mut rows = vec![match (fleet.agent, fleet.connected) {
+        (false, _) => Row::broken(
+            "fleet",
+            "logknock-fleet does not run: this gateway is on its own",
+            "systemctl start logknock-fleet",
+        ),
+        (true, false) => Row::broken(
+            "fleet",
+            "no server can be reached: this gateway is on its own",
+            "journalctl -u logknock-fleet",
+        ),
+        (true, true) => Row::well("fleet", "connected"),
+    }];
+    let is_off = |peer: &&PeerStatus| peer.refused.contains_key("clock");
+    rows.extend(fleet.peers.iter().filter(is_off).map(|peer| {
+        let saw = format!("grants of {} come from the future", peer.name);
+        Row::broken("fleet", saw, "chronyc tracking    (here and there)")
+    }));
+    rows
 }
 
 /// Daemons beside the one that is asked: those with a process of ours as their child, in this network namespace.

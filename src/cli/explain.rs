@@ -17,7 +17,7 @@ use super::{Format, ask, input};
 use crate::calendar::Zone;
 use crate::engine::reason::Reason;
 use crate::memory::{Limits, Memory};
-use crate::protocol::{Happening, Reply, Request, Story};
+use crate::protocol::{FleetRefusal, Happening, Reply, Request, Story};
 use crate::replay::{self, Input, Seen};
 
 /// Of a log, so many things are told: the last ones.
@@ -105,6 +105,7 @@ fn from_logs(src: IpAddr, files: &[PathBuf], global: &Global) -> Result<Story, F
         src,
         happenings: memory.of(src, name),
         grants: Vec::new(),
+        refused: Vec::new(),
     })
 }
 
@@ -147,7 +148,26 @@ fn write_story(out: &mut impl Write, story: &Story) -> io::Result<()> {
     }
     for grant in &story.grants {
         let left = span(grant.left_seconds);
-        writeln!(out, "{} is open for {}, {left} left", grant.door, story.src)?;
+        let by = grant.origin.as_ref();
+        let by = by.map_or(String::new(), |by| format!(", opened by {by}"));
+        writeln!(
+            out,
+            "{} is open for {}{by}, {left} left",
+            grant.door, story.src
+        )?;
+    }
+    for refusal in &story.refused {
+        let FleetRefusal {
+            seconds_ago,
+            gateway,
+            door,
+            reason,
+        } = refusal;
+        let ago = span(*seconds_ago);
+        writeln!(
+            out,
+            "{gateway} opened {door} {ago} ago, which does not count here: {reason}"
+        )?;
     }
     if story.grants.is_empty() {
         writeln!(out, "{}", conclusion(story))?;
@@ -214,6 +234,8 @@ fn why_refused(reason: &str) -> &str {
     match reason {
         "used" => "it opens once and has been used, or a later one has",
         "failed_codes" => "too many codes failed, and all are refused for an hour",
+        "used_elsewhere" => "it opens once, and another gateway has used it",
+        "no_bus" => "it opens once, and the other gateways could not be asked whether it was used",
         _ => "too many doors are open",
     }
 }

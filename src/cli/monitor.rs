@@ -3,21 +3,32 @@
 //! In: the command line and the config. Out: its plan. It starts this program once more, as the detector, under
 //! another name with its own arguments, and tells it what the files say.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the file of the key that signs grants"
+)]
+
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::Path;
+
+use ed25519_dalek::SigningKey;
 
 use super::exit::{Code, Failure};
 use super::look::LOOK;
 use super::settings::{Global, Settings};
 use super::trust;
 use crate::config::OnExit;
+use crate::fleet::grant;
+use crate::fleet::message::{Bus, VERSION};
 use crate::monitor::ledger::OpenError;
 use crate::monitor::{
-    self, Configuration, End, Files, Journal, Notify, Options, Plan, Socket, Start, StartError,
-    Storage,
+    self, Configuration, End, Files, Journal, Membership, Notify, Options, Plan, Socket, Start,
+    StartError, Storage,
 };
 use crate::privsep::Read;
+use crate::rights::{self, Role, Trusted};
 use crate::source::journal::{Journalctl, Start as _, Wanted};
 use crate::source_spec::SourceSpec;
 
@@ -55,6 +66,7 @@ pub(super) fn run(
             name: LOOK,
             arguments: arguments(),
         },
+        fleet: membership(global, settings)?,
         control: Socket {
             path: global.control_path(daemon.control.as_deref()),
             group: daemon.group.clone(),
@@ -104,6 +116,11 @@ fn configuration(settings: &Settings) -> Result<Configuration, Failure> {
     });
     Ok(Configuration {
         doors: settings.doors.clone(),
+        fleet: settings
+            .config
+            .fleet
+            .as_ref()
+            .map(|fleet| fleet.rules.clone()),
         notify,
         needs_rules: settings
             .config
@@ -112,6 +129,48 @@ fn configuration(settings: &Settings) -> Result<Configuration, Failure> {
             .is_some_and(|firewall| !firewall.opens.is_empty()),
         text: serde_json::to_string(&settings.config.written)?,
     })
+}
+
+/// This gateway's place in its fleet.
+fn membership(global: &Global, settings: &Settings) -> Result<Option<Membership>, Failure> {
+    let Some(fleet) = &settings.config.fleet else {
+        return Ok(None);
+    };
+    let daemon = &settings.config.daemon;
+    let control = global.control_path(daemon.control.as_deref());
+    let socket = fleet.socket.clone();
+    Ok(Some(Membership {
+        rules: fleet.rules.clone(),
+        key: signing_key(&fleet.signing_key)?,
+        bus: Bus {
+            version: VERSION,
+            name: fleet.rules.name.clone(),
+            servers: fleet.servers.clone(),
+            tls: fleet.tls.clone(),
+            ping: u64::try_from(fleet.ping.as_millis()).unwrap_or(u64::MAX),
+            back: 0,
+        },
+        socket: socket.unwrap_or_else(|| control.with_file_name("fleet.sock")),
+        user: fleet.user.clone(),
+        closed: (!daemon.ephemeral).then(|| global.state_dir.join("fleet")),
+    }))
+}
+
+/// The key that signs our grants. Nobody else may read or change it: with it all gateways could be opened.
+fn signing_key(path: &Path) -> Result<SigningKey, Failure> {
+    let failure = |code, why: &str| {
+        let path = path.display();
+        Failure::new(code, format!("logknock: signing_key: '{path}': {why}"))
+    };
+    if let Some(flaw) = rights::flaws(path, Role::File, &Trusted::ours()).first() {
+        return Err(failure(Code::Permission, &flaw.to_string()));
+    }
+    if rights::is_read_by_everybody(path) {
+        return Err(failure(Code::Permission, "can be read by everybody"));
+    }
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| failure(Code::Config, &error.to_string()))?;
+    grant::signing_key(&text).ok_or_else(|| failure(Code::Config, "no Ed25519 key in base64"))
 }
 
 /// Our own arguments, without our name.

@@ -13,6 +13,7 @@ use crate::engine::one_time::Origin;
 use crate::engine::sequence::{MAX_STEPS, Sequence, Step, Transport};
 use crate::engine::totp::Totp;
 
+use super::fleet;
 use super::grant;
 use super::one_time::{self, LOOK_AHEAD};
 use super::report::{Finding, Report, Span, error, warning};
@@ -48,6 +49,7 @@ pub(super) fn resolve(own: &NamedDoor, schema: &Schema, report: &mut Report) -> 
     let scope = draft.scope(report);
     let rule = draft.rule(report);
     let grant = grant::resolve(&draft, rule.as_ref(), report);
+    let fleet = fleet::sharing(&draft, rule.as_ref(), report);
     draft.refuse_public_ports(&scope.public, rule.as_ref(), report);
     Some(Door {
         name: own.name.clone(),
@@ -58,6 +60,7 @@ pub(super) fn resolve(own: &NamedDoor, schema: &Schema, report: &mut Report) -> 
             cooldown: value(draft.table.cooldown.as_ref()),
         },
         grant: grant?,
+        fleet,
     })
 }
 

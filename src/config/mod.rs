@@ -12,6 +12,7 @@ mod document;
 mod door;
 pub(crate) mod duration;
 mod files;
+mod fleet;
 mod grant;
 pub mod hosts;
 mod knockd;
@@ -44,6 +45,7 @@ use crate::firewall::Backend;
 use crate::source_spec::SourceSpec;
 
 pub use document::MAX_BYTES;
+pub use fleet::Fleet;
 pub use prefix::{MAX_PREFIX, Prefix, PrefixError};
 pub use report::{Diagnostic, ErrorKind, Errors, Place, Severity};
 pub use sequence::steps;
@@ -64,6 +66,8 @@ pub struct Config {
     pub firewall: Option<Firewall>,
     /// Who is told what happens; `None` for nobody.
     pub notify: Option<Notify>,
+    /// This gateway among others; `None` when it is on its own.
+    pub fleet: Option<Fleet>,
     /// The doors, in the order of the files; at least one.
     pub doors: Vec<Arc<Door>>,
     /// Whether a knockd.conf says it.

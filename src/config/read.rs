@@ -11,8 +11,8 @@ use super::document::{Content, Document};
 use super::knockd;
 use super::report::{Finding, Report, Span, error};
 use super::schema::{
-    DaemonTable, DoorTable, FirewallTable, LogTable, NamedDoor, NotifyTable, SECTIONS, Schema,
-    SourceTable, Table, is_door_name, looks_like_a_key,
+    DaemonTable, DoorTable, FirewallTable, FleetTable, LogTable, NamedDoor, NotifyTable, SECTIONS,
+    Schema, SourceTable, Table, is_door_name, looks_like_a_key,
 };
 use super::value::{Given, Written, nearest, value};
 
@@ -48,6 +48,9 @@ impl Schema {
                     }
                     ("notify", DeValue::Table(keys)) => {
                         reader.keys(&mut schema.notify, "[notify]", keys);
+                    }
+                    ("fleet", DeValue::Table(keys)) => {
+                        reader.keys(&mut schema.fleet, "[fleet]", keys);
                     }
                     ("defaults", DeValue::Table(keys)) => {
                         reader.keys(&mut schema.defaults, "[defaults]", keys);
@@ -157,6 +160,7 @@ fn unknown(at: Span, name: &str, section: &str, valid: &[&'static str]) -> Findi
         ("[daemon]", DaemonTable::KEYS),
         ("[firewall]", FirewallTable::KEYS),
         ("[notify]", NotifyTable::KEYS),
+        ("[fleet]", FleetTable::KEYS),
         ("[door.NAME] or [defaults]", DoorTable::KEYS),
     ];
     let elsewhere = owners

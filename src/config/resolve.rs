@@ -23,7 +23,9 @@ use super::report::{Report, Where, error, warning};
 use super::schema::{DaemonTable, FirewallTable, LogTable, NamedDoor, NotifyTable, Schema};
 use super::sequence::Ports;
 use super::value::{DoorNames, Given, Group, Occasions, User, out_of, value, written};
-use super::{Config, Daemon, Firewall, Log, Notify, OwnSource, Written, command, door, grant};
+use super::{
+    Config, Daemon, Firewall, Log, Notify, OwnSource, Written, command, door, fleet, grant,
+};
 
 /// Longest default of `max_line_age`.
 const MAX_LINE_AGE: Duration = Duration::from_secs(30);
@@ -59,6 +61,7 @@ pub(super) fn resolve(schema: &Schema, documents: &[Document<'_>], report: &mut 
     let firewall = backend.map(|backend| firewall(backend, schema, report));
     Config {
         log: log(schema, &doors, report),
+        fleet: fleet::resolve(&schema.fleet, &doors, report),
         daemon: daemon(&schema.daemon, report),
         firewall,
         notify: notify(&schema.notify, report),

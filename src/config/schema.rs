@@ -4,18 +4,21 @@
 //! below: its type says how it is read and whether it is a secret. Read by hand instead of by a
 //! serde derive because that stops at the first mistake, and all are to be shown.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dialect::Format;
-use crate::engine::door::{Lockout, OnRepeat};
+use crate::engine::door::{Lockout, OnRepeat, Sharing};
 use crate::engine::sequence::Sequence;
 use crate::firewall::Backend;
+use crate::fleet::WithoutBus;
 use crate::source_spec::SourceSpec;
 
 use super::OnExit;
 use super::command::CommandText;
+use super::fleet::{Gateway, PublicKey, Servers};
 use super::one_time::TotpText;
 use super::prefix::Prefix;
 use super::report::{Report, Span};
@@ -110,6 +113,33 @@ table! {
 }
 
 table! {
+    /// `[fleet]`
+    FleetTable {
+        name: Gateway,
+        servers: Servers,
+        tls_ca: PathBuf,
+        tls_cert: PathBuf,
+        tls_key: PathBuf,
+        signing_key: PathBuf,
+        ping_interval: Duration,
+        without_bus: WithoutBus,
+        claim_timeout: Duration,
+        max_opens_per_minute: i64,
+        socket: PathBuf,
+        user: User,
+        peer: BTreeMap<String, PeerTable>,
+    }
+}
+
+table! {
+    /// `[fleet.peer.NAME]`
+    PeerTable {
+        public_key: PublicKey,
+        doors: DoorNames,
+    }
+}
+
+table! {
     /// `[daemon]`
     DaemonTable {
         on_exit: OnExit,
@@ -177,16 +207,19 @@ table! {
         cmd_timeout: Duration,
         on_repeat: OnRepeat,
         once: bool,
+        fleet: Sharing,
     }
 }
 
 /// Tables at the top of a file.
-pub(super) const SECTIONS: [(&str, Section); 7] = [
+pub(super) const SECTIONS: [(&str, Section); 9] = [
     ("log", Section::Keys(LogTable::KEYS)),
     ("log.source", Section::Keys(SourceTable::KEYS)),
     ("daemon", Section::Keys(DaemonTable::KEYS)),
     ("firewall", Section::Keys(FirewallTable::KEYS)),
     ("notify", Section::Keys(NotifyTable::KEYS)),
+    ("fleet", Section::Keys(FleetTable::KEYS)),
+    ("fleet.peer", Section::Doors(PeerTable::KEYS)),
     ("defaults", Section::Keys(DoorTable::KEYS)),
     ("door", Section::Doors(DoorTable::KEYS)),
 ];
@@ -247,6 +280,7 @@ pub(super) struct Schema {
     pub(super) daemon: DaemonTable,
     pub(super) firewall: FirewallTable,
     pub(super) notify: NotifyTable,
+    pub(super) fleet: FleetTable,
     pub(super) defaults: DoorTable,
     pub(super) doors: Vec<NamedDoor>,
 }

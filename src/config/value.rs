@@ -79,7 +79,7 @@ pub(super) fn written<T>(given: Option<&Given<T>>) -> Option<Span> {
 
 impl<'a> Written<'a> {
     /// An element or a value inside of this one.
-    fn inner(self, inner: &'a toml::Spanned<DeValue<'a>>) -> Self {
+    pub(super) fn inner(self, inner: &'a toml::Spanned<DeValue<'a>>) -> Self {
         Self {
             value: inner.get_ref(),
             span: self.span.beside(inner.span()),

@@ -51,6 +51,9 @@ pub(super) fn event(event: &Event) {
         EventKind::Refused {
             reason: RefusedReason::Used,
         } => debug!(%door, %src, "refused: the sequence has been used"),
+        EventKind::Refused { reason } => {
+            info!(%door, %src, reason = reason.as_str(), "refused: a code that the fleet shares");
+        }
     }
 }
 

@@ -301,6 +301,7 @@ fn knocked(detected: &Detected, whence: Option<Whence>) -> Option<Finding> {
         facts: facts.clone(),
         token: number.and_then(|number| door.rule.token(&door.name, number)),
         until: *until,
+        origin: None,
         last: Some(*last),
         whence,
     }))

@@ -26,6 +26,8 @@ pub struct Door {
     pub limits: Limits,
     /// What happens once it has been.
     pub grant: GrantRule,
+    /// What of it the gateways of a fleet share.
+    pub fleet: Sharing,
 }
 
 impl Door {
@@ -333,6 +335,18 @@ pub enum OtherPorts {
     Reset,
     /// Nothing, as in knockd.
     Ignore,
+}
+
+/// `fleet`: what of a door the gateways of a fleet share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sharing {
+    /// Nothing.
+    #[default]
+    Off,
+    /// It opens on all of them; a code opens it once in all.
+    Open,
+    /// Its codes: each opens it once, on the gateway at which it is knocked.
+    Once,
 }
 
 /// What happens when a door has been knocked at rightly.

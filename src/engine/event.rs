@@ -150,6 +150,10 @@ pub enum RefusedReason {
     Used,
     /// Too many codes have failed at the door.
     FailedCodes,
+    /// It opens once, and another gateway of the fleet has used it.
+    Elsewhere,
+    /// It opens once, and no other gateway can be asked whether it was used.
+    NoBus,
 }
 
 impl RefusedReason {
@@ -159,6 +163,8 @@ impl RefusedReason {
             Self::Full => "full",
             Self::Used => "used",
             Self::FailedCodes => "failed_codes",
+            Self::Elsewhere => "used_elsewhere",
+            Self::NoBus => "no_bus",
         }
     }
 }

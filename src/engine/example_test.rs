@@ -8,6 +8,7 @@ use std::time::Duration;
 use logknock::engine::command::Template;
 use logknock::engine::door::{
     Door, GrantRule, Judging, Limits, OnRepeat, OtherPorts, PerFamily, Rule, Scope, SequenceRule,
+    Sharing,
 };
 use logknock::engine::one_time::Line;
 use logknock::engine::sequence::{Sequence, Step, Transport};
@@ -44,6 +45,7 @@ pub(crate) fn door(ports: &[u16]) -> Door {
         scope: Scope::default(),
         rule: Rule::Sequence(rule(ports)),
         limits: Limits::default(),
+        fleet: Sharing::Off,
         grant: GrantRule {
             hold: Duration::from_secs(60),
             on_repeat: OnRepeat::Extend,

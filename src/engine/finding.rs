@@ -68,6 +68,8 @@ pub struct Knocked {
     pub token: Option<Token>,
     /// An end of its own, which counts where it is earlier than the door's.
     pub until: Option<Time>,
+    /// The gateway that opened the door, if it was another one.
+    pub origin: Option<Arc<str>>,
     /// The packet that completed it; none when it was done by hand.
     pub last: Option<Last>,
     /// The line that completed it.

@@ -76,6 +76,9 @@ pub(super) enum ControlError {
     /// There is no such group.
     #[error("its group is not in /etc/group")]
     NoGroup,
+    /// There is no such user.
+    #[error("its user is not in /etc/passwd")]
+    NoUser,
     /// What the kernel says.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -310,7 +313,7 @@ impl Drop for Control {
 }
 
 /// Makes the directory if it is missing, and looks whether it can be trusted.
-fn check_directory(path: &Path) -> Result<(), ControlError> {
+pub(super) fn check_directory(path: &Path) -> Result<(), ControlError> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     match DirBuilder::new().mode(0o755).create(directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
@@ -325,7 +328,7 @@ fn check_directory(path: &Path) -> Result<(), ControlError> {
 }
 
 /// Removes a socket on which nobody listens any more.
-fn make_room(path: &Path) -> Result<(), ControlError> {
+pub(super) fn make_room(path: &Path) -> Result<(), ControlError> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error.into()),
@@ -341,7 +344,7 @@ fn make_room(path: &Path) -> Result<(), ControlError> {
     }
 }
 
-fn bind_to(path: &Path, group: Option<u32>) -> Result<OwnedFd, ControlError> {
+pub(super) fn bind_to(path: &Path, group: Option<u32>) -> Result<OwnedFd, ControlError> {
     let socket = socket_with(
         AddressFamily::UNIX,
         SocketType::STREAM,

@@ -127,7 +127,7 @@ impl Monitor {
         }
         // What comes from now on is left to the next start.
         if self.end.is_none() {
-            self.executor.grants.handle_knocked(&door, &knocked, now);
+            self.open_or_claim(&door, knocked, now);
         }
     }
 

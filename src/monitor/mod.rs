@@ -12,6 +12,7 @@ mod detector;
 mod ended;
 mod executor;
 mod firewall;
+mod fleet;
 mod heard;
 pub mod ledger;
 mod list;
@@ -46,6 +47,8 @@ pub use self::ended::{Ended, HEAD, How, NotStarted};
 pub use self::executor::Options;
 use self::executor::{Executor, Report};
 use self::firewall::Firewall;
+use self::fleet::Member;
+pub use self::fleet::Membership;
 use self::heard::{Refusals, Running};
 use self::ledger::{Boot, Ledger, Opened};
 use self::notifier::Notifier;
@@ -166,6 +169,7 @@ struct Monitor {
     firewall: Firewall,
     needs_rules: bool,
     control: Option<Control>,
+    fleet: Option<Member>,
     signals: Signals,
     poll: Poll,
     alive_every: Option<Duration>,
@@ -193,6 +197,7 @@ impl Monitor {
         report::restored(grants.len());
         let control = control::listen_at(&plan.control);
         let control = control.inspect_err(report::no_control).ok();
+        let fleet = plan.fleet.map(Member::start);
         let mut monitor = Self {
             executor: Executor::new(plan.commands, ledger, grants)?,
             notifier: Notifier::default(),
@@ -212,6 +217,11 @@ impl Monitor {
             running: Vec::new(),
             refusals: Refusals::default(),
             control,
+            fleet: fleet
+                .transpose()
+                .inspect_err(report::no_fleet)
+                .ok()
+                .flatten(),
             signals,
             poll: Poll::new()?,
             alive_every: systemd::alive_every(),
@@ -248,6 +258,7 @@ impl Monitor {
             if let Some(broken) = self.hear() {
                 not_started = self.lost(broken).or(not_started);
             }
+            self.hear_agent();
             let requests = self.control.as_mut().map(Control::turn).unwrap_or_default();
             for (client, request) in requests {
                 self.asked(client, request);
@@ -262,6 +273,7 @@ impl Monitor {
             self.executor.due(),
             self.notifier.due(),
             self.control.as_ref().and_then(Control::due),
+            self.fleet.as_ref().and_then(Member::due),
             self.requests.due(),
             self.firewall.due(),
             self.again,
@@ -288,8 +300,9 @@ impl Monitor {
         let control = self.control.iter().flat_map(Control::descriptors);
         let look = self.firewall.descriptor();
         let look = look.into_iter().map(|fd| (fd, PollFlags::IN));
+        let fleet = self.fleet.iter().flat_map(Member::descriptors);
         let descriptors = signals.chain(detector).chain(commands).chain(control);
-        let descriptors = descriptors.chain(look);
+        let descriptors = descriptors.chain(look).chain(fleet);
         self.poll
             .wait(descriptors, dues.into_iter().flatten().min())
             .map(drop)
@@ -310,6 +323,7 @@ impl Monitor {
                 self.try_again();
             }
         }
+        self.handle_claims(now);
         self.handle_requests(now);
         if self.firewall.turn(now, &self.text) {
             self.notifier.tell(Occasion::FirewallFlushed, Vec::new());
@@ -382,11 +396,13 @@ impl Monitor {
         match (self.plan.reload)() {
             Ok(Configuration {
                 doors,
+                fleet,
                 notify,
                 needs_rules,
                 text,
             }) => {
                 self.doors = doors;
+                self.reload_fleet(fleet);
                 self.notifier.set(notify);
                 self.text = text;
                 self.needs_rules = needs_rules;
@@ -497,9 +513,12 @@ impl Monitor {
     /// Tells what became of a grant.
     fn pass_on(&mut self, told: Told) {
         match &told {
-            Told::Opened(door, src) => self.notify_of(Occasion::Open, door, *src),
+            Told::Event(event) => self.tell_fleet(event),
+            Told::Opened(door, src) => {
+                self.notify_of(Occasion::Open, door, *src);
+                self.publish(door, *src);
+            }
             Told::GaveUp(door, _) => report::gave_up(door),
-            Told::Event(_) => {}
         }
         self.tell(&ToDetector::Told(told), None);
     }

@@ -16,10 +16,12 @@ use thiserror::Error;
 use super::control::Socket;
 use super::detector::Start;
 use super::executor::Options;
+use super::fleet::Membership;
 use super::ledger::OpenError;
 use super::notifier::Notify;
 use super::records::Files;
 use crate::engine::door::Door;
+use crate::fleet::Rules;
 use crate::privsep::Read;
 
 /// Where open grants are kept.
@@ -35,6 +37,8 @@ pub enum Storage {
 pub struct Configuration {
     /// The doors, with their commands.
     pub doors: Vec<Arc<Door>>,
+    /// Which grants of other gateways count.
+    pub fleet: Option<Rules>,
     /// Who is told what happens.
     pub notify: Option<Notify>,
     /// The same for the detector.
@@ -69,6 +73,8 @@ pub struct Plan {
     pub firewall: Start,
     /// Where the daemon is asked.
     pub control: Socket,
+    /// This gateway's place in a fleet.
+    pub fleet: Option<Membership>,
     /// What is needed while it runs.
     pub settings: Settings,
 }

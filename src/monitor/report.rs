@@ -12,6 +12,7 @@ use super::control::ControlError;
 use super::ended::{Ended, How};
 use super::ledger::{Notice, Trouble};
 use crate::engine::grant::{Outcome, Task};
+use crate::fleet::Refused;
 use crate::privsep::Broken;
 use crate::protocol::FirewallStatus;
 
@@ -154,4 +155,23 @@ pub(super) fn stopped(left: usize) {
     } else {
         info!("stopped");
     }
+}
+
+/// The socket of `logknock-fleet` could not be made.
+pub(super) fn no_fleet(error: &ControlError) {
+    error!("no socket for logknock-fleet, so this gateway is on its own: {error}");
+}
+
+/// The bus can be reached again, or not any more.
+pub(super) fn bus(is_connected: bool) {
+    if is_connected {
+        info!("connected to the fleet");
+    } else {
+        warn!("not connected to the fleet: this gateway is on its own");
+    }
+}
+
+/// A grant of another gateway did not count.
+pub(super) fn grant_refused(from: &str, why: Refused) {
+    warn!(gateway = ?from, reason = why.as_str(), "a grant was refused; more are not told for a minute");
 }

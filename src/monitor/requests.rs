@@ -308,6 +308,7 @@ impl Monitor {
                         src,
                         happenings,
                         grants: self.grants(Some(src)),
+                        refused: self.fleet_refusals(src),
                     }),
                     None => failed("the process that reads the log does not answer"),
                 };
@@ -358,6 +359,7 @@ impl Monitor {
             given_up: grants.given_up().cloned().collect(),
             codes_refused: codes_refused.collect(),
             failed_commands: self.requests.failed_commands.clone(),
+            fleet: self.fleet_status(),
             restarts: self.starts.saturating_sub(1),
             firewall: self.firewall.status(now),
             detector_trouble: trouble,
@@ -391,6 +393,7 @@ fn grant_status(grant: &Grant, now: Time) -> GrantStatus {
     GrantStatus {
         door: grant.door.to_string(),
         src: grant.src,
+        origin: grant.origin.as_deref().map(str::to_owned),
         phase: grant.phase,
         left_seconds: left.as_secs(),
         failed: grant.failed,

@@ -321,6 +321,7 @@ impl Knock {
             },
             token,
             until: self.until,
+            origin: None,
             last: self.last,
             whence: self.whence,
         })

@@ -127,6 +127,9 @@ pub struct Status {
     pub resets: BTreeMap<String, u64>,
     /// Commands that failed, by kind: `open`, `close`, `run`.
     pub failed_commands: BTreeMap<String, u64>,
+    /// How the fleet is, where this gateway is in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetStatus>,
     /// What the process that reads the log has given up.
     #[serde(default)]
     pub confined: Option<ConfinedStatus>,
@@ -186,6 +189,56 @@ impl fmt::Display for FirewallStatus {
             (None, faults) => f.write_str(&faults.join("; ")),
         }
     }
+}
+
+/// The fleet as this gateway sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetStatus {
+    /// Whether `logknock-fleet` runs.
+    pub agent: bool,
+    /// Whether it reaches the bus.
+    pub connected: bool,
+    /// The other gateways that may open doors here; under no name, what came from none of them.
+    pub peers: Vec<PeerStatus>,
+    /// Grants that the bus has not stored yet.
+    pub unpublished: usize,
+    /// Codes that were used here first.
+    pub claims_won: u64,
+    /// Codes that another gateway had used.
+    pub claims_lost: u64,
+    /// Codes that were decided without asking.
+    pub claims_without_bus: u64,
+}
+
+/// Another gateway of the fleet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Its name.
+    pub name: String,
+    /// Grants of it that counted.
+    pub grants: u64,
+    /// Since the last one was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_grant_seconds: Option<u64>,
+    /// How much later that came, as far as the clocks agree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_ms: Option<i64>,
+    /// Those that did not count, by reason.
+    #[serde(default)]
+    pub refused: BTreeMap<String, u64>,
+}
+
+/// A grant of another gateway that would have opened a door and did not count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetRefusal {
+    /// Since then.
+    pub seconds_ago: u64,
+    /// The gateway that it names.
+    pub gateway: String,
+    /// The door.
+    pub door: String,
+    /// Why it did not count.
+    pub reason: String,
 }
 
 /// What the process that reads the log has given up: each `full`, `partial` or `none`.
@@ -253,6 +306,9 @@ pub struct GrantStatus {
     pub door: String,
     /// The address.
     pub src: IpAddr,
+    /// The gateway that opened it, if it was another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
     /// How far it is.
     pub phase: Phase,
     /// Until it is closed, or until the next try at that.
@@ -273,6 +329,9 @@ pub struct Story {
     pub happenings: Vec<Happening>,
     /// What is open for it.
     pub grants: Vec<GrantStatus>,
+    /// What other gateways would have opened for it, and was refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<FleetRefusal>,
 }
 
 /// Something that happened to an address.

@@ -82,6 +82,7 @@ fn anything_else_is_malformed() {
 #[test]
 fn a_status_with_every_grant_it_may_have_fits_into_a_reply() {
     let grant = GrantStatus {
+        origin: None,
         door: "d".repeat(64),
         src: "2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap(),
         phase: Phase::Closing,

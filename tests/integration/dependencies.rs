@@ -34,6 +34,41 @@ fn every_dependency_has_a_licence_a_source_and_a_name_that_are_allowed() {
     }
 }
 
+/// The crates that `logknock-fleet` adds: a runtime, the network, encryption.
+const OF_THE_AGENT: [&str; 5] = ["async-nats", "tokio", "rustls", "ring", "rcgen"];
+
+#[test]
+fn the_default_build_has_no_runtime_no_network_and_no_c() {
+    let tree = |features: &str| {
+        let arguments = [
+            "tree",
+            "--locked",
+            "--offline",
+            "--edges=normal",
+            "--prefix=none",
+        ];
+        let told = Command::new(env!("CARGO"))
+            .args(arguments)
+            .arg(format!("--features={features}"))
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .unwrap();
+        assert!(
+            told.status.success(),
+            "{}",
+            String::from_utf8_lossy(&told.stderr)
+        );
+        let told = String::from_utf8(told.stdout).unwrap();
+        let names = told.lines().filter_map(|line| line.split(' ').next());
+        names.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let (default, fleet) = (tree(""), tree("fleet"));
+    for name in OF_THE_AGENT {
+        assert!(!default.contains(name), "{name} is in the default build");
+        assert!(fleet.contains(name), "{name} is in no build");
+    }
+}
+
 #[test]
 fn a_licence_is_allowed_if_each_part_has_an_allowed_choice() {
     let allowed = BTreeSet::from(["MIT", "Zlib"]);

@@ -150,7 +150,7 @@ fn the_man_page_has_every_key_of_every_table_and_no_other() {
     for (table, keys) in tables {
         let heading = match table {
             "defaults" => continue, // keys of a door
-            "door" => ".Ss [door.NAME]".to_owned(),
+            "door" | "fleet.peer" => format!(".Ss [{table}.NAME]"),
             table => format!(".Ss [{table}]"),
         };
         let items = section(CONFIG_MAN_PAGE, &heading);

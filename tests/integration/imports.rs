@@ -9,9 +9,10 @@ use regex::Regex;
 const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
 
 /// Each room of `src`, and the rooms that it may know.
-const ROOMS: [(&str, &[&str]); 26] = [
+const ROOMS: [(&str, &[&str]); 27] = [
     ("engine", &[]),
     ("accounts", &["engine"]),
+    ("fleet", &["engine"]),
     ("source_spec", &[]),
     ("rights", &[]),
     ("clock", &["engine"]),
@@ -34,6 +35,7 @@ const ROOMS: [(&str, &[&str]); 26] = [
             "rights",
             "dialect",
             "firewall",
+            "fleet",
         ],
     ),
     ("knock", &["engine", "clock", "config"]),
@@ -45,8 +47,8 @@ const ROOMS: [(&str, &[&str]); 26] = [
     (
         "monitor",
         &[
-            "engine", "accounts", "clock", "child", "firewall", "privsep", "signals", "systemd",
-            "protocol", "metrics",
+            "engine", "accounts", "clock", "child", "firewall", "fleet", "privsep", "signals",
+            "systemd", "protocol", "metrics",
         ],
     ),
     (
@@ -76,6 +78,8 @@ const ROOMS: [(&str, &[&str]); 26] = [
             "calendar",
             "dialect",
             "firewall",
+            "fleet",
+            "rights",
             "render",
             "source",
             "config",
@@ -128,7 +132,7 @@ const WALK: [&str; 30] = [
 ];
 
 /// Crates, and parts of the standard library, that only some rooms may use.
-const KEPT: [(&str, &[&str]); 32] = [
+const KEPT: [(&str, &[&str]); 36] = [
     (
         "std::fs",
         &[
@@ -168,7 +172,11 @@ const KEPT: [(&str, &[&str]); 32] = [
     ("anstyle", &["render", "cli"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
-    ("data_encoding", &["config"]),
+    ("async_nats", &[]),
+    ("data_encoding", &["config", "fleet"]),
+    ("ed25519_dalek", &["config", "fleet", "monitor", "cli"]),
+    ("rcgen", &[]),
+    ("tokio", &[]),
     ("flate2", &["cli"]),
     ("hmac", &["engine"]),
     ("indicatif", &["cli"]),
@@ -190,8 +198,8 @@ const KEPT: [(&str, &[&str]); 32] = [
     (
         "serde_json",
         &[
-            "dialect", "firewall", "render", "monitor", "source", "memory", "protocol", "metrics",
-            "privsep", "detector", "cli",
+            "dialect", "firewall", "fleet", "render", "monitor", "source", "memory", "protocol",
+            "metrics", "privsep", "detector", "cli",
         ],
     ),
     ("sha1", &["engine"]),

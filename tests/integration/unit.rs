@@ -5,6 +5,23 @@ use std::process::Command;
 
 use super::need;
 
+#[test]
+fn the_daemons_unit_has_no_network_and_the_agents_has_no_rights() {
+    let text = |name: &str| std::fs::read_to_string(unit().with_file_name(name)).unwrap();
+    let daemon = text("logknock.service");
+    let agent = text("logknock-fleet.service");
+    let has = |text: &str, line: &str| text.lines().any(|other| other == line);
+    assert!(has(&daemon, "RestrictAddressFamilies=AF_UNIX AF_NETLINK"));
+    assert!(has(&daemon, "IPAddressDeny=any"));
+    assert!(has(
+        &agent,
+        "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"
+    ));
+    assert!(has(&agent, "User=logknock-fleet"));
+    assert!(has(&agent, "CapabilityBoundingSet="));
+    assert!(text("logknock-fleet.sysusers.conf").contains("u logknock-fleet "));
+}
+
 /// systemd's own figure for what a service could do, from 0 to 10; this is ten times as much.
 const MOST: &str = "20";
 

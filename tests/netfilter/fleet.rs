@@ -10,11 +10,13 @@
 //! namespaces share one kernel log, so each gateway's rules have a log prefix of their own.
 
 use std::fs;
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::host::{Host, Reach};
@@ -26,7 +28,11 @@ use crate::turn::{LogAllNetns, Ring, Turn};
 /// The gateways and who knocks at them.
 #[derive(Debug)]
 pub(crate) struct Fleet {
-    _hub: Host,
+    #[cfg_attr(
+        not(feature = "fleet"),
+        expect(dead_code, reason = "only the bus needs it")
+    )]
+    pub(crate) hub: Host,
     pub(crate) client: Host,
     pub(crate) gateways: [Gateway; 3],
     dir: TempDir,
@@ -64,7 +70,7 @@ impl Fleet {
         hub.ip("link set br0 up");
         join(&hub, &client, CLIENT);
         let dir = tempfile::tempdir().expect("a directory");
-        let secret = std::process::id();
+        let secret = RandomState::new().hash_one(std::process::id()) % 10_000_000;
         let hosts = [(gw1, "gw1", 11), (gw2, "gw2", 12), (gw3, "gw3", 13)];
         let gateways = hosts.map(|(host, name, last)| {
             let address = Ipv4Addr::new(192, 0, 2, last);
@@ -82,7 +88,7 @@ impl Fleet {
             }
         });
         let fleet = Self {
-            _hub: hub,
+            hub,
             client,
             gateways,
             dir,
@@ -158,6 +164,17 @@ impl Gateway {
             let sources = status["sources"].as_array().expect("an array");
             sources.iter().all(|source| source["health"] != "starting")
         });
+    }
+
+    /// `kill -9`.
+    #[cfg_attr(
+        not(feature = "fleet"),
+        expect(dead_code, reason = "only the bus needs it")
+    )]
+    pub(crate) fn kill(&mut self) {
+        let mut daemon = self.daemon.take().expect("it runs");
+        daemon.signal(Signal::KILL);
+        eventually("logknock is gone", PATIENCE, || daemon.ended().is_some());
     }
 
     /// What it wrote to stderr.

@@ -37,6 +37,9 @@ mod doors;
 mod firewall;
 #[cfg(test)]
 mod fleet;
+#[cfg(feature = "fleet")]
+#[cfg(test)]
+mod fleet_bus;
 #[cfg(test)]
 mod fleet_logs;
 #[cfg(test)]

@@ -11,7 +11,7 @@ const SRC: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
 impl Grants {
     /// Moves a deadline as a knock does, for a test that has no door.
     pub(crate) fn move_deadline(&mut self, id: GrantId, until: Time) {
-        self.extend(id, until);
+        self.extend(id, until, None);
     }
 }
 
@@ -62,6 +62,7 @@ impl Bench {
             facts,
             token: None,
             until: None,
+            origin: None,
             last: None,
             whence: None,
         };
@@ -79,6 +80,7 @@ impl Bench {
             door: "ssh".into(),
             src: SRC,
             deadline: Time::from_secs(deadline),
+            origin: None,
             close,
             judging: self.judging,
             proven,

@@ -71,6 +71,8 @@ pub struct Grant {
     pub src: IpAddr,
     /// When it is to be closed; once closing has begun, when that was.
     pub deadline: Time,
+    /// The gateway whose grant moved the deadline last; none where a knock or a hand here did.
+    pub origin: Option<Arc<str>>,
     /// What closes it. A new configuration cannot change how an old grant is closed.
     pub close: Invocation,
     /// How the ends of its commands are judged.
@@ -119,6 +121,8 @@ pub struct SavedGrant {
     pub src: IpAddr,
     /// When it is to be closed, on this boot's clock.
     pub deadline: Time,
+    /// The gateway whose grant it is, if it is not ours.
+    pub origin: Option<Arc<str>>,
     /// What closes it.
     pub close: Invocation,
     /// How the ends of its commands are judged.
@@ -273,6 +277,7 @@ impl Grants {
             opened: Some(Time::from_nanos(i64::MIN)).filter(|_| saved.proven),
             tries: saved.rebooted.then_some(TRIES_AFTER_REBOOT),
             in_doubt: !saved.proven,
+            origin: saved.origin,
             ..Grant::new(
                 saved.door,
                 saved.src,
@@ -337,7 +342,7 @@ impl Grants {
             (Some(id), OnRepeat::Extend) => {
                 self.mark(door, src, mark);
                 let until = deadline(door, knocked, now);
-                self.extend(id, until);
+                self.extend(id, until, knocked.origin.clone());
                 self.answered(&door.name, src, knocked.last, now);
                 if let Some(refresh) = door.grant.refresh.of(src) {
                     let task = Task::Run(Arc::clone(&door.name));
@@ -386,6 +391,7 @@ impl Grants {
             facts: facts::by_hand(src, door),
             token: None,
             until: None,
+            origin: None,
             last: None,
             whence: None,
         };
@@ -416,6 +422,66 @@ impl Grants {
             }
         }
         concerned
+    }
+
+    /// Opens `door` for `src` until `until`, because the gateway `origin` has. What is open stays so at least as long
+    /// as it would have.
+    pub fn handle_granted(
+        &mut self,
+        door: &Arc<Door>,
+        src: IpAddr,
+        until: Time,
+        origin: &Arc<str>,
+        now: Time,
+    ) -> Result<Answer, NotOpened> {
+        may_open(door, src)?;
+        let knocked = Knocked {
+            facts: facts::by_hand(src, door),
+            token: None,
+            until: Some(until),
+            origin: Some(Arc::clone(origin)),
+            last: None,
+            whence: None,
+        };
+        let live = self.live(&door.name, src);
+        let open = live.and_then(|id| self.table.get(&id));
+        let is_longer = |grant: &Grant| grant.deadline >= deadline(door, &knocked, now);
+        let is_kept = |grant: &Grant| {
+            !grant.in_doubt && (is_longer(grant) || door.grant.on_repeat != OnRepeat::Extend)
+        };
+        if open.is_some_and(is_kept) {
+            return Ok(Answer::Ignored);
+        }
+        Ok(self.handle_knocked(door, &knocked, now))
+    }
+
+    /// Takes a completed knock at `door` that opens nothing, for what the other gateways of the fleet have said.
+    pub fn handle_refused(
+        &mut self,
+        door: &Door,
+        knocked: &Knocked,
+        reason: RefusedReason,
+        now: Time,
+    ) {
+        let src = knocked.facts.src;
+        if reason == RefusedReason::Elsewhere
+            && let Ok(mark) = self.use_up(knocked.token.clone())
+        {
+            self.mark(door, src, mark);
+        }
+        self.tell(
+            now,
+            &door.name,
+            src,
+            EventKind::Refused { reason },
+            knocked.whence,
+        );
+    }
+
+    /// The open grant of `door` for `src`.
+    pub fn open_at(&self, door: &Arc<str>, src: IpAddr) -> Option<(GrantId, &Grant)> {
+        let id = self.live(door, src)?;
+        Some((id, self.table.get(&id)?))
     }
 
     /// Takes what was found at `door`.
@@ -624,6 +690,7 @@ impl Grants {
         }
         let grant = Grant {
             took_over: !superseded.is_empty(),
+            origin: knocked.origin.clone(),
             ..Grant::new(Arc::clone(name), src, until, close, judging)
         };
         self.insert(id, grant);
@@ -643,9 +710,10 @@ impl Grants {
         id
     }
 
-    fn extend(&mut self, id: GrantId, until: Time) {
+    fn extend(&mut self, id: GrantId, until: Time, origin: Option<Arc<str>>) {
         if let Some(grant) = self.table.get_mut(&id) {
             grant.deadline = until;
+            grant.origin = origin;
         }
         self.set_timer(id, Some(until));
         self.changes.push(Change::Moved(id));
@@ -883,6 +951,7 @@ impl Grant {
             door,
             src,
             deadline,
+            origin: None,
             close,
             judging,
             phase: Phase::Open,

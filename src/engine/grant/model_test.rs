@@ -115,6 +115,7 @@ fn saved(id: GrantId, grant: &Grant) -> SavedGrant {
         door: Arc::clone(&grant.door),
         src: grant.src,
         deadline: grant.deadline,
+        origin: grant.origin.clone(),
         close: grant.close.clone(),
         judging: grant.judging,
         proven: grant.opened.is_some(),

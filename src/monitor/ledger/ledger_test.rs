@@ -44,6 +44,7 @@ impl Book {
             door: "ssh".into(),
             src,
             deadline,
+            origin: None,
             close,
             judging: Judging::Own,
             proven: false,

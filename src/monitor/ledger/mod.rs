@@ -155,7 +155,9 @@ impl Ledger {
                 Change::Moved(id) => {
                     if let Some(grant) = grants.get(*id) {
                         let due = self.due(grant.deadline);
-                        Record::Extend { id: *id, due }.write(&mut lines);
+                        let origin = grant.origin.as_deref().map(Box::from);
+                        let id = *id;
+                        Record::Extend { id, due, origin }.write(&mut lines);
                     }
                 }
                 Change::Closed(id) => Record::Closed { id: *id }.write(&mut lines),

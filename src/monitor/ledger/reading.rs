@@ -115,9 +115,10 @@ impl Reading {
                     entry.proven = true;
                 }
             }
-            Record::Extend { id, due } => {
+            Record::Extend { id, due, origin } => {
                 if let Some(entry) = self.open.get_mut(&id) {
                     entry.begin.due = due;
+                    entry.begin.origin = origin;
                 }
             }
             Record::Closed { id } => {

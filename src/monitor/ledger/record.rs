@@ -36,7 +36,13 @@ pub(super) enum Record {
     /// Its open command has succeeded.
     Opened { id: GrantId },
     /// It has another deadline.
-    Extend { id: GrantId, due: Due },
+    Extend {
+        id: GrantId,
+        due: Due,
+        /// The gateway that moved it, if it was another one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        origin: Option<Box<str>>,
+    },
     /// It is over.
     Closed { id: GrantId },
     /// A knock was answered.
@@ -52,6 +58,9 @@ pub(super) struct Begin {
     pub(super) door: Arc<str>,
     pub(super) src: IpAddr,
     pub(super) due: Due,
+    /// The gateway whose grant it is, if it is not ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) origin: Option<Box<str>>,
     pub(super) argv: Vec<String>,
     pub(super) env: Vec<(String, String)>,
     /// Who runs it, if not the daemon itself, with all that the kernel is told: its name may be another's by
@@ -97,6 +106,7 @@ impl Begin {
             door: Arc::clone(&grant.door),
             src: grant.src,
             due,
+            origin: grant.origin.as_deref().map(Box::from),
             argv: grant.close.argv.clone(),
             env: grant.close.env.clone(),
             user: grant.close.account.clone(),
@@ -111,6 +121,7 @@ impl Begin {
             door: self.door,
             src: self.src,
             deadline,
+            origin: self.origin.map(Arc::from),
             close: Invocation {
                 argv: self.argv,
                 env: self.env,

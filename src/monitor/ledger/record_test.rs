@@ -13,6 +13,7 @@ fn begin() -> Record {
             deadline: Time::from_nanos(2),
             wall: 3,
         },
+        origin: Some("gw2".into()),
         argv: vec!["nft".to_owned(), "\"\n\\ é\u{1f511}".to_owned()],
         env: vec![("LOGKNOCK_IP".to_owned(), "2001:db8::7".to_owned())],
         judged: Judging::Firewall,

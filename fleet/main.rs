@@ -1,0 +1,67 @@
+//! `logknock-fleet`: carries open doors and used codes between this gateway's logknock and the others.
+//!
+//! It is the only program here with the network, runs as its own user, and can do nothing by itself: what it hears is
+//! verified by logknock. `init` writes keys and configurations for a new fleet, `streams` makes the streams on the bus.
+
+mod agent;
+mod init;
+mod streams;
+
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    version,
+    about = "Connects this gateway's logknock to the other gateways of a fleet"
+)]
+struct Args {
+    /// The socket of the daemon
+    #[arg(long, value_name = "PATH", default_value = "/run/logknock/fleet.sock")]
+    socket: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write certificates, keys and configurations for a new fleet
+    Init(init::Args),
+    /// Make the streams on the server, or update them
+    Streams(streams::Args),
+}
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = match args.command {
+        None => runtime(agent::run(&args.socket)),
+        Some(Command::Init(args)) => init::run(&args),
+        Some(Command::Streams(args)) => runtime(streams::run(&args)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            say(&format!("logknock-fleet: {why}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(work)
+}
+
+/// Tells it to whoever reads the standard error, the journal as a rule.
+fn say(text: &str) {
+    // Nobody may be reading it.
+    let _ = writeln!(io::stderr(), "{text}");
+}

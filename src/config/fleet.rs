@@ -1,0 +1,277 @@
+//! `[fleet]`: this gateway among others, and what each of them may open here.
+//!
+//! In: the tables as written. Out: a [`Fleet`], or what is wrong with it. Private keys are named by their files and
+//! never read here: this runs in the process that reads strangers' text, too.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ed25519_dalek::VerifyingKey;
+use toml::de::DeValue;
+
+use crate::engine::door::{Door, Rule, Sharing};
+use crate::fleet::grant::{self, is_name};
+use crate::fleet::{Peer, Rules, WithoutBus};
+
+use super::door::Draft;
+use super::read::unknown_key;
+use super::report::{Report, error};
+use super::schema::{FleetTable, PeerTable, Secrecy, Table as _};
+use super::value::{Given, User, Value, Written, choice, out_of, value};
+
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+const CLAIM_TIMEOUT: Duration = Duration::from_millis(300);
+const MOST_A_MINUTE: u32 = 120;
+/// The user of the agent.
+const USER: &str = "logknock-fleet";
+/// Servers of the bus.
+const MAX_SERVERS: usize = 16;
+
+/// `[fleet]`: this gateway among others.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    /// Which grants of others count.
+    pub rules: Rules,
+    /// `HOST:PORT` of each server of the bus.
+    pub servers: Vec<String>,
+    /// Who signs the certificates of the bus, our certificate, and its key: files that the agent reads.
+    pub tls: [PathBuf; 3],
+    /// The file of the key that signs our grants, which the agent cannot read.
+    pub signing_key: PathBuf,
+    /// Between two pings of the bus.
+    pub ping: Duration,
+    /// The agent's socket; `None` beside the control socket.
+    pub socket: Option<PathBuf>,
+    /// The user that the agent runs as.
+    pub user: Box<str>,
+}
+
+/// The name of a gateway.
+#[derive(Clone)]
+pub(super) struct Gateway(String);
+
+impl Value for Gateway {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        let name = written.string("a gateway's name in quotes", report)?;
+        if !is_name(name) {
+            return written.refuse(NAME_FORM, report);
+        }
+        Some(Self(name.to_owned()))
+    }
+}
+
+const NAME_FORM: &str = "a gateway's name has 1 to 64 characters of A-Z a-z 0-9 _ -";
+
+/// `servers`
+#[derive(Clone)]
+pub(super) struct Servers(Vec<String>);
+
+impl Value for Servers {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        let servers = written.each("servers", MAX_SERVERS, report, |_, item, report| {
+            let text = item.string("a host and a port in quotes", report)?;
+            let (host, port) = text.rsplit_once(':').unwrap_or_default();
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+            let is_host = !host.is_empty() && host.bytes().all(fits);
+            let is_bare = host.contains(':') && !host.starts_with('[');
+            if !is_host || is_bare || port.parse::<u16>().is_err() {
+                let fix =
+                    "write \"HOST:PORT\", as in \"192.0.2.10:4222\" or \"[2001:db8::10]:4222\"";
+                return item.refuse_with("no host and port", fix, report);
+            }
+            Some(text.to_owned())
+        })?;
+        if servers.is_empty() {
+            return written.refuse("there is no server", report);
+        }
+        Some(Self(servers))
+    }
+}
+
+/// `public_key`
+#[derive(Clone)]
+pub(super) struct PublicKey(VerifyingKey);
+
+impl Value for PublicKey {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        let text = written.string("a key in quotes", report)?;
+        let fix = "write the line 'public_key' that 'logknock-fleet init' printed for this gateway";
+        let key = grant::public_key(text);
+        key.map(Self)
+            .or_else(|| written.refuse_with("not an Ed25519 public key in base64", fix, report))
+    }
+}
+
+impl Value for WithoutBus {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        choice(
+            written,
+            [("alone", Self::Alone), ("shut", Self::Shut)],
+            report,
+        )
+    }
+}
+
+impl Value for Sharing {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        let choices = [
+            ("off", Self::Off),
+            ("open", Self::Open),
+            ("once", Self::Once),
+        ];
+        choice(written, choices, report)
+    }
+}
+
+/// `[fleet.peer.NAME]`
+impl Value for BTreeMap<String, PeerTable> {
+    const SECRECY: Secrecy = Secrecy::Secret;
+
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        let DeValue::Table(tables) = written.value else {
+            return written.wrong_type("tables, each below [fleet.peer.NAME]", report);
+        };
+        let mut peers = Self::new();
+        for (name, inner) in tables {
+            let at = written.span.beside(name.span());
+            let item = written.inner(inner);
+            if !is_name(name.get_ref()) {
+                report.add(error(at, NAME_FORM));
+                continue;
+            }
+            let DeValue::Table(keys) = item.value else {
+                let _: Option<()> = item.wrong_type("a table, below [fleet.peer.NAME]", report);
+                continue;
+            };
+            let mut table = PeerTable::default();
+            for (key, value) in keys {
+                let at = item.span.beside(key.span());
+                if !table.set(key.get_ref(), at, item.inner(value), report) {
+                    let valid: Vec<_> = PeerTable::KEYS.iter().map(|key| key.name).collect();
+                    let key = key.get_ref();
+                    report.add(unknown_key(at, key, "in [fleet.peer.NAME]", None, &valid));
+                }
+            }
+            if table.public_key.is_none() || table.doors.is_none() {
+                report.add(error(at, "a peer needs a 'public_key' and 'doors'"));
+            }
+            peers.insert(name.get_ref().to_string(), table);
+        }
+        Some(peers)
+    }
+}
+
+/// What `[fleet]` says; `None` where there is none.
+pub(super) fn resolve(
+    table: &FleetTable,
+    doors: &[Arc<Door>],
+    report: &mut Report,
+) -> Option<Fleet> {
+    let keys = [
+        table.name.as_ref().map(|given| given.key),
+        table.servers.as_ref().map(|given| given.key),
+        table.peer.as_ref().map(|given| given.key),
+        table.signing_key.as_ref().map(|given| given.key),
+    ];
+    let at = keys.into_iter().flatten().min()?;
+    let needed = [
+        ("name", table.name.is_some()),
+        ("servers", table.servers.is_some()),
+        ("tls_ca", table.tls_ca.is_some()),
+        ("tls_cert", table.tls_cert.is_some()),
+        ("tls_key", table.tls_key.is_some()),
+        ("signing_key", table.signing_key.is_some()),
+    ];
+    let missing = needed.iter().filter(|(_, is_there)| !is_there);
+    let missing: Vec<_> = missing.map(|(name, _)| format!("'{name}'")).collect();
+    if !missing.is_empty() {
+        let message = format!("[fleet] lacks {}", missing.join(", "));
+        report.add(error(at, message).fix("let 'logknock-fleet init' write it"));
+        return None;
+    }
+    let mut peers = BTreeMap::new();
+    for (name, peer) in value(table.peer.as_ref()).unwrap_or_default() {
+        let key = value(peer.public_key.as_ref()).map(|PublicKey(key)| key);
+        let doors = value(peer.doors.as_ref()).and_then(|names| names.among(doors, report));
+        if let (Some(key), Some(doors)) = (key, doors) {
+            let doors = doors.to_vec();
+            peers.insert(name, Peer { key, doors });
+        }
+    }
+    let most = table.max_opens_per_minute.as_ref();
+    let most = most.map_or(Some(MOST_A_MINUTE), |given| small(given, report));
+    let Gateway(name) = value(table.name.as_ref())?;
+    let Servers(servers) = value(table.servers.as_ref())?;
+    Some(Fleet {
+        rules: Rules {
+            name,
+            peers,
+            without_bus: value(table.without_bus.as_ref()).unwrap_or_default(),
+            claim_timeout: value(table.claim_timeout.as_ref()).unwrap_or(CLAIM_TIMEOUT),
+            most_a_minute: most?,
+        },
+        servers,
+        tls: [
+            value(table.tls_ca.as_ref())?,
+            value(table.tls_cert.as_ref())?,
+            value(table.tls_key.as_ref())?,
+        ],
+        signing_key: value(table.signing_key.as_ref())?,
+        ping: value(table.ping_interval.as_ref()).unwrap_or(PING_INTERVAL),
+        socket: value(table.socket.as_ref()),
+        user: value(table.user.as_ref()).map_or_else(|| USER.into(), |User(name)| name),
+    })
+}
+
+fn small(given: &Given<i64>, report: &mut Report) -> Option<u32> {
+    let range = 1..=100_000;
+    let number = given.value?;
+    if !range.contains(&number) {
+        report.add(error(given.span, out_of(&range)));
+    }
+    u32::try_from(number).ok()
+}
+
+/// What the door of `draft` shares.
+pub(super) fn sharing(draft: &Draft<'_>, rule: Option<&Rule>, report: &mut Report) -> Sharing {
+    let Some(given) = &draft.table.fleet else {
+        return Sharing::Off;
+    };
+    let sharing = given.value.unwrap_or_default();
+    let is_own = draft.own.table.fleet.is_some();
+    let has_codes = matches!(rule, Some(Rule::OneTime(_)));
+    let holds = draft.table.opens.is_some()
+        || draft.table.stop_command.is_some()
+        || draft.table.stop_command_6.is_some();
+    let flaw = match sharing {
+        Sharing::Off => return sharing,
+        _ if !is_name(&draft.own.name) => Some((
+            "has a name that a fleet cannot share",
+            "name it with A-Z a-z 0-9 _ - alone",
+        )),
+        _ if draft.schema.fleet.name.is_none() => Some((
+            "is shared with a fleet, but there is no [fleet]",
+            "add [fleet]; 'logknock-fleet init' writes it",
+        )),
+        Sharing::Once if !has_codes => Some((
+            "has no code that could open once: fleet = \"once\" is for 'totp' and 'one_time_sequences'",
+            "write fleet = \"open\"",
+        )),
+        Sharing::Open if !holds => Some((
+            "holds nothing open that a fleet could share",
+            "give it 'opens' or a 'stop_command'",
+        )),
+        _ => None,
+    };
+    match flaw {
+        None => sharing,
+        // A default is for the doors that can use it.
+        Some(_) if !is_own => Sharing::Off,
+        Some((what, fix)) => {
+            report.add(draft.error(given.key, what).fix(fix));
+            Sharing::Off
+        }
+    }
+}
