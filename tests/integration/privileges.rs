@@ -235,7 +235,8 @@ fn a_detector_that_says_what_is_no_message_is_ended_before_anything_behind_it_is
     for garbage in [
         "{}".to_owned(),
         "{\"open\":{\"grant\":1}}".to_owned(),
-        known.replace("\"udp\"", "\"grant\":1,\"udp\""),
+        known.replace("\"until\"", "\"grant\":1,\"until\""),
+        known.replace("\"dst\"", "\"grant\":1,\"dst\""),
         known.replace("eth0", "--eth0"),
         known.replace("ssh", &"x".repeat(65)),
         format!("{{\"alive\":\"{}\"}}", "x".repeat(1025)),
