@@ -343,6 +343,26 @@ test "$(stat -c %a /etc/logknock/logknock.toml)" = 600
 play
 "#;
 
+const LINT: &str = "ansible-lint==25.9.2";
+
+/// The linter of `PyPI` in a virtual environment that is made once; Debian's, which is older, where `PyPI` cannot be had.
+fn ansible_lint() -> PathBuf {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(LINT);
+    let lint = place.join("bin/ansible-lint");
+    if !lint.exists() {
+        let script =
+            "python3 -m venv \"$1\" && \"$1/bin/pip\" install --quiet \"$2\" || rm -rf \"$1\"";
+        let mut made = command("sh");
+        made.args(["-c", script, "sh"]).arg(&place).arg(LINT);
+        made.stdin(Stdio::null()).output().expect("a shell");
+    }
+    if lint.exists() {
+        lint
+    } else {
+        "ansible-lint".into()
+    }
+}
+
 #[test]
 fn the_ansible_role_is_clean_installs_the_package_and_changes_nothing_the_second_time() {
     if !need(&booted::TOOLS)
@@ -356,7 +376,7 @@ fn the_ansible_role_is_clean_installs_the_package_and_changes_nothing_the_second
         return;
     }
     finish(
-        command("ansible-lint")
+        Command::new(ansible_lint())
             .args(["--offline", "--strict", "--profile", "production"])
             .current_dir(format!("{ROOT}/packaging/ansible")),
     );
