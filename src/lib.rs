@@ -21,7 +21,7 @@
 //! * [`knock`] — the client, apart from all that.
 //! * [`memory`] — the last things that happened to each address, to explain a knock that failed.
 //! * [`protocol`] — what the daemon is asked and answers. [`metrics`] — its counters as Prometheus text.
-//! * [`rights`] — who else could change what a path leads to. [`accounts`] — who is who on this machine. [`clock`] — the only reader of clocks. [`render`] — events as text and JSON.
+//! * [`rights`] — who else could change what a path leads to. [`accounts`] — who is who on this machine. [`clock`] — the only reader of clocks. [`render`] — events as text and JSON. [`report`] — a replay as a page.
 //! * [`cli`] — the command line, and the only printing code.
 //!
 //! `ARCHITECTURE.md` says who may import whom.
@@ -46,6 +46,7 @@ pub mod privsep;
 pub mod protocol;
 pub mod render;
 pub mod replay;
+pub mod report;
 pub mod rights;
 pub mod signals;
 pub mod source;

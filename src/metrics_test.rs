@@ -1,7 +1,9 @@
 //! The counters as text, and what they must not tell.
 
+use std::collections::BTreeSet;
+
 use super::*;
-use crate::protocol::{DoorStatus, GrantStatus, Phase, SourceStatus};
+use crate::protocol::{DoorStatus, GrantStatus, PeerStatus, Phase, SourceStatus};
 
 fn status() -> Status {
     Status {
@@ -95,4 +97,56 @@ fn nothing_tells_a_right_hit_from_a_wrong_one() {
     knocked.events.insert("locked_out".to_owned(), 1);
     knocked.resets.insert("wrong_port".to_owned(), 1);
     assert_eq!(render(&knocked), quiet);
+}
+
+/// The names behind `logknock_` in `text`.
+fn names(text: &str) -> impl Iterator<Item = &str> {
+    let end = |rest: &str| rest.find(|letter| !matches!(letter, 'a'..='z' | '_'));
+    let names = text.split("logknock_").skip(1);
+    names.map(move |rest| {
+        rest.get(..end(rest).unwrap_or(rest.len()))
+            .unwrap_or_default()
+    })
+}
+
+#[test]
+fn the_dashboard_shows_every_metric_and_no_other() {
+    let dashboard = include_str!("../packaging/grafana/logknock.json");
+    let dashboard: serde_json::Value = serde_json::from_str(dashboard).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().unwrap());
+    let asked: Vec<_> = targets
+        .map(|target| target["expr"].as_str().unwrap())
+        .collect();
+    let mut full = status();
+    full.events = TOLD.map(|word| (word.to_owned(), 1)).into();
+    full.failed_commands = [("close".to_owned(), 1)].into();
+    full.fleet = Some(FleetStatus {
+        peers: vec![PeerStatus::default()],
+        ..FleetStatus::default()
+    });
+    let text = render(&full);
+    let exported: BTreeSet<_> = names(&text).collect();
+    assert_eq!(
+        asked
+            .iter()
+            .flat_map(|asked| names(asked))
+            .collect::<BTreeSet<_>>(),
+        exported
+    );
+    for asked in asked {
+        // `by (LABEL)`: Prometheus adds `instance`.
+        let label = asked
+            .split_once(" by (")
+            .and_then(|(_, rest)| rest.split_once(')'));
+        let label = label
+            .map(|(label, _)| label)
+            .filter(|label| *label != "instance");
+        let name = names(asked).next().unwrap();
+        let has = |label: &str| text.contains(&format!("logknock_{name}{{{label}=\""));
+        assert!(label.is_none_or(has), "{asked}");
+        for told in ["stage", "reset", "attempt", "door=", "src"] {
+            assert!(!asked.contains(told), "{asked}");
+        }
+    }
 }

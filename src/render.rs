@@ -62,14 +62,7 @@ impl Row<'_> {
     /// One line of a table whose door column is `width` wide.
     pub fn text(&self, width: usize) -> String {
         let time = self.time.map(rfc3339).unwrap_or_default();
-        let what = match self.event.kind {
-            EventKind::Stage { stage, of } => format!("stage {stage}/{of}"),
-            EventKind::Reset { stage, of, reason } => {
-                format!("reset at {stage}/{of} ({})", reason.as_str())
-            }
-            EventKind::Refused { reason } => format!("refused ({})", reason.as_str()),
-            kind => kind.as_str().to_owned(),
-        };
+        let what = what(self.event.kind);
         let whence = match (self.event.whence, self.file) {
             (Some(whence), Some(file)) => format!("{file}:{}", whence.line),
             _ => String::new(),
@@ -83,6 +76,36 @@ impl Row<'_> {
         );
         row.trim_end().to_owned()
     }
+}
+
+/// What happened, in a few words.
+pub fn what(kind: EventKind) -> String {
+    match kind {
+        EventKind::Stage { stage, of } => format!("stage {stage}/{of}"),
+        EventKind::Reset { stage, of, reason } => {
+            format!("reset at {stage}/{of} ({})", reason.as_str())
+        }
+        EventKind::Refused { reason } => format!("refused ({})", reason.as_str()),
+        kind => kind.as_str().to_owned(),
+    }
+}
+
+/// So many seconds: `0s`, `4m12s`, `3h`, `2d5h`; no more than two units.
+pub fn span(seconds: u64) -> String {
+    let units = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
+    let Some(first) = units.iter().position(|(unit, _)| seconds >= *unit) else {
+        return "0s".to_owned();
+    };
+    let mut left = seconds;
+    let mut text = String::new();
+    for (unit, letter) in units.iter().skip(first).take(2) {
+        if left >= *unit {
+            text += &(left / unit).to_string();
+            text += letter;
+        }
+        left %= unit;
+    }
+    text
 }
 
 fn style(kind: EventKind) -> Style {

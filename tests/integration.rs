@@ -135,6 +135,8 @@ mod privileges; // what each of the daemon's two processes can do
 mod processes; // the processes of a daemon
 #[path = "integration/random.rs"]
 mod random; // chance that a seed repeats
+#[path = "integration/report.rs"]
+mod report; // replay --report: what the page holds, and in a browser
 #[path = "integration/restart.rs"]
 mod restart; // the daemon that ends and begins again on the same log
 #[path = "integration/rsyslogd.rs"]

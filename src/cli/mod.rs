@@ -100,6 +100,7 @@ enum Command {
     #[command(after_help = "Examples:
   logknock replay /var/log/kern.log
   logknock replay --json kern.log.1 kern.log | jq 'select(.event==\"open\")'
+  logknock replay --report knocks.html kern.log.*.gz kern.log
   logknock replay --expect kern.expect kern.log")]
     Replay(replay::Args),
     /// Show every line as logknock reads it, or why it is not believed

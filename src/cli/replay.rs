@@ -4,13 +4,15 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use tempfile::NamedTempFile;
 
 use super::exit::{Code, Failure, tell};
 use super::settings::Settings;
 use super::{Format, expect, input, results};
 use crate::calendar::Zone;
 use crate::render::Row;
-use crate::replay::{self, Input, Shown, Summary};
+use crate::replay::{self, Input, Seen, Shown, Summary};
+use crate::report::{self, Report};
 
 /// Arguments of `replay`.
 #[derive(Debug, clap::Args)]
@@ -21,6 +23,9 @@ pub(super) struct Args {
     /// Compare the events with those in FILE (as printed by `replay`, or by `replay --json`) and exit 1 with a diff when they differ
     #[arg(long, value_name = "FILE")]
     expect: Option<PathBuf>,
+    /// Write a page for a browser to FILE: who knocked, how far, and what did not count. Events are listed only with --json then
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 /// From so many bytes on there is a progress bar: about what takes a second.
@@ -51,43 +56,61 @@ pub(super) fn run(args: &Args, settings: &Settings, format: Format) -> Result<()
         .map(expect::Expected::read)
         .transpose()?;
     let format = expected.as_ref().map_or(format, expect::Expected::format);
+    // Before the work, which may take long.
+    let page = args.report.as_deref().map(new_page).transpose()?;
+    let mut report = Report::default();
+    let is_listed = page.is_none() || format == Format::Json;
 
     let mut out = results();
     let mut written = Ok(());
-    let summary = replay::run(
-        inputs,
-        &settings.readers.usual,
-        settings.doors.clone(),
-        settings.config.log.knocker_prefix,
-        Zone::Local,
-        &mut |shown| {
-            let Shown { event, time } = &shown;
-            let file = event
-                .whence
-                .and_then(|whence| names.get(usize::from(whence.source)));
-            let row = Row {
-                event,
-                time: *time,
-                file: file.map(String::as_str),
-            };
-            let line = match format {
-                Format::Json => row.json()?,
-                Format::Text => row.text(width),
-            };
-            match &mut expected {
-                Some(expected) => expected.got(&line),
-                None => written = bar.suspend(|| writeln!(out, "{line}")),
+    let mut show = |shown: Shown| {
+        let Shown { event, time } = &shown;
+        let file = event
+            .whence
+            .and_then(|whence| names.get(usize::from(whence.source)));
+        let row = Row {
+            event,
+            time: *time,
+            file: file.map(String::as_str),
+        };
+        let line = match format {
+            Format::Json => row.json()?,
+            Format::Text => row.text(width),
+        };
+        match &mut expected {
+            Some(expected) => expected.got(&line),
+            None if is_listed => written = bar.suspend(|| writeln!(out, "{line}")),
+            None => {}
+        }
+        match &written {
+            Ok(()) => Ok(()),
+            Err(error) => Err(error.kind().into()),
+        }
+    };
+    let (reader, doors) = (&settings.readers.usual, settings.doors.clone());
+    let knockers = settings.config.log.knocker_prefix;
+    let summary = if page.is_some() {
+        replay::watch(inputs, reader, doors, knockers, Zone::Local, &mut |seen| {
+            report.see(&seen);
+            match seen {
+                Seen::Event(shown) => show(shown),
+                Seen::Packet { .. } | Seen::Line { .. } => Ok(()),
             }
-            match &written {
-                Ok(()) => Ok(()),
-                Err(error) => Err(error.kind().into()),
-            }
-        },
-    );
+        })
+    } else {
+        replay::run(inputs, reader, doors, knockers, Zone::Local, &mut show)
+    };
     bar.finish_and_clear();
     written?;
     let summary = summary.map_err(|error| Failure::new(Code::Unavailable, error))?;
     out.flush()?;
+    if let (Some(mut file), Some(path)) = (page, &args.report) {
+        let page = report::page(&report, &summary, &names);
+        let written = file
+            .write_all(page.as_bytes())
+            .and_then(|()| Ok(file.persist(path)?));
+        written.map_err(|error| unwritable(path, &error))?;
+    }
     if format == Format::Text && expected.is_none() {
         write_summary(&summary)?;
         if let Some((whence, reason, column)) = summary.unread {
@@ -101,6 +124,33 @@ pub(super) fn run(args: &Args, settings: &Settings, format: Format) -> Result<()
         }
     }
     expected.map_or(Ok(()), |expected| expected.verdict(&mut out))
+}
+
+/// A new file beside `path`, which is put in its place when it is whole. Its owner alone may read it: it says who
+/// knocked.
+fn new_page(path: &Path) -> Result<NamedTempFile, Failure> {
+    let there = path.symlink_metadata();
+    if there.is_ok_and(|there| !there.is_file()) {
+        let message = format!(
+            "{}: is no regular file, and is not replaced",
+            path.display()
+        );
+        return Err(Failure::new(Code::Failed, message));
+    }
+    let directory = path.parent().filter(|parent| *parent != Path::new(""));
+    let directory = directory.unwrap_or(Path::new("."));
+    NamedTempFile::new_in(directory).map_err(|error| unwritable(path, &error))
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    let code = match error.kind() {
+        io::ErrorKind::PermissionDenied => Code::Permission,
+        _ => Code::Failed,
+    };
+    Failure::new(
+        code,
+        format!("{}: cannot be written: {error}", path.display()),
+    )
 }
 
 fn open(path: &Path, settings: &Settings, bar: &ProgressBar) -> Result<Input, Failure> {

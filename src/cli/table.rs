@@ -5,6 +5,8 @@
 
 use anstyle::Style;
 
+pub(super) use crate::render::span;
+
 /// Between two columns.
 const GAP: &str = "  ";
 
@@ -66,24 +68,6 @@ fn line(row: &[Cell], columns: &[Column]) -> String {
     });
     let line = cells.collect::<Vec<_>>().join(GAP);
     line.trim_end().to_owned()
-}
-
-/// So many seconds: `0s`, `4m12s`, `3h`, `2d5h`; no more than two units.
-pub(super) fn span(seconds: u64) -> String {
-    let units = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
-    let Some(first) = units.iter().position(|(unit, _)| seconds >= *unit) else {
-        return "0s".to_owned();
-    };
-    let mut left = seconds;
-    let mut text = String::new();
-    for (unit, letter) in units.iter().skip(first).take(2) {
-        if left >= *unit {
-            text += &(left / unit).to_string();
-            text += letter;
-        }
-        left %= unit;
-    }
-    text
 }
 
 #[cfg(test)]

@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 use memchr::{memchr, memchr_iter, memmem, memrchr};
 
+use super::Losses;
 use super::blocks::Block;
 use super::lines::MAX_LINE;
 use crate::calendar::Calendar;
 use crate::dialect::{self, Reader};
+use crate::engine::loss;
 use crate::engine::packet::Packet;
 use crate::engine::packet::headers::Headers;
 use crate::engine::reason::Reason;
@@ -27,6 +29,8 @@ pub(super) struct Form {
     pub(super) reader: Arc<Reader>,
     /// When their stamps are.
     pub(super) calendar: Calendar,
+    /// Whether each line is asked for what it says of losses.
+    pub(super) looks_for_losses: bool,
 }
 
 /// What is in a block. Used again for the next one, its room is.
@@ -34,6 +38,8 @@ pub(super) struct Form {
 pub(super) struct Findings {
     /// Lines in the block, of any kind.
     pub(super) lines: u64,
+    /// What it says of messages that are missing.
+    pub(super) losses: Losses,
     found: Vec<Finding>,
     texts: Vec<u8>,
 }
@@ -70,8 +76,19 @@ impl Findings {
     /// Reads a block.
     pub(super) fn read(&mut self, block: &Block, form: &mut Form) {
         self.lines = 0;
+        self.losses = Losses::default();
         self.found.clear();
         self.texts.clear();
+        if form.looks_for_losses {
+            for told in block
+                .bytes()
+                .split(|&byte| byte == b'\n')
+                .filter_map(loss::read)
+            {
+                self.losses.times += 1;
+                self.losses.messages += told.count.unwrap_or(0);
+            }
+        }
         let mut rest = block.bytes();
         if block.begins_too_long {
             let line = memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);

@@ -93,8 +93,19 @@ pub struct Summary {
     pub rejected: Tally,
     /// Opens.
     pub opens: u64,
+    /// What the logs say of messages that are missing; only [`watch`] looks for it.
+    pub losses: Losses,
     /// The first line of a form that is not read, why it is not, and at which column its log prefix stands.
     pub unread: Option<(Whence, Reason, usize)>,
+}
+
+/// How often a log says that messages are missing from it, and how many at least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// How often.
+    pub times: u64,
+    /// How many, where that is said.
+    pub messages: u64,
 }
 
 /// Runs `inputs` through `doors`; who is one knocker is as `prefix` says. `show` gets every event.
@@ -106,13 +117,16 @@ pub fn run(
     zone: Zone,
     show: &mut dyn FnMut(Shown) -> io::Result<()>,
 ) -> io::Result<Summary> {
-    watch(inputs, form, doors, prefix, zone, &mut |seen| match seen {
+    let pace = Pace::new(inputs.len());
+    let mut watch = |seen: Seen<'_>| match seen {
         Seen::Event(shown) => show(shown),
         Seen::Packet { .. } | Seen::Line { .. } => Ok(()),
-    })
+    };
+    watch_by(pace, inputs, form, doors, prefix, zone, &mut watch)
 }
 
-/// The same; `watch` gets every packet and every line that is not believed, too.
+/// The same; `watch` gets every packet and every line that is not believed, too. It takes a little longer: each
+/// line may tell of a loss.
 pub fn watch(
     inputs: Vec<Input>,
     form: &dialect::Reader,
@@ -121,33 +135,32 @@ pub fn watch(
     zone: Zone,
     watch: &mut dyn FnMut(Seen<'_>) -> io::Result<()>,
 ) -> io::Result<Summary> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    watch_by(
-        Pace::new(inputs.len(), cores),
-        inputs,
-        form,
-        doors,
-        prefix,
-        zone,
-        watch,
-    )
+    let pace = Pace {
+        looks_for_losses: true,
+        ..Pace::new(inputs.len())
+    };
+    watch_by(pace, inputs, form, doors, prefix, zone, watch)
 }
 
-/// How logs are read; nothing of what is found depends on it.
+/// How logs are read; no packet that is found depends on it.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
     /// Bytes at a time.
     piece: usize,
     /// Threads that find.
     finders: usize,
+    /// Whether lines are searched that tell of losses.
+    looks_for_losses: bool,
 }
 
 impl Pace {
-    fn new(logs: usize, cores: usize) -> Self {
+    fn new(logs: usize) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // Of many logs each has a smaller share of the memory.
         Self {
             piece: blocks::PIECE / logs.clamp(1, 16),
             finders: cores.min(MOST_FINDERS),
+            looks_for_losses: false,
         }
     }
 }
@@ -172,6 +185,7 @@ fn watch_by(
         let form = Form {
             reader: reader.unwrap_or_else(|| Arc::clone(&usual)),
             calendar: Calendar::new(zone, input.written),
+            looks_for_losses: pace.looks_for_losses,
         };
         Reader::new(Feed::new(input.content, form, pace), source)
     });
@@ -279,6 +293,8 @@ impl Reader {
                 return Ok(());
             };
             run.summary.lines += findings.lines;
+            run.summary.losses.times += findings.losses.times;
+            run.summary.losses.messages += findings.losses.messages;
             (self.findings, self.next) = (findings, 0);
         }
     }

@@ -9,7 +9,7 @@ use regex::Regex;
 const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
 
 /// Each room of `src`, and the rooms that it may know.
-const ROOMS: [(&str, &[&str]); 27] = [
+const ROOMS: [(&str, &[&str]); 28] = [
     ("engine", &[]),
     ("accounts", &["engine"]),
     ("fleet", &["engine"]),
@@ -44,6 +44,7 @@ const ROOMS: [(&str, &[&str]); 27] = [
     ("protocol", &["engine", "clock"]),
     ("metrics", &["protocol"]),
     ("replay", &["engine", "calendar", "dialect"]),
+    ("report", &["engine", "calendar", "render", "replay"]),
     (
         "monitor",
         &[
@@ -86,6 +87,7 @@ const ROOMS: [(&str, &[&str]); 27] = [
             "knock",
             "trust",
             "replay",
+            "report",
             "memory",
             "protocol",
             "metrics",
