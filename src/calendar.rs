@@ -122,6 +122,17 @@ pub fn minute(time: Time, zone: Zone) -> String {
     at.and_then(|at| at.format(format).ok()).unwrap_or_default()
 }
 
+/// What RFC 3339 says in `text`, as a clock on the wall of `zone` shows it: the date with the zone, and the time of day
+/// to the millisecond.
+pub fn millisecond(text: &str, zone: Zone) -> Option<(String, String)> {
+    let date =
+        format_description!("[year]-[month]-[day] UTC[offset_hour sign:mandatory]:[offset_minute]");
+    let clock = format_description!("[hour]:[minute]:[second].[subsecond digits:3]");
+    let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    let at = at.to_offset(zone.offset(at));
+    Some((at.format(date).ok()?, at.format(clock).ok()?))
+}
+
 /// `time`, counted from the Unix epoch, as syslog(3) writes it in `zone`: `Nov  1 16:15:09`.
 pub fn syslog(time: Time, zone: Zone) -> String {
     const MONTHS: [&str; 12] = [

@@ -19,7 +19,7 @@
 //! * [`trust`] — what a source may be believed, and why not.
 //! * [`dialect`] — the forms of a line: the built-in formats and the operator's own. [`calendar`] — header stamps in UTC.
 //! * [`knock`] — the client, apart from all that.
-//! * [`memory`] — the last things that happened to each address, to explain a knock that failed.
+//! * [`memory`] — the last things that happened to each address, and what they come to at each door.
 //! * [`protocol`] — what the daemon is asked and answers. [`metrics`] — its counters as Prometheus text.
 //! * [`rights`] — who else could change what a path leads to. [`accounts`] — who is who on this machine. [`clock`] — the only reader of clocks. [`render`] — events as text and JSON. [`report`] — a replay as a page.
 //! * [`cli`] — the command line, and the only printing code.

@@ -1,8 +1,9 @@
 //! `logknock explain`: why did this address's knock open nothing, or why did it?
 //!
 //! In: what the running daemon remembers of an address, or logs and what the same engine makes of them.
-//! Out: what happened, in order, each with its reason in plain words. The order of a sequence is told
-//! by numbers of steps; no port is.
+//! Out: for each door a line of time, what happened on it in order, and one sentence of advice. What it means is
+//! worked out by [`picture`]; here it is drawn. The order of a sequence is told by numbers of steps; no
+//! port of one is.
 
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -12,12 +13,15 @@ use anstyle::{AnsiColor, Style};
 
 use super::exit::{Code, Failure};
 use super::settings::Global;
-use super::table::span;
+use super::table::{self, fold, width};
 use super::{Format, ask, input};
-use crate::calendar::Zone;
-use crate::engine::reason::Reason;
-use crate::memory::{Limits, Memory};
-use crate::protocol::{FleetRefusal, Happening, Reply, Request, Story};
+use crate::calendar::{self, Calendar, Zone};
+use crate::dialect;
+use crate::engine::time::Time;
+use crate::engine::timeline::Wall;
+use crate::memory::picture::{self, Kind, Lane, Mark};
+use crate::memory::{self, Limits, Memory};
+use crate::protocol::{FleetRefusal, Reply, Request, Story};
 use crate::replay::{self, Input, Seen};
 
 /// Of a log, so many things are told: the last ones.
@@ -48,7 +52,7 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
     let mut out = anstream::stdout();
     match format {
         Format::Json => writeln!(out, "{}", serde_json::to_string(&story)?)?,
-        Format::Text => write_story(&mut out, &story)?,
+        Format::Text => draw(&mut out, &story, width(), Zone::Local)?,
     }
     Ok(())
 }
@@ -56,8 +60,10 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
 /// What the engine makes of the logs, as far as it concerns `src`.
 fn from_logs(src: IpAddr, files: &[PathBuf], global: &Global) -> Result<Story, Failure> {
     let settings = global.load()?;
+    let mut calendars = Vec::new();
     let inputs = files.iter().map(|path| {
         let (content, written) = input::open(path)?;
+        calendars.push(Calendar::new(Zone::Local, written));
         Ok(Input {
             content,
             written,
@@ -69,6 +75,8 @@ fn from_logs(src: IpAddr, files: &[PathBuf], global: &Global) -> Result<Story, F
         addresses: 1,
         notes: MOST,
     });
+    let (mut latest, mut has_wall) = (Time::default(), false);
+    let doors = settings.doors.clone();
     replay::watch(
         inputs,
         &settings.readers.usual,
@@ -77,20 +85,34 @@ fn from_logs(src: IpAddr, files: &[PathBuf], global: &Global) -> Result<Story, F
         Zone::Local,
         &mut |seen| {
             match seen {
-                Seen::Event(shown) if shown.event.src == src => {
-                    memory.event(&shown.event, shown.time);
-                }
+                Seen::Event(shown) if shown.event.src == src => memory.event(&shown.event),
                 Seen::Packet {
-                    src: from,
-                    whence,
+                    whole: Some((sighting, detection)),
                     time,
                     verdict,
-                } if from == src => memory.packet(src, time, whence, verdict),
+                    ..
+                } => {
+                    (latest, has_wall) = (sighting.at, has_wall | time.is_some());
+                    if sighting.packet.src == src {
+                        let (packet, whence) = (&sighting.packet, sighting.whence);
+                        memory.packet(detection, packet, sighting.at, whence, verdict, None);
+                    }
+                }
                 Seen::Line {
                     bytes,
                     whence,
+                    detection,
                     reason,
-                } if names(bytes, src) => memory.packet(src, None, whence, Err(reason)),
+                } if memory::named(bytes).any(|named| named == src) => {
+                    let reading = dialect::read(bytes);
+                    let record = reading.record();
+                    let calendar = calendars.get_mut(usize::from(whence.source));
+                    let wall = calendar.zip(record.stamp);
+                    let wall = wall.and_then(|(calendar, stamp)| calendar.resolve(stamp));
+                    has_wall |= wall.is_some();
+                    let at = wall.map(Wall::time).or(record.uptime).unwrap_or(latest);
+                    memory.line(detection, (bytes, src), at, whence, reason);
+                }
                 Seen::Event(_) | Seen::Packet { .. } | Seen::Line { .. } => {}
             }
             Ok(())
@@ -100,61 +122,35 @@ fn from_logs(src: IpAddr, files: &[PathBuf], global: &Global) -> Result<Story, F
         let message = format!("logknock: reading a log failed: {error}");
         Failure::new(Code::Unavailable, message)
     })?;
-    let name = |source: u16| Some(files.get(usize::from(source))?.display().to_string());
+    let reader = memory::Reader {
+        name: &|source| Some(files.get(usize::from(source))?.display().to_string()),
+        wall: &|at| has_wall.then_some(at),
+        is_secret: &|port| doors.iter().any(|door| door.rule.step_at(port).is_some()),
+    };
     Ok(Story {
         src,
-        happenings: memory.of(src, name),
+        happenings: memory.of(src, &reader),
         grants: Vec::new(),
         refused: Vec::new(),
     })
 }
 
-/// Whether a line that is not believed says that it is about a packet from `src`.
-fn names(line: &[u8], src: IpAddr) -> bool {
-    let mut rest = line;
-    while let Some(place) = memchr::memmem::find(rest, b"SRC=") {
-        rest = rest.get(place + 4..).unwrap_or_default();
-        let end = memchr::memchr(b' ', rest).unwrap_or(rest.len());
-        let word = rest.get(..end).and_then(|word| str::from_utf8(word).ok());
-        let address = word.and_then(|word| word.parse::<IpAddr>().ok());
-        if address.is_some_and(|address| address.to_canonical() == src) {
-            return true;
+/// Draws a story, in lines of `width` columns.
+fn draw(out: &mut impl Write, story: &Story, width: usize, zone: Zone) -> io::Result<()> {
+    let src = story.src;
+    let lanes = picture::lanes(story);
+    for (number, lane) in lanes.iter().enumerate() {
+        if number > 0 {
+            writeln!(out)?;
         }
+        draw_lane(out, lane, src, width, zone)?;
     }
-    false
-}
-
-fn write_story(out: &mut impl Write, story: &Story) -> io::Result<()> {
-    for happening in &story.happenings {
-        let time = happening.time.as_deref().unwrap_or("");
-        let door = happening.door.as_deref().unwrap_or("");
-        let (text, style) = sentence(happening);
-        let times = match happening.times {
-            1 => String::new(),
-            times => format!(" ({times} times)"),
-        };
-        let whence = match (&happening.file, happening.line) {
-            (Some(file), Some(line)) => format!("  [{file}:{line}]"),
-            _ => String::new(),
-        };
-        let dim = Style::new().dimmed();
-        writeln!(
-            out,
-            "{time:<27}  {door:<8}  {style}{text}{style:#}{times}{dim}{whence}{dim:#}"
-        )?;
-    }
-    if !story.happenings.is_empty() {
-        writeln!(out)?;
-    }
-    for grant in &story.grants {
-        let left = span(grant.left_seconds);
-        let by = grant.origin.as_ref();
-        let by = by.map_or(String::new(), |by| format!(", opened by {by}"));
-        writeln!(
-            out,
-            "{} is open for {}{by}, {left} left",
-            grant.door, story.src
-        )?;
+    let is_drawn = |door: &str| lanes.iter().any(|lane| lane.door.as_deref() == Some(door));
+    for grant in story.grants.iter().filter(|grant| !is_drawn(&grant.door)) {
+        let left =
+            picture::span(i64::try_from(grant.left_seconds).unwrap_or(i64::MAX / 2) * 1_000_000);
+        let by = picture::opened_by(grant);
+        writeln!(out, "{} is open for {src}{by}, {left} left", grant.door)?;
     }
     for refusal in &story.refused {
         let FleetRefusal {
@@ -163,151 +159,179 @@ fn write_story(out: &mut impl Write, story: &Story) -> io::Result<()> {
             door,
             reason,
         } = refusal;
-        let ago = span(*seconds_ago);
+        let ago = table::span(*seconds_ago);
         writeln!(
             out,
             "{gateway} opened {door} {ago} ago, which does not count here: {reason}"
         )?;
     }
-    if story.grants.is_empty() {
-        writeln!(out, "{}", conclusion(story))?;
+    if lanes.is_empty() && story.grants.is_empty() && story.refused.is_empty() {
+        let text = format!(
+            "no packet line of {src} is known: does the LOG rule see its packets, with the configured prefix, \
+             before any other rule takes them? 'logknock doctor' looks at each step of the way"
+        );
+        for line in fold(&text, width) {
+            writeln!(out, "{line}")?;
+        }
     }
     Ok(())
 }
 
-/// What a happening means.
-fn sentence(happening: &Happening) -> (String, Style) {
-    let plain = Style::new();
-    let Happening { stage, of, .. } = happening;
-    let (stage, of) = (stage.unwrap_or(0), of.unwrap_or(0));
-    let reason = happening.reason.as_deref().unwrap_or("");
-    match happening.event.as_str() {
-        "stage" => (format!("knock {stage} of {of} was right"), plain),
-        "open" => (
-            "the door opened".to_owned(),
-            AnsiColor::Green.on_default().bold(),
-        ),
-        "refresh" => (
-            "it was open, and stays so for longer".to_owned(),
-            AnsiColor::Green.on_default(),
-        ),
-        "close" => ("the door closed".to_owned(), AnsiColor::Yellow.on_default()),
-        "refused" => (
-            format!("the sequence was right, but {}", why_refused(reason)),
-            AnsiColor::Red.on_default().bold(),
-        ),
-        "reset" => (
-            format!(
-                "back to the start after {stage} of {of}: {}",
-                why_reset(reason)
-            ),
-            AnsiColor::Yellow.on_default(),
-        ),
-        "codes_refused" => (
-            "too many codes failed: all are refused for an hour".to_owned(),
-            AnsiColor::Red.on_default().bold(),
-        ),
-        "hit" => (
-            "a packet that was no next knock of any door".to_owned(),
-            Style::new().dimmed(),
-        ),
-        "rejected" => (
-            format!("did not count: {}", why_rejected(reason)),
-            AnsiColor::Red.on_default(),
-        ),
-        other => (other.to_owned(), plain),
+fn draw_lane(
+    out: &mut impl Write,
+    lane: &Lane,
+    src: IpAddr,
+    width: usize,
+    zone: Zone,
+) -> io::Result<()> {
+    let bold = Style::new().bold();
+    let dim = Style::new().dimmed();
+    let end = if lane.opened {
+        AnsiColor::Green
+    } else {
+        AnsiColor::Red
+    };
+    let end = end.on_default().bold();
+    match &lane.door {
+        Some(door) => write!(out, "{bold}{door}{bold:#} for {src}: ")?,
+        None => write!(out, "{src}: ")?,
     }
-}
-
-fn why_reset(reason: &str) -> &str {
-    match reason {
-        "wrong_port" => "this was not the next knock",
-        "timeout" => "not complete within seq_timeout",
-        "too_fast" => "sooner after the last knock than min_gap",
-        "gap" => "longer after the last knock than knock_timeout",
-        "evicted" => "too many addresses were knocking at once",
-        other => other,
+    writeln!(out, "{end}{}{end:#}", lane.outcome)?;
+    for line in axis(&lane.marks, width.saturating_sub(2)) {
+        writeln!(out, "  {line}")?;
     }
-}
-
-fn why_refused(reason: &str) -> &str {
-    match reason {
-        "used" => "it opens once and has been used, or a later one has",
-        "failed_codes" => "too many codes failed, and all are refused for an hour",
-        "used_elsewhere" => "it opens once, and another gateway has used it",
-        "no_bus" => "it opens once, and the other gateways could not be asked whether it was used",
-        _ => "too many doors are open",
-    }
-}
-
-fn why_rejected(reason: &str) -> &str {
-    Reason::of(reason).map_or(reason, |reason| reason.meaning())
-}
-
-/// What it comes to, when nothing is open.
-fn conclusion(story: &Story) -> String {
-    let src = story.src;
-    let opened = |happening: &&Happening| matches!(&*happening.event, "open" | "refresh");
-    let moved = |happening: &&Happening| matches!(&*happening.event, "stage" | "reset");
-    let happenings = || story.happenings.iter().rev();
-    if story.happenings.is_empty() {
-        return format!(
-            "no packet line of {src} is known: does the LOG rule see its packets, with the configured \
-             prefix, before any other rule takes them?"
-        );
-    }
-    if happenings().find(opened).is_some() {
-        return format!("nothing is open for {src} now");
-    }
-    let refused = |happening: &&Happening| &*happening.event == "refused";
-    if let Some(last) = happenings().find(|happening| moved(happening) || refused(happening)) {
-        let reason = last.reason.as_deref();
-        if let Some(reason) = reason.filter(|_| refused(&last)) {
-            let door = last.door.as_deref().unwrap_or("");
-            return format!(
-                "{door} did not open: the sequence was right, but {}",
-                why_refused(reason)
-            );
+    let mut day = String::new();
+    for mark in &lane.marks {
+        let time = mark
+            .time
+            .as_deref()
+            .and_then(|time| calendar::millisecond(time, zone));
+        // Without a clock on the wall: seconds of the kernel's own.
+        let (date, clock) = time.unwrap_or_else(|| {
+            let seconds = mark.at_us.div_euclid(1_000_000);
+            (
+                String::new(),
+                format!(
+                    "{seconds:>8}.{:03}",
+                    mark.at_us.rem_euclid(1_000_000) / 1000
+                ),
+            )
+        });
+        if date != day {
+            writeln!(out, "  {dim}{date}{dim:#}")?;
+            day = date;
         }
-        let (stage, of) = (last.stage.unwrap_or(0), last.of.unwrap_or(0));
-        let door = last.door.as_deref().unwrap_or("");
-        return match last.reason.as_deref() {
-            Some(reason) => format!(
-                "{door} did not open: {stage} of {of} knocks, then {}",
-                why_reset(reason)
-            ),
-            None => format!("{door} waits for knock {} of {of}", stage + 1),
-        };
+        let (glyph, style) = glyph(mark);
+        let indent = clock.len() + 6;
+        let room = width.saturating_sub(indent).max(20);
+        // Of a path its last name is enough here; `--json` has all of it.
+        let whence = mark
+            .whence
+            .as_deref()
+            .and_then(|whence| whence.rsplit('/').next());
+        let whence = whence.unwrap_or("");
+        let mut lines = fold(&mark.words, room);
+        let last = lines.last().map_or(0, |line| line.chars().count());
+        let fits = last + 2 + whence.chars().count() <= room;
+        if !fits {
+            lines.push(String::new());
+        }
+        let count = lines.len();
+        for (number, line) in lines.iter().enumerate() {
+            let start = match number {
+                0 => format!("  {clock}  {style}{glyph:<1}{style:#} "),
+                _ => " ".repeat(indent),
+            };
+            let gap = if line.is_empty() { "" } else { "  " };
+            let tail = if number + 1 == count && !whence.is_empty() {
+                format!("{gap}{dim}{whence}{dim:#}")
+            } else {
+                String::new()
+            };
+            writeln!(out, "{start}{style}{line}{style:#}{tail}")?;
+        }
     }
-    "none of its packets was a first knock: look at the sequence, at tcpflags, and at interface, \
-     target, allow and deny of the door"
-        .to_owned()
+    for (number, line) in fold(&lane.advice, width.saturating_sub(2))
+        .iter()
+        .enumerate()
+    {
+        let start = if number == 0 { "→ " } else { "  " };
+        writeln!(out, "{start}{line}")?;
+    }
+    Ok(())
+}
+
+/// What stands on the line of time for a mark: the steps that are done then, or a sign.
+fn glyph(mark: &Mark) -> (String, Style) {
+    match mark.kind {
+        Kind::Step => (mark.stage.to_string(), Style::new().bold()),
+        Kind::Open => ("◆".to_owned(), AnsiColor::Green.on_default().bold()),
+        Kind::Close => ("◇".to_owned(), AnsiColor::Green.on_default()),
+        Kind::Failed => ("✗".to_owned(), AnsiColor::Red.on_default().bold()),
+        Kind::Rejected => ("x".to_owned(), AnsiColor::Red.on_default()),
+        Kind::Ignored => ("·".to_owned(), Style::new().dimmed()),
+        Kind::Lost => ("?".to_owned(), AnsiColor::Yellow.on_default().bold()),
+    }
+}
+
+/// The longest time that is drawn to scale, in microseconds; a longer one is cut, and drawn so.
+const CUT: i64 = 30_000_000;
+
+/// The line of time with its marks, and below it how long after the first some of them were; as many of the last
+/// marks as have room.
+fn axis(marks: &[Mark], width: usize) -> Vec<String> {
+    let glyphs: Vec<_> = marks.iter().map(glyph).collect();
+    let mut room = width;
+    let mut shown = 0;
+    for (text, _) in glyphs.iter().rev() {
+        room = match room.checked_sub(text.chars().count() + 1) {
+            Some(room) => room,
+            None => break,
+        };
+        shown += 1;
+    }
+    let skipped = marks.len() - shown;
+    let marks = marks.get(skipped..).unwrap_or_default();
+    let (Some(first), Some(last)) = (marks.first(), marks.last()) else {
+        return Vec::new();
+    };
+    let gaps = || {
+        marks.windows(2).map(|pair| match pair {
+            [one, next] => (next.at_us - one.at_us).max(0),
+            _ => 0,
+        })
+    };
+    let whole: i64 = gaps().map(|gap| gap.min(CUT)).sum();
+    let dim = Style::new().dimmed();
+    let (mut line, mut below) = (Vec::new(), String::new());
+    let mut column = 0;
+    let before = std::iter::once(0).chain(gaps());
+    for ((gap, mark), (text, style)) in before.zip(marks).zip(glyphs.iter().skip(skipped)) {
+        let share = usize::try_from(gap.min(CUT)).unwrap_or(0) * room
+            / usize::try_from(whole.max(1)).unwrap_or(1);
+        let stroke = if gap > CUT { "┄" } else { "─" };
+        let length = if column == 0 { 0 } else { 1 + share };
+        let stroke = stroke.repeat(length);
+        line.push(format!("{dim}{stroke}{dim:#}{style}{text}{style:#}"));
+        let since = picture::span(mark.at_us - first.at_us);
+        let is_last = std::ptr::eq(mark, last);
+        let place = column + length;
+        column = place + text.chars().count();
+        let start = place.min(width.saturating_sub(since.len()));
+        let written = below.chars().count();
+        let is_free = start > written + usize::from(written > 0);
+        if place > 0 && is_free && (is_last || share > 4) {
+            below += &" ".repeat(start - written);
+            below += &since;
+        }
+    }
+    let mut lines = vec![line.concat()];
+    if !below.is_empty() {
+        lines.push(format!("{dim}{below}{dim:#}"));
+    }
+    lines
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_reason_is_put_in_words() {
-        for reason in Reason::ALL {
-            let words = why_rejected(reason.as_str());
-            assert_ne!(words, reason.as_str());
-        }
-    }
-
-    #[test]
-    fn a_line_names_an_address_in_any_spelling() {
-        let v6 = "2001:db8::7".parse().unwrap();
-        assert!(names(
-            b"SRC=2001:0db8:0000:0000:0000:0000:0000:0007 DST=::1",
-            v6
-        ));
-        let v4 = "192.0.2.7".parse().unwrap();
-        assert!(names(b"x SRC=192.0.2.7", v4));
-        assert!(names(b"SRC=? SRC=::ffff:192.0.2.7 \xff", v4));
-        for other in [&b"SRC=192.0.2.77 "[..], b"DST=192.0.2.7 ", b"SRC=", b""] {
-            assert!(!names(other, v4));
-        }
-    }
-}
+#[path = "explain_test.rs"]
+mod tests;

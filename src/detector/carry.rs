@@ -11,6 +11,7 @@ use crate::engine;
 use crate::engine::event::{Event, EventKind};
 use crate::engine::finding;
 use crate::engine::grant::Task;
+use crate::memory;
 use crate::privsep::{Heard, Question, ToDetector, ToMonitor, pieces};
 use crate::render::Row;
 
@@ -60,7 +61,7 @@ impl DetectorLoop {
         self.counts.event(event);
         let now = clock::boot_now();
         let time = clock::wall_now().before(now.since(event.at));
-        self.memory.event(event, Some(time));
+        self.memory.event(event);
         let source = event
             .whence
             .and_then(|whence| self.sources.get(usize::from(whence.source)))
@@ -119,11 +120,19 @@ impl DetectorLoop {
         let answer = match question {
             Question::Status => serde_json::to_string(&self.status()),
             Question::Explain(src) => {
-                let name = |source| {
-                    let followed = self.sources.get(usize::from(source))?;
-                    Some(followed.spec.to_string())
+                let (now, wall) = (clock::boot_now(), clock::wall_now());
+                let reader = memory::Reader {
+                    name: &|source| {
+                        let followed = self.sources.get(usize::from(source))?;
+                        Some(followed.spec.to_string())
+                    },
+                    wall: &|at| Some(wall.before(now.since(at))),
+                    is_secret: &|port| {
+                        let mut doors = self.detection.doors().iter();
+                        doors.any(|door| door.rule.step_at(port).is_some())
+                    },
                 };
-                serde_json::to_string(&self.memory.of(src, name))
+                serde_json::to_string(&self.memory.of(src, &reader))
             }
         };
         for piece in pieces(&answer.unwrap_or_default()) {

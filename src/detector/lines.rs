@@ -15,6 +15,7 @@ use crate::engine::loss;
 use crate::engine::reason::Reason;
 use crate::engine::time::Time;
 use crate::engine::timeline::{Received, Stamps, Wall};
+use crate::memory;
 use crate::privsep::ToMonitor;
 use crate::source::{self, Batch, Health, LoggedPacket, Report};
 
@@ -75,6 +76,7 @@ impl DetectorLoop {
             return;
         };
         followed.gaps.add(count);
+        self.memory.lost(source, clock::boot_now(), count);
         self.losses
             .tell(&followed.spec, cause, count, clock::boot_now());
     }
@@ -132,7 +134,13 @@ impl DetectorLoop {
         };
         let opened = reader.open(line);
         let read = reader.read(&opened);
-        let read = read.inspect_err(|&reason| self.detection.handle_rejected(reason))?;
+        let read = read.inspect_err(|&reason| {
+            self.detection.handle_rejected(reason);
+            if let Some(src) = memory::named(line).next() {
+                let (memory, detection) = (&mut self.memory, &self.detection);
+                memory.line(detection, (line, src), received.now, whence, reason);
+            }
+        })?;
         let Some((record, packet)) = read else {
             if let Some(loss) = loss::read(line) {
                 self.lost(whence.source, Cause::Said, loss.count);
@@ -149,8 +157,10 @@ impl DetectorLoop {
         let placed = timeline.place_live(stamps, received);
         let placed = placed.inspect_err(|&reason| {
             self.detection.handle_rejected(reason);
-            let wall = Some(received.wall);
-            self.memory.packet(packet.src, wall, whence, Err(reason));
+            let age = stamps.wall.map(|wall| received.wall.since(wall.time()));
+            let age = age.or(record.uptime.map(|uptime| received.awake.since(uptime)));
+            let (memory, detection) = (&mut self.memory, &self.detection);
+            memory.packet(detection, &packet, received.now, whence, Err(reason), age);
         })?;
         self.counts
             .lag(whence.source, received.now.since(placed.at));
@@ -170,7 +180,7 @@ impl DetectorLoop {
             },
             whence,
         };
-        self.sighted(&sighting, received.now, received.wall)
+        self.sighted(&sighting, received.now)
     }
 
     /// Takes packets that the kernel has handed over itself.
@@ -204,7 +214,12 @@ impl DetectorLoop {
             () if age > self.rules.max_line_age => Err(Reason::Stale),
             () => Ok(()),
         };
-        counts.inspect_err(|&reason| self.detection.handle_rejected(reason))?;
+        counts.inspect_err(|&reason| {
+            self.detection.handle_rejected(reason);
+            let late = (reason == Reason::Stale).then_some(age);
+            let (memory, detection) = (&mut self.memory, &self.detection);
+            memory.packet(detection, &packet, now, whence, Err(reason), late);
+        })?;
         self.counts.lag(whence.source, age);
         let sighting = Sighting {
             packet,
@@ -219,15 +234,18 @@ impl DetectorLoop {
             },
             whence,
         };
-        self.sighted(&sighting, now, wall)
+        self.sighted(&sighting, now)
     }
 
     /// Has the engine decide about a packet, and notes what it said.
-    fn sighted(&mut self, sighting: &Sighting<'_>, now: Time, wall: Time) -> Result<(), Reason> {
+    fn sighted(&mut self, sighting: &Sighting<'_>, now: Time) -> Result<(), Reason> {
         let verdict = self.detection.handle_packet(now, sighting);
         self.carry_out();
-        let Sighting { packet, whence, .. } = sighting;
-        self.memory.packet(packet.src, Some(wall), *whence, verdict);
+        let Sighting {
+            packet, at, whence, ..
+        } = sighting;
+        let (memory, detection) = (&mut self.memory, &self.detection);
+        memory.packet(detection, packet, *at, *whence, verdict, None);
         verdict.inspect(|()| self.counts.hit())
     }
 }

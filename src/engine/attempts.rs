@@ -16,14 +16,15 @@ use super::attempt::{Attempt, Context, Progress};
 use super::command::Facts;
 use super::dedup::{RETRANSMISSION, RecentPackets};
 use super::door::{Door, Rule};
-use super::event::ResetReason;
+use super::event::{ResetReason, View};
 use super::facts;
 use super::identity::Identity;
 use super::knock::{Hit, KernelId, KnockerPrefix};
 use super::knockers::{Knocker, Knockers, Slot};
 use super::lockouts::Lockouts;
 use super::one_time::Book;
-use super::reason::Reason;
+use super::reason::{DoorReason, Reason};
+use super::sequence::Step;
 use super::time::{Time, UnixClock};
 
 /// Openings by time alone that are waited for to the moment; others come with the next second.
@@ -163,6 +164,33 @@ impl AttemptTable {
     pub fn knocker_prefix(&self) -> KnockerPrefix {
         let [ports, _] = &self.tables;
         ports.prefix()
+    }
+
+    /// What `hit` is to each door that it has a port of.
+    pub fn views(&self, hit: &Hit<'_>) -> Vec<View> {
+        let Step { port, transport } = hit.step;
+        let views = self.doors.iter().filter_map(|door| {
+            let step = door.rule.step_at(port)?;
+            let who = self.knocker_prefix();
+            let who = match Kind::of(door) {
+                Kind::Ports => who.of(hit.src),
+                Kind::Counts => who.of_counts().of(hit.src),
+            };
+            let silent = self.lockouts.until(who, &door.name, hit.at);
+            let is_other = !door.rule.may_have(Step { port, transport });
+            let is_deaf = !self.hears(hit.source, door);
+            let reason = is_deaf.then_some(DoorReason::Source);
+            let reason = reason.or(door.scope.why_not(hit));
+            let reason = reason.or(is_other.then_some(DoorReason::Transport));
+            Some(View {
+                door: Arc::clone(&door.name),
+                step,
+                of: door.rule.knocks(),
+                reason: reason.or(silent.map(|(_, reason)| reason)),
+                left: silent.map(|(until, _)| until.since(hit.at)),
+            })
+        });
+        views.collect()
     }
 
     /// What has been used at doors whose sequences open once.

@@ -14,12 +14,13 @@ use std::time::Duration;
 use super::attempt::Progress;
 use super::attempts::{AttemptTable, Detected, Limits};
 use super::door::{Door, Rule, Scope};
-use super::event::{Event, EventKind, Whence};
+use super::event::{Event, EventKind, View, Whence};
 use super::facts;
 use super::finding::{Finding, Knocked, Told};
 use super::knock::{Hit, Logged};
 use super::packet::Packet;
 use super::reason::{Reason, Tally};
+use super::sequence::Step;
 use super::time::{Time, UnixClock};
 
 /// A packet with its place on the engine's clock.
@@ -87,6 +88,18 @@ impl Detection {
             self.rejected.add(reason);
         }
         counted
+    }
+
+    /// What a packet of a line of `source` at `at` is to each door that it has a port of, and which port it came to
+    /// where no door has that.
+    pub fn views(&self, packet: &Packet<'_>, at: Time, source: u16) -> (Vec<View>, Option<Step>) {
+        let hit = Hit::new(packet, at, None, source, Logged::default());
+        let Ok(hit) = hit else {
+            return (Vec::new(), None);
+        };
+        let views = self.attempts.views(&hit);
+        let is_secret = !views.is_empty();
+        (views, (!is_secret).then_some(hit.step))
     }
 
     /// Counts a line that did not get as far as a packet.

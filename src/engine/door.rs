@@ -176,6 +176,24 @@ impl Rule {
         }
     }
 
+    /// The first of its knocks at `port`, from 1, by whichever transport; within it `None` where knocks have no fixed
+    /// ports.
+    pub fn step_at(&self, port: u16) -> Option<Option<usize>> {
+        let fixed = match self {
+            Self::Sequence(rule) => Some(rule.sequence.steps()),
+            Self::OneTime(rule) => rule.origin.beginning(),
+            Self::Counts(_) => None,
+        };
+        let mut fixed = fixed.into_iter().flatten();
+        if let Some(place) = fixed.position(|step| step.port == port) {
+            return Some(Some(place + 1));
+        }
+        let mut either = [Transport::Tcp, Transport::Udp].into_iter();
+        either
+            .any(|transport| self.may_have(Step { port, transport }))
+            .then_some(None)
+    }
+
     /// How fast it must be knocked, where it is ports in order.
     pub(super) const fn pace(&self) -> Option<Pace> {
         match self {

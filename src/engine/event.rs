@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::reason::DoorReason;
 use super::time::Time;
 
 /// Something that happened at a door.
@@ -138,6 +140,21 @@ impl Occasion {
             Self::CodesRefused => ("codes_refused", "too many codes failed at a door"),
         }
     }
+}
+
+/// What a hit is to a door of whose knocks it has a port, whatever was knocked before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The door's name.
+    pub door: Arc<str>,
+    /// Which of its knocks that is, from 1; `None` where knocks have no fixed ports.
+    pub step: Option<usize>,
+    /// How many knocks it takes.
+    pub of: usize,
+    /// Why the door does not count it.
+    pub reason: Option<DoorReason>,
+    /// For how much longer it does not.
+    pub left: Option<Duration>,
 }
 
 /// Why a right sequence was not answered.

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::door::Scope;
 use super::packet::{Fingerprint, Packet, Ports, TcpFlags};
-use super::reason::Reason;
+use super::reason::{DoorReason, Reason};
 use super::sequence::{Step, Transport};
 use super::time::Time;
 
@@ -172,16 +172,27 @@ pub fn is_nobody(address: IpAddr) -> bool {
 impl Scope {
     /// Whether `hit` counts for this door.
     pub fn admits(&self, hit: &Hit<'_>) -> bool {
+        self.why_not(hit).is_none()
+    }
+
+    /// Why `hit` does not count for this door, if it does not.
+    pub fn why_not(&self, hit: &Hit<'_>) -> Option<DoorReason> {
         let flags = hit.step.transport == Transport::Udp
             || (hit.flags.contains(self.flags_set) && hit.flags.lacks(self.flags_clear));
-        flags
-            && self
-                .interface
-                .as_deref()
-                .is_none_or(|name| name.as_bytes() == hit.interface)
-            && self.target.is_none_or(|target| target == hit.dst)
-            && !self.public.contains(&hit.step)
-            && self.lets_in(hit.src)
+        if !flags {
+            return Some(DoorReason::Flags);
+        }
+        let interface = self.interface.as_deref().map(str::as_bytes);
+        if interface.is_some_and(|name| name != hit.interface) {
+            return Some(DoorReason::Interface);
+        }
+        if self.target.is_some_and(|target| target != hit.dst) {
+            return Some(DoorReason::Target);
+        }
+        if self.public.contains(&hit.step) {
+            return Some(DoorReason::Public);
+        }
+        (!self.lets_in(hit.src)).then_some(DoorReason::Address)
     }
 
     /// Whether `src` may open this door at all.

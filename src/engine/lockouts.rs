@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::attempt::Progress;
 use super::door::{Door, Limits, Lockout};
+use super::reason::DoorReason;
 use super::time::Time;
 
 /// (address, door) pairs remembered.
@@ -37,13 +38,26 @@ pub(super) struct Lockouts {
 impl Lockouts {
     /// Whether a hit of `src` at `door` does not count at `at`.
     pub(super) fn covers(&self, src: IpAddr, door: &Arc<str>, at: Time) -> bool {
+        self.until(src, door, at).is_some()
+    }
+
+    /// Until when a hit of `src` at `door` does not count, if it does not at `at`, and why.
+    pub(super) fn until(
+        &self,
+        src: IpAddr,
+        door: &Arc<str>,
+        at: Time,
+    ) -> Option<(Time, DoorReason)> {
         if self.entries.is_empty() {
-            return false;
+            return None;
         }
-        let entry = self.entries.get(&(src, Arc::clone(door)));
-        entry
-            .and_then(|entry| entry.until)
-            .is_some_and(|until| at <= until)
+        let entry = self.entries.get(&(src, Arc::clone(door)))?;
+        let reason = match entry.fails {
+            0 => DoorReason::Cooldown,
+            _ => DoorReason::LockedOut,
+        };
+        let until = entry.until.filter(|&until| at <= until)?;
+        Some((until, reason))
     }
 
     /// Notes what a door's limits make of `progress`; `true` when it locks the address out.

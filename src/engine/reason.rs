@@ -138,6 +138,46 @@ impl Reason {
     }
 }
 
+/// Why one door does not count a hit that has the port of one of its knocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DoorReason {
+    /// Its TCP flags are not those of `tcpflags`.
+    Flags,
+    /// It arrived at another interface than `interface`.
+    Interface,
+    /// It went to another address than `target`.
+    Target,
+    /// Its port is one of `public`.
+    Public,
+    /// `allow` and `deny` keep its sender out.
+    Address,
+    /// It came by the other transport.
+    Transport,
+    /// Its line is of a source that has other doors.
+    Source,
+    /// Its sender is locked out.
+    LockedOut,
+    /// The door has opened for its sender, and its `cooldown` runs.
+    Cooldown,
+}
+
+impl DoorReason {
+    /// The word used in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Flags => "flags",
+            Self::Interface => "interface",
+            Self::Target => "target",
+            Self::Public => "public",
+            Self::Address => "address",
+            Self::Transport => "transport",
+            Self::Source => "source",
+            Self::LockedOut => "locked_out",
+            Self::Cooldown => "cooldown",
+        }
+    }
+}
+
 /// How often each [`Reason`] was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally([u64; Reason::ALL.len()]);

@@ -21,6 +21,7 @@ use findings::{Finding, Findings, Form, Found};
 use crate::calendar::{Calendar, Zone};
 use crate::dialect;
 use crate::engine::attempts::Limits;
+use crate::engine::detection::Detection;
 use crate::engine::door::Door;
 use crate::engine::event::{Event, EventKind, Whence};
 use crate::engine::knock::{KnockerPrefix, Logged};
@@ -64,8 +65,8 @@ pub enum Seen<'a> {
     Packet {
         /// Who sent it.
         src: IpAddr,
-        /// Its line.
-        whence: Whence,
+        /// The whole of it, with its place on the clock of the logs, and what the doors are.
+        whole: Option<(&'a Sighting<'a>, &'a Detection)>,
         /// When it was logged, from the Unix epoch.
         time: Option<Time>,
         /// Why it did not count.
@@ -77,6 +78,8 @@ pub enum Seen<'a> {
         bytes: &'a [u8],
         /// Where it stands.
         whence: Whence,
+        /// What the doors are.
+        detection: &'a Detection,
         /// Why not.
         reason: Reason,
     },
@@ -321,6 +324,7 @@ impl Run<'_> {
         (self.watch)(Seen::Line {
             bytes,
             whence,
+            detection: &self.engine.detection,
             reason,
         })
     }
@@ -357,7 +361,7 @@ impl Run<'_> {
         self.settle(placed.at, reader.wall)?;
         (self.watch)(Seen::Packet {
             src: packet.src,
-            whence,
+            whole: Some((&sighting, &self.engine.detection)),
             time: reader.wall,
             verdict,
         })

@@ -210,7 +210,25 @@ fn seen(texts: &[Vec<u8>], form: &dialect::Reader, pace: Pace) -> (String, Vec<S
     let zone = Zone::Fixed(time::UtcOffset::UTC);
     let (inputs, prefix) = (inputs.collect(), KnockerPrefix::default());
     let summary = watch_by(pace, inputs, form, doors, prefix, zone, &mut |seen| {
-        all.push(format!("{seen:?}"));
+        all.push(match seen {
+            Seen::Event(shown) => format!("{shown:?}"),
+            // Not what the doors are by then.
+            Seen::Packet {
+                whole,
+                time,
+                verdict,
+                ..
+            } => format!(
+                "{:?} {time:?} {verdict:?}",
+                whole.map(|(sighting, _)| sighting)
+            ),
+            Seen::Line {
+                bytes,
+                whence,
+                reason,
+                ..
+            } => format!("{bytes:?} {whence:?} {reason:?}"),
+        });
         Ok(())
     });
     (format!("{:?}", summary.unwrap()), all)

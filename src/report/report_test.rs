@@ -64,7 +64,7 @@ fn the_addresses_that_sent_most_are_kept_though_they_knock_at_no_door() {
     let mut report = Report::default();
     let packet = |src, verdict| Seen::Packet {
         src,
-        whence: Whence { source: 0, line: 1 },
+        whole: None,
         time: None,
         verdict,
     };

@@ -278,7 +278,8 @@ impl Daemon {
         self.knock_behind(head, src, ports);
     }
 
-    fn knock_behind(&self, head: impl Fn() -> String, src: &str, ports: &[u16]) {
+    /// The same, with another beginning of each line.
+    pub(crate) fn knock_behind(&self, head: impl Fn() -> String, src: &str, ports: &[u16]) {
         for port in ports {
             let id = self.packets.replace(self.packets.get().wrapping_add(1));
             let head = head();

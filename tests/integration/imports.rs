@@ -40,7 +40,7 @@ const ROOMS: [(&str, &[&str]); 28] = [
     ),
     ("knock", &["engine", "clock", "config"]),
     ("trust", &["accounts", "source_spec", "rights", "config"]),
-    ("memory", &["engine", "calendar", "protocol"]),
+    ("memory", &["engine", "calendar", "dialect", "protocol"]),
     ("protocol", &["engine", "clock"]),
     ("metrics", &["protocol"]),
     ("replay", &["engine", "calendar", "dialect"]),

@@ -127,7 +127,7 @@ fn explain_tells_why_a_used_sequence_did_not_open() {
         .prints_among_others("refused (used)");
     logknock
         .run("explain 198.51.100.66 --log old.log")
-        .prints_among_others("it opens once and has been used");
+        .prints_among_others("refused: this sequence or code was used before");
 }
 
 /// The ports of the code of so many steps later than now, which a door with the greatest `skew` takes as well.

@@ -1,0 +1,569 @@
+//! A story → for each door what this address did there, in order, and what would help.
+//!
+//! In: what is remembered of an address, from the daemon or from logs. Out: a [`Lane`] for each door with its
+//! [`Mark`]s: the data behind the picture of `explain`, and of any other page that shows the time line of an
+//! address. Every sentence for people is made here, once. Steps have numbers; their ports are never shown.
+
+use std::time::Duration;
+
+use crate::engine::reason::Reason;
+use crate::protocol::{GrantStatus, Happening, Phase, Seen, Story};
+
+/// A step too early is what failed only so long after anything else that did.
+const SAME_TRY: i64 = 30_000_000;
+
+/// What an address did at one door.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lane {
+    /// The door; `None` for what is no step of any.
+    pub door: Option<String>,
+    /// How many steps it takes.
+    pub of: usize,
+    /// What happened, the oldest first.
+    pub marks: Vec<Mark>,
+    /// What it came to: `did not open: step 2 of 3 was the last`.
+    pub outcome: String,
+    /// Whether it is open, or did open.
+    pub opened: bool,
+    /// One sentence: what to do.
+    pub advice: String,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// When, in UTC (RFC 3339), where that is known.
+    pub time: Option<String>,
+    /// When, in microseconds on the story's own clock.
+    pub at_us: i64,
+    /// Of which kind.
+    pub kind: Kind,
+    /// Steps that are done after it.
+    pub stage: usize,
+    /// What it means.
+    pub words: String,
+    /// The file, and the line if there is one.
+    pub whence: Option<String>,
+    /// What the advice goes by.
+    cause: String,
+    left: Option<u64>,
+}
+
+/// What sort of thing happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// A step was right.
+    Step,
+    /// The door opened, or stays open for longer.
+    Open,
+    /// It closed.
+    Close,
+    /// The attempt is over, or the knock was not answered.
+    Failed,
+    /// A packet or line did not count.
+    Rejected,
+    /// It changed nothing, and does no harm.
+    #[default]
+    Ignored,
+    /// Lines are missing.
+    Lost,
+}
+
+/// What the story comes to, door by door; the last lane is for what is no step of any.
+pub fn lanes(story: &Story) -> Vec<Lane> {
+    let mut lanes: Vec<Lane> = Vec::new();
+    let happenings = &story.happenings;
+    for happening in happenings {
+        for (door, of) in doors(happening) {
+            let known = lanes.iter_mut().find(|lane| lane.door.as_deref() == door);
+            match known {
+                Some(lane) => lane.of = lane.of.max(of),
+                None => lanes.push(Lane {
+                    door: door.map(str::to_owned),
+                    of,
+                    ..Lane::default()
+                }),
+            }
+        }
+    }
+    let is_lost = |happening: &Happening| happening.event == "lost";
+    if lanes.is_empty() && happenings.iter().any(is_lost) {
+        lanes.push(Lane::default());
+    }
+    lanes.sort_by_key(|lane| lane.door.is_none());
+    for lane in &mut lanes {
+        let mut stage = 0;
+        let mut last = None;
+        for happening in happenings {
+            let Some(mark) = mark(lane, happening, happenings, stage, last) else {
+                continue;
+            };
+            stage = mark.stage;
+            if mark.kind == Kind::Step {
+                last = Some(mark.at_us);
+            }
+            lane.marks.push(mark);
+        }
+        conclude(lane, story);
+    }
+    lanes
+}
+
+/// The doors that a happening is about, and how many steps they take; `None` where it is about no door.
+fn doors(happening: &Happening) -> Vec<(Option<&str>, usize)> {
+    let mut doors: Vec<_> = happening
+        .seen
+        .iter()
+        .map(|seen| (Some(seen.door.as_str()), seen.of))
+        .collect();
+    if let Some(door) = &happening.door {
+        doors.push((Some(door), happening.of.unwrap_or(0)));
+    }
+    if doors.is_empty() && happening.event != "lost" {
+        doors.push((None, 0));
+    }
+    doors
+}
+
+/// The mark of a happening in a lane that has reached `stage` at `last`; `None` if it is about other doors.
+fn mark(
+    lane: &Lane,
+    happening: &Happening,
+    all: &[Happening],
+    stage: usize,
+    last: Option<i64>,
+) -> Option<Mark> {
+    let door = lane.door.as_deref();
+    let seen = happening
+        .seen
+        .iter()
+        .find(|seen| Some(seen.door.as_str()) == door);
+    let place = |other: &Happening| (other.file.clone(), other.line);
+    // An event of one door is told at the others that its packet concerns: once, and where it is no event too.
+    let of_line = || all.iter().filter(|other| place(other) == place(happening));
+    let is_told = || {
+        of_line().any(|other| other.door.as_deref() == door)
+            || !of_line()
+                .next_back()
+                .is_some_and(|last| std::ptr::eq(last, happening))
+    };
+    let is_about_none = doors(happening) == [(None, 0)];
+    let (kind, stage, cause, words) = match (&happening.door, seen) {
+        _ if happening.event == "lost" => {
+            let lines = match happening.lines {
+                Some(lines) => format!("{lines} lines are missing"),
+                None => "lines are missing".to_owned(),
+            };
+            (Kind::Lost, stage, "lost".to_owned(), lines)
+        }
+        (Some(name), seen) if Some(name.as_str()) == door => {
+            event(happening, lane, seen, stage, last)
+        }
+        (_, Some(seen)) if happening.door.is_none() || !is_told() => {
+            let (kind, cause, words) = packet(happening, Some(seen), stage);
+            (kind, stage, cause, words)
+        }
+        (None, None) if door.is_none() && is_about_none => {
+            let (kind, cause, words) = packet(happening, None, stage);
+            (kind, stage, cause, words)
+        }
+        _ => return None,
+    };
+    let times = match (happening.times, happening.since_us) {
+        (0 | 1, _) => String::new(),
+        (times, Some(since)) if happening.at_us > since => {
+            let within = span(happening.at_us - since);
+            format!(" ({times} times in {within})")
+        }
+        (times, _) => format!(" ({times} times)"),
+    };
+    Some(Mark {
+        time: happening.time.clone(),
+        at_us: happening.at_us,
+        kind,
+        stage,
+        words: words + &times,
+        whence: happening.file.as_ref().map(|file| match happening.line {
+            Some(number) => format!("{file}:{number}"),
+            None => file.clone(),
+        }),
+        cause,
+        left: seen.and_then(|seen| seen.left_seconds),
+    })
+}
+
+/// An event of the lane's own door: its kind, the steps that are done then, its cause and its words.
+fn event(
+    happening: &Happening,
+    lane: &Lane,
+    seen: Option<&Seen>,
+    before: usize,
+    last: Option<i64>,
+) -> (Kind, usize, String, String) {
+    let stage = happening.stage.unwrap_or(0);
+    let reason = happening.reason.as_deref().unwrap_or("");
+    let since = last.map(|last| span(happening.at_us - last));
+    let of = lane.of;
+    let (kind, done, cause, words) = match happening.event.as_str() {
+        "stage" => {
+            let failed = lane.marks.last().filter(|mark| mark.kind == Kind::Failed);
+            let words = match since {
+                _ if failed.is_some_and(|mark| mark.at_us == happening.at_us) => {
+                    format!("which is step {stage} of {of} of the next attempt")
+                }
+                Some(since) if before > 0 => format!("step {stage} of {of}, {since} later"),
+                _ => format!("step {stage} of {of}"),
+            };
+            (Kind::Step, stage, "step", words)
+        }
+        "open" => (Kind::Open, 0, "opened", "the door opened".to_owned()),
+        "refresh" => (
+            Kind::Open,
+            0,
+            "opened",
+            "open already: it stays so for longer".to_owned(),
+        ),
+        "close" => (Kind::Close, before, "close", "the door closed".to_owned()),
+        "locked_out" => {
+            let words = "one failed attempt too many: locked out".to_owned();
+            (Kind::Failed, 0, "locked_out", words)
+        }
+        "codes_refused" => {
+            let words = "too many codes failed here: none is taken for an hour".to_owned();
+            (Kind::Failed, 0, "failed_codes", words)
+        }
+        "refused" => {
+            let why = match reason {
+                "used" => "this sequence or code was used before",
+                "failed_codes" => "too many codes failed here, and none is taken for an hour",
+                "used_elsewhere" => "another gateway has used this sequence or code",
+                "no_bus" => "the other gateways could not be asked whether it was used",
+                _ => "too many doors are open",
+            };
+            (
+                Kind::Failed,
+                0,
+                reason,
+                format!("right, but refused: {why}"),
+            )
+        }
+        "reset" => {
+            let (cause, why) = why_reset(reason, stage, happening, seen);
+            let words = match since {
+                Some(since) => format!("reset {since} after step {stage}: {why}"),
+                None => format!("reset after step {stage}: {why}"),
+            };
+            (Kind::Failed, 0, cause, words)
+        }
+        other => (Kind::Ignored, before, other, other.to_owned()),
+    };
+    (kind, done, cause.to_owned(), words)
+}
+
+fn why_reset<'a>(
+    reason: &'a str,
+    stage: usize,
+    happening: &Happening,
+    seen: Option<&Seen>,
+) -> (&'a str, String) {
+    let why = match reason {
+        "wrong_port" => match (seen, &happening.port, happening.seen.first()) {
+            (
+                Some(Seen {
+                    step: Some(step),
+                    reason,
+                    ..
+                }),
+                ..,
+            ) => match reason.as_deref() {
+                Some("transport") => {
+                    return (
+                        "transport",
+                        format!("the port of step {step}, by the wrong protocol"),
+                    );
+                }
+                _ => {
+                    return (
+                        "order",
+                        format!("step {step}, but step {} was due", stage + 1),
+                    );
+                }
+            },
+            (Some(_), ..) => return ("code", "a port of another code".to_owned()),
+            (None, Some(port), _) => format!("another port ({port})"),
+            (None, None, Some(other)) => format!("another port (of door {})", other.door),
+            (None, None, None) => "another port".to_owned(),
+        },
+        "timeout" => "seq_timeout is over".to_owned(),
+        "gap" => "knock_timeout is over".to_owned(),
+        "too_fast" => "the next came sooner than min_gap".to_owned(),
+        "overcount" => "one hit too many".to_owned(),
+        "evicted" => "too many addresses knocked at once".to_owned(),
+        other => other.to_owned(),
+    };
+    (reason, why)
+}
+
+/// A packet that is no event of the lane's door: its kind, cause and words.
+fn packet(happening: &Happening, seen: Option<&Seen>, stage: usize) -> (Kind, String, String) {
+    let step = seen.and_then(|seen| seen.step);
+    let what = match (seen, step) {
+        (None, _) => String::new(),
+        (Some(_), None) => "a knock ".to_owned(),
+        (Some(_), Some(step)) => format!("step {step} "),
+    };
+    let reason = happening.reason.as_deref().unwrap_or("");
+    let left = seen.and_then(|seen| seen.left_seconds);
+    let barred = seen.and_then(|seen| seen.reason.as_deref());
+    match (happening.event.as_str(), reason, barred) {
+        ("rejected", "duplicate", _) => {
+            let words = format!("{what}again: the same packet was sent again; ignored");
+            (Kind::Ignored, reason.to_owned(), words)
+        }
+        ("rejected", "logged_twice", _) => {
+            let words = format!("{what}again: the same packet, logged twice; ignored");
+            (Kind::Ignored, reason.to_owned(), words)
+        }
+        ("rejected", ..) => {
+            let why = match happening.late_ms {
+                Some(late) if reason == "stale" => {
+                    let late = i64::try_from(late).unwrap_or(i64::MAX);
+                    format!("the line is {} old", span(late.saturating_mul(1000)))
+                }
+                _ => match Reason::of(reason) {
+                    Some(reason) => reason.meaning().to_owned(),
+                    None => reason.to_owned(),
+                },
+            };
+            let words = format!("{what}did not count: {why}");
+            (Kind::Rejected, reason.to_owned(), words)
+        }
+        (_, _, Some(barred)) => {
+            let why = match barred {
+                "flags" => "its TCP flags are not those of tcpflags",
+                "interface" => "it arrived at another interface than the door's",
+                "target" => "it was sent to another address than the door's target",
+                "public" => "its port is public",
+                "address" => "the door is not for this address (allow, deny)",
+                "transport" => "right port, wrong protocol",
+                "source" => "the log that it stands in has other doors",
+                "locked_out" => "locked out",
+                "cooldown" => "the cooldown runs",
+                other => other,
+            };
+            let left = left.map(|left| format!(", {} left", span(micros(left))));
+            let words = format!("{what}did not count: {why}{}", left.unwrap_or_default());
+            (Kind::Rejected, barred.to_owned(), words)
+        }
+        (_, _, None) => match (seen, step) {
+            (None, _) => {
+                let port = happening.port.as_deref().unwrap_or("a packet");
+                (
+                    Kind::Ignored,
+                    "no_step".to_owned(),
+                    format!("{port}: no step of any door"),
+                )
+            }
+            (_, Some(step)) if step <= stage => {
+                let words = format!("step {step} again; ignored");
+                (Kind::Ignored, "again".to_owned(), words)
+            }
+            (_, Some(step)) => {
+                let words = format!("step {step} did not count: step {} was due", stage + 1);
+                (Kind::Rejected, "order".to_owned(), words)
+            }
+            (_, None) => {
+                let words = "a knock of its kind, but not the one that was due".to_owned();
+                (Kind::Rejected, "code".to_owned(), words)
+            }
+        },
+    }
+}
+
+/// What a lane comes to.
+fn conclude(lane: &mut Lane, story: &Story) {
+    let grant = story
+        .grants
+        .iter()
+        .find(|grant| Some(&grant.door) == lane.door.as_ref());
+    let marks = &lane.marks;
+    let stage = marks.last().map_or(0, |mark| mark.stage);
+    let (cause, decisive) = decide(marks, stage);
+    let left = decisive.and_then(|place| marks.get(place)?.left);
+    let before = decisive.and_then(|place| marks.get(place.checked_sub(1)?));
+    let due = before.map_or(0, |mark| mark.stage).max(stage) + 1;
+    let opened = marks.iter().rposition(|mark| mark.kind == Kind::Open);
+    let tries = marks.iter().skip(opened.map_or(0, |place| place + 1));
+    let reached = tries.map(|mark| mark.stage).max().unwrap_or(0);
+    let not = match opened {
+        Some(_) => "opened before, but now did not open",
+        None => "did not open",
+    };
+    let is_open = grant.is_some_and(|grant| grant.phase == Phase::Open);
+    let is_closed = marks.last().is_some_and(|mark| mark.kind == Kind::Close);
+    lane.opened = is_open || cause == "opened";
+    lane.outcome = match grant {
+        Some(grant) if is_open => {
+            let left = span(micros(grant.left_seconds));
+            format!("open{}, {left} left", opened_by(grant))
+        }
+        Some(grant) if grant.failed > 0 => "open: its close command fails".to_owned(),
+        Some(_) => "closing".to_owned(),
+        None if lane.opened && is_closed => "opened, and closed again".to_owned(),
+        None if lane.opened => "opened".to_owned(),
+        None if cause == "waiting" => format!("waits for step {due} of {}", lane.of),
+        None if lane.door.is_none() && marks.iter().all(|mark| mark.kind == Kind::Lost) => {
+            "no packet is known".to_owned()
+        }
+        None if lane.door.is_none() => "no step of any door".to_owned(),
+        None if reached == 0 => format!("{not}: no step counted"),
+        None => format!("{not}: {reached} of {} steps", lane.of),
+    };
+    lane.advice = match grant {
+        Some(_) => advice("opened", None, due),
+        None => advice(&cause, left, due),
+    };
+}
+
+/// Why the last attempt, which is at `stage` now, came to what it did; and by which mark, if it was one.
+fn decide(marks: &[Mark], stage: usize) -> (String, Option<usize>) {
+    let decides = |mark: &&Mark| matches!(mark.kind, Kind::Open | Kind::Failed | Kind::Rejected);
+    // What follows a failed step is out of order too, and is not why.
+    let is_late =
+        |mark: &Mark| mark.kind == Kind::Rejected && matches!(&*mark.cause, "order" | "code");
+    let mut last = marks
+        .iter()
+        .enumerate()
+        .rev()
+        .filter(|(_, mark)| decides(mark));
+    let failed = last.clone().find(|(_, mark)| !is_late(mark));
+    let late = last.find(|(_, mark)| is_late(mark));
+    let decisive = match (failed, late) {
+        (Some((_, failed)), Some((_, late_mark))) if late_mark.at_us - failed.at_us > SAME_TRY => {
+            late
+        }
+        _ => failed.or(late),
+    };
+    let is_first = |mark: &Mark| mark.kind == Kind::Step && mark.stage == 1;
+    let begun = marks.iter().rposition(is_first).unwrap_or(0);
+    let begun_at = marks.get(begun).map_or(0, |mark| mark.at_us);
+    // What failed before the attempt that is under way is not why.
+    let decisive = decisive.filter(|(_, mark)| stage == 0 || mark.at_us >= begun_at);
+    let mut attempt = marks.iter().skip(begun);
+    let is_lost = attempt.clone().any(|mark| mark.kind == Kind::Lost);
+    let is_repeated = attempt.any(|mark| mark.cause == "duplicate");
+    let cause = match decisive.map(|(_, mark)| &*mark.cause) {
+        Some("timeout" | "gap" | "order") | None if is_lost => "lost",
+        Some("timeout" | "gap") if is_repeated => "waited",
+        Some(cause) => cause,
+        None if stage > 0 => "waiting",
+        None => marks.last().map_or("", |mark| &mark.cause),
+    };
+    (cause.to_owned(), decisive.map(|(place, _)| place))
+}
+
+/// One sentence for what failed.
+fn advice(cause: &str, left: Option<u64>, due: usize) -> String {
+    let left = left.map_or(String::new(), |left| {
+        format!(" ({} left)", span(micros(left)))
+    });
+    let text = match cause {
+        "opened" => "The knock worked.",
+        "waiting" => return format!("Step {due} is due: knock it before seq_timeout is over."),
+        "wrong_port" => {
+            "Knock the steps and nothing else in between; a port that is open to everybody belongs into \
+             'public' of [firewall]."
+        }
+        "order" => {
+            "Knock the steps in their order, with a short pause between them: packets can overtake each other."
+        }
+        "transport" => "Send this step by the protocol that the sequence names: TCP, or UDP.",
+        "code" => {
+            "Compare the clocks of client and host, and the secret of both: the code was not one of now."
+        }
+        "timeout" => {
+            return format!(
+                "Step {due} did not come in time: knock faster, or raise 'seq_timeout' of the door."
+            );
+        }
+        "waited" => {
+            "The client waited for an answer and sent its packet again: use one that goes on at once, such as \
+             'logknock knock'."
+        }
+        "gap" => {
+            return format!(
+                "Step {due} did not come in time: knock it sooner, or raise 'knock_timeout' of the door."
+            );
+        }
+        "too_fast" => "Leave more time between two steps, or lower 'min_gap' of the door.",
+        "overcount" => "Stop at the last hit: one more closes the door again.",
+        "evicted" => "Knock again: too many other addresses knocked at the same time.",
+        "used" => "Knock the next sequence of the list, or the code of now: each opens once.",
+        "failed_codes" => "Wait until the hour is over; 'logknock status' shows how long that is.",
+        "used_elsewhere" => "Knock the next code: each opens once, in the whole fleet.",
+        "no_bus" => "Knock again when the fleet is reached: 'logknock status' shows whether it is.",
+        "full" => "Close some doors with 'logknock close', then knock again.",
+        "locked_out" => {
+            return format!(
+                "Wait until the lockout is over{left}; nothing that this address knocks counts before."
+            );
+        }
+        "cooldown" => return format!("Knock again when the 'cooldown' of the door is over{left}."),
+        "flags" => {
+            "Send a plain SYN, as a connection begins with, or change 'tcpflags' of the door."
+        }
+        "interface" => "Compare IN= of that line with 'interface' of the door.",
+        "target" => "Compare DST= of that line with 'target' of the door.",
+        "source" => "Add the door to 'doors' of that log in the configuration.",
+        "public" => "A step cannot be a 'public' port: 'logknock check' names it.",
+        "address" => "Add the address to 'allow' of the door, or take it out of 'deny'.",
+        "prefix" => {
+            "The firewall logs it with another prefix than the configuration has: load the rules that \
+             'logknock rules' prints."
+        }
+        "stale" => {
+            "Compare clock and time zone (TZ) of what writes the log with this host's, and look for what holds \
+             its lines up."
+        }
+        "future" => "Compare clock and time zone (TZ) of what writes the log with this host's.",
+        "duplicate" => "Send each step as a new packet: the same one again is no new knock.",
+        "logged_twice" => {
+            "Two rules or sources log the same packets; that does no harm, one of them is enough."
+        }
+        "lost" => {
+            "Knock again: a step may have been among the missing lines; the log cannot keep up, or drops lines."
+        }
+        "answered" => "Knock again: after a restart, old lines are not counted twice.",
+        "no_step" => {
+            "Compare the ports that the client knocks at with the sequence: none of these is a step."
+        }
+        _ => {
+            "'logknock parse' shows how a line is read, 'logknock doctor' what is wrong on its way."
+        }
+    };
+    text.to_owned()
+}
+
+/// `, opened by GATEWAY`, where another one did.
+pub fn opened_by(grant: &GrantStatus) -> String {
+    let by = grant.origin.as_ref();
+    by.map_or(String::new(), |by| format!(", opened by {by}"))
+}
+
+fn micros(seconds: u64) -> i64 {
+    i64::try_from(seconds)
+        .unwrap_or(i64::MAX)
+        .saturating_mul(1_000_000)
+}
+
+/// So many microseconds: `120 ms`, `4.2 s`, `40 s`, `12 min`, `5 h`.
+pub fn span(micros: i64) -> String {
+    let time = Duration::from_micros(micros.max(0).unsigned_abs());
+    match time.as_secs() {
+        0 => format!("{} ms", time.as_millis()),
+        1..=19 => format!("{:.1} s", time.as_secs_f32()),
+        seconds @ 20..=119 => format!("{seconds} s"),
+        seconds @ 120..=7199 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
+    }
+}
