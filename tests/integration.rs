@@ -149,6 +149,8 @@ mod samples; // every line of fixtures/samples gets the reading it must get
 mod scans; // port scans, which open nothing
 #[path = "integration/scenarios.rs"]
 mod scenarios; // fixtures/scenarios: timed knocks and what they do
+#[path = "integration/screens.rs"]
+mod screens; // fixtures/screens: what stands on a terminal of 80 and of 200 columns
 #[path = "integration/several_sources.rs"]
 mod several_sources; // one kernel's lines through two sources at once
 #[path = "integration/slow_commands.rs"]
@@ -157,6 +159,8 @@ mod slow_commands; // commands that hang, wait, or cannot be started
 mod sockets; // syslog datagrams over UNIX and UDP
 #[path = "integration/stdin.rs"]
 mod stdin; // the daemon on standard input, to its end
+#[path = "integration/terminal.rs"]
+mod terminal; // a real terminal, in tmux
 #[path = "integration/time.rs"]
 mod time; // what clocks, zones and calendars can do to a knock
 #[path = "integration/told.rs"]
@@ -167,5 +171,7 @@ mod totp; // the secret of a door, and its ports of the moment
 mod trust; // sources that are refused, by check and by the daemon in the same words
 #[path = "integration/unit.rs"]
 mod unit; // how much systemd lets the packaged unit do
+#[path = "integration/watch.rs"]
+mod watch;
 #[path = "integration/words.rs"]
-mod words; // how the documents read: short sentences, one word for one thing
+mod words; // how the documents read: short sentences, one word for one thing // … in which the status is watched

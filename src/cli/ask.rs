@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use super::Format;
 use super::exit::{Code, Failure};
 use super::settings::Global;
-use super::table::{self, Cell, span};
+use super::table::{self, Cell, counted, span};
+use super::{Format, watch};
 use crate::config;
 use crate::metrics;
 use crate::protocol::{
@@ -30,6 +30,9 @@ pub(super) struct StatusArgs {
     /// Print the counters as Prometheus reads them
     #[arg(long, conflicts_with = "json")]
     prometheus: bool,
+    /// Show it anew each second, with the last events; q quits, s changes the order of the open doors
+    #[arg(long, conflicts_with_all = ["json", "prometheus"])]
+    watch: bool,
 }
 
 /// Arguments of `open`.
@@ -60,6 +63,9 @@ pub(super) struct CloseArgs {
 
 /// Runs `status`.
 pub(super) fn status(args: &StatusArgs, global: &Global, format: Format) -> Result<(), Failure> {
+    if args.watch {
+        return watch::run(&Asked::of(global));
+    }
     let Reply::Status(status) = ask(global, &Request::Status)? else {
         return Err(misunderstood());
     };
@@ -67,7 +73,7 @@ pub(super) fn status(args: &StatusArgs, global: &Global, format: Format) -> Resu
     match (args.prometheus, format) {
         (true, _) => write!(out, "{}", metrics::render(&status))?,
         (false, Format::Json) => writeln!(out, "{}", serde_json::to_string(&status)?)?,
-        (false, Format::Text) => write_status(&mut out, &status)?,
+        (false, Format::Text) => write_status(&mut out, &status, usize::MAX)?,
     }
     Ok(())
 }
@@ -98,27 +104,43 @@ pub(super) fn close(args: &CloseArgs, global: &Global, format: Format) -> Result
 /// Runs `reload`.
 pub(super) fn reload(global: &Global, format: Format) -> Result<(), Failure> {
     let count = done(ask(global, &Request::Reload)?)?;
-    let text = match count {
-        1 => "reloaded, 1 door".to_owned(),
-        count => format!("reloaded, {count} doors"),
-    };
+    let text = format!("reloaded, {}", counted(count, "door"));
     say(format, count, &text)
 }
 
 /// Asks the daemon that `global` means.
 pub(super) fn ask(global: &Global, request: &Request) -> Result<Reply, Failure> {
-    // Who may ask the daemon need not be allowed to read its configuration.
-    let configured = || config::load(&global.config).ok()?.daemon.control;
-    let configured = match global.control {
-        Some(_) => None,
-        None => configured(),
-    };
-    let path = global.control_path(configured.as_deref());
     let patience = match request {
-        Request::Open { .. } | Request::PutBack => OPEN_PATIENCE,
+        Request::Open { .. } => OPEN_PATIENCE,
         _ => PATIENCE,
     };
-    protocol::ask(&path, request, patience).map_err(|error| unanswered(&path, &error))
+    Asked::of(global).ask(request, patience)
+}
+
+/// A daemon that is asked.
+pub(super) struct Asked {
+    path: PathBuf,
+}
+
+impl Asked {
+    /// The one that `global` means.
+    pub(super) fn of(global: &Global) -> Self {
+        // Who may ask the daemon need not be allowed to read its configuration.
+        let configured = || config::load(&global.config).ok()?.daemon.control;
+        let configured = match global.control {
+            Some(_) => None,
+            None => configured(),
+        };
+        Self {
+            path: global.control_path(configured.as_deref()),
+        }
+    }
+
+    /// What it answers to `request`, if it does so within a time.
+    pub(super) fn ask(&self, request: &Request, within: Duration) -> Result<Reply, Failure> {
+        let reply = protocol::ask(&self.path, request, within);
+        reply.map_err(|error| unanswered(&self.path, &error))
+    }
 }
 
 fn unanswered(path: &Path, error: &AskError) -> Failure {
@@ -179,8 +201,9 @@ fn say(format: Format, count: usize, text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn write_status(out: &mut impl Write, status: &Status) -> io::Result<()> {
-    let Status { version, hits, .. } = status;
+/// The status in words and tables; of each table `limit` rows.
+pub(super) fn write_status(out: &mut impl Write, status: &Status, limit: usize) -> io::Result<()> {
+    let Status { version, .. } = status;
     let up = span(status.uptime_seconds);
     writeln!(out, "logknock {version}, up {up}")?;
     let bad = AnsiColor::Red.on_default().bold();
@@ -214,8 +237,9 @@ fn write_status(out: &mut impl Write, status: &Status) -> io::Result<()> {
     });
     write_table(
         out,
-        ["door", "knocks", "attempts"],
+        ["door", "steps", "in progress"],
         &doors.collect::<Vec<_>>(),
+        limit,
     )?;
     let sources: Vec<_> = status.sources.iter().map(source_row).collect();
     write_table(
@@ -230,17 +254,31 @@ fn write_status(out: &mut impl Write, status: &Status) -> io::Result<()> {
             "health",
         ],
         &sources,
+        limit,
     )?;
     if let Some(fleet) = &status.fleet {
-        write_fleet(out, fleet)?;
+        write_fleet(out, fleet, limit)?;
+    }
+    let warn = AnsiColor::Yellow.on_default();
+    for source in &status.sources {
+        let trouble = source.trouble.as_ref();
+        let text = trouble.map(|trouble| format!("{}: {trouble}", source.source));
+        for line in text
+            .iter()
+            .flat_map(|text| table::fold(text, table::width_or(usize::MAX)))
+        {
+            writeln!(out, "{warn}{line}{warn:#}")?;
+        }
     }
     let grants: Vec<_> = status.grants.iter().map(grant_row).collect();
-    write_table(out, ["address", "door", "state", "left"], &grants)?;
+    write_table(out, ["address", "door", "state", "left"], &grants, limit)?;
     let standing = status.grants_open + status.grants_closing;
     match standing.saturating_sub(status.grants.len()) {
         0 if standing == 0 => writeln!(out, "\nno door is open")?,
-        0 => {}
-        more => writeln!(out, "… and {more} more")?,
+        more if more > 0 && grants.len() <= limit.saturating_add(1) => {
+            writeln!(out, "… and {more} more")?;
+        }
+        _ => {}
     }
     for GivenUp {
         door,
@@ -262,39 +300,57 @@ fn write_status(out: &mut impl Write, status: &Status) -> io::Result<()> {
             "{bad}{door} refuses every code for {left}: too many failed within an hour{bad:#}"
         )?;
     }
+    write_counts(out, status)
+}
+
+/// What came, what became of it, and what failed.
+fn write_counts(out: &mut impl Write, status: &Status) -> io::Result<()> {
     let rejected: u64 = status.rejected.values().sum();
     let reasons = counts(&status.rejected);
-    writeln!(out, "\n{hits} hits, {rejected} rejected{reasons}")?;
+    let hits = counted(status.hits, "hit");
+    writeln!(out, "\n{hits}, {rejected} rejected{reasons}")?;
     let resets = status.resets.values().sum::<u64>();
     let opened = status.events.get("open").copied().unwrap_or(0);
     writeln!(
         out,
-        "{opened} opened, {resets} attempts failed{}",
+        "{opened} opened, {} failed{}",
+        counted(resets, "attempt"),
         counts(&status.resets)
     )?;
     let failed: u64 = status.failed_commands.values().sum();
     if failed > 0 {
         let kinds = counts(&status.failed_commands);
-        writeln!(out, "{failed} commands failed{kinds}")?;
+        writeln!(out, "{} failed{kinds}", counted(failed, "command"))?;
     }
     Ok(())
 }
 
+/// A table behind an empty line: its first `limit` rows, and how many more there are.
 fn write_table<const N: usize>(
     out: &mut impl Write,
     head: [&str; N],
     rows: &[[Cell; N]],
+    limit: usize,
 ) -> io::Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
     writeln!(out)?;
-    let lines = table::lines(head, rows);
-    lines.iter().try_for_each(|line| writeln!(out, "{line}"))
+    // A row takes no more room than the line that says that there is one more.
+    let shown = match rows.len() {
+        all if all <= limit.saturating_add(1) => all,
+        _ => limit,
+    };
+    let lines = table::lines(head, rows.get(..shown).unwrap_or(rows));
+    lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+    match rows.len() - shown {
+        0 => Ok(()),
+        more => writeln!(out, "… and {more} more"),
+    }
 }
 
 /// Whether the other gateways are reached, and what came from each.
-fn write_fleet(out: &mut impl Write, fleet: &FleetStatus) -> io::Result<()> {
+fn write_fleet(out: &mut impl Write, fleet: &FleetStatus, limit: usize) -> io::Result<()> {
     let bad = AnsiColor::Red.on_default().bold();
     let peers = fleet.peers.iter().map(|peer| {
         let last = peer.last_grant_seconds;
@@ -317,7 +373,7 @@ fn write_fleet(out: &mut impl Write, fleet: &FleetStatus) -> io::Result<()> {
         ]
     });
     let head = ["gateway", "grants", "last", "lag", "refused"];
-    write_table(out, head, &peers.collect::<Vec<_>>())?;
+    write_table(out, head, &peers.collect::<Vec<_>>(), limit)?;
     match (fleet.agent, fleet.connected) {
         (false, _) => writeln!(
             out,
@@ -351,7 +407,7 @@ fn write_fleet(out: &mut impl Write, fleet: &FleetStatus) -> io::Result<()> {
 fn source_row(source: &SourceStatus) -> [Cell; 7] {
     let last = source.last_line_seconds;
     let health = match &source.trouble {
-        Some(trouble) => Cell::styled(trouble, AnsiColor::Yellow.on_default()),
+        Some(_) => Cell::styled(&source.health, AnsiColor::Yellow.on_default()),
         None => Cell::from(&source.health),
     };
     [

@@ -11,6 +11,7 @@ use super::Format;
 use super::exit::{Failure, tell};
 use super::kernel;
 use super::settings::Global;
+use super::table::{self, counted};
 use crate::config::{Config, Diagnostic, Severity};
 use crate::engine::command::Facts;
 use crate::engine::door::{Door, OtherPorts, Rule};
@@ -111,9 +112,10 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
                 "configuration ok"
             };
             writeln!(anstream::stdout(), "{}: {verdict}", global.config.display())?;
-            write_doors(&doors)?;
-            write_sources(&graded)?;
-            write_firewall(config)?;
+            let width = width_of(config, &graded);
+            write_doors(&doors, width)?;
+            write_sources(&graded, width)?;
+            write_firewall(config, width)?;
             if args.verbose {
                 write_commands(config)?;
             }
@@ -138,30 +140,26 @@ fn firewall(config: &Config) -> Option<Vec<String>> {
     })
 }
 
-fn write_firewall(config: &Config) -> io::Result<()> {
+fn write_firewall(config: &Config, width: usize) -> io::Result<()> {
     let mut out = anstream::stdout();
     let Some(faults) = firewall(config) else {
         return Ok(());
     };
     if faults.is_empty() {
         let good = AnsiColor::Green.on_default();
-        writeln!(
-            out,
-            "  firewall  {good}logs and guards as configured{good:#}"
-        )?;
+        let text = format!("{good}logs and guards as configured{good:#}");
+        write_row(&mut out, "firewall", width, &text)?;
     }
     let bad = AnsiColor::Red.on_default();
     for fault in faults {
-        writeln!(out, "  firewall  {bad}{fault}{bad:#}")?;
+        write_row(&mut out, "firewall", width, &format!("{bad}{fault}{bad:#}"))?;
     }
     Ok(())
 }
 
 /// The sources at a glance: what vouches for each, and whether the daemon would follow it.
-fn write_sources(graded: &[Trust]) -> io::Result<()> {
+fn write_sources(graded: &[Trust], width: usize) -> io::Result<()> {
     let mut out = anstream::stdout();
-    let width = graded.iter().map(|trust| trust.source.to_string().len());
-    let width = width.max().unwrap_or(0);
     for trust in graded {
         let style = match trust.grade {
             Grade::Kernel | Grade::Secret => AnsiColor::Green.on_default(),
@@ -176,16 +174,13 @@ fn write_sources(graded: &[Trust]) -> io::Result<()> {
         let doors = doors.map(|doors| format!("only {}", doors.join(" ")));
         let words: Vec<_> = outcome.into_iter().chain(doors.as_deref()).collect();
         let (source, grade) = (trust.source.to_string(), trust.grade);
-        write!(out, "  {source:<width$}  {style}{grade}{style:#}")?;
-        match words.join(", ") {
-            words if words.is_empty() => writeln!(out)?,
-            words => writeln!(
-                out,
-                "{:gap$}{words}",
-                "",
-                gap = 15 - grade.to_string().len()
-            )?,
-        }
+        let words = words.join(", ");
+        let gap = match words.len() {
+            0 => 0,
+            _ => 15 - grade.to_string().len(),
+        };
+        let text = format!("{style}{grade}{style:#}{:gap$}{words}", "");
+        write_row(&mut out, &source, width, &text)?;
     }
     out.flush()
 }
@@ -227,9 +222,8 @@ fn write_json(diagnostics: &[Diagnostic]) -> io::Result<()> {
 }
 
 /// The doors at a glance, without what is secret about them.
-fn write_doors(doors: &[&Door]) -> io::Result<()> {
+fn write_doors(doors: &[&Door], width: usize) -> io::Result<()> {
     let mut out = anstream::stdout();
-    let width = doors.iter().map(|door| door.name.len()).max().unwrap_or(0);
     for door in doors {
         let knocks = match &door.rule {
             Rule::Sequence(rule) => format!("within {:?}", rule.window),
@@ -257,21 +251,33 @@ fn write_doors(doors: &[&Door]) -> io::Result<()> {
             Some(account) => format!("{held} as {}", account.name),
             None => held,
         };
-        writeln!(
-            out,
-            "  {:<width$}  {:>10} {knocks}, {}, {held}",
-            door.name,
-            counted(door.rule.knocks(), "knock"),
-            strength(&door.rule)
-        )?;
+        let steps = counted(door.rule.knocks(), "knock");
+        let text = format!("{steps} {knocks}, {}, {held}", strength(&door.rule));
+        write_row(&mut out, &door.name, width, &text)?;
     }
     Ok(())
 }
 
-/// `1 knock`, `2 knocks`.
-fn counted(count: usize, what: &str) -> String {
-    let end = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{end}")
+/// A row of a name and what there is to say of it, in as many lines as the terminal makes of that.
+fn write_row(out: &mut impl Write, name: &str, width: usize, text: &str) -> io::Result<()> {
+    let indent = width + 4;
+    let room = table::width_or(usize::MAX).saturating_sub(indent).max(20);
+    for (number, line) in table::fold(text, room).iter().enumerate() {
+        let name = if number == 0 { name } else { "" };
+        writeln!(out, "  {name:<width$}  {line}")?;
+    }
+    Ok(())
+}
+
+/// How wide the names of all rows are.
+fn width_of(config: &Config, graded: &[Trust]) -> usize {
+    let doors = config.doors.iter().map(|door| door.name.len());
+    let sources = graded.iter().map(|trust| trust.source.to_string().len());
+    doors
+        .chain(sources)
+        .chain(["firewall".len()])
+        .max()
+        .unwrap_or(0)
 }
 
 /// How much guessing a door stands, as an order of magnitude.

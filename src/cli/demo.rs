@@ -156,7 +156,7 @@ impl<'a> Stage<'a> {
         let took = self.started.elapsed().as_secs_f32();
         say(&format!(
             "\nThat was the daemon ({status}), a real log file, inotify and two commands, in {took:.1} s.\n\
-             Next: 'logknock replay /var/log/kern.log' shows what would have happened in your own log."
+             Next: 'logknock init' writes a configuration, and names the steps from there on."
         ))?;
         Ok(())
     }

@@ -13,7 +13,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::exit::{Code, Failure};
 use super::settings::Global;
-use super::table::{self, fold, width};
+use super::table::{self, fold, width_or};
 use super::{Format, ask, input};
 use crate::calendar::{self, Calendar, Zone};
 use crate::dialect;
@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
     let mut out = anstream::stdout();
     match format {
         Format::Json => writeln!(out, "{}", serde_json::to_string(&story)?)?,
-        Format::Text => draw(&mut out, &story, width(), Zone::Local)?,
+        Format::Text => draw(&mut out, &story, width_or(80), Zone::Local)?,
     }
     Ok(())
 }

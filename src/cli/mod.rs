@@ -32,6 +32,7 @@ mod table;
 mod tool;
 mod totp;
 mod trust;
+mod watch;
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
@@ -156,9 +157,10 @@ for each. What rules cannot keep of a door is an error that names its key.")]
     /// Knock at a door, and wait until it is open
     #[command(version, after_help = knock::EXAMPLES)]
     Knock(Box<knock::Args>),
-    /// How the running daemon is: doors, sources, what is open, what was rejected and why
+    /// Show the state of the running daemon: doors, sources, what is open, what was rejected and why
     #[command(after_help = "Examples:
   logknock status
+  logknock status --watch
   logknock status --json")]
     Status(ask::StatusArgs),
     /// Open a door by hand, as if it had been knocked at
@@ -174,7 +176,7 @@ for each. What rules cannot keep of a door is an error that names its key.")]
     #[command(after_help = "Examples:
   logknock reload")]
     Reload,
-    /// Tell why the knock of an address opened a door, or did not
+    /// Draw what the packets of an address did at each door, and say what would help
     #[command(after_help = "Examples:
   logknock explain 203.0.113.7
   logknock explain 203.0.113.7 --log /var/log/kern.log")]

@@ -3,6 +3,8 @@
 //! In: rows of cells. Out: lines with aligned columns; a column of numbers stands to the right. The
 //! styles are there whether or not anybody sees them: the stream takes them out.
 
+use std::fmt::Display;
+
 use anstyle::Style;
 
 pub(super) use crate::render::span;
@@ -70,21 +72,64 @@ fn line(row: &[Cell], columns: &[Column]) -> String {
     line.trim_end().to_owned()
 }
 
-/// How many columns standard output has: the terminal's, or 80.
-pub(super) fn width() -> usize {
-    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
-    let columns = size.map_or(0, |size| usize::from(size.ws_col));
-    if columns == 0 { 80 } else { columns }
+/// How many columns and rows the terminal has that standard output is, if it is one.
+pub(super) fn terminal() -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    let size = (usize::from(size.ws_col), usize::from(size.ws_row));
+    Some(size).filter(|&(columns, rows)| columns > 0 && rows > 0)
+}
+
+/// How many columns standard output has: the terminal's, or `other`.
+pub(super) fn width_or(other: usize) -> usize {
+    terminal().map_or(other, |(columns, _)| columns)
+}
+
+/// `1 knock`, `2 knocks`.
+pub(super) fn counted<T: Copy + Display + PartialEq + From<u8>>(count: T, what: &str) -> String {
+    let end = if count == T::from(1) { "" } else { "s" };
+    format!("{count} {what}{end}")
+}
+
+/// How many columns a text with styles takes.
+fn columns_of(text: &str) -> usize {
+    anstream::adapter::strip_str(text)
+        .to_string()
+        .chars()
+        .count()
+}
+
+/// `line` without what is behind `width` columns, its styles kept.
+pub(super) fn clip(line: &str, width: usize) -> String {
+    let whole = anstream::adapter::strip_str(line)
+        .to_string()
+        .chars()
+        .count();
+    let room = if whole > width {
+        width.saturating_sub(1)
+    } else {
+        width
+    };
+    let (mut kept, mut count, mut is_style) = (String::new(), 0, false);
+    for character in line.chars() {
+        is_style |= character == '\x1b';
+        count += usize::from(!is_style);
+        if is_style || count <= room {
+            kept.push(character);
+        } else if count == room + 1 {
+            kept.push('…');
+        }
+        is_style &= character != 'm';
+    }
+    kept
 }
 
 /// `text` in lines of at most `width` columns, broken between words where that is possible.
 pub(super) fn fold(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
-        let length = |text: &str| text.chars().count();
         match lines.last_mut() {
             Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if length(line) + 1 + length(word) <= width => {
+            Some(line) if columns_of(line) + 1 + columns_of(word) <= width => {
                 line.push(' ');
                 line.push_str(word);
             }

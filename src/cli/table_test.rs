@@ -28,6 +28,23 @@ fn columns_are_aligned_whatever_their_colour() {
 }
 
 #[test]
+fn a_line_is_clipped_behind_its_styles() {
+    let green = AnsiColor::Green.on_default();
+    let line = format!("{green}open{green:#} for ever");
+    assert_eq!(clip(&line, 80), line);
+    assert_eq!(clip(&line, 13), line);
+    assert_eq!(clip(&line, 6), format!("{green}open{green:#} …"));
+    assert_eq!(clip(&line, 3), format!("{green}op…{green:#}"));
+}
+
+#[test]
+fn a_text_is_folded_between_words() {
+    assert_eq!(fold("one two three", 7), ["one two", "three"]);
+    assert_eq!(fold("incomprehensible", 7), ["incomprehensible"]);
+    assert_eq!(fold("", 7), [""]);
+}
+
+#[test]
 fn spans_have_two_units_at_most() {
     for (seconds, text) in [
         (0, "0s"),

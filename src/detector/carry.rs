@@ -11,7 +11,7 @@ use crate::engine;
 use crate::engine::event::{Event, EventKind};
 use crate::engine::finding;
 use crate::engine::grant::Task;
-use crate::memory;
+use crate::memory::{self, Memory};
 use crate::privsep::{Heard, Question, ToDetector, ToMonitor, pieces};
 use crate::render::Row;
 
@@ -120,24 +120,29 @@ impl DetectorLoop {
         let answer = match question {
             Question::Status => serde_json::to_string(&self.status()),
             Question::Explain(src) => {
-                let (now, wall) = (clock::boot_now(), clock::wall_now());
-                let reader = memory::Reader {
-                    name: &|source| {
-                        let followed = self.sources.get(usize::from(source))?;
-                        Some(followed.spec.to_string())
-                    },
-                    wall: &|at| Some(wall.before(now.since(at))),
-                    is_secret: &|port| {
-                        let mut doors = self.detection.doors().iter();
-                        doors.any(|door| door.rule.step_at(port).is_some())
-                    },
-                };
-                serde_json::to_string(&self.memory.of(src, &reader))
+                serde_json::to_string(&self.remembered(|memory, reader| memory.of(src, reader)))
             }
         };
         for piece in pieces(&answer.unwrap_or_default()) {
             link.say(&ToMonitor::Answer { to, piece });
         }
+    }
+
+    /// What `ask` takes from the memory.
+    fn remembered<T>(&self, ask: impl FnOnce(&Memory, &memory::Reader<'_>) -> T) -> T {
+        let (now, wall) = (clock::boot_now(), clock::wall_now());
+        let reader = memory::Reader {
+            name: &|source| {
+                let followed = self.sources.get(usize::from(source))?;
+                Some(followed.spec.to_string())
+            },
+            wall: &|at| Some(wall.before(now.since(at))),
+            is_secret: &|port| {
+                let mut doors = self.detection.doors().iter();
+                doors.any(|door| door.rule.step_at(port).is_some())
+            },
+        };
+        ask(&self.memory, &reader)
     }
 
     /// How the sources and attempts are.
@@ -146,6 +151,7 @@ impl DetectorLoop {
         let status = self.counts.status(&self.detection, &self.sources, now);
         crate::protocol::Status {
             confined: self.confined.as_ref().map(status::confined),
+            recent: self.remembered(Memory::recent),
             ..status
         }
     }

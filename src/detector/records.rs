@@ -121,7 +121,7 @@ impl Records {
         now: Time,
         line: impl FnOnce() -> Option<String>,
     ) {
-        if !self.keeps(Record::EventLog) || (is_cheap(kind) && !self.flood.admits(now)) {
+        if !self.keeps(Record::EventLog) || (kind.is_cheap() && !self.flood.admits(now)) {
             return;
         }
         let Some(line) = line() else {
@@ -139,7 +139,7 @@ impl Records {
         lines: impl FnOnce() -> Vec<String>,
     ) {
         let keeps = self.keeps(Record::KnockdLog) || self.keeps(Record::KnockdSyslog);
-        if keeps && (!is_cheap(kind) || self.knockd_flood.admits(now)) {
+        if keeps && (!kind.is_cheap() || self.knockd_flood.admits(now)) {
             for line in lines() {
                 self.knockd_line(&line, time);
             }
@@ -174,11 +174,6 @@ impl Records {
             report::records_stuck();
         }
     }
-}
-
-/// Whether any stranger can cause it.
-fn is_cheap(kind: EventKind) -> bool {
-    matches!(kind, EventKind::Stage { .. } | EventKind::Reset { .. })
 }
 
 /// Lets so many through in a minute.

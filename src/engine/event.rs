@@ -73,6 +73,11 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// Whether any stranger can cause it.
+    pub const fn is_cheap(self) -> bool {
+        matches!(self, Self::Stage { .. } | Self::Reset { .. })
+    }
+
     /// The word used in JSON and tables.
     pub const fn as_str(self) -> &'static str {
         match self {

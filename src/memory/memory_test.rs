@@ -148,6 +148,35 @@ fn what_was_lost_is_told_from_the_first_packet_on() {
 }
 
 #[test]
+fn the_last_events_are_told_and_no_scan_pushes_out_an_open() {
+    let mut memory = Memory::new(Limits::default());
+    let open = Event {
+        kind: EventKind::Open,
+        ..stage(address(7), 0, 1)
+    };
+    memory.event(&open);
+    for number in 1..=1000 {
+        memory.event(&stage(address(number), 1, 1));
+    }
+    let reader = Reader {
+        name: &|_| None,
+        wall: &|_| None,
+        is_secret: &|_| false,
+    };
+    let recent = memory.recent(&reader);
+    assert_eq!(recent.len(), MAX_RECENT + 1);
+    let is_open = |it: &&Happening| (it.src, &*it.event) == (Some(address(7)), "open");
+    assert_eq!(recent.iter().filter(is_open).count(), 1);
+    assert_eq!(
+        recent
+            .iter()
+            .filter(|it| it.src == Some(address(1000)))
+            .count(),
+        1
+    );
+}
+
+#[test]
 fn a_scan_is_one_thing_with_a_count() {
     let mut memory = Memory::new(Limits::default());
     for port in 1..=1000 {

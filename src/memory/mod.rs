@@ -24,6 +24,8 @@ use crate::protocol::{Happening, Seen};
 
 /// Losses that are remembered.
 const MAX_LOSSES: usize = 16;
+/// Events that are remembered whoever caused them: of those that a stranger can cause, and of others.
+const MAX_RECENT: usize = 16;
 /// Two rules or sources log one packet within this; the kernel sends none again as soon (RFC 6298: 1 s).
 const LOGGED_TWICE: Duration = Duration::from_millis(100);
 
@@ -55,6 +57,7 @@ pub struct Memory {
     ages: BTreeMap<u64, IpAddr>,
     age: u64,
     losses: VecDeque<Note>,
+    recent: [VecDeque<(IpAddr, Note)>; 2],
 }
 
 /// What only the caller knows of what is remembered.
@@ -73,7 +76,7 @@ struct Notes {
     notes: VecDeque<Note>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Note {
     at: Time,
     /// Of several alike, when the first was.
@@ -113,13 +116,31 @@ impl Memory {
             ages: BTreeMap::new(),
             age: 0,
             losses: VecDeque::new(),
+            recent: [VecDeque::new(), VecDeque::new()],
         }
     }
 
     /// Remembers an event.
     pub fn event(&mut self, event: &Event) {
         let what = What::Event(event.kind, Arc::clone(&event.door));
-        self.note(event.src, Note::new(event.at, what, event.whence));
+        let note = Note::new(event.at, what, event.whence);
+        let [cheap, other] = &mut self.recent;
+        let recent = if event.kind.is_cheap() { cheap } else { other };
+        recent.truncate(MAX_RECENT - 1);
+        recent.push_front((event.src, note.clone()));
+        self.note(event.src, note);
+    }
+
+    /// The last events of all addresses, the oldest first.
+    pub fn recent(&self, reader: &Reader<'_>) -> Vec<Happening> {
+        let kinds = self.recent.iter();
+        let mut recent: Vec<_> = kinds.flat_map(|kind| kind.iter().rev()).collect();
+        recent.sort_by_key(|(_, note)| note.at);
+        let told = recent.into_iter().map(|(src, note)| Happening {
+            src: Some(*src),
+            ..note.happening(reader)
+        });
+        told.collect()
     }
 
     /// Remembers a packet of `detection`'s, after its events: what these tell is not told twice. `late` is by how much

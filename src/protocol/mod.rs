@@ -130,6 +130,9 @@ pub struct Status {
     /// How the fleet is, where this gateway is in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet: Option<FleetStatus>,
+    /// The last events, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recent: Vec<Happening>,
     /// What the process that reads the log has given up.
     #[serde(default)]
     pub confined: Option<ConfinedStatus>,
@@ -337,6 +340,9 @@ pub struct Story {
 /// Something that happened to an address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Happening {
+    /// The address, where it is not that of the story.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub src: Option<IpAddr>,
     /// When, in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,

@@ -85,7 +85,7 @@ fn check_replay_explain_and_rules_take_a_knockd_conf() {
     let logknock = knockd();
     logknock.knock("203.0.113.7");
     let checked = logknock.run("check").succeeds();
-    checked.prints_among_others("ssh    3 knocks within 25s, not strict, one in about 6 port scans in random order opens it, open for 1s");
+    checked.prints_among_others("ssh       3 knocks within 25s, not strict, one in about 6 port scans in random order opens it, open for 1s");
     let replayed = logknock.run("replay kern.log").succeeds();
     replayed.prints_among_others("open");
     let explained = logknock
@@ -109,7 +109,7 @@ fn what_is_converted_is_checked_as_good() {
         .says_nothing();
     logknock.write("new.toml", &converted.stdout);
     let checked = logknock.run("check --config new.toml").succeeds();
-    checked.prints_among_others("ssh    3 knocks within 25s, not strict, one in about 6 port scans in random order opens it, open for 1s");
+    checked.prints_among_others("ssh       3 knocks within 25s, not strict, one in about 6 port scans in random order opens it, open for 1s");
 }
 
 #[test]

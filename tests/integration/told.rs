@@ -36,6 +36,7 @@ fn a_status_has_its_keys_and_no_secret() {
             "grants_closing",
             "grants_open",
             "hits",
+            "recent",
             "rejected",
             "resets",
             "restarts",
@@ -87,8 +88,8 @@ fn a_status_is_a_table_for_people() {
     let said = daemon.says(&["status"]);
     let lines: Vec<&str> = said.lines().collect();
     assert!(lines[0].starts_with("logknock "), "{said}");
-    assert!(lines.contains(&"door  knocks  attempts"), "{said}");
-    assert!(lines.contains(&"ssh        3         0"), "{said}");
+    assert!(lines.contains(&"door  steps  in progress"), "{said}");
+    assert!(lines.contains(&"ssh       3            0"), "{said}");
     let grant = format!("{KNOCKER}  ssh   open ");
     assert!(said.contains(&grant), "{said}");
     assert!(said.contains("3 hits, 0 rejected"), "{said}");
