@@ -22,7 +22,7 @@ use super::totp::{REFUSAL, Totp};
 /// Derived sequences kept for each door, so that a flood costs no HMAC for each packet.
 const MAX_DERIVED: usize = 64;
 
-/// Codes that may fail at a door, by all addresses together, in [`REFUSAL_WINDOW`]. The last one uses up
+/// Codes that may fail at a door, by all addresses together, in `REFUSAL_WINDOW`. The last one uses up
 /// every step of time for as long as codes are refused, so that a restart knows of it too.
 pub const MAX_FAILED_CODES: u8 = 20;
 const REFUSAL_WINDOW: Duration = Duration::from_secs(REFUSAL.unsigned_abs());

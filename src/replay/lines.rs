@@ -2,7 +2,7 @@
 //!
 //! In: anything that can be read. Out: each line without its newline, with its number; the last one also when
 //! it has no newline, as a finished file may end so (a followed one may not). They are cut out of
-//! [`blocks`](super::blocks), so a line over the limit is never held: it is given as too long.
+//! blocks, so a line over the limit is never held: it is given as too long.
 
 use std::io::{self, Read};
 

@@ -1,6 +1,6 @@
 //! What a replay saw, kept for a page: who knocked, and what became of it.
 //!
-//! In: what [`replay::watch`](crate::replay::watch) shows, in its order. Out: a [`Report`], which [`page`] writes as
+//! In: what [`replay::watch`](crate::replay::watch) shows, in its order. Out: a [`Report`], which [`page()`] writes as
 //! HTML. Bounded however long the log is: totals are of everything; addresses and their events are kept up to the
 //! limits below, those that came furthest or sent most first. No port, prefix or text of a line is kept.
 
