@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use std::sync::Arc;
 
 use anstyle::AnsiColor;
@@ -86,7 +87,9 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
     findings.extend(super::trust::mounts(sources));
     findings.extend(trust::machine(&machine));
     findings.extend(trust::readers(&machine));
+    let advice = advice(config, &global.config);
     let found = findings.iter().map(|finding| &finding.diagnostic);
+    let found = found.chain(&advice);
     match format {
         Format::Json => {
             let all: Vec<_> = config.warnings.iter().chain(found).cloned().collect();
@@ -126,6 +129,72 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
         (Some(failure), Format::Text) => Err(failure),
         (Some(failure), Format::Json) => Err(Failure::new(failure.code, "")),
     }
+}
+
+/// What anybody tries first: the ports of knockd's documentation, either way.
+const PUBLISHED: [[u16; 3]; 2] = [[7000, 8000, 9000], [9000, 8000, 7000]];
+
+/// What opens less, or for more, than it seems.
+fn advice(config: &Config, path: &Path) -> Vec<Diagnostic> {
+    let kernel = std::cell::OnceCell::new();
+    let mut found = Vec::new();
+    let mut add = |message: String, fix: &str| {
+        found.push(Diagnostic {
+            severity: Severity::Warning,
+            path: path.display().to_string(),
+            place: None,
+            message,
+            fix: Some(fix.to_owned()),
+        });
+    };
+    for door in &config.doors {
+        let name = &door.name;
+        if let Rule::Sequence(rule) = &door.rule {
+            let steps = rule.sequence.steps().iter();
+            let ports: Vec<_> = steps.map(|step| step.port).collect();
+            if PUBLISHED.iter().any(|published| published[..] == ports) {
+                add(
+                    format!("door '{name}' has the published sequence of knockd's documentation"),
+                    "choose other ports, at random, as 'logknock init' does",
+                );
+            }
+        }
+        for src in EXAMPLES {
+            let Some(port) = door
+                .grant
+                .open
+                .of(src)
+                .and_then(|open| appended(&open.expand(&example(door, src)).argv.join(" ")))
+            else {
+                continue;
+            };
+            let kernel = kernel.get_or_init(|| kernel::read().unwrap_or_default());
+            if kernel.drops_before_appended(port) {
+                add(
+                    format!(
+                        "door '{name}' appends to INPUT, behind a rule that drops {}: it lets nobody in",
+                        port.port
+                    ),
+                    "in the command, write -I INPUT in place of -A INPUT",
+                );
+                break;
+            }
+        }
+    }
+    found
+}
+
+/// The TCP port that a command of iptables opens at the end of `INPUT`, if it does.
+fn appended(command: &str) -> Option<Step> {
+    let (_, rule) = command
+        .split_once("-A INPUT ")
+        .or_else(|| command.split_once("--append INPUT "))?;
+    let mut words = rule.split_whitespace();
+    words.find(|word| ["--dport", "--destination-port"].contains(word))?;
+    Some(Step {
+        port: words.next()?.parse().ok()?,
+        transport: Transport::Tcp,
+    })
 }
 
 /// What the kernel's rules lack of what the doors with `opens` need; nothing where there is no such door.

@@ -22,17 +22,27 @@ use rustix::fs::OFlags;
 use serde::Serialize;
 
 use super::Format;
-use super::exit::{Code, Failure};
+use super::exit::{Code, Failure, tell};
 use super::settings::Global;
+use super::table::span;
 use super::{ask, kernel};
+use crate::calendar::{Calendar, Zone};
+use crate::clock::wall_now;
 use crate::config::{Config, Firewall, Prefix, duration};
+use crate::engine::line;
 use crate::engine::sequence::Transport;
+use crate::engine::time::Time;
+use crate::engine::timeline::Wall;
 use crate::protocol::{FleetStatus, PeerStatus, Phase, Reply, Request, Status};
 use crate::source_spec::SourceSpec;
 use crate::trust::Machine;
 
 /// How much of the end of a log is searched.
 const TAIL: u64 = 1 << 20;
+/// How far a stamp may be from when its line was written.
+const MAX_OFF: Duration = Duration::from_secs(60);
+/// Seconds by whose multiples zones differ.
+const QUARTER: u64 = 15 * 60;
 
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
@@ -228,7 +238,10 @@ fn log(config: &Config, is_followed: bool) -> Vec<Row> {
     for source in &config.log.sources {
         let name = source.to_string();
         match source {
-            SourceSpec::File(path) => rows.push(file(path, prefix, ring)),
+            SourceSpec::File(path) => {
+                rows.push(file(path, prefix, ring));
+                rows.extend(clock(path));
+            }
             SourceSpec::Kmsg if ring.is_none() && prefix.is_some() => rows.push(Row::broken(
                 "log",
                 "/dev/kmsg cannot be read",
@@ -309,6 +322,45 @@ fn file(path: &Path, prefix: Option<&[u8]>, ring: Option<bool>) -> Row {
     )
 }
 
+/// Whether the stamps of a log agree with this host's clock and zone: its last line was written when the file was.
+fn clock(path: &Path) -> Option<Row> {
+    let shown = path.display();
+    let mut file = File::open(path).ok()?;
+    let data = file.metadata().ok()?;
+    let written = Time::from_secs(data.mtime());
+    let ahead = written.since(wall_now());
+    if ahead > MAX_OFF {
+        return Some(Row::broken(
+            "clock",
+            format!(
+                "{shown} was written {} from now: the clock was set back",
+                span(ahead.as_secs())
+            ),
+            "set the clock and keep it right: timedatectl set-ntp true; stamps that are wrong count again when it has caught up",
+        ));
+    }
+    let tail = tail(&mut file);
+    let line = tail.trim_ascii_end().rsplit(|byte| *byte == b'\n').next()?;
+    let stamp = line::read(line).stamp?;
+    let (Wall::Exact(at) | Wall::Assumed(at)) =
+        Calendar::new(Zone::Local, written).resolve(stamp)?;
+    let (off, way) = match at.since(written) {
+        Duration::ZERO => (written.since(at), "behind"),
+        off => (off, "ahead"),
+    };
+    // Zones differ by whole quarters of an hour; less than that, or much more, is another line's age.
+    let quarters = (off + MAX_OFF).as_secs() / QUARTER;
+    let rest = off.as_secs().abs_diff(quarters * QUARTER);
+    let is_zone = (1..=14 * 4).contains(&quarters) && rest <= MAX_OFF.as_secs();
+    is_zone.then(|| {
+        Row::broken(
+            "clock",
+            format!("the lines of {shown} are {} {way}: its syslog lives in another time zone than this host", span(quarters * QUARTER)),
+            "restart the syslog (systemctl restart rsyslog), or take TZ out of its environment",
+        )
+    })
+}
+
 /// A file of a directory that has the prefix at its end.
 fn found_in(directory: &Path, prefix: &[u8]) -> Option<PathBuf> {
     let entries = directory.read_dir().ok()?.flatten();
@@ -319,15 +371,19 @@ fn found_in(directory: &Path, prefix: &[u8]) -> Option<PathBuf> {
 }
 
 fn has(mut file: File, prefix: &[u8]) -> bool {
+    memchr::memmem::find(&tail(&mut file), prefix).is_some()
+}
+
+fn tail(file: &mut File) -> Vec<u8> {
     let length = file.metadata().map_or(0, |data| data.len());
     let _ = file.seek(SeekFrom::Start(length.saturating_sub(TAIL)));
     let mut tail = Vec::new();
     let _ = file.take(TAIL).read_to_end(&mut tail);
-    memchr::memmem::find(&tail, prefix).is_some()
+    tail
 }
 
 /// Whether the kernel's ring has a line that begins with the prefix; `None` when it cannot be read.
-fn ring_has(prefix: &[u8]) -> Option<bool> {
+pub(super) fn ring_has(prefix: &[u8]) -> Option<bool> {
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let mut ring = OpenOptions::new()
         .read(true)
@@ -526,7 +582,7 @@ fn listening(config: &Config) -> Vec<Row> {
 }
 
 /// TCP ports where somebody listens.
-fn listeners() -> BTreeSet<u16> {
+pub(super) fn listeners() -> BTreeSet<u16> {
     listening_sockets()
         .into_iter()
         .map(|(port, _)| port)
@@ -615,6 +671,10 @@ fn live(src: IpAddr, within: Duration, global: &Global) -> Vec<Row> {
         .iter()
         .map(|happening| happening.times)
         .sum();
+    tell(&format!(
+        "waiting for a knock of {src}, {} at most",
+        span(within.as_secs())
+    ));
     let mut story = before;
     while Instant::now() < end && story.grants.is_empty() {
         std::thread::sleep(Duration::from_millis(200));

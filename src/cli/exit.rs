@@ -8,6 +8,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use super::journal;
 use crate::config::ErrorKind;
 
 /// What every message on standard error begins with.
@@ -72,15 +73,20 @@ impl Failure {
     /// Says why, if there is something to say.
     pub(super) fn tell(&self) {
         if !self.message.is_empty() {
-            tell(&self.message);
+            tell_as(&self.message, journal::error);
         }
     }
 }
 
 /// Says `message` on standard error, behind the program's name. Nobody may be there to read it.
 pub(super) fn tell(message: &str) {
+    tell_as(message, str::to_owned);
+}
+
+fn tell_as(message: &str, mark: fn(&str) -> String) {
     let message = message.strip_prefix(NAME).unwrap_or(message);
-    drop(writeln!(anstream::stderr(), "{NAME}{message}"));
+    let message = mark(&format!("{NAME}{message}"));
+    drop(writeln!(anstream::stderr(), "{message}"));
 }
 
 impl From<Code> for ExitCode {

@@ -12,6 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Format;
 use super::exit::{Code, Failure};
+use super::journal::Stderr;
 use super::settings::{Global, Settings};
 use crate::accounts;
 use crate::detector::{self, Office, Plan, Reload, Rules, StartError, Told};
@@ -91,10 +92,17 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
 /// What is to be followed and how, if that is as it must be.
 fn prepare(args: &Args, global: &Global) -> Result<(Settings, Vec<SourceSpec>), Failure> {
     let settings = if args.dry_run {
-        global.load()?
+        global.load()
     } else {
-        global.load_to_run()?
+        global.load_to_run()
     };
+    let settings = settings.map_err(|mut failure| {
+        if !global.config.exists() {
+            failure.message +=
+                "\n'logknock init' writes one; 'logknock demo' shows a knock without any";
+        }
+        failure
+    })?;
     let sources = args.sources(&settings);
     if sources.is_empty() {
         let message = "nothing to follow: give --follow PATH, or 'sources' in [log]";
@@ -231,7 +239,7 @@ pub(super) fn log_to_stderr(args: &Args) {
         _ => Level::TRACE,
     };
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
+        .with_writer(Stderr::new())
         .with_target(false)
         .with_ansi(
             io::stderr().is_terminal()

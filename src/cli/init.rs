@@ -1,58 +1,59 @@
-//! `logknock init`: a fresh configuration of random secrets, and what to do next.
+//! `logknock init`: a fresh configuration of random secrets that fits this host, and what to do next.
 //!
-//! In: the path of a file that must not be there. Out: that file, readable by its owner only, and the
-//! next steps on stdout, without any of the secrets in it.
+//! In: what [`Host`] found, and the path of a file that must not be there. Out: that file, readable by its owner only, and the
+//! next steps on stdout, in an order that locks nobody out, without any of the secrets in it. Or the file's text alone.
 #![expect(clippy::disallowed_types, reason = "writes the configuration")]
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::exit::{Code, Failure};
-use super::{kernel, secret};
+use super::host::Host;
+use super::secret;
 use crate::config;
 use crate::engine::sequence::Step;
-use crate::firewall::Backend;
-use crate::firewall::rules::Tool;
-use crate::monitor;
 use crate::source_spec::SourceSpec;
 
-/// Lower groups are what other programs take by default.
-const FIRST_GROUP: u16 = 5;
+/// Arguments of `init`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Print the configuration, and write nothing to disk
+    #[arg(long)]
+    print: bool,
+}
 
 /// Runs `init`.
-pub(super) fn run(path: &Path) -> Result<(), Failure> {
-    let backend = installed();
-    let text = configuration(backend, &source(), &secret::prefix()?, &secret::sequence()?);
+pub(super) fn run(args: &Args, path: &Path) -> Result<(), Failure> {
+    let host = Host::look();
+    let sequence = loop {
+        let sequence = secret::sequence()?;
+        if sequence.iter().all(|step| !host.taken.contains(&step.port)) {
+            break sequence;
+        }
+    };
+    let text = configuration(&host, &secret::prefix()?, &sequence);
+    if args.print {
+        return Ok(write!(anstream::stdout(), "{text}")?);
+    }
     write(path, &text).map_err(|error| unwritable(path, &error))?;
-    say(path, backend)?;
+    say(path, &host)?;
     Ok(())
 }
 
-/// What is there to open doors with. nft before ipset, and both before rules that never end.
-fn installed() -> Backend {
-    let has = |program: &str| monitor::locate(program).is_some();
-    match (has("nft"), has("iptables"), has("ipset")) {
-        (false, true, true) => Backend::Ipset,
-        (false, true, false) => Backend::Iptables,
-        _ => Backend::Nft,
-    }
+/// Words, separated by commas.
+fn list(words: impl IntoIterator<Item = String>) -> String {
+    words.into_iter().collect::<Vec<_>>().join(", ")
 }
 
-/// Where the packets are seen: in the kernel's log, unless that cannot be read or has none of this network namespace.
-fn source() -> SourceSpec {
-    if !kernel::is_mute() && File::open("/dev/kmsg").is_ok() {
-        return SourceSpec::Kmsg;
-    }
-    let taken = kernel::groups_read();
-    let free = (FIRST_GROUP..=u16::MAX).find(|group| !taken.contains(group));
-    SourceSpec::Nflog(free.unwrap_or(FIRST_GROUP))
-}
-
-fn configuration(backend: Backend, source: &SourceSpec, prefix: &str, sequence: &[Step]) -> String {
-    let backend = backend.as_str();
+fn configuration(host: &Host, prefix: &str, sequence: &[Step]) -> String {
+    let backend = host.backend().as_str();
     let sequence = config::steps(sequence);
+    let opens = list(host.ssh.iter().map(|port| format!("\"{port}:tcp\"")));
+    let source = &host.source;
+    let here = host.session.and_then(|session| session.way);
+    let here = here.map_or("192.0.2.0/24".to_owned(), |(client, _)| client.to_string());
     format!(
         r#"# Written by 'logknock init'. The sequence and the prefix are secrets: keep this file at mode 0600.
 
@@ -62,11 +63,13 @@ prefix  = "{prefix}"
 
 [firewall]
 backend = "{backend}"
+# A network that never needs a knock, such as the administrator's:
+# always_allow = ["{here}"]
 
 [door.ssh]
 sequence    = {sequence}
 seq_timeout = "15s"
-opens       = ["22:tcp"]
+opens       = [{opens}]
 cmd_timeout = "30s"
 "#
     )
@@ -120,66 +123,52 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
     }
 }
 
-fn say(path: &Path, backend: Backend) -> io::Result<()> {
-    let tool = Tool::from(backend);
-    let (name, reader) = (tool.as_str(), tool.reader());
+fn say(path: &Path, host: &Host) -> io::Result<()> {
     let config = match path.to_str() {
         Some("/etc/logknock/logknock.toml") => String::new(),
         Some(path) => format!(" --config {}", shlex::try_quote(path).unwrap_or_default()),
         None => " --config …".to_owned(),
     };
+    let name = host.firewall.as_str();
+    let ports = list(host.ssh.iter().map(|port| format!("{port}/tcp")));
+    let port = host.ssh.first().copied().unwrap_or(22);
+    let start = if host.is_systemd && config.is_empty() {
+        "systemctl enable --now logknock && logknock status".to_owned()
+    } else {
+        format!("logknock{config}    (and in another terminal: logknock status{config})")
+    };
+    let session = match host.session {
+        Some(_) => "this is a session of ssh",
+        None => "this is no session of ssh",
+    };
+    let source = match host.source {
+        SourceSpec::Kmsg => "the kernel's log can be read",
+        _ => "the kernel's log cannot be read here, so packets come over netlink",
+    };
+    let interfaces = list(host.interfaces.iter().cloned());
+    let login = match port {
+        22 => "ssh HOST".to_owned(),
+        port => format!("ssh -p {port} HOST"),
+    };
     let mut out = anstream::stdout();
     writeln!(
         out,
-        "{} is written: your knock is its 'sequence', and opens 22/tcp for 30 s.
+        "{} is written: your knock is its 'sequence', and opens {ports} for 30 s.
+Found: the firewall is {name}; sshd listens on {ports}; {session}; {source}; interfaces: {interfaces}.
 
-Stay connected while you set it up: new connections to 22/tcp need the knock from step 2 on.
-  1. read the rules, and whether they fit:  logknock rules{config} --for {name}
-  2. load them:                             logknock rules{config} --for {name} | {reader}
-     (away again:                           logknock rules{config} --for {name} --remove | {reader})
-  3. see the knock arrive:                  logknock{config} --dry-run -v
-  4. run it:                                logknock{config}",
+Stay connected: this session goes on, and new connections to {ports} need the knock from step 2 on.
+  1. start it, and see it follow:    {start}
+  2. load the rules for ten minutes: logknock rules{config} --for {name} --try 10m
+  3. from a second terminal, knock:  logknock knock HOST SEQUENCE --wait {port} && {login}
+     or, in ~/.ssh/config:           ProxyCommand logknock knock %h SEQUENCE --wait %p --proxy
+  4. if you are in, keep the rules:  logknock rules{config} --confirm
+     if not, see what is broken:     logknock doctor{config}
+  5. load them at each boot:         logknock rules{config} --for {name} --install
+All of it away again:                logknock rules --remove",
         path.display()
     )
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_written_is_a_configuration_without_a_warning_whatever_the_backend() {
-        for (_, backend) in Backend::ALL {
-            let sequence = secret::sequence().unwrap();
-            let text = configuration(
-                backend,
-                &SourceSpec::Kmsg,
-                &secret::prefix().unwrap(),
-                &sequence,
-            );
-            let config = config::parse("x.toml", &text).unwrap();
-            assert_eq!(config.warnings, []);
-            assert_eq!(
-                config.firewall.map(|firewall| firewall.backend),
-                Some(backend)
-            );
-            assert!(config.log.prefix.is_some_and(|prefix| prefix.is_secret()));
-            let crate::engine::door::Rule::Sequence(rule) = &config.doors[0].rule else {
-                panic!("no sequence")
-            };
-            assert_eq!(rule.sequence.steps(), sequence);
-        }
-    }
-
-    #[test]
-    fn a_file_that_is_there_is_left_as_it_is() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("new/logknock.toml");
-        write(&path, "first").unwrap();
-        let refused = write(&path, "second").unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(path.metadata().unwrap().len(), 5);
-        let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
-        assert_eq!(mode & 0o777, 0o600);
-    }
-}
+#[path = "init_test.rs"]
+mod tests;

@@ -71,7 +71,7 @@ fn knocks(rule: &Rule) -> Option<(Vec<Step>, Duration)> {
     }
 }
 
-fn read() -> Result<Kernel, String> {
+pub(super) fn read() -> Result<Kernel, String> {
     let nft = tool::said("nft", &["-j", "list", "ruleset"]);
     let saved = |family: &str| {
         // Both kinds of iptables can hold rules at once.

@@ -34,6 +34,7 @@ pub(super) const EXAMPLES: &str = "Examples:
       knock   = [7000, \"8000:udp\", 9000]
       delay   = \"200ms\"
       wait    = 22
+      once    = true                         where a knock lets in one connection only: wait with --proxy
       [host.work]
       address = \"gw.example\"
       totp    = \"work.key\"               a file beside this one, or { secret_file = \"work.key\", knocks = 6 }
@@ -138,6 +139,8 @@ struct Errand {
     knocks: Knocks,
     addresses: Addresses,
     wait: Option<u16>,
+    /// What lets in one connection only.
+    once: Option<String>,
 }
 
 /// What is to be knocked.
@@ -180,6 +183,7 @@ enum Addresses {
 /// Runs `knock`.
 pub(super) fn run(args: &Args, format: Format) -> Result<(), Failure> {
     let errand = args.errand(&Services::default())?;
+    let once = errand.once.clone();
     let wait = errand.wait.map(|port| Wait {
         port,
         timeout: args.timeout,
@@ -199,6 +203,12 @@ pub(super) fn run(args: &Args, format: Format) -> Result<(), Failure> {
     };
     if args.dry_run {
         return Ok(shown.plan(&knocking, wait)?);
+    }
+    if let (Some(name), Some(port), false) = (&once, errand.wait, args.proxy) {
+        return Err(usage(format!(
+            "'{name}' lets in one connection for each knock ('once'), and --wait would spend it\n\
+             in ~/.ssh/config:  ProxyCommand logknock knock {name} --wait {port} --proxy"
+        )));
     }
     // Whoever reads what we say may have gone; the knock must still be finished.
     let mut tell = |told: &Told<'_>| drop(shown.told(told));
@@ -245,6 +255,7 @@ impl Args {
                 knocks: Knocks::ByTheTime(totp, self.delay.unwrap_or(delay::DEFAULT)),
                 addresses: Addresses::First,
                 wait,
+                once: None,
             });
         }
         if self.ports.is_empty() {
@@ -259,6 +270,7 @@ impl Args {
             )),
             addresses: Addresses::All,
             wait,
+            once: None,
         })
     }
 
@@ -277,6 +289,7 @@ impl Args {
             ),
             addresses: Addresses::First,
             wait,
+            once: None,
         })
     }
 
@@ -286,6 +299,7 @@ impl Args {
             knock,
             delay,
             wait: usual,
+            once,
             ..
         } = knock_files::host(name, services)?;
         let delay = self.delay.or(delay).unwrap_or(delay::DEFAULT);
@@ -308,6 +322,7 @@ impl Args {
             knocks,
             addresses,
             wait: wait.or(usual),
+            once: once.then(|| name.to_owned()),
         })
     }
 

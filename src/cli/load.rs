@@ -175,14 +175,12 @@ pub(super) fn on_trial(
     if let Some(table) = &text.table {
         write_private(Path::new(TRIED), table)?;
     }
-    if let Err(error) = start_timer(within) {
-        let _ = fs::remove_file(UNDO);
-        return Err(error);
-    }
-    if let Err(failure) = load_now(text, config, global) {
+    let begun = start_timer(within).and_then(|()| load_now(text, config, global));
+    if begun.is_err() {
         let _ = end_trial();
+        // It keeps again what was kept.
         let _ = feed(&["sh"], &undo);
-        return Err(failure);
+        return begun;
     }
     let seconds = within.as_secs();
     say(&format!(

@@ -13,8 +13,10 @@ mod exit;
 mod expect;
 mod explain;
 mod follow;
+mod host;
 mod init;
 mod input;
+mod journal;
 mod kernel;
 mod knock;
 mod knock_files;
@@ -135,9 +137,11 @@ What is printed holds the sequences, which are secrets; warnings go to standard 
     #[command(after_help = "Examples:
   logknock init
   logknock init --config ./logknock.toml
+  logknock init --print > logknock.toml
 
-Overwrites nothing. What it writes is a secret, readable by its owner only; it prints none of it.")]
-    Init,
+It finds out which firewall is in use, where sshd listens, and which log can be believed, and prints what to do next.
+Overwrites nothing. What it writes is a secret, readable by its owner only; without --print it prints none of it.")]
+    Init(init::Args),
     /// Print or load the firewall rules that fit the configuration: what is logged, let in and dropped
     #[command(after_help = "Examples:
   logknock rules --for nft                   read them
@@ -279,7 +283,7 @@ fn dispatch(cli: &Cli, is_detector: bool) -> Result<(), Failure> {
         Some(Command::Check(args)) => check::run(args, &cli.global, format),
         Some(Command::Doctor(args)) => doctor::run(args, &cli.global, format),
         Some(Command::Convert(args)) => convert::run(args, &cli.global),
-        Some(Command::Init) => init::run(&cli.global.config),
+        Some(Command::Init(args)) => init::run(args, &cli.global.config),
         Some(Command::Rules(args)) => rules::run(args, &cli.global),
         Some(Command::Knock(args)) => knock::run(args, format),
         Some(Command::Status(args)) => ask::status(args, &cli.global, format),

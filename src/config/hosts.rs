@@ -14,7 +14,7 @@ use super::delay;
 use super::document::{Content, Document, Text};
 use super::one_time::{self, Form};
 use super::report::{Errors, Finding, Report, Span, error};
-use super::value::{Written, integer};
+use super::value::{Value as _, Written, integer};
 
 /// Longest `knock`, in steps.
 const MAX_STEPS: usize = 1024;
@@ -32,6 +32,8 @@ pub struct Host {
     pub delay: Option<Duration>,
     /// The TCP port to wait for.
     pub wait: Option<u16>,
+    /// Whether each knock lets in one connection, which waiting alone would spend.
+    pub once: bool,
 }
 
 /// What is knocked at a host.
@@ -91,7 +93,7 @@ fn host(
     step: &StepReader<'_>,
     report: &mut Report,
 ) -> Option<Host> {
-    const KEYS: [&str; 5] = ["address", "knock", "totp", "delay", "wait"];
+    const KEYS: [&str; 6] = ["address", "knock", "totp", "delay", "wait", "once"];
     // All are read before one that is wrong ends it, so that all mistakes are found.
     let keys = written.table(
         &KEYS,
@@ -133,12 +135,14 @@ fn host(
             Transport::Udp => item.refuse("only a TCP port tells whether it is open", report),
         }
     });
+    let once = keys.get("once").map(|item| bool::read(item, report));
     Some(Host {
         name: name.to_owned(),
         address: address?.to_owned(),
         knock: knock?,
         delay: delay.flatten(),
         wait: wait.flatten(),
+        once: once.flatten().unwrap_or(false),
     })
 }
 

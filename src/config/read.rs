@@ -185,7 +185,7 @@ pub(super) fn unknown_key(
             format!("unknown key {section}")
         },
     );
-    match (elsewhere, nearest(name, valid.iter().copied())) {
+    match (elsewhere, nearest(name, valid)) {
         (Some(owner), _) => found.fix(format!("it belongs in {owner}")),
         (None, Some(near)) => found.fix(format!("did you mean '{near}'?")),
         (None, None) => found.fix(format!("valid are {}", valid.join(", "))),

@@ -351,7 +351,7 @@ pub(super) fn choice<T, const N: usize>(
 /// That `text` is none of `words`.
 pub(super) fn no_choice(at: Span, text: &str, words: &[&str]) -> Finding {
     let found = error(at, format!("must be one of {}", words.join(", ")));
-    match nearest(text, words.iter().copied()) {
+    match nearest(text, words) {
         Some(word) => found.fix(format!("did you mean '{word}'?")),
         None => found,
     }
@@ -359,25 +359,26 @@ pub(super) fn no_choice(at: Span, text: &str, words: &[&str]) -> Finding {
 
 /// The first of `names` that `word` becomes with the fewest edits, if these are few for its length, or that
 /// one of the two begins with.
-pub(super) fn nearest<'a>(
-    word: &str,
-    names: impl IntoIterator<Item = &'a str> + Clone,
-) -> Option<&'a str> {
+pub(super) fn nearest<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
     if word.len() > 32 {
         return None;
     }
     let word = word.to_ascii_lowercase().replace('-', "_");
     let edits = |name: &str| strsim::osa_distance(&word, &name.replace('-', "_"));
     let near = names
-        .clone()
-        .into_iter()
-        .filter(|name| edits(name) <= name.len().div_ceil(4).min(3));
-    near.min_by_key(|name| edits(name)).or_else(|| {
-        let mut begun = names.into_iter();
-        begun.find(|name| {
-            name.len().min(word.len()) > 2 && (word.starts_with(name) || name.starts_with(&word))
-        })
-    })
+        .iter()
+        .copied()
+        .filter(|name| edits(name) <= name.len().div_ceil(4).min(3))
+        .min_by_key(|name| edits(name));
+    // What begins alike is meant more surely than what differs by a few letters: nftables is nft.
+    let begun = |is_so: &dyn Fn(&str) -> bool| {
+        let mut names = names.iter().copied();
+        names.find(|name| name.len().min(word.len()) > 2 && is_so(name))
+    };
+    near.filter(|name| edits(name) == 1)
+        .or_else(|| begun(&|name| word.starts_with(name)))
+        .or(near)
+        .or_else(|| begun(&|name| name.starts_with(&word)))
 }
 
 impl Value for OnExit {
@@ -571,9 +572,9 @@ impl DoorNames {
         let mut all = Some(());
         for (name, at) in &self.0 {
             if !doors.iter().any(|door| door.name == *name) {
-                let names = doors.iter().map(|door| &*door.name);
+                let names: Vec<_> = doors.iter().map(|door| &*door.name).collect();
                 let found = error(*at, "there is no door of this name");
-                report.add(match nearest(name, names) {
+                report.add(match nearest(name, &names) {
                     Some(name) => found.fix(format!("did you mean '{name}'?")),
                     None => found.fix("name a [door.NAME], or take it out"),
                 });

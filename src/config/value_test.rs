@@ -16,14 +16,18 @@ fn a_misspelt_name_finds_its_own() {
         ("nftables", "nft"),
         ("cmd", "cmd_timeout"),
     ] {
-        assert_eq!(nearest(word, NAMES), Some(name), "{word}");
+        assert_eq!(nearest(word, &NAMES), Some(name), "{word}");
     }
+    // What it begins with, before what differs from it by three letters.
+    let backends = ["nft", "ipset", "iptables"];
+    assert_eq!(nearest("nftables", &backends), Some("nft"));
+    assert_eq!(nearest("iptable", &backends), Some("iptables"));
 }
 
 #[test]
 fn a_strange_name_finds_none() {
-    assert_eq!(nearest("user", NAMES), None);
-    assert_eq!(nearest("", NAMES), None);
-    assert_eq!(nearest("n", NAMES), None);
-    assert_eq!(nearest(&"s".repeat(4000), NAMES), None);
+    assert_eq!(nearest("user", &NAMES), None);
+    assert_eq!(nearest("", &NAMES), None);
+    assert_eq!(nearest("n", &NAMES), None);
+    assert_eq!(nearest(&"s".repeat(4000), &NAMES), None);
 }

@@ -334,6 +334,26 @@ impl Kernel {
     }
 }
 
+impl Kernel {
+    /// Whether a rule that is appended to `INPUT` of iptables stands behind one that drops what begins at a port.
+    pub fn drops_before_appended(&self, to: Step) -> bool {
+        let chains = self.chains.iter();
+        let mut chains = chains.filter(|chain| {
+            chain.name == "INPUT" && ["ip filter", "ip6 filter"].contains(&&*chain.table)
+        });
+        chains.any(|chain| {
+            let packet = Packet {
+                family: chain.family.unwrap_or(Family::V4),
+                to,
+                has_knocked: true,
+            };
+            let drops = |rule: &Rule| rule.then == Some(Then::Drop) && rule.rate.is_none();
+            let is_sure = |rule: &Rule| rule.when.iter().all(|asked| asked.of(packet) == Sure::Yes);
+            chain.rules.iter().any(|rule| drops(rule) && is_sure(rule))
+        })
+    }
+}
+
 /// What the configuration needs of the kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct Need<'a> {

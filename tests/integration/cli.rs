@@ -1,5 +1,6 @@
 //! The command line as its users meet it: what is printed where, and how it ends.
 
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -87,6 +88,50 @@ fn a_file_that_is_not_there_is_69() {
         let ended = log().run(arguments).fails_with(69).prints_nothing();
         ended.says("logknock: none: there is no such file\n");
     }
+}
+
+#[test]
+fn without_a_configuration_it_says_what_writes_one() {
+    let logknock = Logknock::new().set("LOGKNOCK_CONFIG", "none.toml");
+    let ended = logknock.run("").fails_with(78).prints_nothing();
+    ended.says("logknock init").says("logknock demo");
+}
+
+#[test]
+fn a_published_sequence_is_warned_of() {
+    let warns = |sequence: &str| {
+        let config = format!(
+            "[log]\nprefix = \"lk-4f9a1c7e: \"\n[door.a]\nsequence = {sequence}\nstart_command = \"true\"\n"
+        );
+        let ended = Logknock::new().config(&config).run("check").succeeds();
+        let words = "door 'a' has the published sequence";
+        ended.stderr.contains(words)
+    };
+    assert!(warns("[7000, \"8000:udp\", 9000]") && warns("[9000, 8000, 7000]"));
+    assert!(!warns("[7000, 9000, 8000]"));
+}
+
+#[test]
+fn where_the_journal_reads_it_an_error_has_its_priority() {
+    let place = tempfile::NamedTempFile::new().unwrap();
+    let data = place.as_file().metadata().unwrap();
+    let ours = format!("{}:{}", data.dev(), data.ino());
+    let said = |stream: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_logknock"));
+        command
+            .args(["--config", "/nowhere.toml"])
+            .env("JOURNAL_STREAM", stream);
+        command.stderr(place.reopen().unwrap()).status().unwrap();
+        let text = std::fs::read_to_string(place.path()).unwrap();
+        place.as_file().set_len(0).unwrap();
+        text
+    };
+    let lines = said(&ours);
+    assert!(
+        lines.lines().count() > 1 && lines.lines().all(|line| line.starts_with("<3>")),
+        "{lines}"
+    );
+    assert!(!said("1:1").contains("<3>"));
 }
 
 #[test]

@@ -45,6 +45,30 @@ fn a_named_host_is_knocked_as_hosts_toml_says() {
 const KEY: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZA\n";
 
 /// The same with the file of a secret beside it.
+/// The one connection would be spent by looking whether the port is open.
+#[test]
+fn a_host_that_lets_in_one_connection_is_waited_for_with_proxy_alone() {
+    let (socket, door) = (datagram_socket(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let door = door.local_addr().unwrap().port();
+    let text = format!(
+        "[host.home]\naddress = \"127.0.0.1\"\nknock = [\"{0}:udp\", \"{0}:udp\"]\nonce = true\n",
+        port(&socket)
+    );
+    let hosts = hosts(&text, 0o600);
+    let refused = run_at(&hosts, &format!("home --wait {door}"));
+    assert_eq!((code(&refused), unread(&socket)), (2, 0));
+    let line = format!("ProxyCommand logknock knock home --wait {door} --proxy");
+    assert!(said(&refused.stderr).contains(&line), "{refused:?}");
+    assert_eq!(code(&run_at(&hosts, "home")), 0);
+    assert_eq!(unread(&socket), 2);
+    let wrong = text.replace("true", "1");
+    let refused = run_at(&self::hosts(&wrong, 0o600), "home");
+    assert!(
+        said(&refused.stderr).contains("must be true or false"),
+        "{refused:?}"
+    );
+}
+
 fn with_secret(text: &str, mode: u32) -> TempDir {
     let dir = hosts(text, 0o600);
     let path = dir.path().join("logknock/home.key");

@@ -56,35 +56,46 @@ table inet filter {
 }
 ";
 
-struct Scene {
-    system: System,
+pub(crate) struct Scene {
+    pub(crate) system: System,
+    /// What is knocked on the wire, where the log is not written to.
+    pub(crate) sequence: Option<String>,
     words: u32,
 }
 
 impl Scene {
-    fn new(tools: &[&str]) -> Option<Self> {
+    pub(crate) fn new(tools: &[&str]) -> Option<Self> {
         if !crate::need::need(tools) {
             return None;
         }
         let system = System::boot()?;
         system.run("logknock rules --remove");
         system.run(SCENE);
-        let mut scene = Self { system, words: 0 };
+        let mut scene = Self {
+            system,
+            sequence: None,
+            words: 0,
+        };
         scene.session_goes_on("at the start");
         Some(scene)
     }
 
     /// A client gets in: `host` is the end of its address.
-    fn reaches(&self, host: u8) -> [bool; 2] {
+    pub(crate) fn reaches(&self, host: u8) -> [bool; 2] {
         ["192.0.2.", "2001:db8::"].map(|net| {
             let line = format!("ip netns exec client nc -z -w 1 -s {net}{host} {net}1 22");
             self.system.try_run(&line).status.success()
         })
     }
 
-    fn knock(&self) {
-        for src in ["192.0.2.2", "2001:db8::2"] {
-            self.system.knock(src, [7101, 8202, 9303]);
+    pub(crate) fn knock(&self) {
+        for (src, to) in [("192.0.2.2", "192.0.2.1"), ("2001:db8::2", "2001:db8::1")] {
+            match &self.sequence {
+                Some(sequence) => drop(self.system.run(&format!(
+                    "ip netns exec client logknock knock --source {src} {to} {sequence}"
+                ))),
+                None => self.system.knock(src, [7101, 8202, 9303]),
+            }
         }
         let status = "logknock status; nft list ruleset; tail -5 /var/log/knock.log; cat /said";
         eventually(
@@ -94,7 +105,7 @@ impl Scene {
         );
     }
 
-    fn session_goes_on(&mut self, when: &str) {
+    pub(crate) fn session_goes_on(&mut self, when: &str) {
         self.words += 1;
         let word = format!("word{}", self.words);
         self.system.run(&format!("echo {word} >/talk"));
@@ -105,7 +116,7 @@ impl Scene {
     }
 
     /// What must hold after `act`, which may take along what was open where `forgets`.
-    fn survives(&mut self, act: &str, forgets: bool) {
+    pub(crate) fn survives(&mut self, act: &str, forgets: bool) {
         self.system.run(act);
         assert_eq!(self.reaches(3), [false; 2], "a stranger after {act}");
         if forgets {
@@ -120,7 +131,7 @@ impl Scene {
     }
 
     /// As a boot does: nothing is in the kernel, and what is enabled is started in its order.
-    fn boots(&mut self, services: &str) {
+    pub(crate) fn boots(&mut self, services: &str) {
         self.survives(
             &format!(
                 "systemctl stop logknock logknock-rules {services}; nft flush ruleset

@@ -80,6 +80,8 @@ mod need;
 #[cfg(test)]
 mod netlink;
 #[cfg(test)]
+mod new_user;
+#[cfg(test)]
 mod nflog;
 #[cfg(test)]
 mod nflog_differs;

@@ -11,8 +11,8 @@ use ipnet::IpNet;
 
 use super::super::Family;
 use super::super::nft::{self, SYN};
-use super::super::rules::base;
 use super::super::rules::nft::{INPUT, PREROUTING, draw};
+use super::super::rules::{ONE_CONNECTION, base};
 use super::{Kept, Knocker, stage};
 use crate::engine::door::{Rule, SequenceRule};
 use crate::engine::sequence::{Step, Transport};
@@ -24,7 +24,6 @@ const HEAD: &str = "\
 # A whole port knocker in the kernel: no daemon, no log.  Load:  logknock rules --for nft-only | nft -f -
 # It holds the knock, a secret: keep it from others. Loading again forgets nobody.
 # To keep it over a reboot:  logknock rules --for nft-only --install
-# Who has knocked gets one TCP connection, and is forgotten.
 # Other tables have their say too: they must let in what this one guards.
 ";
 
@@ -39,7 +38,7 @@ pub(super) fn load(knocker: &Knocker<'_>) -> String {
             Rule::Counts(_) | Rule::OneTime(_) => None,
         })
         .collect();
-    let mut text = format!("{HEAD}\nadd table {TABLE}\nflush table {TABLE}\n");
+    let mut text = format!("{HEAD}{ONE_CONNECTION}\nadd table {TABLE}\nflush table {TABLE}\n");
     for door in &doors {
         door.sets(&mut text);
     }

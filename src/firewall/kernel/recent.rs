@@ -8,6 +8,7 @@
 
 use std::fmt::Write as _;
 
+use super::super::rules::ONE_CONNECTION;
 use super::super::rules::base::guard;
 use super::super::rules::iptables::{self as rules, jumps, take_away};
 use super::super::{Family, iptables};
@@ -26,13 +27,11 @@ const HEAD: &str = "\
 # A whole port knocker in the kernel: no daemon, no log.  Load:  logknock rules --for iptables-recent | sh
 # It holds the knock, a secret: keep it from others. Loading again forgets nobody.
 # To keep it over a reboot:  logknock rules --for iptables-recent --install
-# Who has knocked gets one TCP connection, and is forgotten. /proc/net/xt_recent shows who is on the way to
-# every local user. A list has room for 100 addresses (xt_recent.ip_list_tot): one more pushes out the oldest.
-set -e
+# /proc/net/xt_recent shows who is on the way to every local user. A list has room for 100 addresses (xt_recent.ip_list_tot): one more pushes out the oldest.
 ";
 
 pub(super) fn load(knocker: &Knocker<'_>) -> String {
-    let mut text = HEAD.to_owned();
+    let mut text = format!("{HEAD}{ONE_CONNECTION}set -e\n");
     for family in Family::ALL {
         let _ = writeln!(
             text,

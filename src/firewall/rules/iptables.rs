@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use super::super::{Backend, Family, ipset, iptables};
 use super::base::{self, Line, Then, When};
-use super::{BURST, LogTo, RATE, Rules};
+use super::{BURST, LogTo, ONE_CONNECTION, RATE, Rules};
 
 /// Longest prefix of a LOG rule (the kernel's field is 30 bytes with its NUL).
 pub const MAX_PREFIX: usize = 29;
@@ -26,11 +26,14 @@ const HEAD: &str = "\
 # Rules for logknock. Load:  logknock rules --for iptables | sh
 # They hold the log prefix, a secret: keep them from others. Loading again changes nothing that is open.
 # To keep them over a reboot:  logknock rules --for iptables --install
-set -e
 ";
 
 pub(super) fn load(rules: &Rules<'_>, prefix: &str) -> String {
     let mut text = HEAD.to_owned();
+    if !rules.once.is_empty() {
+        text += ONE_CONNECTION;
+    }
+    text += "set -e\n";
     if rules.backend == Some(Backend::Ipset) {
         text += "\n# What is open: who may connect where, until when. The kernel ends it.\n\
                  ipset -exist restore <<'END'\n";

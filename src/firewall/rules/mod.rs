@@ -19,6 +19,12 @@ use crate::engine::sequence::{Step, Transport};
 
 pub use self::iptables::MAX_PREFIX as MAX_IPTABLES_PREFIX;
 
+/// What printed rules say where a knock lets in one connection.
+pub(super) const ONE_CONNECTION: &str = "\
+# A knock lets in one connection, which 'logknock knock --wait' alone would spend. In ~/.ssh/config:
+#     ProxyCommand logknock knock %h SEQUENCE --wait %p --proxy
+";
+
 /// Packets of one address that are logged in a second; a knock is a handful.
 const RATE: u32 = 10;
 /// Packets of one address that are logged at once.

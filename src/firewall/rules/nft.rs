@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::super::{Family, nft};
 use super::base::{self, Line, Then, When};
-use super::{BURST, LogTo, RATE, Rules};
+use super::{BURST, LogTo, ONE_CONNECTION, RATE, Rules};
 
 pub(super) const TABLE: &str = nft::TABLE;
 
@@ -26,7 +26,12 @@ pub(in super::super) const INPUT: &str =
     "type filter hook input priority filter - 10; policy accept;";
 
 pub(super) fn load(rules: &Rules<'_>, prefix: &str) -> String {
-    format!("{HEAD}\n{}", table(rules, prefix))
+    let once = if rules.once.is_empty() {
+        ""
+    } else {
+        ONE_CONNECTION
+    };
+    format!("{HEAD}{once}\n{}", table(rules, prefix))
 }
 
 /// The same without its head, for others to put in.
