@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anstyle::AnsiColor;
 use serde::Serialize;
@@ -295,23 +296,23 @@ fn write_doors(doors: &[&Door], width: usize) -> io::Result<()> {
     let mut out = anstream::stdout();
     for door in doors {
         let knocks = match &door.rule {
-            Rule::Sequence(rule) => format!("within {:?}", rule.window),
+            Rule::Sequence(rule) => format!("within {}", time(rule.window)),
             Rule::OneTime(rule) => {
                 let what = match &rule.origin {
                     Origin::Totp(totp) => format!("new each {} s", totp.step()),
                     Origin::List(list) => format!("{} left", counted(list.lines.len(), "sequence")),
                 };
-                format!("within {:?}, {what}, each opens once", rule.window)
+                format!("within {}, {what}, each opens once", time(rule.window))
             }
             Rule::Counts(rule) => {
                 let windows = counted(rule.groups().len(), "window");
-                format!("in {windows} of {:?}", rule.window)
+                format!("in {windows} of {}", time(rule.window))
             }
         };
         let held = match (&door.grant.close.v4, &door.grant.close.v6) {
             (None, None) => "runs a command".to_owned(),
-            _ if door.grant.once.is_empty() => format!("open for {:?}", door.grant.hold),
-            _ => format!("open for one connection within {:?}", door.grant.hold),
+            _ if door.grant.once.is_empty() => format!("open for {}", time(door.grant.hold)),
+            _ => format!("open for one connection within {}", time(door.grant.hold)),
         };
         let open = &door.grant.open;
         let command = open.v4.as_ref().or(open.v6.as_ref());
@@ -325,6 +326,14 @@ fn write_doors(doors: &[&Door], width: usize) -> io::Result<()> {
         write_row(&mut out, &door.name, width, &text)?;
     }
     Ok(())
+}
+
+/// A time as people say it: `15s`, `2h`, `1.5s`.
+fn time(time: Duration) -> String {
+    match time.subsec_nanos() {
+        0 => table::span(time.as_secs()),
+        _ => format!("{time:?}"),
+    }
 }
 
 /// A row of a name and what there is to say of it, in as many lines as the terminal makes of that.
