@@ -1,4 +1,4 @@
-//! Who else could change what a path leads to.
+//! Which other users could change what a path leads to.
 //!
 //! In: a path, and whom what stands on the way may belong to. Out: its [`Flaw`]s. Looked at are the file, every directory
 //! from `/` to it, and every symlink on the way. A sticky directory is as good as one's own for a file that is there:

@@ -125,7 +125,7 @@ pub(super) struct Asked {
 impl Asked {
     /// The one that `global` means.
     pub(super) fn of(global: &Global) -> Self {
-        // Who may ask the daemon need not be allowed to read its configuration.
+        // A user that may ask the daemon may lack the right to read its configuration.
         let configured = || config::load(&global.config).ok()?.daemon.control;
         let configured = match global.control {
             Some(_) => None,

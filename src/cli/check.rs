@@ -388,7 +388,7 @@ fn strength(rule: &Rule) -> String {
     format!("not strict, one in about {orders:.0} port scans in random order opens it")
 }
 
-/// Who knocks in an example (RFC 5737, RFC 3849).
+/// The addresses that knock in an example (RFC 5737, RFC 3849).
 const EXAMPLES: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7)),

@@ -49,7 +49,7 @@ cmd_timeout   = "2s"
 
 /// Runs the demonstration. It ends by itself in a few seconds.
 pub(super) fn run() -> Result<(), Failure> {
-    // Whoever has seen enough ends it by a signal, and then nothing may be left either.
+    // A signal may end it early; nothing may be left behind then either.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let dir = tempfile::Builder::new()
         .prefix("logknock-demo-")

@@ -186,7 +186,7 @@ fn rules(config: &Config) -> Vec<Row> {
         Err(why) => vec![Row::unknown("firewall", why)],
         Ok(faults) if faults.is_empty() => vec![Row::well(
             "firewall",
-            "knocks are logged, strangers dropped, and who has knocked gets in",
+            "knocks are logged, strangers dropped, and addresses that knocked get in",
         )],
         Ok(faults) => faults
             .iter()

@@ -154,7 +154,7 @@ pub(super) fn work(
         rules: rules(settings),
         reload,
         tell: Box::new(move |told| {
-            // Whoever reads our results may have gone; doors must still be closed.
+            // The reader of our output may have gone; doors must still be closed.
             drop(tell(&told, format));
         }),
     };

@@ -210,7 +210,7 @@ pub(super) fn run(args: &Args, format: Format) -> Result<(), Failure> {
              in ~/.ssh/config:  ProxyCommand logknock knock {name} --wait {port} --proxy"
         )));
     }
-    // Whoever reads what we say may have gone; the knock must still be finished.
+    // The reader of our output may have gone; the knock must still be finished.
     let mut tell = |told: &Told<'_>| drop(shown.told(told));
     let unsent = |error| failed(format!("cannot knock at '{}': {error}", errand.host));
     let Some(wait) = wait else {

@@ -1,6 +1,6 @@
 //! What `knock` says: what it sends as it sends it, or would send.
 //!
-//! Ports are shown to whoever asks for them with `--verbose`, `--json` or `--dry-run`, as knockd's client
+//! Ports are shown only with `--verbose`, `--json` or `--dry-run`, as knockd's client
 //! shows them; without these nothing is said.
 
 use std::io::{self, Write};

@@ -71,7 +71,7 @@ impl Loaded {
         let path = state_dir.join(LOADED);
         let mut file = File::open(&path).ok()?;
         flock(&file, FlockOperation::LockExclusive).ok()?;
-        // Whoever had the lock may have taken it away.
+        // The last holder of the lock may have removed it.
         (file.metadata().ok()?.nlink() > 0).then_some(())?;
         let mut text = String::new();
         file.read_to_string(&mut text).ok()?;

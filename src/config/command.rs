@@ -59,7 +59,7 @@ impl CommandText {
 #[derive(Clone, Copy)]
 struct Reported;
 
-/// Who runs the commands of a door, if somebody is named. That there is no such user, or none that we may
+/// The user that runs the commands of a door, if one is named. That there is no such user, or none that we may
 /// become, is reported.
 pub(super) fn account(given: Option<&Given<User>>, report: &mut Report) -> Option<Arc<Account>> {
     let given = given.filter(|_| !report.is_handed_over)?;

@@ -64,7 +64,7 @@ pub struct Config {
     pub daemon: Daemon,
     /// Where doors with `opens` open; `None` when the config does not say.
     pub firewall: Option<Firewall>,
-    /// Who is told what happens; `None` for nobody.
+    /// The command that is told what happens, if there is one.
     pub notify: Option<Notify>,
     /// This gateway among others; `None` when it is on its own.
     pub fleet: Option<Fleet>,
@@ -109,9 +109,9 @@ pub struct Log {
     pub max_line_age: Duration,
     /// Which IPv6 addresses are one knocker.
     pub knocker_prefix: KnockerPrefix,
-    /// Who may send to a `udp:` source; nobody means this machine.
+    /// Networks that may send to a `udp:` source; none means this machine.
     pub udp_peers: Vec<IpNet>,
-    /// Who may send to a `unix:` source beside root and the daemon's own user.
+    /// The user that may send to a `unix:` source, beside root and the daemon's own user.
     pub relay_user: Option<Box<str>>,
 }
 
@@ -173,7 +173,7 @@ pub struct Daemon {
 pub struct Notify {
     /// Program and arguments.
     pub argv: Vec<String>,
-    /// Who runs it; the daemon itself when nobody is named.
+    /// The user that runs it; the daemon's own if there is none.
     pub account: Option<Arc<Account>>,
     /// What it is told.
     pub on: Vec<Occasion>,

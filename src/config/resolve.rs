@@ -79,7 +79,7 @@ fn log(schema: &Schema, doors: &[Arc<Door>], report: &mut Report) -> Log {
         && let Some(specs) = &sources.value
         && specs.iter().any(SourceSpec::is_open_to_the_network)
     {
-        let message = "whoever reaches the UDP source over the network could send lines to it";
+        let message = "any host that reaches the UDP source could send lines to it";
         let fix = "add udp_peers = [\"192.0.2.1\"] with the hosts that may, or listen at 127.0.0.1";
         report.add(error(sources.span, message).fix(fix));
     }

@@ -119,7 +119,7 @@ pub fn confine(needs: &Needs) -> Confined {
         CapabilitySet::empty()
     };
     for capability in CapabilitySet::all().iter() {
-        // Who has no right to has none to lose.
+        // Without the right to drop them, there are none to lose.
         let _ = remove_capability_from_bounding_set(capability);
     }
     let _ = clear_ambient_capability_set();

@@ -1,7 +1,7 @@
 //! What was found, passed on; what became of it, told.
 //!
-//! In: findings and events of the engine, messages of the monitor. Out: findings to whoever holds the
-//! grants, events to whoever listens: the log, the counters, the memory, the records.
+//! In: findings and events of the engine, messages of the monitor. Out: findings to the holder of the
+//! grants, events to the listeners: the log, the counters, the memory, the records.
 
 use std::os::fd::OwnedFd;
 
@@ -16,7 +16,7 @@ use crate::privsep::{Heard, Question, ToDetector, ToMonitor, pieces};
 use crate::render::Row;
 
 impl DetectorLoop {
-    /// Hands findings to whoever holds the grants and events to whoever listens.
+    /// Hands findings to the holder of the grants and events to whoever listens.
     pub(super) fn carry_out(&mut self) {
         let Self {
             detection,
@@ -24,7 +24,7 @@ impl DetectorLoop {
             tell,
             ..
         } = self;
-        // The findings first: whoever reads our log may be slow.
+        // The findings first: the reader of our log may be slow.
         match office {
             Holder::Monitor(link) => {
                 while let Some(finding) = detection.poll_finding() {

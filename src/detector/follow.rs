@@ -53,7 +53,7 @@ impl Gaps {
     }
 }
 
-/// Who may send to the sockets.
+/// The senders that the sockets accept.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peers<'a> {
     /// To a `udp:` source.

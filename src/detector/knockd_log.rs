@@ -1,4 +1,4 @@
-//! Events in knockd's words, for who reads a knockd's `LogFile`.
+//! Events in knockd's words, for readers of a knockd's `LogFile`.
 //!
 //! In: an event, and the doors as they are now. Out: the lines that knockd 0.8 would write about it,
 //! without their stamp. As there, a knock at a wrong port is not told. Of a command only what the

@@ -1,7 +1,7 @@
 //! What the sources say: lines, and how they are.
 //!
 //! In: reports of sources. Out: each line that may be a packet, with its place on the engine's clock,
-//! to the engine; what is no packet, is counted. Nothing here decides what a knock is.
+//! to the engine; every other line is counted. Nothing here decides what a knock is.
 
 use super::report::Cause;
 use super::{DetectorLoop, Feed, Holder, report};

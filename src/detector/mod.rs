@@ -87,7 +87,7 @@ struct DetectorLoop {
     is_stopping: bool,
 }
 
-/// Who holds the grants.
+/// The holder of the grants.
 enum Holder {
     /// The monitor.
     Monitor(Link),

@@ -30,7 +30,7 @@ pub struct Rules {
     pub knocker_prefix: KnockerPrefix,
 }
 
-/// Who holds the grants.
+/// The holder of the grants.
 pub enum Office {
     /// This process: commands are only told.
     Dry,
@@ -57,11 +57,11 @@ pub struct Plan {
     pub rules: Rules,
     /// Where lines come from.
     pub sources: Vec<SourceSpec>,
-    /// Who may send to a `udp:` source; nobody means this machine.
+    /// Networks that may send to a `udp:` source; none means this machine.
     pub udp_peers: Vec<IpNet>,
     /// The number of the user who may send to a `unix:` source, beside root and ourselves.
     pub relay: Option<u32>,
-    /// Who holds the grants.
+    /// The holder of the grants.
     pub office: Office,
     /// The files of a dry run's records; those of a daemon come from the monitor.
     pub records: Vec<(Record, Option<OwnedFd>)>,

@@ -2,7 +2,7 @@
 //!
 //! In: events as text; files that the monitor has opened, as this process may open none. Out: lines appended to
 //! them. A thread of its own writes: a disk that is full or hangs holds up nobody, what it does not take is
-//! dropped and counted, and each trouble is said once. What any stranger can cause (stages and resets) is
+//! dropped and counted, and each trouble is reported once. What any stranger can cause (stages and resets) is
 //! written so often a minute and no more, or a flood of first knocks would fill the disk.
 #![expect(
     clippy::disallowed_types,
@@ -207,7 +207,7 @@ struct Writer {
     knockd_syslog: Log,
     /// Lines for a syslog daemon that has gone.
     unsent: VecDeque<String>,
-    /// Who connects to it again, and when it may be asked for that, on the monotonic clock.
+    /// The means to connect to it again, and when it may be asked for that, on the monotonic clock.
     monitor: Option<Link>,
     ask_at: Time,
 }

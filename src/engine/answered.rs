@@ -1,6 +1,6 @@
 //! Which knocks have been answered, for a process that goes on where another was killed.
 //!
-//! In: the packet that completed each knock, from whoever carried out what followed from it. Out: whether
+//! In: the packet that completed each knock, from the process that acted on it. Out: whether
 //! a hit may be part of such a knock. A log is read again from a little before the place where the last
 //! process ended, and that process remembered no packet that this one could know. So at a door that was
 //! answered, a hit of that address counts only if it was certainly logged later than the packet that

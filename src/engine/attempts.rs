@@ -92,9 +92,9 @@ pub struct AttemptTable {
     /// How much later than its stamp a line may be handed over without its attempt being expired.
     lateness: Duration,
     identity: Identity,
-    /// Who is at a door, for each [`Kind`].
+    /// The knockers at a door, for each [`Kind`].
     tables: [Knockers; 2],
-    /// What everybody sent who is at no door.
+    /// The packets of all other addresses.
     recent: RecentPackets,
     /// For how long a TCP packet may be sent again: the longest of all doors.
     reach: Duration,
@@ -152,7 +152,7 @@ impl AttemptTable {
         hears(&self.audiences, source, door)
     }
 
-    /// Says who is one knocker, in place of each address. Attempts in flight are forgotten when that changes.
+    /// Sets which addresses are one knocker. Attempts in flight are forgotten when that changes.
     /// What is opened is opened for one address all the same: the one that completes the knock.
     pub fn set_knocker_prefix(&mut self, prefix: KnockerPrefix) {
         if prefix != self.knocker_prefix() {
@@ -160,7 +160,7 @@ impl AttemptTable {
         }
     }
 
-    /// Who is one knocker.
+    /// Which addresses are one knocker.
     pub fn knocker_prefix(&self) -> KnockerPrefix {
         let [ports, _] = &self.tables;
         ports.prefix()
@@ -286,7 +286,7 @@ impl AttemptTable {
         }
     }
 
-    /// Takes a hit of somebody who is at a door of this kind or may begin there.
+    /// Takes a hit of an address that is at a door of this kind or may begin there.
     fn handle_knock(
         &mut self,
         kind: Kind,

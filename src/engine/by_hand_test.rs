@@ -155,7 +155,7 @@ fn what_is_closed_by_hand_is_closed_with_the_grant_that_takes_its_place() {
     carry_out(&mut engine, 0);
     open(&mut engine, 1);
     assert_eq!(engine.close_all(Time::from_secs(1), None), 2);
-    // The open is not worth running any more, which whoever runs it sees in the phase.
+    // The open is not worth running any more, which the executor sees in the phase.
     assert_eq!(carry_out(&mut engine, 2), ["close", "open", "close"]);
     assert!(engine.grants.is_empty());
 }

@@ -18,7 +18,7 @@ use super::sequence::Step;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
-    /// Who knocked.
+    /// The address that knocked.
     pub src: IpAddr,
     /// Where: the destination address of the last knock.
     pub dst: IpAddr,
@@ -319,7 +319,7 @@ pub struct Invocation {
     pub argv: Vec<String>,
     /// The `LOGKNOCK_…` variables, one per placeholder.
     pub env: Vec<(String, String)>,
-    /// Who runs it; the daemon itself when nobody is named.
+    /// The user that runs it; the daemon's own if there is none.
     pub account: Option<Arc<Account>>,
 }
 

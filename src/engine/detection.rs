@@ -235,7 +235,7 @@ impl Detection {
         } = self;
         for door in attempts.doors() {
             if attempts.hears(hit.source, door) && is_first_connection(door, hit, open) {
-                // Said once: the next connection is told apart only when the door is open again.
+                // Reported once: the next connection differs only when the door is open again.
                 open.insert((Arc::clone(&door.name), hit.src), None);
                 findings.push_back(Finding::Entered {
                     door: Arc::clone(&door.name),

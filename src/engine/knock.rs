@@ -14,7 +14,7 @@ use super::reason::{DoorReason, Reason};
 use super::sequence::{Step, Transport};
 use super::time::Time;
 
-/// What a line says of when it was logged: the same whoever reads it, and whenever.
+/// What a line says of when it was logged: the same for every reader at any time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Logged {
     /// The stamp of the kernel that we run on.
@@ -34,7 +34,7 @@ pub struct Hit<'a> {
     pub at: Time,
     /// The kernel's stamp of it, if the line has one.
     pub uptime: Option<Time>,
-    /// Who sent it.
+    /// Its source address.
     pub src: IpAddr,
     /// To which address.
     pub dst: IpAddr,
@@ -111,7 +111,7 @@ fn rule(prefix: &[u8]) -> u16 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnockerPrefix {
     bits: u8,
-    /// At doors with `counts`, where one who has many addresses could try every pattern.
+    /// At doors with `counts`, where a knocker with many addresses could try every pattern.
     counts: u8,
 }
 
@@ -140,7 +140,7 @@ impl KnockerPrefix {
         }
     }
 
-    /// The address that stands for the knocker who has `address`.
+    /// The address that stands for the knocker of `address`.
     pub fn of(self, address: IpAddr) -> IpAddr {
         match address {
             IpAddr::V6(v6) if self.bits < Self::MOST => {

@@ -82,7 +82,7 @@ pub(super) struct Knockers {
     links: Vec<Link>,
     places: Vec<Place>,
     free: Vec<Slot>,
-    /// For each stage those who have reached it, the longest there first.
+    /// For each stage the knockers that have reached it, the longest there first.
     queues: Vec<Queue>,
     /// The last moment before an attempt is over, and whose.
     wakes: BTreeSet<(Time, IpAddr, Slot)>,
@@ -118,7 +118,7 @@ struct Queue {
 }
 
 impl Knockers {
-    /// Nobody yet; who is one knocker is as `prefix` says.
+    /// Empty. `prefix` says which addresses are one knocker.
     pub(super) fn new(prefix: KnockerPrefix) -> Self {
         Self {
             prefix,
@@ -126,7 +126,7 @@ impl Knockers {
         }
     }
 
-    /// Who is one knocker.
+    /// Which addresses are one knocker.
     pub(super) fn prefix(&self) -> KnockerPrefix {
         self.prefix
     }

@@ -106,7 +106,7 @@ impl<'a> Scan<'a> {
     }
 
     /// The values of the digits that stand next and how many bits they fill, where they are fewer than
-    /// eight and something is behind them. Above those bits is what is no digit.
+    /// eight and something is behind them. The bits above these are not digits.
     #[inline(always)]
     fn few_digits(&self) -> Option<(u64, u32)> {
         let values = u64::from_le_bytes(*self.rest.first_chunk()?) ^ (EACH * 0x30);

@@ -314,7 +314,7 @@ impl Kernel {
                 }
                 None => continue,
             };
-            // What stands in it lets in who has knocked, past the rest of the chain.
+            // Its elements let addresses in that knocked, past the rest of the chain.
             if packet.has_knocked && target == super::iptables::CHAIN {
                 return End::Accepted;
             }

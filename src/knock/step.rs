@@ -2,7 +2,7 @@
 //!
 //! In: a word, and the transport where it names none. Out: a [`Step`]. Unlike knockd's client, which
 //! knocks at 34463 for 99999 and at TCP for `8000:xyz`, it refuses what it cannot mean. A
-//! [`StepError`] holds nothing of the word: whoever prints it knows whether the word may be shown.
+//! [`StepError`] holds nothing of the word: its caller decides whether the word may be shown.
 
 use thiserror::Error;
 

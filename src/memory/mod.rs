@@ -53,7 +53,7 @@ impl Default for Limits {
 pub struct Memory {
     limits: Limits,
     addresses: HashMap<IpAddr, Notes>,
-    /// Who was heard of when, the longest ago first.
+    /// When each address was last seen, the oldest first.
     ages: BTreeMap<u64, IpAddr>,
     age: u64,
     losses: VecDeque<Note>,

@@ -91,7 +91,7 @@ fn check_format(path: &Path) -> Result<(), NotStarted> {
     }
 }
 
-/// The variables that say who somebody is.
+/// The variables that name a user.
 fn login(account: &Account) -> [(&str, &str); 3] {
     let (home, name) = (&*account.home, &*account.name);
     [("HOME", home), ("USER", name), ("LOGNAME", name)]

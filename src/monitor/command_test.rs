@@ -200,7 +200,7 @@ fn the_environment_is_the_fixed_one_and_the_variables_of_the_knock() {
     assert_eq!(lines, ["LANG=C", "LOGKNOCK_IP=192.0.2.7", &path]);
 }
 
-/// Descriptors of this process that whoever started it forgot to close on exec.
+/// Descriptors that the parent of this process did not close on exec.
 fn leaked_to_us() -> Vec<String> {
     let leaks = |fd: &String| {
         let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();

@@ -27,12 +27,12 @@ const MAX_WAITING: usize = 32;
 const MAX_A_MINUTE: u32 = 20;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Who is told, and what.
+/// The command that is told, and of what.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Notify {
     /// Program and arguments.
     pub argv: Vec<String>,
-    /// Who runs it; the daemon itself when nobody is named.
+    /// The user that runs it; the daemon's own if there is none.
     pub account: Option<Arc<Account>>,
     /// What it is told.
     pub on: Vec<Occasion>,

@@ -9,7 +9,7 @@
 //! come: of other users' processes none is read.
 #![expect(
     clippy::disallowed_methods,
-    reason = "the kernel tells in files who runs"
+    reason = "the kernel lists running processes in files"
 )]
 
 use std::collections::BTreeSet;

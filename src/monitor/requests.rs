@@ -36,7 +36,7 @@ pub(super) struct Requests {
     started: Time,
     questions: Vec<Pending>,
     last: u32,
-    /// Who waits for the end of a command, and for how many of them; one that fails is the answer.
+    /// A client that waits for the ends of commands, and for how many; the first failure is its answer.
     awaited: HashMap<(Task, IpAddr), Vec<ClientId>>,
     waiting: HashMap<ClientId, usize>,
     /// Clients that wait until the detector has taken the configuration, and until when they do.

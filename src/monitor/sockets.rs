@@ -17,7 +17,7 @@ use rustix::io::Errno;
 /// Takes away those of `paths` that nobody has.
 pub(super) fn remove(paths: &[PathBuf]) {
     for path in paths.iter().filter(|path| is_left(path)) {
-        // It is no harm: who makes one finds that nobody has it.
+        // This is harmless: a client that connects finds no listener.
         let _ = unlink(path.as_path());
     }
 }

@@ -22,7 +22,7 @@ pub enum Broken {
     /// The other process has ended, or has closed its end.
     #[error("it has ended")]
     Ended,
-    /// It has sent what is no message.
+    /// It has sent a malformed message.
     #[error("it sent a malformed message")]
     Garbage,
     /// It does not read what it is told.

@@ -67,7 +67,7 @@ pub struct Link {
 #[derive(Clone, Debug)]
 pub struct Journals {
     channel: Arc<Channel>,
-    /// Who waits for which source.
+    /// The reader that waits for each source.
     asked: Arc<Mutex<Asked>>,
 }
 
@@ -124,7 +124,7 @@ impl Link {
         let _ = say(&self.channel, message);
     }
 
-    /// Who starts journalctls.
+    /// The process that starts journalctl.
     pub fn journals(&self) -> Journals {
         self.journals.clone()
     }
@@ -243,7 +243,7 @@ impl Journals {
         let mut asked = self.asked();
         if let Some(at) = asked.iter().position(|(number, _)| *number == source) {
             let (_, place) = asked.remove(at);
-            // Who does not wait any more does not want it.
+            // A caller that has given up does not want it.
             drop(place.try_send(answer));
         }
     }

@@ -63,7 +63,7 @@ pub enum Seen<'a> {
     Event(Shown),
     /// A packet, after its events: whether it counted.
     Packet {
-        /// Who sent it.
+        /// Its source address.
         src: IpAddr,
         /// The whole of it, with its place on the clock of the logs, and what the doors are.
         whole: Option<(&'a Sighting<'a>, &'a Detection)>,

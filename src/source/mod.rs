@@ -3,7 +3,7 @@
 //! In: what a sink needs to be called with. Out: [`Report`]s, in the order in which they happened:
 //! whole lines, counts of what was no whole line, and changes of health. A source knows nothing of
 //! packets or knocks and never blocks on anything but its input and its sink. It waits in a full
-//! sink rather than drop a line, so whoever stops a source first lets go of the receiving end.
+//! sink rather than drop a line, so the receiving end is dropped before a source is stopped.
 
 pub mod assembler;
 pub mod checkpoint;
@@ -119,7 +119,7 @@ pub enum Report {
     },
     /// The source has come to its end, and nothing more comes from it.
     Ended,
-    /// The source's health is now this; said once at the start and at each change.
+    /// The source's health is now this; reported at the start and at each change.
     Health {
         /// How it is.
         health: Health,

@@ -53,7 +53,7 @@ impl Outbox {
     }
 
     /// Says how far a file is read with what has been collected. It goes with the last lines, so that
-    /// whoever takes them knows both or neither.
+    /// their reader knows both or neither.
     pub(super) fn read(&mut self, read: Read) {
         self.read = Some(read);
     }

@@ -212,7 +212,9 @@ pub enum Refusal {
     #[error("cannot listen there: {0}")]
     Bind(Errno),
     /// The network may send, and nobody is named who is believed.
-    #[error("whoever reaches this address could send lines; name those who may in [log] udp_peers")]
+    #[error(
+        "any host that reaches this address could send lines; list the allowed ones in [log] udp_peers"
+    )]
     NoPeers,
     /// Opening fails otherwise.
     #[error("cannot be read: {0}")]

@@ -118,7 +118,7 @@ fn is_bound(path: &Path) -> bool {
     sockets.map_or(true, |list| list.split(|&byte| byte == b'\n').any(is_it))
 }
 
-/// Whoever may write the directory could put a socket of his own in place of ours.
+/// A user that may write the directory could replace our socket.
 fn refuse_insecure_directory(path: &Path) -> Result<(), Refusal> {
     const OTHERS_WRITE: u32 = 0o022;
     const STICKY: u32 = 0o1000;

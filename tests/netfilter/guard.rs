@@ -161,7 +161,7 @@ fn strangers_are_shut_out_of_guarded_published_and_redirected_ports_and_a_knock_
                 if port == SSH || matches!(kind, Guard::Only(_)) {
                     lab.hit(&lab.near, family, &KNOCKS);
                 }
-                eventually("who has knocked gets in", PATIENCE, || {
+                eventually("an address that knocked gets in", PATIENCE, || {
                     lab.near.connect(family.server(port)) == Reach::Open
                 });
                 let other = lab.far.connect(family.server(port));

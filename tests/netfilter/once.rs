@@ -97,7 +97,7 @@ fn is_open(lab: &Lab) -> bool {
 fn connected(client: &Host, door: SocketAddr, listener: &TcpListener) -> (TcpStream, TcpStream) {
     // The daemon knows of its open before the firewall may have it; a SYN is sent again after a second.
     let theirs = client.inside(|| TcpStream::connect_timeout(&door, PATIENCE));
-    let theirs = theirs.expect("who has knocked gets in");
+    let theirs = theirs.expect("an address that knocked gets in");
     let from = theirs.local_addr().expect("it is bound");
     let ours = loop {
         let (ours, peer) = listener.accept().expect("the connection is there");

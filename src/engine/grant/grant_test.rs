@@ -300,7 +300,7 @@ fn an_open_that_fails_is_closed_once_and_given_up() {
     assert_eq!(
         bench.carry_out(Outcome::Done),
         ["open"],
-        "who knocks again gets in"
+        "another knock gets in"
     );
 }
 

@@ -491,7 +491,7 @@ impl Grants {
                 self.handle_knocked(door, &knocked, now);
             }
             Finding::Entered { src, whence, .. } => {
-                // A door without `once` is not closed by a connection, whoever says so.
+                // A door without `once` is not closed by a connection that the detector reports.
                 if !door.grant.once.is_empty() {
                     self.close_live(&door.name, src, Some(whence), now);
                 }

@@ -25,7 +25,7 @@ pub use kmsg::KmsgHead;
 pub enum Origin {
     /// `/dev/kmsg` with facility 0, or a journal entry with `_TRANSPORT=kernel` and `SYSLOG_FACILITY=0`.
     Kernel,
-    /// A file, a syslog socket, standard input: whoever may write there may write anything.
+    /// A file, a syslog socket, standard input: its writers may write anything.
     Claimed,
 }
 
@@ -38,7 +38,7 @@ pub struct Record<'a> {
     pub uptime: Option<Time>,
     /// The header's host; empty where there is none.
     pub host: &'a [u8],
-    /// Who the header says wrote it.
+    /// The writer that the header names.
     pub writer: Writer,
     /// Whether its header is that of Proxmox VE's firewall logger.
     pub is_proxmox: bool,
@@ -53,7 +53,7 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Who printed the packet, if it holds one.
+    /// The program that printed the packet, if it holds one.
     pub fn printer(&self) -> Printer {
         match self.writer {
             _ if self.is_proxmox => Printer::Proxmox,
@@ -165,7 +165,7 @@ fn unwrap_repeated(message: &[u8]) -> Option<(u32, &[u8])> {
 pub enum Stamp {
     /// With a zone: nanoseconds since the Unix epoch.
     Utc(Time),
-    /// Without a zone, and perhaps without a year; whoever knows the zone resolves it.
+    /// Without a zone, and perhaps without a year; the caller knows the zone.
     Local(Civil),
 }
 
@@ -196,7 +196,7 @@ pub struct Civil {
     pub nanos: u32,
 }
 
-/// Who a line's tag says wrote it.
+/// The writer that a line's tag names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Writer {
     /// The tag `kernel:` in tag position, or a record that needs none.
@@ -209,12 +209,12 @@ pub enum Writer {
     Facility,
 }
 
-/// Who printed a packet's fields: others than the kernel leave out or add something.
+/// The program that printed a packet's fields: all but the kernel leave out or add something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Printer {
     /// The kernel that we run on, as the transport proves: its grammar to the letter.
     ThisKernel,
-    /// A kernel, or who prints as one does.
+    /// A kernel, or a program that prints as one does.
     Kernel,
     /// ulogd2, which puts a blank of its own behind the prefix.
     Ulogd,

@@ -252,7 +252,7 @@ fn flaws_of(door: &Door, form: Form, opens: bool) -> Vec<Flaw> {
             .iter()
             .any(|port| port.transport == Transport::Udp),
         "once",
-        "by UDP who has knocked may come in until cmd_timeout; by TCP it is always once",
+        "by UDP an address that knocked may come in until cmd_timeout; by TCP it is always once",
     );
     let whole = |time: Duration| match form {
         Form::Recent => time.subsec_nanos() == 0 && !time.is_zero(),

@@ -140,13 +140,13 @@ impl Drawn<'_> {
         }
     }
 
-    /// Who has knocked may connect.
+    /// An address that knocked may connect.
     fn let_in(&self, text: &mut String) {
         let (source, open) = (format!("{} saddr", nft::ip(self.family)), self.set("open"));
         note(
             text,
             &format!(
-                "Door {}, {}: who has knocked may come in, by TCP once.",
+                "Door {}, {}: an address that knocked may come in, by TCP once.",
                 self.door.name,
                 self.family.name()
             ),

@@ -150,7 +150,7 @@ impl<'a> Drawn<'a> {
         }
     }
 
-    /// Who has knocked may connect.
+    /// An address that knocked may connect.
     fn let_in(&self, main: &mut Chain<'_>) {
         if let Rule::Counts(rule) = self.door.rule {
             self.let_in_by_counts(rule, main);
@@ -160,7 +160,7 @@ impl<'a> Drawn<'a> {
         }
         let (open, hold) = (&self.open, self.door.hold.as_secs());
         main.note(&format!(
-            "Door {}: who has knocked within {hold} s may come in, by TCP once.",
+            "Door {}: an address that knocked within {hold} s may come in, by TCP once.",
             self.door.name
         ));
         for port in self.door.opens(Transport::Tcp) {

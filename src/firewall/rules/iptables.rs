@@ -187,7 +187,7 @@ const BEGINS: &str = "--tcp-flags SYN,ACK SYN";
 pub(in super::super) struct Chain<'a> {
     pub(in super::super) name: &'a str,
     pub(in super::super) family: Family,
-    /// What knows who has knocked.
+    /// The set of addresses that knocked.
     pub(in super::super) backend: Option<Backend>,
     /// What logs.
     pub(in super::super) log: &'a [String],

@@ -3,7 +3,7 @@
 //! In: journal entries as JSON. Out: those that the kernel wrote, as lines of the form of
 //! `/dev/kmsg`. journalctl is started again whenever it ends, from the last entry that was seen on;
 //! that entry comes once more and proves that nothing is missing between. The surprise: journald
-//! itself holds a single message back for 250 to 500 ms, whoever reads it; kmsg does not.
+//! itself holds a single message back for 250 to 500 ms for every reader; kmsg does not.
 
 mod entry;
 mod journalctl;
