@@ -236,7 +236,7 @@ fn event(
             let why = match reason {
                 "used" => "this sequence or code was used before",
                 "failed_codes" => "too many codes failed here, and none is taken for an hour",
-                "used_elsewhere" => "another gateway has used this sequence or code",
+                "used_elsewhere" => "another gateway has used it",
                 "no_bus" => "the other gateways could not be asked whether it was used",
                 _ => "too many doors are open",
             };
