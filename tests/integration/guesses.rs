@@ -117,12 +117,12 @@ impl Guessed {
     }
 }
 
-/// Knocks that are five codes at once, as a repeat changes nothing: xxx, xxy, xyx, xyy and xyz.
+/// Knocks that are five codes at once, as a repeat changes nothing: AAA, AAB, ABA, ABB and ABC.
 fn five_codes(random: &mut Random) -> [u16; 7] {
     let mut digits = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
     random.shuffle(&mut digits);
-    let [x, y, z, ..] = digits;
-    [x, x, x, y, x, y, z]
+    let [a, b, c, ..] = digits;
+    [a, a, a, b, a, b, c]
 }
 
 #[test]
