@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use logknock::protocol::{
     DoorStatus, FirewallStatus, GrantStatus, Happening, Phase, SourceStatus, Status,
@@ -18,20 +19,41 @@ const CONFIG: &str = "[log]\nprefix = \"lk-4f9a1c7e: \"\n\n[door.ssh]\nsequence 
     start_command = [\"/bin/true\"]\nstop_command = [\"/bin/true\"]\n\n\
     [door.vpn]\nsequence = [7404, \"8505:udp\"]\nlockout = { fails = 3, within = \"10m\", for = \"1h\" }\n\
     start_command = [\"/bin/true\"]\nstop_command = [\"/bin/true\"]\ncmd_timeout = \"2h\"\n";
+/// What the doctor examines: some of it is well, some broken.
+const EXAMINED: &str = "[log]\nsources = [\"/run/kern.log\"]\nprefix = \"lk-4f9a1c7e: \"\n[firewall]\nbackend = \"nft\"\n\
+    [door.ssh]\nsequence = [7101, 8202, 9303]\nseq_timeout = \"15s\"\nopens = [22]\ninterface = \"ens3\"\n";
+/// A host that is the same everywhere: root of its own namespaces, with one interface, no configuration, no rules and a
+/// systemd, in a session of ssh.
+const HOST: &str = "unshare --user --map-root-user --net --mount sh -c '\
+    for place in /etc /run /sys/class/net; do mount -t tmpfs -o mode=755 tmpfs $place || exit; done; \
+    mkdir -p /sys/class/net/eth0 /run/systemd/system; echo 1 >/run/one; \
+    mount --bind /run/one /proc/sys/kernel/dmesg_restrict; \
+    echo \"$(date -u +%FT%T+00:00) gw kernel: [5031.200000] lk-4f9a1c7e: IN=eth0\" >/run/kern.log; \
+    export SSH_CONNECTION=\"198.51.100.20 50123 192.0.2.1 22\"; exec \"$@\"' host";
 const WRONG: &str = "[log]\nprefix = \"lk-4f9a1c7e: \"\n[door.ssh]\nsequence = [7101, 82020, 9303]\nseq_timeoutt = \"15s\"\n";
 
 /// The screens: a name, and the words of the command.
-const SCREENS: [(&str, &str); 9] = [
+const SCREENS: [(&str, &str); 12] = [
     ("help", "-h"),
     ("help-rules", "rules --help"),
     ("check-wrong", "check --config wrong.toml"),
+    ("demo", "demo"),
+    (
+        "doctor",
+        "doctor --config doctor.toml --control control.sock",
+    ),
     ("explain", "explain 203.0.113.7 --log kern.log"),
+    ("init", "init --config /etc/logknock/logknock.toml"),
     ("parse", "parse kern.log"),
     ("replay", "replay kern.log"),
     ("status", "status --control control.sock"),
     ("close-nothing", "close 203.0.113.7 --control nowhere.sock"),
     ("watch", "status --watch --control control.sock"),
 ];
+/// Those that show no colour.
+const PLAIN: [&str; 4] = ["close-nothing", "demo", "init", "parse"];
+/// Those of the host itself.
+const OF_HOST: [&str; 2] = ["doctor", "init"];
 const WIDTHS: [u16; 2] = [80, 200];
 
 /// What the screens are of: fixed configurations, a fixed log and a daemon that says the same always.
@@ -59,6 +81,7 @@ fn scene() -> Logknock {
         log += &line(at, src, port);
     }
     let scene = Logknock::new().config(CONFIG).file("wrong.toml", WRONG);
+    let scene = scene.file("doctor.toml", EXAMINED);
     scene.file("kern.log", log)
 }
 
@@ -159,17 +182,17 @@ fn each_screen_is_as_its_snapshot_shows_it_narrow_and_wide_and_piped() {
     serve(&scene.path(""), status());
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/screens");
     let mut wrong = Vec::new();
-    for (name, words) in SCREENS {
+    for (name, words) in screens() {
         for width in WIDTHS {
             let file = directory.join(format!("{name}-{width}.txt"));
-            let terminal = show(&scene, words, width);
+            let terminal = show(&scene, &on_host(name, &format!("logknock {words}")), width);
             let seen = terminal.seen();
             let plain = terminal.seen_in_colour();
-            if !["parse", "close-nothing"].contains(&name) {
+            if !PLAIN.contains(&name) {
                 let bare = anstream::adapter::strip_str(&plain).to_string();
                 assert_ne!(plain, bare, "{name}: no colour on a terminal");
             }
-            let seen = screen(&seen);
+            let seen = always_the_same(&screen(&seen));
             if env::var_os("BLESS").is_some() {
                 fs::write(&file, &seen).unwrap();
             }
@@ -178,8 +201,17 @@ fn each_screen_is_as_its_snapshot_shows_it_narrow_and_wide_and_piped() {
             }
         }
         if name != "watch" {
-            let piped = scene.run(words);
-            let said = piped.stdout + &piped.stderr;
+            let line = on_host(
+                name,
+                &format!("{} {words} 2>&1", env!("CARGO_BIN_EXE_logknock")),
+            );
+            let mut piped = Command::new("sh");
+            let piped = piped.args(["-c", &line]).current_dir(scene.path(""));
+            let piped = piped
+                .env("LOGKNOCK_CONFIG", "logknock.toml")
+                .output()
+                .unwrap();
+            let said = String::from_utf8(piped.stdout).unwrap();
             assert!(!said.contains('\x1b'), "{name}: colour in a pipe: {said}");
             // clap's own help has blanks at the end of lines.
             let is_clean = |line: &str| name.starts_with("help") || line == line.trim_end();
@@ -196,25 +228,38 @@ fn no_screen_has_a_colour_that_nobody_wants() {
     }
     let scene = scene();
     serve(&scene.path(""), status());
-    for (name, words) in SCREENS {
-        let words = format!("NO_COLOR=1 {words}");
-        let seen = show(&scene, &words, 80).seen_in_colour();
+    for (name, words) in screens() {
+        let line = on_host(name, &format!("logknock {words}"));
+        let seen = show(&scene, &format!("export NO_COLOR=1; {line}"), 80).seen_in_colour();
         assert!(!seen.contains('\x1b'), "{name}: {seen}");
     }
 }
 
-/// A terminal that shows a command to its end; `NO_COLOR=1` may stand in front of the words.
-fn show(scene: &Logknock, words: &str, width: u16) -> Terminal {
-    let (set, words) = match words.strip_prefix("NO_COLOR=1 ") {
-        Some(words) => ("export NO_COLOR=1; ", words),
-        None => ("", words),
-    };
-    let script = format!(
-        "{set}export LOGKNOCK_CONFIG=logknock.toml; logknock {words}; echo ended; sleep 600"
-    );
-    let rows = if words.contains("--watch") { 24 } else { 100 };
+/// All that can be shown here.
+fn screens() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let mut host = Command::new("sh");
+    let host = host
+        .args(["-c", &format!("{HOST} nft list ruleset")])
+        .output();
+    let is_host = host.is_ok_and(|host| host.status.success());
+    need::met(is_host, "user namespaces and nft");
+    let can_be = move |(name, _): &(&str, &str)| is_host || !OF_HOST.contains(name);
+    SCREENS.into_iter().filter(can_be)
+}
+
+/// A line of shell that runs `command` where the screen is of.
+fn on_host(name: &str, command: &str) -> String {
+    let host = if OF_HOST.contains(&name) { HOST } else { "" };
+    format!("{host} {command}")
+}
+
+/// A terminal that shows a line of shell to its end.
+fn show(scene: &Logknock, line: &str, width: u16) -> Terminal {
+    let script =
+        format!("export LOGKNOCK_CONFIG=logknock.toml TMPDIR=/tmp; {line}; echo ended; sleep 600");
+    let rows = if line.contains("--watch") { 24 } else { 100 };
     let terminal = Terminal::open(width, rows, &scene.path(""), &script);
-    terminal.awaits(if words.contains("--watch") {
+    terminal.awaits(if line.contains("--watch") {
         "q quit"
     } else {
         "ended"
@@ -226,4 +271,20 @@ fn show(scene: &Logknock, words: &str, width: u16) -> Terminal {
 fn screen(seen: &str) -> String {
     let text = seen.trim_end();
     format!("{}\n", text.strip_suffix("\nended").unwrap_or(text))
+}
+
+/// Without what differs each time: the directory of a demonstration, and how long it took.
+fn always_the_same(screen: &str) -> String {
+    const DIRECTORY: &str = "/logknock-demo-";
+    let (Some((before, rest)), Some((_, after))) =
+        (screen.split_once(DIRECTORY), screen.rsplit_once(" s.\n"))
+    else {
+        return screen.to_owned();
+    };
+    let (_, rest) = rest.split_once('/').expect("a file in it");
+    let rest = rest
+        .strip_suffix(&format!(" s.\n{after}"))
+        .expect("it ends so");
+    let rest = rest.trim_end_matches(|sign: char| sign.is_ascii_digit() || sign == '.');
+    format!("{before}{DIRECTORY}XXXXXX/{rest}N.N s.\n{after}")
 }
