@@ -527,15 +527,19 @@ pub fn faults(kernel: &Kernel, need: &Need<'_>) -> Vec<Fault> {
     };
     let mut open: Vec<Step> = Vec::new();
     for family in Family::ALL {
+        let mut is_logged = false;
+        let mut is_open = false;
+        let mut found = Vec::new();
         for (steps, within) in need.doors {
             for (step, number) in steps.iter().zip(1..) {
                 let mut walk = walk(family, *step, false);
                 if walk.logged.is_some() {
+                    is_logged = true;
                     if let Some((rate, place)) = walk.rate
                         && rate * within.as_secs_f64()
                             < f64::from(u32::try_from(steps.len()).unwrap_or(u32::MAX))
                     {
-                        add(Fault::Limited {
+                        found.push(Fault::Limited {
                             place,
                             per_minute: per_minute(rate),
                             knocks: steps.len(),
@@ -545,10 +549,10 @@ pub fn faults(kernel: &Kernel, need: &Need<'_>) -> Vec<Fault> {
                     continue;
                 }
                 if let Some(place) = walk.unread.pop() {
-                    add(Fault::NotRead(place));
+                    found.push(Fault::NotRead(place));
                     continue;
                 }
-                add(
+                found.push(
                     match (walk.dropped, walk.rewritten, walk.others.into_iter().last()) {
                         (_, _, Some(place)) => Fault::OtherPrefix(place),
                         (Some(place), ..) => Fault::StepDropped {
@@ -566,16 +570,26 @@ pub fn faults(kernel: &Kernel, need: &Need<'_>) -> Vec<Fault> {
         }
         for port in need.guarded {
             if walk(family, *port, false).dropped.is_none() {
+                is_open = true;
                 if !open.contains(port) {
                     open.push(*port);
                 }
             } else if let Some(place) = walk(family, *port, true).dropped {
-                add(Fault::OpenDropped { place, port: *port });
+                found.push(Fault::OpenDropped { place, port: *port });
             }
         }
+        // Where nothing logs and a port is open, the rules are missing, and what becomes of a knock follows from that.
+        let are_missing = is_open && !is_logged;
+        let follows = |fault: &Fault| {
+            matches!(
+                fault,
+                Fault::NotLogged | Fault::StepDropped { .. } | Fault::StepRedirected { .. }
+            )
+        };
+        found.retain(|fault| !(are_missing && follows(fault)));
+        found.into_iter().for_each(&mut add);
     }
-    let is_open = !open.is_empty();
-    if is_open {
+    if !open.is_empty() {
         faults.insert(0, Fault::Open(open));
     } else if let (Some(backend), false) = (need.backend, need.guarded.is_empty()) {
         let name = match backend {
@@ -588,14 +602,6 @@ pub fn faults(kernel: &Kernel, need: &Need<'_>) -> Vec<Fault> {
         if !knows(word) {
             faults.insert(0, Fault::NoPlaceForOpen(name));
         }
-    }
-    // With no rules at all it is enough to say so once.
-    if is_open && faults.contains(&Fault::NotLogged) {
-        faults.retain(|fault| *fault != Fault::NotLogged);
-        if faults.len() == 1 {
-            return faults;
-        }
-        faults.push(Fault::NotLogged);
     }
     faults
 }

@@ -64,6 +64,15 @@ fn no_rules_leave_the_port_open_to_everybody_and_that_is_said_once() {
 }
 
 #[test]
+fn missing_rules_are_one_fault_also_where_a_policy_drops_the_ports_of_the_sequence() {
+    let ssh = "{\"match\": {\"op\": \"==\", \"left\": {\"payload\": {\"protocol\": \"tcp\", \"field\": \"dport\"}}, \"right\": 22}}";
+    let rule = format!(", {{RULE: [{ssh}, {{\"accept\": null}}]}}}}");
+    let list = format!("{{\"nftables\": [{}]}}", chain("input", 0, "drop", &rule));
+    let open = "the rules are not loaded: port 22/tcp is open to everybody";
+    assert_eq!(told(&list, ["", ""], Backend::Nft), [open]);
+}
+
+#[test]
 fn another_prefix_and_no_rule_that_logs_are_told_apart() {
     let other = told(&NFT.replace(PREFIX, "lk-other: "), ["", ""], Backend::Nft);
     assert_eq!(

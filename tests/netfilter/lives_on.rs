@@ -132,11 +132,15 @@ impl Scene {
 
     /// As a boot does: nothing is in the kernel, and what is enabled is started in its order.
     pub(crate) fn boots(&mut self, services: &str) {
+        let services_start = match services {
+            "" => "true".to_owned(),
+            services => format!("systemctl start {services}"),
+        };
         self.survives(
             &format!(
                 "systemctl stop logknock logknock-rules {services}; nft flush ruleset
                  test $(systemctl is-enabled logknock-rules) = enabled
-                 systemctl start {services} && systemctl start logknock-rules logknock"
+                 {services_start} && systemctl start logknock-rules logknock"
             ),
             true,
         );

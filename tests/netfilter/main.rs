@@ -105,6 +105,8 @@ mod process;
 #[path = "../integration/random.rs"]
 mod random;
 #[cfg(test)]
+mod readme;
+#[cfg(test)]
 mod relays;
 #[cfg(test)]
 mod replayed;
