@@ -5,6 +5,8 @@
 
 mod agent;
 mod init;
+#[cfg(test)]
+mod manual_test;
 mod streams;
 
 use std::error::Error;
@@ -12,7 +14,8 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 
 #[derive(Parser)]
 #[command(
@@ -33,6 +36,11 @@ enum Command {
     Init(init::Args),
     /// Make the streams on the server, or update them
     Streams(streams::Args),
+    /// Print what a shell reads to complete commands and options
+    Completions {
+        /// The shell that is to complete
+        shell: Shell,
+    },
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -43,6 +51,7 @@ fn main() -> ExitCode {
         None => runtime(agent::run(&args.socket)),
         Some(Command::Init(args)) => init::run(&args),
         Some(Command::Streams(args)) => runtime(streams::run(&args)),
+        Some(Command::Completions { shell }) => completions(shell),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,6 +60,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn completions(shell: Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    let name = "logknock-fleet";
+    clap_complete::generate(shell, &mut Args::command(), name, &mut script);
+    Ok(io::stdout().write_all(&script)?)
 }
 
 fn runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {

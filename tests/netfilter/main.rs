@@ -95,6 +95,8 @@ mod opens;
 mod other_firewalls;
 #[cfg(test)]
 mod packages;
+#[cfg(feature = "fleet")]
+mod packages_fleet;
 #[cfg(test)]
 mod packages_scripts;
 #[cfg(test)]

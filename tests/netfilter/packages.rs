@@ -20,7 +20,7 @@ use crate::process::{Running, command, eventually, finish, run};
 use crate::turn::{LogAllNetns, Ring, Turn};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_logknock");
-const PREFIX: &str = "lk-9d2f6b1c: ";
+pub(crate) const PREFIX: &str = "lk-9d2f6b1c: ";
 /// How long the door stays open that an upgrade passes.
 const HOLD: Duration = Duration::from_secs(40);
 
@@ -157,7 +157,7 @@ fn the_deb_installs_upgrades_and_leaves_without_losing_a_door_or_leaving_a_file(
 }
 
 /// A Debian (or Ubuntu, as this machine is) without anything of ours, made once.
-fn debian() -> Option<PathBuf> {
+pub(crate) fn debian() -> Option<PathBuf> {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian");
     let lock = OpenOptions::new()
         .append(true)
@@ -204,7 +204,7 @@ fn is_let_in(system: &Booted) -> bool {
         .contains("192.0.2.7 ")
 }
 
-fn files(system: &Booted) -> BTreeSet<String> {
+pub(crate) fn files(system: &Booted) -> BTreeSet<String> {
     system.run(FILES).lines().map(str::to_owned).collect()
 }
 
@@ -303,7 +303,7 @@ fn the_rpm_has_the_files_of_the_deb_and_scriptlets_that_a_shell_reads() {
 }
 
 /// Where scriptlets run: a shell, and a systemctl that writes down how it is called.
-fn make_root(root: &Path) {
+pub(crate) fn make_root(root: &Path) {
     for directory in ["bin", "dev", "run/systemd/system"] {
         fs::create_dir_all(root.join(directory)).expect("a directory");
     }
@@ -481,15 +481,17 @@ impl Empty {
 // ── both ──
 
 /// The package that `packaging/build` says it has made.
-fn build(what: &str, out: &Path, environment: &[(&str, &str)]) -> PathBuf {
+pub(crate) fn build(what: &str, out: &Path, environment: &[(&str, &str)]) -> PathBuf {
     let mut build = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/build"));
     build.arg(what).env("BINARY", BINARY).env("OUT", out);
+    #[cfg(feature = "fleet")]
+    build.env("FLEET_BINARY", env!("CARGO_BIN_EXE_logknock-fleet"));
     // Packed fast.
     build.env("DPKG_DEB_COMPRESSOR_LEVEL", "1");
     let said = finish(build.envs(environment.iter().copied()).stdin(Stdio::null()));
     said.lines().last().expect("it says which").into()
 }
 
-fn path(path: &Path) -> &str {
+pub(crate) fn path(path: &Path) -> &str {
     path.to_str().expect("a plain path")
 }
