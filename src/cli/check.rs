@@ -296,13 +296,14 @@ fn write_doors(doors: &[&Door], width: usize) -> io::Result<()> {
     let mut out = anstream::stdout();
     for door in doors {
         let knocks = match &door.rule {
-            Rule::Sequence(rule) => format!("within {}", time(rule.window)),
+            Rule::Sequence(rule) => format!("within {}", time(rule.pace.window)),
             Rule::OneTime(rule) => {
                 let what = match &rule.origin {
                     Origin::Totp(totp) => format!("new each {} s", totp.step()),
                     Origin::List(list) => format!("{} left", counted(list.lines.len(), "sequence")),
                 };
-                format!("within {}, {what}, each opens once", time(rule.window))
+                let window = time(rule.pace.window);
+                format!("within {window}, {what}, each opens once")
             }
             Rule::Counts(rule) => {
                 let windows = counted(rule.groups().len(), "window");
@@ -361,8 +362,8 @@ fn width_of(config: &Config, graded: &[Trust]) -> usize {
 /// How much guessing a door stands, as an order of magnitude.
 fn strength(rule: &Rule) -> String {
     let is_strict = match rule {
-        Rule::Sequence(rule) => rule.other_ports == OtherPorts::Reset,
-        Rule::OneTime(rule) => rule.other_ports == OtherPorts::Reset,
+        Rule::Sequence(rule) => rule.pace.other_ports == OtherPorts::Reset,
+        Rule::OneTime(rule) => rule.pace.other_ports == OtherPorts::Reset,
         // Other ports do not matter, but a scan knocks at each port once.
         Rule::Counts(_) => true,
     };

@@ -59,9 +59,9 @@ pub(super) fn is_mute() -> bool {
 /// The packets of a knock, and the time for them; of what is derived or listed nothing is known beforehand.
 fn knocks(rule: &Rule) -> Option<(Vec<Step>, Duration)> {
     match rule {
-        Rule::Sequence(SequenceRule {
-            sequence, window, ..
-        }) => Some((sequence.steps().to_vec(), *window)),
+        Rule::Sequence(SequenceRule { sequence, pace }) => {
+            Some((sequence.steps().to_vec(), pace.window))
+        }
         Rule::Counts(CountsRule { port, window, .. }) => {
             let (port, transport) = *port;
             let transport = transport.unwrap_or(Transport::Tcp);

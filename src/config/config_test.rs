@@ -54,10 +54,10 @@ fn the_least_config_has_the_defaults_of_knockd() {
     let door = &config.doors[0];
     assert_eq!(&*door.name, "ssh");
     assert_eq!(door.scope, Scope::default());
-    assert_eq!(rule(door).window, Duration::from_secs(25));
-    assert_eq!(rule(door).knock_timeout, None);
-    assert_eq!(rule(door).min_gap, None);
-    assert_eq!(rule(door).other_ports, OtherPorts::Reset);
+    assert_eq!(rule(door).pace.window, Duration::from_secs(25));
+    assert_eq!(rule(door).pace.knock_timeout, None);
+    assert_eq!(rule(door).pace.min_gap, None);
+    assert_eq!(rule(door).pace.other_ports, OtherPorts::Reset);
     assert_eq!(door.grant.hold, Duration::from_secs(10));
     assert_eq!(door.grant.on_repeat, OnRepeat::Extend);
     assert_eq!(config.warnings, []);
@@ -152,10 +152,10 @@ fn every_key_reaches_the_door() {
     let steps = [(7001, Transport::Tcp), (8002, Transport::Udp)];
     let steps = steps.map(|(port, transport)| Step { port, transport });
     assert_eq!(rule(&door).sequence.steps(), steps);
-    assert_eq!(rule(&door).window, Duration::from_secs(15));
-    assert_eq!(rule(&door).knock_timeout, Some(Duration::from_secs(5)));
-    assert_eq!(rule(&door).min_gap, Some(Duration::from_millis(100)));
-    assert_eq!(rule(&door).other_ports, OtherPorts::Ignore);
+    assert_eq!(rule(&door).pace.window, Duration::from_secs(15));
+    assert_eq!(rule(&door).pace.knock_timeout, Some(Duration::from_secs(5)));
+    assert_eq!(rule(&door).pace.min_gap, Some(Duration::from_millis(100)));
+    assert_eq!(rule(&door).pace.other_ports, OtherPorts::Ignore);
     assert_eq!(door.grant.hold, Duration::from_secs(60));
     assert_eq!(door.grant.on_repeat, OnRepeat::Reopen);
     assert_eq!(
@@ -248,8 +248,8 @@ fn defaults_hold_where_the_door_says_nothing() {
     );
     let config = read(&text);
     let door = &config.doors[0];
-    assert_eq!(rule(door).window, Duration::from_secs(9));
-    assert_eq!(rule(door).other_ports, OtherPorts::Ignore);
+    assert_eq!(rule(door).pace.window, Duration::from_secs(9));
+    assert_eq!(rule(door).pace.other_ports, OtherPorts::Ignore);
     assert_eq!(door.grant.hold, Duration::from_secs(30));
     assert_eq!(config.warnings, [], "a default is meant for other doors");
 }
@@ -282,7 +282,7 @@ fn doors_come_in_the_order_of_the_file() {
 #[test]
 fn inclusive_limits_are_not_impossible() {
     let door = door("min_gap = 2\nknock_timeout = 2\nseq_timeout = 2\n");
-    assert_eq!(rule(&door).min_gap, Some(Duration::from_secs(2)));
+    assert_eq!(rule(&door).pace.min_gap, Some(Duration::from_secs(2)));
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::engine::door::{
-    CountsRule, Door, Limits, OneTimeRule, OtherPorts, Rule, Scope, SequenceRule,
+    CountsRule, Door, Limits, OneTimeRule, OtherPorts, Pace, Rule, Scope, SequenceRule,
 };
 use crate::engine::one_time::Origin;
 use crate::engine::sequence::{MAX_STEPS, Sequence, Step, Transport};
@@ -239,16 +239,9 @@ impl Draft<'_> {
 
     /// What `totp` or `one_time_sequences` says.
     fn one_time(&self, report: &mut Report) -> Option<OneTimeRule> {
-        let rule = OneTimeRule {
-            origin: self.origin(report)?,
-            window: value(self.table.seq_timeout.as_ref()).unwrap_or(SEQ_TIMEOUT),
-            knock_timeout: value(self.table.knock_timeout.as_ref()),
-            min_gap: value(self.table.min_gap.as_ref()),
-            other_ports: self.other_ports(),
-        };
-        let pace = (rule.window, rule.knock_timeout, rule.min_gap);
-        self.check_gap(rule.origin.knocks(), pace, report);
-        Some(rule)
+        let origin = self.origin(report)?;
+        let pace = self.pace(origin.knocks(), report);
+        Some(OneTimeRule { origin, pace })
     }
 
     fn origin(&self, report: &mut Report) -> Option<Origin> {
@@ -332,7 +325,6 @@ impl Draft<'_> {
     }
 
     fn sequence(&self, given: &Given<Sequence>, report: &mut Report) -> Option<SequenceRule> {
-        let table = &self.table;
         let sequence = given.value.clone()?;
         if sequence.len() == 1 {
             let what = "has one step: every port scan that comes by opens it";
@@ -341,35 +333,35 @@ impl Draft<'_> {
         if is_in_order(sequence.steps()) {
             self.warn_of_order(given.key, report);
         }
-        let rule = SequenceRule {
+        let pace = self.pace(sequence.len(), report);
+        Some(SequenceRule { sequence, pace })
+    }
+
+    /// How fast so many steps must be knocked, and what other ports do.
+    fn pace(&self, steps: usize, report: &mut Report) -> Pace {
+        let table = &self.table;
+        let pace = Pace {
             window: value(table.seq_timeout.as_ref()).unwrap_or(SEQ_TIMEOUT),
             knock_timeout: value(table.knock_timeout.as_ref()),
             min_gap: value(table.min_gap.as_ref()),
             other_ports: self.other_ports(),
-            sequence,
         };
-        let pace = (rule.window, rule.knock_timeout, rule.min_gap);
-        self.check_gap(rule.sequence.len(), pace, report);
-        Some(rule)
+        self.check_gap(steps, &pace, report);
+        pace
     }
 
     /// Whether the steps can be knocked within their times. All limits are inclusive.
-    fn check_gap(
-        &self,
-        steps: usize,
-        (window, knock_timeout, min_gap): (Duration, Option<Duration>, Option<Duration>),
-        report: &mut Report,
-    ) {
-        let (Some(gap), Some(given)) = (min_gap, &self.table.min_gap) else {
+    fn check_gap(&self, steps: usize, pace: &Pace, report: &mut Report) {
+        let (Some(gap), Some(given)) = (pace.min_gap, &self.table.min_gap) else {
             return;
         };
         let gaps = u32::try_from(steps.saturating_sub(1)).unwrap_or(u32::MAX);
         let shortest = gap.checked_mul(gaps).unwrap_or(Duration::MAX);
-        if gaps > 0 && knock_timeout.is_some_and(|most| gap > most) {
+        if gaps > 0 && pace.knock_timeout.is_some_and(|most| gap > most) {
             let what = "could never open: 'min_gap' is longer than 'knock_timeout'";
             let fix = "lower 'min_gap' or raise 'knock_timeout'";
             report.add(self.error(given.span, what).fix(fix));
-        } else if shortest > window {
+        } else if shortest > pace.window {
             let what = "could never open: with 'min_gap' between them its steps take longer than \
                         'seq_timeout'";
             let fix = "lower 'min_gap' or raise 'seq_timeout'";

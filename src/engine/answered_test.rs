@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::super::attempts::Limits;
-use super::super::door::{Door, GrantRule, OtherPorts, Rule, SequenceRule};
+use super::super::door::{Door, GrantRule, OtherPorts, Pace, Rule, SequenceRule};
 use super::super::event::Whence;
 use super::super::example;
 use super::super::grant::Task;
@@ -27,7 +27,10 @@ fn door(name: &str, ports: &[u16], other_ports: OtherPorts) -> Arc<Door> {
     Arc::new(Door {
         name: name.into(),
         rule: Rule::Sequence(SequenceRule {
-            other_ports,
+            pace: Pace {
+                other_ports,
+                ..example::PACE
+            },
             ..example::rule(ports)
         }),
         grant: GrantRule {

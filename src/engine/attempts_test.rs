@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 
-use super::super::door::{CountsRule, Lockout, OtherPorts, Rule, SequenceRule};
+use super::super::door::{CountsRule, Lockout, OtherPorts, Pace, Rule, SequenceRule};
 use super::super::example;
 use super::super::knock::Logged;
 use super::super::knockers::Knocker;
@@ -251,13 +251,15 @@ fn door() -> impl Strategy<Value = Door> {
         };
         Rule::Sequence(SequenceRule {
             sequence: Sequence::new(steps.into_iter().map(step).collect::<Vec<_>>()).unwrap(),
-            window: Duration::from_secs(window),
-            knock_timeout: gap.map(Duration::from_secs),
-            min_gap: min_gap.map(Duration::from_secs),
-            other_ports: if strict {
-                OtherPorts::Reset
-            } else {
-                OtherPorts::Ignore
+            pace: Pace {
+                window: Duration::from_secs(window),
+                knock_timeout: gap.map(Duration::from_secs),
+                min_gap: min_gap.map(Duration::from_secs),
+                other_ports: if strict {
+                    OtherPorts::Reset
+                } else {
+                    OtherPorts::Ignore
+                },
             },
         })
     });
@@ -347,7 +349,10 @@ fn over_a_reload_an_attempt_goes_on_at_a_door_as_it_was_and_is_dropped_at_one_th
         Arc::new(Door {
             name: name.into(),
             rule: Rule::Sequence(SequenceRule {
-                other_ports: OtherPorts::Ignore,
+                pace: Pace {
+                    other_ports: OtherPorts::Ignore,
+                    ..example::PACE
+                },
                 ..example::rule(&ports)
             }),
             ..example::door(&ports)

@@ -122,9 +122,9 @@ impl Rule {
     /// How long an attempt can last, first knock to last.
     pub fn window(&self) -> Duration {
         match self {
-            Self::Sequence(rule) => rule.window,
+            Self::Sequence(rule) => rule.pace.window,
             Self::Counts(rule) => rule.span(),
-            Self::OneTime(rule) => rule.window,
+            Self::OneTime(rule) => rule.pace.window,
         }
     }
 
@@ -195,10 +195,10 @@ impl Rule {
     }
 
     /// How fast it must be knocked, where it is ports in order.
-    pub(super) const fn pace(&self) -> Option<Pace> {
+    pub(super) const fn pace(&self) -> Option<&Pace> {
         match self {
-            Self::Sequence(rule) => Some(rule.pace()),
-            Self::OneTime(rule) => Some(rule.pace()),
+            Self::Sequence(rule) => Some(&rule.pace),
+            Self::OneTime(rule) => Some(&rule.pace),
             Self::Counts(_) => None,
         }
     }
@@ -229,14 +229,8 @@ impl Rule {
 pub struct SequenceRule {
     /// The ports.
     pub sequence: Sequence,
-    /// From the first knock to the last, inclusive.
-    pub window: Duration,
-    /// Longest time between two knocks, inclusive.
-    pub knock_timeout: Option<Duration>,
-    /// Shortest time between two knocks, inclusive.
-    pub min_gap: Option<Duration>,
-    /// What another port does.
-    pub other_ports: OtherPorts,
+    /// How fast.
+    pub pace: Pace,
 }
 
 /// Ports in order within a time, as one of the sequences that may be knocked now.
@@ -244,14 +238,8 @@ pub struct SequenceRule {
 pub struct OneTimeRule {
     /// Where these come from.
     pub origin: Origin,
-    /// From the first knock to the last, inclusive.
-    pub window: Duration,
-    /// Longest time between two knocks, inclusive.
-    pub knock_timeout: Option<Duration>,
-    /// Shortest time between two knocks, inclusive.
-    pub min_gap: Option<Duration>,
-    /// What another port does.
-    pub other_ports: OtherPorts,
+    /// How fast.
+    pub pace: Pace,
 }
 
 /// Hits on one port, so many in each window (Open Sesamy).
@@ -313,37 +301,17 @@ impl fmt::Debug for CountsRule {
     }
 }
 
-impl SequenceRule {
-    /// How fast it must be knocked.
-    const fn pace(&self) -> Pace {
-        Pace {
-            window: self.window,
-            knock_timeout: self.knock_timeout,
-            min_gap: self.min_gap,
-            other_ports: self.other_ports,
-        }
-    }
-}
-
-impl OneTimeRule {
-    /// How fast it must be knocked.
-    const fn pace(&self) -> Pace {
-        Pace {
-            window: self.window,
-            knock_timeout: self.knock_timeout,
-            min_gap: self.min_gap,
-            other_ports: self.other_ports,
-        }
-    }
-}
-
 /// How fast ports in order must be knocked, and what others do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Pace {
-    pub(super) window: Duration,
-    pub(super) knock_timeout: Option<Duration>,
-    pub(super) min_gap: Option<Duration>,
-    pub(super) other_ports: OtherPorts,
+pub struct Pace {
+    /// From the first knock to the last, inclusive.
+    pub window: Duration,
+    /// Longest time between two knocks, inclusive.
+    pub knock_timeout: Option<Duration>,
+    /// Shortest time between two knocks, inclusive.
+    pub min_gap: Option<Duration>,
+    /// What another port does.
+    pub other_ports: OtherPorts,
 }
 
 /// What a hit on a port outside the sequence does to an attempt.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use logknock::engine::command::Template;
 use logknock::engine::door::{
-    Door, GrantRule, Judging, Limits, OnRepeat, OtherPorts, PerFamily, Rule, Scope, SequenceRule,
-    Sharing,
+    Door, GrantRule, Judging, Limits, OnRepeat, OtherPorts, Pace, PerFamily, Rule, Scope,
+    SequenceRule, Sharing,
 };
 use logknock::engine::one_time::Line;
 use logknock::engine::sequence::{Sequence, Step, Transport};
@@ -31,12 +31,17 @@ pub(crate) fn sequence(ports: &[u16]) -> Sequence {
 pub(crate) fn rule(ports: &[u16]) -> SequenceRule {
     SequenceRule {
         sequence: sequence(ports),
-        window: Duration::from_secs(25),
-        knock_timeout: None,
-        min_gap: None,
-        other_ports: OtherPorts::Reset,
+        pace: PACE,
     }
 }
+
+/// Within 25 s, strictly.
+pub(crate) const PACE: Pace = Pace {
+    window: Duration::from_secs(25),
+    knock_timeout: None,
+    min_gap: None,
+    other_ports: OtherPorts::Reset,
+};
 
 /// `ssh`, for everybody who knocks so; it would stay open for a minute, but has no command at all.
 pub(crate) fn door(ports: &[u16]) -> Door {

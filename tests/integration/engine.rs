@@ -8,7 +8,7 @@ use std::time::Duration;
 use logknock::config;
 use logknock::engine::attempts::Limits;
 use logknock::engine::door::{
-    Door, GrantRule, OnRepeat, OtherPorts, PerFamily, Rule, SequenceRule,
+    Door, GrantRule, OnRepeat, OtherPorts, Pace, PerFamily, Rule, SequenceRule,
 };
 use logknock::engine::event::{Event, EventKind, Whence};
 use logknock::engine::packet::Packet;
@@ -58,7 +58,7 @@ fn completed(door: &Door, knocks: &[Knock], from: u8) -> Vec<u64> {
     let is_whole = |knocks: &[(u64, Step)]| {
         let mut made = 0;
         for &(at, step) in knocks {
-            if at - knocks[0].0 > rule.window.as_secs() {
+            if at - knocks[0].0 > rule.pace.window.as_secs() {
                 return false;
             }
             if steps.get(made) == Some(&step) {
@@ -73,7 +73,7 @@ fn completed(door: &Door, knocks: &[Knock], from: u8) -> Vec<u64> {
     for (number, knock) in knocks.iter().enumerate() {
         now += knock.after;
         let knocked = step((knock.port, knock.udp));
-        let counts = rule.other_ports == OtherPorts::Reset || rule.sequence.has(knocked);
+        let counts = rule.pace.other_ports == OtherPorts::Reset || rule.sequence.has(knocked);
         if knock.from != from || !counts {
             continue;
         }
@@ -319,7 +319,10 @@ fn the_table_stays_bounded_and_keeps_the_one_who_is_further_on() {
     let command = || example::command(&["true", "%IP%"]);
     let door = Door {
         rule: Rule::Sequence(SequenceRule {
-            window: Duration::from_secs(60),
+            pace: Pace {
+                window: Duration::from_secs(60),
+                ..example::PACE
+            },
             ..example::rule(&[1, 2, 3])
         }),
         grant: GrantRule {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use logknock::engine::Engine;
 use logknock::engine::attempts::Limits;
-use logknock::engine::door::{Door, OneTimeRule, OtherPorts, Rule};
+use logknock::engine::door::{Door, OneTimeRule, Rule};
 use logknock::engine::event::{EventKind, ResetReason};
 use logknock::engine::grant::Task;
 use logknock::engine::one_time::Origin;
@@ -55,10 +55,7 @@ impl Guessed {
     fn new() -> Self {
         let rule = OneTimeRule {
             origin: Origin::Totp(totp()),
-            window: Duration::from_secs(25),
-            knock_timeout: None,
-            min_gap: None,
-            other_ports: OtherPorts::Reset,
+            pace: example::PACE,
         };
         let door = Door {
             rule: Rule::OneTime(rule),

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use logknock::engine::door::{Door, GrantRule, OnRepeat, OtherPorts, Rule, SequenceRule};
+use logknock::engine::door::{Door, GrantRule, OnRepeat, OtherPorts, Pace, Rule, SequenceRule};
 use logknock::engine::event::Whence;
 use logknock::engine::knock::Logged;
 use logknock::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
@@ -53,9 +53,11 @@ pub(super) fn door() -> impl Strategy<Value = Door> {
                 rule: Rule::Sequence(SequenceRule {
                     sequence: Sequence::new(steps.into_iter().map(step).collect::<Vec<_>>())
                         .unwrap(),
-                    window: Duration::from_secs(window),
-                    other_ports,
-                    ..example::rule(&[1])
+                    pace: Pace {
+                        window: Duration::from_secs(window),
+                        other_ports,
+                        ..example::PACE
+                    },
                 }),
                 grant: GrantRule {
                     hold: Duration::from_secs(hold),

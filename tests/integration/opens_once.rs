@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use logknock::engine::Engine;
 use logknock::engine::attempts::Limits;
-use logknock::engine::door::{Door, GrantRule, OneTimeRule, OtherPorts, PerFamily, Rule};
+use logknock::engine::door::{Door, GrantRule, OneTimeRule, PerFamily, Rule};
 use logknock::engine::grant::Task;
 use logknock::engine::one_time::{Line, List, Origin, Used};
 use logknock::engine::sequence::{Sequence, Step, Transport};
@@ -241,10 +241,7 @@ fn number_of(used: &Used) -> u32 {
 fn doors(origin: &Origin, holds: bool) -> Vec<Arc<Door>> {
     let rule = OneTimeRule {
         origin: origin.clone(),
-        window: Duration::from_secs(25),
-        knock_timeout: None,
-        min_gap: None,
-        other_ports: OtherPorts::Reset,
+        pace: example::PACE,
     };
     let plain = example::door(&[1]);
     let command = || example::command(&["true", "%IP%"]);

@@ -152,7 +152,7 @@ impl Attempt {
     pub(super) fn deadline(&self, rule: &Rule) -> Option<Time> {
         match (self, rule) {
             (Self::Counts(hits), Rule::Counts(rule)) => hits.deadline(rule),
-            (Self::Sequence(knocks), rule) => knocks.deadline(&rule.pace()?),
+            (Self::Sequence(knocks), rule) => knocks.deadline(rule.pace()?),
             (Self::Counts(_), _) => None,
         }
     }
@@ -168,7 +168,7 @@ impl Attempt {
             (Self::Counts(hits), Rule::Counts(rule)) => hits.expire(rule, now, progress),
             (Self::Sequence(knocks), rule) => {
                 if let Some(pace) = rule.pace() {
-                    knocks.expire(&pace, context, now, progress);
+                    knocks.expire(pace, context, now, progress);
                 }
             }
             (Self::Counts(_), _) => {}
@@ -190,7 +190,7 @@ impl Attempt {
             }
             (Self::Sequence(knocks), rule) => {
                 if let Some(pace) = rule.pace() {
-                    knocks.hit(&pace, context, sequence::Knock::new(hit, at), progress);
+                    knocks.hit(pace, context, sequence::Knock::new(hit, at), progress);
                 }
             }
             (Self::Counts(_), _) => {}

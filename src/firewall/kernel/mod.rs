@@ -178,7 +178,7 @@ impl Kept<'_> {
     fn minds(&self) -> Option<Vec<Step>> {
         let both = [Transport::Tcp, Transport::Udp];
         match self.rule {
-            Rule::Sequence(rule) if rule.other_ports == OtherPorts::Reset => None,
+            Rule::Sequence(rule) if rule.pace.other_ports == OtherPorts::Reset => None,
             Rule::Sequence(rule) => {
                 let mut steps = rule.sequence.steps().to_vec();
                 steps.sort_unstable_by_key(|step| (step.transport, step.port));
@@ -265,11 +265,11 @@ fn flaws_of(door: &Door, form: Form, opens: bool) -> Vec<Flaw> {
     flaw(!whole(door.grant.hold), "cmd_timeout", why);
     match &door.rule {
         Rule::Sequence(rule) => {
-            flaw(!whole(rule.window), "seq_timeout", why);
-            let gap = rule.knock_timeout;
+            flaw(!whole(rule.pace.window), "seq_timeout", why);
+            let gap = rule.pace.knock_timeout;
             flaw(gap.is_some_and(|gap| !whole(gap)), "knock_timeout", why);
             flaw(
-                rule.min_gap.is_some(),
+                rule.pace.min_gap.is_some(),
                 "min_gap",
                 "rules know no shortest time between two knocks",
             );

@@ -242,9 +242,10 @@ impl Drawn<'_> {
             *text += "    }\n";
             return;
         }
-        let window = timeout(self.rule.window);
-        let gap = self.rule.knock_timeout.unwrap_or(self.rule.window);
-        let gap = timeout(gap.min(self.rule.window));
+        let pace = &self.rule.pace;
+        let window = timeout(pace.window);
+        let gap = pace.knock_timeout.unwrap_or(pace.window);
+        let gap = timeout(gap.min(pace.window));
         for (index, step) in later.iter().enumerate().rev() {
             let done = index + 1;
             let at = self.stage(done);

@@ -279,7 +279,7 @@ impl<'a> Drawn<'a> {
         ));
         chain.rule(&format!("-p {other} {way} ! --rcheck -j RETURN"));
         self.once(chain);
-        let (window, all) = (rule.window.as_secs(), steps.len());
+        let (window, all) = (rule.pace.window.as_secs(), steps.len());
         for (index, step) in later.iter().enumerate().rev() {
             let done = index + 1;
             let then = if done + 1 == all {
@@ -295,7 +295,7 @@ impl<'a> Drawn<'a> {
                 ));
                 format!("{way} ! --rcheck --hitcount {} {way} --set", done + 1)
             };
-            let gap = rule.knock_timeout.map_or(String::new(), |gap| {
+            let gap = rule.pace.knock_timeout.map_or(String::new(), |gap| {
                 format!("{way} --rcheck --seconds {} ", gap.as_secs())
             });
             chain.rule(&format!(
