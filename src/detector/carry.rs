@@ -28,7 +28,7 @@ impl DetectorLoop {
         match office {
             Holder::Monitor(link) => {
                 while let Some(finding) = detection.poll_finding() {
-                    link.say(&finding.into());
+                    link.say(&ToMonitor::Found(finding));
                 }
             }
             Holder::Here(grants) => {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::attempt::Progress;
 use super::attempts::{AttemptTable, Detected, Limits};
-use super::door::{Door, Rule, Scope};
+use super::door::{Door, Scope};
 use super::event::{Event, EventKind, View, Whence};
 use super::facts;
 use super::finding::{Finding, Knocked, Told};
@@ -164,10 +164,7 @@ impl Detection {
     pub fn left(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
         let book = self.attempts.book();
         let doors = self.attempts.doors().iter();
-        doors.filter_map(|door| match &door.rule {
-            Rule::OneTime(rule) => Some((&door.name, book.left(&door.name, &rule.origin)?)),
-            Rule::Sequence(_) | Rule::Counts(_) => None,
-        })
+        doors.filter_map(|door| Some((&door.name, book.left(&door.name, door.rule.origin()?)?)))
     }
 
     /// When [`Self::handle_timeout`] has something to do next.
@@ -312,7 +309,7 @@ fn knocked(detected: &Detected, whence: Option<Whence>) -> Option<Finding> {
     };
     Some(Finding::Knocked(Knocked {
         facts: facts.clone(),
-        token: number.and_then(|number| door.rule.token(&door.name, number)),
+        used: number.and_then(|number| door.rule.origin()?.used(number)),
         until: *until,
         origin: None,
         last: Some(*last),

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::command::Template;
-use super::one_time::{Origin, Token};
+use super::one_time::Origin;
 use super::packet::TcpFlags;
 use super::sequence::{Sequence, Step, Transport};
 
@@ -203,10 +203,10 @@ impl Rule {
         }
     }
 
-    /// What puts on disk that the sequence called `number` is used, where each opens once.
-    pub fn token(&self, door: &Arc<str>, number: u64) -> Option<Token> {
+    /// Where its sequences come from, if each opens once.
+    pub const fn origin(&self) -> Option<&Origin> {
         match self {
-            Self::OneTime(rule) => rule.origin.token(door, number),
+            Self::OneTime(rule) => Some(&rule.origin),
             Self::Sequence(_) | Self::Counts(_) => None,
         }
     }

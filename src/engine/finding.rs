@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::answered::Last;
 use super::command::Facts;
 use super::event::{Event, Whence};
-use super::one_time::Token;
+use super::one_time::Used;
 use super::time::Time;
 
 /// What was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[must_use = "a finding that is not handed on is a door that does not open or does not close"]
 pub enum Finding {
     /// A door was knocked at.
@@ -60,15 +61,17 @@ impl Finding {
 }
 
 /// A completed knock.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Knocked {
     /// The door, the address, and what else the door's commands may know.
     pub facts: Facts,
     /// What is used for it, of sequences that open once.
-    pub token: Option<Token>,
+    pub used: Option<Used>,
     /// An end of its own, which counts where it is earlier than the door's.
     pub until: Option<Time>,
-    /// The gateway that opened the door, if it was another one.
+    /// The gateway that opened the door, if it was another one. No detector can say so.
+    #[serde(skip)]
     pub origin: Option<Arc<str>>,
     /// The packet that completed it; none when it was done by hand.
     pub last: Option<Last>,

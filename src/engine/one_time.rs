@@ -1,7 +1,7 @@
 //! Sequences that open a door once each: derived from a secret and the time, or taken from a list.
 //!
 //! In: where a door's sequences come from, and the Unix time. Out: the sequences that may be knocked
-//! then, which of them are used, and the [`Token`] that puts a use on disk. A use counts for every
+//! then, which of them are used, and what of a use is put on disk: [`Used`], [`Mark`]. A use counts for every
 //! address, and takes all earlier sequences with it (the counter of RFC 4226 §7.4 only goes up): a
 //! knock that was overheard but did not open is worth nothing once a later one has opened.
 //!
@@ -14,6 +14,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::sequence::{Sequence, Step};
 use super::time::Time;
@@ -101,57 +103,56 @@ impl Origin {
         }
     }
 
-    /// What puts on disk that the sequence called `number` is used at `door`.
-    pub fn token(&self, door: &Arc<str>, number: u64) -> Option<Token> {
-        let used = match self {
-            Self::Totp(totp) => Used::Until(totp.begin_of(number.saturating_add(1))),
+    /// What is used once the sequence called `number` has opened.
+    pub fn used(&self, number: u64) -> Option<Used> {
+        match self {
+            Self::Totp(totp) => Some(Used::Until(totp.begin_of(number.saturating_add(1)))),
             Self::List(list) => {
                 let line = list.lines.get(usize::try_from(number).ok()?)?;
-                Used::Line {
-                    file: Arc::clone(&list.file),
-                    number: line.number,
-                    text: Arc::clone(&line.text),
-                }
+                Some(Used::Line(line.number))
             }
+        }
+    }
+
+    /// The line that is to be marked once `used` is.
+    pub fn mark(&self, used: Used) -> Option<Mark> {
+        let (Self::List(list), Used::Line(number)) = (self, used) else {
+            return None;
         };
-        Some(Token {
-            door: Arc::clone(door),
-            used,
+        let line = list.lines.iter().find(|line| line.number == number)?;
+        Some(Mark {
+            file: Arc::clone(&list.file),
+            number,
+            text: Arc::clone(&line.text),
         })
     }
 }
 
-/// A use of a sequence, to be put on disk before anything is opened with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
-    /// The door.
-    pub door: Arc<str>,
-    /// What is used.
-    pub used: Used,
-}
-
-/// What a [`Token`] stands for.
-#[derive(Clone, PartialEq, Eq)]
+/// A use of a sequence, to be put on disk before anything is opened with it. In which file it is marked, its
+/// door knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Used {
     /// Every step of time that begins before this Unix time, in seconds.
     Until(i64),
-    /// This line of the file, every line before it and every line like it.
-    Line {
-        /// The file.
-        file: Arc<Path>,
-        /// The line's number, from 1.
-        number: u32,
-        /// What it must still say.
-        text: Arc<str>,
-    },
+    /// The line of this number in the door's list, every line before it and every line like it.
+    Line(u32),
 }
 
-impl fmt::Debug for Used {
+/// A line to be marked in its file as used.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The file.
+    pub file: Arc<Path>,
+    /// The line's number, from 1.
+    pub number: u32,
+    /// What it must still say.
+    pub text: Arc<str>,
+}
+
+impl fmt::Debug for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Until(unix) => write!(f, "Until({unix})"),
-            Self::Line { number, .. } => write!(f, "Line({number})"),
-        }
+        write!(f, "Mark({})", self.number)
     }
 }
 

@@ -64,9 +64,9 @@ fn a_use_takes_all_earlier_steps_with_it_and_survives_a_reload_and_a_restart() {
     assert_eq!(candidates(&mut book, &origin, 300), used);
     book.spend(&"d".into(), &origin, 9);
     assert_eq!(candidates(&mut book, &origin, 300), used, "it only goes up");
-    let token = origin.token(&"d".into(), 10).unwrap();
-    let Used::Until(until) = token.used else {
-        panic!("{token:?}");
+    let used_10 = origin.used(10).unwrap();
+    let Used::Until(until) = used_10 else {
+        panic!("{used_10:?}");
     };
     let mut book = Book::default();
     book.restore("d".into(), until);
@@ -148,13 +148,12 @@ fn of_a_list_the_next_lines_may_be_knocked_and_a_used_one_never_again() {
 }
 
 #[test]
-fn a_token_names_the_line_of_the_file() {
-    let token = list(2).token(&"d".into(), 2).unwrap();
-    let Used::Line { number, text, .. } = &token.used else {
-        panic!("{token:?}");
-    };
-    assert_eq!((*number, &**text), (4, "[3, 3]"));
-    assert_eq!(list(2).token(&"d".into(), 5), None);
+fn a_use_names_the_line_of_the_file() {
+    let used = list(2).used(2).unwrap();
+    let mark = list(2).mark(used).unwrap();
+    assert_eq!((mark.number, &*mark.text), (4, "[3, 3]"));
+    assert_eq!(list(2).used(5), None);
+    assert_eq!(list(2).mark(Used::Line(9)), None);
 }
 
 #[test]
@@ -163,7 +162,7 @@ fn debug_says_nothing_of_keys_and_ports() {
         "{:?} {:?} {:?} {:?}",
         origin(),
         list(2),
-        list(2).token(&"d".into(), 0),
+        list(2).used(0).and_then(|used| list(2).mark(used)),
         keys(RFC)
     );
     // The range of the ports may be known.

@@ -5,7 +5,6 @@ use super::*;
 use crate::engine::example;
 use crate::engine::facts;
 use crate::engine::grant::Grants;
-use crate::engine::one_time::Token;
 
 const HOLD: Duration = Duration::from_secs(60);
 /// A moment, in milliseconds since the Unix epoch.
@@ -382,10 +381,7 @@ fn code_door() -> (Arc<Door>, Knocked) {
     let door = door("vpn", Sharing::Once);
     let knocked = Knocked {
         facts: facts::by_hand(src(7), &door),
-        token: Some(Token {
-            door: "vpn".into(),
-            used: Used::Until(1_795_300_030),
-        }),
+        used: Some(Used::Until(1_795_300_030)),
         until: None,
         origin: None,
         last: None,

@@ -429,10 +429,10 @@ impl Fleet {
         now: Time,
         nonce: u64,
     ) -> Result<Decided, Box<ToAgent>> {
-        let code = match &knocked.token {
-            Some(token) if door.fleet != Sharing::Off => match token.used {
+        let code = match knocked.used {
+            Some(used) if door.fleet != Sharing::Off => match used {
                 Used::Until(until) => Code::Step(door.name.to_string(), until),
-                Used::Line { number, .. } => Code::Line(door.name.to_string(), number),
+                Used::Line(number) => Code::Line(door.name.to_string(), number),
             },
             _ => {
                 let verdict = Verdict::Open;

@@ -21,7 +21,6 @@ use super::queue::{Lane, Queue};
 use super::{list, orphans};
 use crate::clock;
 use crate::engine::grant::{GrantId, Grants, Order, Outcome, Phase, Task};
-use crate::engine::one_time::Used;
 use crate::engine::time::Time;
 use crate::firewall::netlink::Batch;
 
@@ -354,10 +353,10 @@ fn lane(task: &Task) -> Lane {
 
 /// Marks the line of a list that an order uses.
 fn mark(order: &Order) -> Result<(), NotStarted> {
-    match order.mark.as_ref().map(|token| &token.used) {
-        Some(Used::Line { file, number, text }) => list::mark(file, *number, text),
-        Some(Used::Until(_)) | None => Ok(()),
-    }
+    let mark = order.mark.as_ref();
+    mark.map_or(Ok(()), |mark| {
+        list::mark(&mark.file, mark.number, &mark.text)
+    })
 }
 
 /// The users, by number, whose processes the commands of open grants are.

@@ -335,7 +335,7 @@ impl Monitor {
 
     /// Takes a knock. One with a code waits until the code is claimed.
     pub(super) fn open_or_claim(&mut self, door: &Arc<Door>, knocked: Knocked, now: Time) {
-        let Some(member) = self.fleet.as_mut().filter(|_| knocked.token.is_some()) else {
+        let Some(member) = self.fleet.as_mut().filter(|_| knocked.used.is_some()) else {
             self.executor.grants.handle_knocked(door, &knocked, now);
             return;
         };

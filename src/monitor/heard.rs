@@ -13,14 +13,15 @@ use rustix::io::Errno;
 
 use super::{EndOfJournal, Journal, Monitor, report};
 use crate::clock;
-use crate::engine::door::{Door, Rule};
+use crate::engine::door::Door;
 use crate::engine::event::Occasion;
+use crate::engine::facts;
 use crate::engine::finding::{Finding, Knocked};
 use crate::engine::grant::may_open;
-use crate::engine::one_time::{Origin, Token, Used};
+use crate::engine::one_time::{Origin, Used};
 use crate::engine::time::Time;
 use crate::engine::totp::{MAX_SKEW, REFUSAL};
-use crate::privsep::{Broken, Knock, Read, Record, ToDetector, ToMonitor};
+use crate::privsep::{Broken, Read, Record, ToDetector, ToMonitor};
 use crate::systemd;
 
 /// How far a kernel's stamp may be ahead of the boot clock; one that is further is not kept.
@@ -74,16 +75,8 @@ impl Monitor {
                 self.has_followed = true;
                 self.look_at_firewall();
             }
-            ToMonitor::Knocked(knock) => self.knocked(knock),
-            ToMonitor::Entered { door, src, whence } => {
-                self.found(Finding::Entered { door, src, whence });
-            }
-            ToMonitor::Overcount { door, src, whence } => {
-                self.found(Finding::Overcount { door, src, whence });
-            }
-            ToMonitor::CodesFailed { door, until } => {
-                self.found(Finding::CodesFailed { door, until });
-            }
+            ToMonitor::Found(Finding::Knocked(knocked)) => self.knocked(knocked),
+            ToMonitor::Found(finding) => self.found(finding),
             ToMonitor::Alive(text) => {
                 systemd::alive();
                 if let Some(text) = text {
@@ -111,16 +104,15 @@ impl Monitor {
         }
     }
 
-    fn knocked(&mut self, knock: Knock) {
+    fn knocked(&mut self, mut knocked: Knocked) {
         let now = clock::boot_now();
-        let door = self.door(&knock.facts.door);
-        let knocked = door.and_then(|door| {
-            let knocked = knock.at(&door).filter(|knocked| admits(&door, knocked))?;
-            Some((door, knocked))
-        });
-        let Some((door, mut knocked)) = knocked else {
+        let door = self.door(&knocked.facts.door);
+        let Some(door) = door.filter(|door| admits(door, &knocked)) else {
             return self.refusals.add(now);
         };
+        let facts = &mut knocked.facts;
+        facts.door = Arc::clone(&door.name);
+        facts.hold = facts::hold(&door, facts.src);
         if let Some(last) = &mut knocked.last {
             // It would hide knocks that are still to come.
             last.kernel = last.kernel.filter(|&kernel| kernel <= now.after(MAX_AHEAD));
@@ -205,27 +197,20 @@ fn admits(door: &Door, knocked: &Knocked) -> bool {
             .interface
             .as_deref()
             .is_none_or(|name| name == &*facts.interface)
-        && match knocked.token {
-            Some(Token {
-                used: Used::Until(until),
-                ..
-            }) => has_come(door, until, 0),
-            _ => true,
+        && match (door.rule.origin(), knocked.used) {
+            (Some(Origin::Totp(_)), Some(Used::Until(until))) => has_come(door, until, 0),
+            (Some(origin), Some(used)) => origin.mark(used).is_some(),
+            (origin, used) => origin.is_none() && used.is_none(),
         }
 }
 
 /// Whether the time of a sequence has come, or comes in so many seconds: a later one would shut the door to its
 /// owner.
 fn has_come(door: &Door, until: i64, seconds: i64) -> bool {
-    let Rule::OneTime(rule) = &door.rule else {
+    let Some(Origin::Totp(totp)) = door.rule.origin() else {
         return false;
     };
-    match &rule.origin {
-        Origin::Totp(totp) => {
-            let ahead = i64::from(totp.step()) * (i64::from(MAX_SKEW) + 2);
-            let unix = clock::wall_now().as_nanos() / 1_000_000_000;
-            until <= unix.saturating_add(ahead).saturating_add(seconds)
-        }
-        Origin::List(_) => false,
-    }
+    let ahead = i64::from(totp.step()) * (i64::from(MAX_SKEW) + 2);
+    let unix = clock::wall_now().as_nanos() / 1_000_000_000;
+    until <= unix.saturating_add(ahead).saturating_add(seconds)
 }

@@ -13,7 +13,6 @@ use std::time::Duration;
 use super::control::{ClientId, failed};
 use super::{Ended, Monitor, records, report};
 use crate::clock;
-use crate::engine::door::Rule;
 use crate::engine::grant::{Answer, Grant, NotOpened, Outcome, Phase, Task};
 use crate::engine::time::Time;
 use crate::metrics;
@@ -345,10 +344,11 @@ impl Monitor {
         let grants_open = open.count();
         let unix = clock::wall_now().as_nanos() / 1_000_000_000;
         let codes_refused = grants.used().filter_map(|(name, used)| {
-            let Rule::OneTime(rule) = &self.door(name)?.rule else {
-                return None;
-            };
-            Some((name.to_string(), rule.origin.refused_for(used, unix)?))
+            let door = self.door(name)?;
+            Some((
+                name.to_string(),
+                door.rule.origin()?.refused_for(used, unix)?,
+            ))
         });
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),

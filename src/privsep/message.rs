@@ -13,11 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::answered::Last;
 use crate::engine::command::Facts;
-use crate::engine::door::{Door, Rule};
-use crate::engine::event::Whence;
-use crate::engine::facts;
-use crate::engine::finding::{Finding, Knocked, Told};
-use crate::engine::one_time::{Origin, Token, Used};
+use crate::engine::finding::{Finding, Told};
 use crate::engine::time::Time;
 
 /// The version spoken here. Both ends are the same program; it is looked at all the same.
@@ -43,33 +39,6 @@ const PIECE_SIZE: usize = 8 * 1024;
 pub enum ToMonitor {
     /// It is confined and follows its sources.
     Following,
-    /// A door was knocked at.
-    Knocked(Knock),
-    /// The first connection came to a door that lets one in.
-    Entered {
-        /// The door.
-        door: Arc<str>,
-        /// Whose connection it was.
-        src: IpAddr,
-        /// Its line.
-        whence: Whence,
-    },
-    /// One hit too many came to a door that counts.
-    Overcount {
-        /// The door.
-        door: Arc<str>,
-        /// For whom it is open.
-        src: IpAddr,
-        /// The line of the hit.
-        whence: Option<Whence>,
-    },
-    /// Too many codes failed at a door.
-    CodesFailed {
-        /// The door.
-        door: Arc<str>,
-        /// Every step of time that begins before this Unix time, in seconds, is used.
-        until: i64,
-    },
     /// Its loop turns; how its sources are, in one line, where that has changed.
     Alive(Option<String>),
     /// It has taken the configuration that it was told last.
@@ -103,6 +72,9 @@ pub enum ToMonitor {
     Exhausted,
     /// Nothing more comes: it ends now.
     Done,
+    /// What it has found. How long a door that was knocked at stays open, the monitor knows.
+    #[serde(untagged)]
+    Found(Finding),
 }
 
 /// What the monitor says.
@@ -189,32 +161,6 @@ pub enum Question {
     Explain(IpAddr),
 }
 
-/// A completed knock at a configured door. How long that stays open, the monitor knows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Knock {
-    /// The door's name, the address, and what else the door's commands may know.
-    pub facts: Facts,
-    /// What is used for it, of sequences that open once.
-    pub used: Option<UsedSequence>,
-    /// An end of its own, on the boot clock.
-    pub until: Option<Time>,
-    /// The packet that completed it.
-    pub last: Option<Last>,
-    /// Its line.
-    pub whence: Option<Whence>,
-}
-
-/// A sequence that opens once. In which file it is marked as used, the monitor knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum UsedSequence {
-    /// Every step of time that begins before this Unix time, in seconds.
-    Until(i64),
-    /// The line of this number in the door's list.
-    Line(u32),
-}
-
 /// What of the journal is to be shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -223,17 +169,6 @@ pub enum Read {
     Latest,
     /// Everything from this place on; from the oldest entry without one.
     From(Option<String>),
-}
-
-impl From<Finding> for ToMonitor {
-    fn from(finding: Finding) -> Self {
-        match finding {
-            Finding::Knocked(knocked) => Self::Knocked(knocked.into()),
-            Finding::Entered { door, src, whence } => Self::Entered { door, src, whence },
-            Finding::Overcount { door, src, whence } => Self::Overcount { door, src, whence },
-            Finding::CodesFailed { door, until } => Self::CodesFailed { door, until },
-        }
-    }
 }
 
 impl ToMonitor {
@@ -257,10 +192,13 @@ impl ToMonitor {
     /// Whether its texts are within their bounds and of the characters that they may have.
     fn is_sound(&self) -> bool {
         match self {
-            Self::Knocked(knock) => knock.is_sound(),
-            Self::Entered { door, .. }
-            | Self::Overcount { door, .. }
-            | Self::CodesFailed { door, .. } => door.len() <= MAX_NAME,
+            Self::Found(finding) => {
+                let is_sound = match finding {
+                    Finding::Knocked(knocked) => are_sound(&knocked.facts),
+                    _ => true,
+                };
+                is_sound && finding.door().len() <= MAX_NAME
+            }
             Self::Alive(Some(text)) => {
                 // A second line would be an assignment of its own to systemd.
                 text.len() <= MAX_STATUS && !text.chars().any(char::is_control)
@@ -290,78 +228,16 @@ impl ToDetector {
     }
 }
 
-impl From<Knocked> for Knock {
-    fn from(knocked: Knocked) -> Self {
-        Self {
-            facts: knocked.facts,
-            used: knocked.token.map(|token| match token.used {
-                Used::Until(until) => UsedSequence::Until(until),
-                Used::Line { number, .. } => UsedSequence::Line(number),
-            }),
-            until: knocked.until,
-            last: knocked.last,
-            whence: knocked.whence,
-        }
-    }
-}
-
-impl Knock {
-    /// The same at `door`, as the monitor knows it; `None` where the door has no such sequence.
-    pub fn at(self, door: &Arc<Door>) -> Option<Knocked> {
-        let token = match self.used {
-            Some(used) => Some(used.at(door)?),
-            None if matches!(door.rule, Rule::OneTime(_)) => return None,
-            None => None,
-        };
-        Some(Knocked {
-            facts: Facts {
-                door: Arc::clone(&door.name),
-                hold: facts::hold(door, self.facts.src),
-                ..self.facts
-            },
-            token,
-            until: self.until,
-            origin: None,
-            last: self.last,
-            whence: self.whence,
-        })
-    }
-
-    fn is_sound(&self) -> bool {
-        // The kernel takes names that begin with '-'; a command would take one for an option.
-        let unfit = |character: char| {
-            character.is_whitespace() || character.is_control() || "/:".contains(character)
-        };
-        let Facts {
-            door, interface, ..
-        } = &self.facts;
-        door.len() <= MAX_NAME
-            && interface.chars().count() <= MAX_INTERFACE
-            && !interface.starts_with('-')
-            && !interface.chars().any(unfit)
-    }
-}
-
-impl UsedSequence {
-    fn at(self, door: &Door) -> Option<Token> {
-        let Rule::OneTime(rule) = &door.rule else {
-            return None;
-        };
-        let used = match (&rule.origin, self) {
-            (Origin::Totp(_), Self::Until(until)) => Used::Until(until),
-            (Origin::List(list), Self::Line(number)) => {
-                let line = list.lines.iter().find(|line| line.number == number)?;
-                Used::Line {
-                    file: Arc::clone(&list.file),
-                    number,
-                    text: Arc::clone(&line.text),
-                }
-            }
-            _ => return None,
-        };
-        let door = Arc::clone(&door.name);
-        Some(Token { door, used })
-    }
+/// Whether what a knock says is of the characters that a command may be given.
+fn are_sound(facts: &Facts) -> bool {
+    // The kernel takes names that begin with '-'; a command would take one for an option.
+    let unfit = |character: char| {
+        character.is_whitespace() || character.is_control() || "/:".contains(character)
+    };
+    let interface = &facts.interface;
+    interface.chars().count() <= MAX_INTERFACE
+        && !interface.starts_with('-')
+        && !interface.chars().any(unfit)
 }
 
 /// A text in pieces that fit into messages.

@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::event::{Event, EventKind, RefusedReason};
+use crate::engine::event::{Event, EventKind, RefusedReason, Whence};
+use crate::engine::finding::Knocked;
+use crate::engine::one_time::Used;
 use crate::engine::sequence::{Step, Transport};
 
 fn facts(door: &str, interface: &str) -> Facts {
@@ -24,11 +26,12 @@ fn whence(source: u16, line: u64) -> Whence {
     Whence { source, line }
 }
 
-fn knock() -> Knock {
-    Knock {
+fn knock() -> Knocked {
+    Knocked {
         facts: facts("ssh", "eth0"),
-        used: Some(UsedSequence::Until(i64::MIN)),
+        used: Some(Used::Until(i64::MIN)),
         until: Some(Time::from_nanos(i64::MAX)),
+        origin: None,
         last: Some(Last {
             kernel: Some(Time::from_nanos(i64::MAX)),
             header: None,
@@ -38,31 +41,35 @@ fn knock() -> Knock {
     }
 }
 
+fn found(finding: Finding) -> ToMonitor {
+    ToMonitor::Found(finding)
+}
+
 fn messages() -> Vec<ToMonitor> {
     vec![
         ToMonitor::Following,
-        ToMonitor::Knocked(knock()),
-        ToMonitor::Knocked(Knock {
-            used: Some(UsedSequence::Line(7)),
+        found(Finding::Knocked(knock())),
+        found(Finding::Knocked(Knocked {
+            used: Some(Used::Line(7)),
             until: None,
             last: None,
             whence: None,
             ..knock()
-        }),
-        ToMonitor::Entered {
+        })),
+        found(Finding::Entered {
             door: "ssh".into(),
             src: "192.0.2.7".parse().unwrap(),
             whence: whence(0, 1),
-        },
-        ToMonitor::Overcount {
+        }),
+        found(Finding::Overcount {
             door: "ssh".into(),
             src: "192.0.2.7".parse().unwrap(),
             whence: None,
-        },
-        ToMonitor::CodesFailed {
+        }),
+        found(Finding::CodesFailed {
             door: "ssh".into(),
             until: i64::MAX,
-        },
+        }),
         ToMonitor::Alive(None),
         ToMonitor::Alive(Some(ToMonitor::status("following, 1 door open"))),
         ToMonitor::Reloaded,
@@ -148,10 +155,10 @@ fn every_message_of_the_monitor_is_read_as_it_was_said() {
 fn no_command_and_no_second_line_is_ever_a_message() {
     let status = |text: &str| ToMonitor::Alive(Some(text.to_owned()));
     let interface = |name: &str| {
-        ToMonitor::Knocked(Knock {
+        found(Finding::Knocked(Knocked {
             facts: facts("ssh", name),
             ..knock()
-        })
+        }))
     };
     let from = |cursor: &str| ToMonitor::Journal {
         source: 0,
@@ -170,24 +177,24 @@ fn no_command_and_no_second_line_is_ever_a_message() {
         from("s=1 --file=/etc/shadow"),
         from("--file\n"),
         from(&"s".repeat(513)),
-        ToMonitor::Knocked(Knock {
+        found(Finding::Knocked(Knocked {
             facts: facts(&"d".repeat(65), "eth0"),
             ..knock()
-        }),
-        ToMonitor::Entered {
+        })),
+        found(Finding::Entered {
             door: door(),
             src,
             whence: whence(0, 1),
-        },
-        ToMonitor::Overcount {
+        }),
+        found(Finding::Overcount {
             door: door(),
             src,
             whence: None,
-        },
-        ToMonitor::CodesFailed {
+        }),
+        found(Finding::CodesFailed {
             door: door(),
             until: 0,
-        },
+        }),
         ToMonitor::Answer {
             to: 1,
             piece: Piece {

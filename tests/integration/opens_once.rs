@@ -179,7 +179,9 @@ impl Run {
         });
         let until = self.engine.grants.used().map(|(_, until)| until).max();
         let until = until.filter(|until| Some(*until) > self.until());
-        let used = marked.map(|token| token.used).or(until.map(Used::Until));
+        let used = marked
+            .map(|mark| Used::Line(mark.number))
+            .or(until.map(Used::Until));
         assert!(used.is_some() || !opened, "opened, and nothing is used up");
         if let Some(used) = used {
             let theirs = self.hits.iter().filter(|(who, ..)| Some(*who) == from);
@@ -195,7 +197,7 @@ impl Run {
     fn until(&self) -> Option<i64> {
         let until = self.spent.iter().filter_map(|spent| match spent.used {
             Used::Until(until) => Some(until),
-            Used::Line { .. } => None,
+            Used::Line(_) => None,
         });
         until.max()
     }
@@ -233,7 +235,7 @@ impl Run {
 
 fn number_of(used: &Used) -> u32 {
     match used {
-        Used::Line { number, .. } => *number,
+        Used::Line(number) => *number,
         Used::Until(_) => 0,
     }
 }
@@ -326,7 +328,7 @@ proptest! {
         for act in &acts { run.act(act); }
         let until = run.spent.iter().map(|spent| match spent.used {
             Used::Until(until) => until,
-            Used::Line { .. } => 0,
+            Used::Line(_) => 0,
         });
         let used = until.max().unwrap_or(0);
         let opened = |run: &Run| run.spent.iter().filter(|spent| spent.opened).count();

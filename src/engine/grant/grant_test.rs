@@ -60,7 +60,7 @@ impl Bench {
         };
         let knocked = Knocked {
             facts,
-            token: None,
+            used: None,
             until: None,
             origin: None,
             last: None,

@@ -23,7 +23,7 @@ use super::event::{Event, EventKind, RefusedReason, Whence};
 use super::facts;
 use super::finding::{Finding, Knocked, Told};
 use super::knock;
-use super::one_time::{Token, Used};
+use super::one_time::{Mark, Used};
 use super::time::Time;
 
 /// Grants at a time. Only completed knocks make one.
@@ -185,7 +185,7 @@ pub struct Order {
     /// It must not run before the changes made with it are on disk.
     pub awaits_disk: bool,
     /// The line of a list that must be marked as used before it runs.
-    pub mark: Option<Token>,
+    pub mark: Option<Mark>,
     /// The packet that completed the knock which it answers.
     pub last: Option<Last>,
     /// From then on it is not worth running.
@@ -315,7 +315,7 @@ impl Grants {
     /// Takes a completed knock at `door`.
     pub fn handle_knocked(&mut self, door: &Arc<Door>, knocked: &Knocked, now: Time) -> Answer {
         let (src, whence) = (knocked.facts.src, knocked.whence);
-        let Ok(mark) = self.use_up(knocked.token.clone()) else {
+        let Ok(mark) = self.use_up(door, knocked.used) else {
             let reason = RefusedReason::Used;
             self.tell(now, &door.name, src, EventKind::Refused { reason }, whence);
             return Answer::Refused(reason);
@@ -389,7 +389,7 @@ impl Grants {
         may_open(door, src)?;
         let knocked = Knocked {
             facts: facts::by_hand(src, door),
-            token: None,
+            used: None,
             until: None,
             origin: None,
             last: None,
@@ -437,7 +437,7 @@ impl Grants {
         may_open(door, src)?;
         let knocked = Knocked {
             facts: facts::by_hand(src, door),
-            token: None,
+            used: None,
             until: Some(until),
             origin: Some(Arc::clone(origin)),
             last: None,
@@ -465,7 +465,7 @@ impl Grants {
     ) {
         let src = knocked.facts.src;
         if reason == RefusedReason::Elsewhere
-            && let Ok(mark) = self.use_up(knocked.token.clone())
+            && let Ok(mark) = self.use_up(door, knocked.used)
         {
             self.mark(door, src, mark);
         }
@@ -501,10 +501,9 @@ impl Grants {
                     self.close_live(&door.name, src, whence, now);
                 }
             }
-            Finding::CodesFailed { door, until } => {
-                let used = Used::Until(until);
+            Finding::CodesFailed { until, .. } => {
                 // Where as much was used before, that is as good.
-                let _: Result<_, ()> = self.use_up(Some(Token { door, used }));
+                let _: Result<_, ()> = self.use_up(door, Some(Used::Until(until)));
             }
         }
     }
@@ -620,25 +619,20 @@ impl Grants {
 
     /// Takes a sequence that opens once; `Err` when it, or one after it, was used before. What is left to
     /// be done is to mark it in its list.
-    fn use_up(&mut self, token: Option<Token>) -> Result<Option<Token>, ()> {
-        match token {
-            Some(Token {
-                door,
-                used: Used::Until(until),
-            }) => {
-                if self.used.get(&door).is_some_and(|used| *used >= until) {
-                    return Err(());
-                }
-                self.used.insert(Arc::clone(&door), until);
-                self.changes.push(Change::Used(door));
-                Ok(None)
+    fn use_up(&mut self, door: &Door, used: Option<Used>) -> Result<Option<Mark>, ()> {
+        if let Some(Used::Until(until)) = used {
+            let door = &door.name;
+            if self.used.get(door).is_some_and(|used| *used >= until) {
+                return Err(());
             }
-            token => Ok(token),
+            self.used.insert(Arc::clone(door), until);
+            self.changes.push(Change::Used(Arc::clone(door)));
         }
+        Ok(used.and_then(|used| door.rule.origin()?.mark(used)))
     }
 
     /// Orders that a sequence is marked which opens nothing.
-    fn mark(&mut self, door: &Door, src: IpAddr, mark: Option<Token>) {
+    fn mark(&mut self, door: &Door, src: IpAddr, mark: Option<Mark>) {
         if mark.is_some() {
             let task = Task::Mark(Arc::clone(&door.name));
             self.orders.push_back(Order {
@@ -648,13 +642,13 @@ impl Grants {
         }
     }
 
-    fn run(&mut self, door: &Arc<Door>, knocked: &Knocked, mark: Option<Token>, now: Time) {
+    fn run(&mut self, door: &Arc<Door>, knocked: &Knocked, mark: Option<Mark>, now: Time) {
         let src = knocked.facts.src;
         self.note(knocked, now);
         let open = door.grant.open.of(src);
         self.orders.push_back(Order {
             invocation: open.map(|open| open.expand(&knocked.facts)),
-            awaits_disk: knocked.token.is_some(),
+            awaits_disk: knocked.used.is_some(),
             mark,
             last: knocked.last,
             expires: Some(now.after(door.grant.hold.max(LAST_RETRY))),
@@ -668,7 +662,7 @@ impl Grants {
         door: &Arc<Door>,
         knocked: &Knocked,
         close: Invocation,
-        mark: Option<Token>,
+        mark: Option<Mark>,
         now: Time,
     ) -> GrantId {
         self.last_id = self.last_id.saturating_add(1);
