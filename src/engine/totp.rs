@@ -63,22 +63,12 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Sequences from a secret and the time, in the way of RFC 6238.
+/// Sequences from a secret and the time, in the way of RFC 6238; its keys are within their ranges.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Totp {
-    secret: Secret,
-    knocks: u8,
-    low: u16,
-    high: u16,
-    transport: Transport,
-    /// Seconds.
-    step: u32,
-    skew: u8,
-    beginning: Option<Box<[Step]>>,
-}
+pub struct Totp(TotpKeys);
 
 /// What a [`Totp`] is made of.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TotpKeys {
     /// The shared key.
     pub secret: Secret,
@@ -100,57 +90,40 @@ pub struct TotpKeys {
 impl Totp {
     /// `None` when a value is out of its range.
     pub fn new(keys: TotpKeys) -> Option<Self> {
-        let TotpKeys {
-            secret,
-            knocks,
-            ports: (low, high),
-            transport,
-            step,
-            skew,
-            beginning,
-        } = keys;
-        let length = usize::from(knocks) + beginning.as_ref().map_or(0, |steps| steps.len());
-        let sound = knocks > 0
-            && length <= MAX_STEPS
+        let (low, high) = keys.ports;
+        let beginning = keys.beginning.as_ref().map_or(0, |steps| steps.len());
+        let sound = keys.knocks > 0
+            && usize::from(keys.knocks) + beginning <= MAX_STEPS
             && 0 < low
             && low <= high
-            && step > 0
-            && skew <= MAX_SKEW;
-        sound.then_some(Self {
-            secret,
-            knocks,
-            low,
-            high,
-            transport,
-            step,
-            skew,
-            beginning,
-        })
+            && keys.step > 0
+            && keys.skew <= MAX_SKEW;
+        sound.then_some(Self(keys))
     }
 
     /// The number of the step that holds a Unix time in seconds; `None` before 1970.
     pub fn number_at(&self, unix: i64) -> Option<u64> {
-        Some(u64::try_from(unix).ok()? / u64::from(self.step))
+        Some(u64::try_from(unix).ok()? / u64::from(self.0.step))
     }
 
     /// When the step called `number` begins, in seconds of Unix time.
     pub fn begin_of(&self, number: u64) -> i64 {
-        i64::try_from(number.saturating_mul(self.step.into())).unwrap_or(i64::MAX)
+        i64::try_from(number.saturating_mul(self.0.step.into())).unwrap_or(i64::MAX)
     }
 
     /// How long a step lasts, in seconds.
     pub fn step(&self) -> u32 {
-        self.step
+        self.0.step
     }
 
     /// Knocks in a sequence.
     pub fn knocks(&self) -> usize {
-        usize::from(self.knocks) + self.beginning().map_or(0, <[Step]>::len)
+        usize::from(self.0.knocks) + self.beginning().map_or(0, <[Step]>::len)
     }
 
     /// What is knocked before the standard code; `None` where all is derived.
     pub fn beginning(&self) -> Option<&[Step]> {
-        self.beginning.as_deref()
+        self.0.beginning.as_deref()
     }
 
     /// Random guesses that one right guess is among, on average: so many sequences count at a time.
@@ -159,24 +132,26 @@ impl Totp {
     /// at most as many as there are ways to part the knocks of a code into groups (Bell's numbers). The ports
     /// of a derived sequence are too many for that to matter.
     pub fn guesses(&self) -> f64 {
-        let at_once = match (&self.beginning, self.knocks) {
+        let at_once = match (&self.0.beginning, self.0.knocks) {
             (None, _) | (_, 0 | 1) => 1.0,
             (_, 2) => 2.0,
             (_, 3) => 5.0,
             _ => 15.0,
         };
-        self.sequences() / (2.0 * f64::from(self.skew) + 1.0) / at_once
+        self.sequences() / (2.0 * f64::from(self.0.skew) + 1.0) / at_once
     }
 
     /// How many different sequences there can be.
     pub fn sequences(&self) -> f64 {
-        let choices = f64::from(self.high - self.low) + 1.0;
-        choices.powi(self.knocks.into())
+        let (low, high) = self.0.ports;
+        let choices = f64::from(high - low) + 1.0;
+        choices.powi(self.0.knocks.into())
     }
 
     /// Whether `step` can be a knock that comes from the secret.
     pub fn derives(&self, step: Step) -> bool {
-        step.transport == self.transport && (self.low..=self.high).contains(&step.port)
+        let (low, high) = self.0.ports;
+        step.transport == self.0.transport && (low..=high).contains(&step.port)
     }
 
     /// Whether `step` can be a knock of some sequence.
@@ -188,31 +163,32 @@ impl Totp {
     /// before `used` is used: more than knocks can have used means that too many codes failed.
     pub fn refused_for(&self, used: i64, unix: i64) -> Option<u64> {
         self.beginning()?;
-        let next = self.number_at(unix)? + u64::from(self.skew) + 1;
+        let next = self.number_at(unix)? + u64::from(self.0.skew) + 1;
         (used > self.begin_of(next)).then(|| used.saturating_sub(unix).unsigned_abs())
     }
 
     /// How many steps a knocker's clock may be off.
     pub fn skew(&self) -> u8 {
-        self.skew
+        self.0.skew
     }
 
     /// The sequence of the step called `number`, which is hashed as eight bytes, the highest first. Its i-th
     /// port, from 0, is `low + trunc(HMAC(secret, number ‖ i)) mod (high − low + 1)`, with i as one byte. Of a
     /// code `trunc(HMAC(secret, number))` it is `low` and the i-th group of digits.
     pub fn sequence(&self, number: u64) -> Option<Sequence> {
-        let range = u32::from(self.high - self.low) + 1;
+        let (low, high) = self.0.ports;
+        let range = u32::from(high - low) + 1;
         let time = number.to_be_bytes();
-        let code = self.secret.truncated::<Hmac<Sha1>>(&[&time]);
-        let knocks = (0..self.knocks).map(|index| {
-            let value = match self.beginning {
-                None => self.secret.truncated::<Hmac<Sha256>>(&[&time, &[index]]),
-                Some(_) => code / range.saturating_pow(u32::from(self.knocks - index) - 1),
+        let code = self.0.secret.truncated::<Hmac<Sha1>>(&[&time]);
+        let knocks = (0..self.0.knocks).map(|index| {
+            let value = match self.0.beginning {
+                None => self.0.secret.truncated::<Hmac<Sha256>>(&[&time, &[index]]),
+                Some(_) => code / range.saturating_pow(u32::from(self.0.knocks - index) - 1),
             };
-            let port = u32::from(self.low) + value % range;
+            let port = u32::from(low) + value % range;
             Step {
-                port: u16::try_from(port).unwrap_or(self.high),
-                transport: self.transport,
+                port: u16::try_from(port).unwrap_or(high),
+                transport: self.0.transport,
             }
         });
         let beginning = self.beginning().into_iter().flatten().copied();
@@ -222,7 +198,7 @@ impl Totp {
 
 impl fmt::Debug for Totp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Totp({} knocks each {} s)", self.knocks, self.step)
+        write!(f, "Totp({} knocks each {} s)", self.0.knocks, self.0.step)
     }
 }
 
