@@ -63,37 +63,19 @@ impl fmt::Debug for Step {
     }
 }
 
-/// One to [`MAX_STEPS`] steps, with the table that says where to go on after a wrong one.
+/// One to [`MAX_STEPS`] steps.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Sequence {
     steps: Box<[Step]>,
-    /// `border[n]`: length of the longest proper prefix of the sequence that is also a suffix of its
-    /// first `n + 1` steps (Knuth, Morris, Pratt 1977).
-    border: Box<[u8]>,
 }
 
 impl Sequence {
     /// The sequence of `steps`; `None` when there are none or more than [`MAX_STEPS`].
     pub fn new(steps: impl Into<Box<[Step]>>) -> Option<Self> {
         let steps = steps.into();
-        if steps.is_empty() || steps.len() > MAX_STEPS {
-            return None;
-        }
-        let mut border: Vec<u8> = vec![0];
-        let mut length = 0_usize;
-        for step in steps.iter().skip(1) {
-            while length > 0 && steps.get(length) != Some(step) {
-                length = border.get(length - 1).copied().unwrap_or(0).into();
-            }
-            if steps.get(length) == Some(step) {
-                length += 1;
-            }
-            border.push(u8::try_from(length).unwrap_or(0));
-        }
-        Some(Self {
-            steps,
-            border: border.into(),
-        })
+        (1..=MAX_STEPS)
+            .contains(&steps.len())
+            .then_some(Self { steps })
     }
 
     /// How many steps.
@@ -116,27 +98,15 @@ impl Sequence {
         self.steps.contains(&step)
     }
 
-    /// The longest shorter match that a match of the first `matched` steps ends with.
-    pub fn fallback(&self, matched: usize) -> usize {
-        matched
-            .checked_sub(1)
-            .and_then(|last| self.border.get(last))
-            .copied()
-            .unwrap_or(0)
-            .into()
-    }
-
-    /// How many steps are matched once `step` follows a match of the first `matched`.
-    pub fn advance(&self, mut matched: usize, step: Step) -> usize {
-        loop {
-            if self.steps.get(matched) == Some(&step) {
-                return matched + 1;
-            }
-            if matched == 0 {
-                return 0;
-            }
-            matched = self.fallback(matched);
-        }
+    /// Whether its first `matched` steps end with as many of its own first ones, but for all of them: a wrong
+    /// knock then leaves a shorter match.
+    pub fn begins_again_within(&self, matched: usize) -> bool {
+        let made = self.steps.get(..matched).unwrap_or_default();
+        (1..made.len()).any(|length| {
+            self.steps
+                .get(..length)
+                .is_some_and(|first| made.ends_with(first))
+        })
     }
 }
 

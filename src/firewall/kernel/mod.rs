@@ -151,9 +151,10 @@ impl<'a> Knocker<'a> {
     /// a knock opens here only when it is begun anew.
     pub fn forgetful(&self) -> impl Iterator<Item = &str> {
         let forgets = |door: &&Kept<'_>| match door.rule {
-            Rule::Sequence(rule) => (2..=rule.sequence.len()).any(|matched| {
-                rule.sequence.fallback(matched) > 0 && matched < rule.sequence.len()
-            }),
+            Rule::Sequence(rule) => {
+                let mut broken = 2..rule.sequence.len();
+                broken.any(|matched| rule.sequence.begins_again_within(matched))
+            }
             Rule::Counts(_) | Rule::OneTime(_) => false,
         };
         self.doors.iter().filter(forgets).map(|door| door.name)
