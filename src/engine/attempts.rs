@@ -307,11 +307,7 @@ impl AttemptTable {
             unix,
             ..
         } = self;
-        let [ports, counts] = tables;
-        let table = match kind {
-            Kind::Ports => ports,
-            Kind::Counts => counts,
-        };
+        let table = of_kind(tables, kind);
         let who = table.prefix().of(hit.src);
         let Some((_, knocker)) = table.get_mut(slot) else {
             return fate;
@@ -338,21 +334,18 @@ impl AttemptTable {
                 continue;
             }
             fate = Fate::Heard;
-            let mut context = Context {
+            let context = Context {
                 door,
                 book,
                 unix: *unix,
             };
-            let mut made = Vec::new();
-            let attempt = knocker.attempt(number, door);
-            attempt.hit(&mut context, hit, at, &mut |progress| made.push(progress));
             let whose = Whose {
                 src: hit.src,
                 who,
-                door,
                 hit: Some(hit),
             };
-            whose.conclude(attempt, made, at, lockouts, detected);
+            let attempt = knocker.attempt(number, door);
+            whose.go_on(attempt, context, at, lockouts, detected);
             if openings.len() < MAX_OPENINGS {
                 openings.extend(attempt.opening(&door.rule));
             }
@@ -395,33 +388,25 @@ impl AttemptTable {
                 unix,
                 ..
             } = self;
-            let [ports, counts] = tables;
-            let table = match kind {
-                Kind::Ports => ports,
-                Kind::Counts => counts,
-            };
+            let table = of_kind(tables, kind);
             let prefix = table.prefix();
             let Some((src, knocker)) = table.get_mut(slot) else {
                 break;
             };
+            let whose = Whose {
+                src,
+                who: prefix.of(src),
+                hit: None,
+            };
             for (number, attempt) in &mut knocker.attempts {
-                let Some(door) = doors.get(*number) else {
-                    continue;
-                };
-                let mut context = Context {
-                    door,
-                    book,
-                    unix: *unix,
-                };
-                let mut made = Vec::new();
-                attempt.expire(&mut context, over, &mut |progress| made.push(progress));
-                let whose = Whose {
-                    src,
-                    who: prefix.of(src),
-                    door,
-                    hit: None,
-                };
-                whose.conclude(attempt, made, over, lockouts, detected);
+                if let Some(door) = doors.get(*number) {
+                    let context = Context {
+                        door,
+                        book,
+                        unix: *unix,
+                    };
+                    whose.go_on(attempt, context, over, lockouts, detected);
+                }
             }
             self.settle(kind, slot, false);
         }
@@ -506,11 +491,7 @@ impl AttemptTable {
     }
 
     fn table(&mut self, kind: Kind) -> &mut Knockers {
-        let [ports, counts] = &mut self.tables;
-        match kind {
-            Kind::Ports => ports,
-            Kind::Counts => counts,
-        }
+        of_kind(&mut self.tables, kind)
     }
 
     /// How much later than its time something ends. A pattern of counts opens its door by time, which
@@ -536,14 +517,11 @@ impl AttemptTable {
         let lateness = self.lateness_of(kind);
         let Self {
             doors,
-            tables: [ports, counts],
+            tables,
             recent,
             ..
         } = self;
-        let table = match kind {
-            Kind::Ports => ports,
-            Kind::Counts => counts,
-        };
+        let table = of_kind(tables, kind);
         let Some((_, knocker)) = table.get_mut(slot) else {
             return;
         };
@@ -642,47 +620,50 @@ enum Fate {
     Heard,
 }
 
-/// Whose attempt something became of, at which door, and by which hit if it was one.
+/// Whose attempt goes on, and by which hit; by time alone without one.
 struct Whose<'a> {
     src: IpAddr,
     who: IpAddr,
-    door: &'a Arc<Door>,
     hit: Option<&'a Hit<'a>>,
 }
 
 impl Whose<'_> {
-    /// Tells what became of `attempt`, and applies the limits of its door.
-    fn conclude(
+    /// Lets `attempt` go on up to `at`, tells what became of it, and applies the limits of its door.
+    fn go_on(
         &self,
         attempt: &mut Attempt,
-        made: Vec<Progress>,
+        mut context: Context<'_>,
         at: Time,
         lockouts: &mut Lockouts,
         detected: &mut impl FnMut(Detected),
     ) {
+        let mut made = Vec::new();
+        let mut progress = |progress| made.push(progress);
+        match self.hit {
+            Some(hit) => attempt.hit(&mut context, hit, at, &mut progress),
+            None => attempt.expire(&mut context, at, &mut progress),
+        }
+        let door = context.door;
         let mut tell = |progress, knock| {
             detected(Detected {
                 src: self.src,
-                door: Arc::clone(self.door),
+                door: Arc::clone(door),
                 progress,
                 knock,
             });
         };
         let mut locked_out = false;
         for progress in made {
-            let of_hit = || {
-                self.hit
-                    .map(|hit| (facts::of(hit, self.door), Last::of(hit)))
-            };
+            let of_hit = || self.hit.map(|hit| (facts::of(hit, door), Last::of(hit)));
             let knock = match progress {
                 Progress::Completed { .. } => attempt.knock().or_else(of_hit),
                 _ => None,
             };
             tell(progress, knock);
-            locked_out |= lockouts.note(self.who, self.door, progress, at);
+            locked_out |= lockouts.note(self.who, door, progress, at);
         }
         if locked_out {
-            *attempt = Attempt::new(&self.door.rule);
+            *attempt = Attempt::new(&door.rule);
             tell(Progress::LockedOut { at }, None);
         }
     }
@@ -696,6 +677,14 @@ fn reach(door: &Door) -> Duration {
 fn longest(doors: &[Arc<Door>]) -> Duration {
     let all = doors.iter().map(|door| reach(door));
     all.max().unwrap_or(RETRANSMISSION)
+}
+
+fn of_kind(tables: &mut [Knockers; 2], kind: Kind) -> &mut Knockers {
+    let [ports, counts] = tables;
+    match kind {
+        Kind::Ports => ports,
+        Kind::Counts => counts,
+    }
 }
 
 fn tables(prefix: KnockerPrefix) -> [Knockers; 2] {

@@ -68,21 +68,18 @@ impl Plain {
                     continue;
                 }
                 is_heard = true;
-                let mut context = Context {
+                let context = Context {
                     door: &door,
                     book: &mut self.book,
                     unix: None,
                 };
-                let mut made = Vec::new();
-                let attempt = knocker.attempt(number, &door);
-                attempt.hit(&mut context, hit, at, &mut |progress| made.push(progress));
                 let whose = Whose {
                     src: hit.src,
                     who: hit.src,
-                    door: &door,
                     hit: Some(hit),
                 };
-                whose.conclude(attempt, made, at, &mut self.lockouts, &mut |detected| {
+                let attempt = knocker.attempt(number, &door);
+                whose.go_on(attempt, context, at, &mut self.lockouts, &mut |detected| {
                     told.push(detected);
                 });
             }
@@ -151,23 +148,25 @@ impl Plain {
             while let Some((_, src)) = self.next_wake(kind).filter(|&(wake, _)| wake < now) {
                 let (mut knocker, rank) = self.tables[kind as usize].remove(&src).unwrap();
                 for (number, attempt) in &mut knocker.attempts {
-                    let door = &self.doors[*number];
-                    let mut context = Context {
-                        door,
+                    let context = Context {
+                        door: &self.doors[*number],
                         book: &mut self.book,
                         unix: None,
                     };
-                    let mut made = Vec::new();
-                    attempt.expire(&mut context, over, &mut |progress| made.push(progress));
                     let whose = Whose {
                         src,
                         who: src,
-                        door,
                         hit: None,
                     };
-                    whose.conclude(attempt, made, over, &mut self.lockouts, &mut |detected| {
-                        told.push(detected);
-                    });
+                    whose.go_on(
+                        attempt,
+                        context,
+                        over,
+                        &mut self.lockouts,
+                        &mut |detected| {
+                            told.push(detected);
+                        },
+                    );
                 }
                 self.settle(kind, src, knocker, Some(rank));
             }
