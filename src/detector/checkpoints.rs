@@ -17,12 +17,12 @@ use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::disk_thread::DiskThread;
 use super::report::{self, Unusable};
 use crate::engine::time::Time;
 use crate::source::Read;
@@ -35,8 +35,6 @@ const MAX_SIZE: u64 = 1 << 20;
 const MAX_FILES: usize = 1000;
 /// Between two writings.
 const WRITE_INTERVAL: Duration = Duration::from_secs(1);
-/// How long the end waits for the disk.
-const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// By the file's path.
 pub(super) type Positions = BTreeMap<PathBuf, Checkpoint>;
@@ -60,17 +58,17 @@ pub(super) struct Checkpoints {
     last: Option<Time>,
     /// Takes a record without waiting; false when it has no room now.
     put: Box<dyn FnMut(Vec<u8>) -> bool + Send>,
-    keeping: Option<Keeping>,
+    disk: Option<DiskThread<Vec<u8>>>,
 }
 
 impl Checkpoints {
     /// Kept by `keeper`, for the boot with the number `boot`.
     pub(super) fn kept(keeper: Keeper, boot: Box<str>) -> io::Result<Self> {
         let number = keeper.number;
-        let keeping = keeper.start()?;
-        let mut checkpoints = Self::new(boot, keeping.sink());
+        let disk = DiskThread::start("checkpoints", 1, |records| keeper.write(records))?;
+        let mut checkpoints = Self::new(boot, disk.sink());
         checkpoints.number = number;
-        checkpoints.keeping = Some(keeping);
+        checkpoints.disk = Some(disk);
         Ok(checkpoints)
     }
 
@@ -83,7 +81,7 @@ impl Checkpoints {
             due: None,
             last: None,
             put: Box::new(put),
-            keeping: None,
+            disk: None,
         }
     }
 
@@ -120,8 +118,8 @@ impl Checkpoints {
             self.write();
         }
         drop(self.put);
-        if let Some(keeping) = self.keeping {
-            keeping.stop();
+        if let Some(disk) = self.disk {
+            disk.stop();
         }
     }
 
@@ -174,28 +172,20 @@ impl Keeper {
         }
     }
 
-    /// Starts writing what it is given.
-    pub(super) fn start(self) -> io::Result<Keeping> {
-        let (records, to_write) = sync_channel::<Vec<u8>>(1);
-        let (end, ended) = sync_channel(0);
-        thread::Builder::new()
-            .name("checkpoints".to_owned())
-            .spawn(move || {
-                // Odd numbers are in the one, even ones in the other: the latest is not overwritten.
-                let mut turn = usize::from(!self.number.is_multiple_of(2));
-                let mut has_failed = false;
-                for record in to_write {
-                    let file = self.files.get(turn);
-                    let written = file.map_or(Ok(()), |file| file.write_all_at(&record, 0));
-                    if let (Err(error), false) = (&written, has_failed) {
-                        report::checkpoints_not_written(error);
-                    }
-                    has_failed = written.is_err();
-                    turn = 1 - turn;
-                }
-                drop(end);
-            })?;
-        Ok(Keeping { records, ended })
+    /// Writes what it is given.
+    fn write(self, records: Receiver<Vec<u8>>) {
+        // Odd numbers are in the one, even ones in the other: the latest is not overwritten.
+        let mut turn = usize::from(!self.number.is_multiple_of(2));
+        let mut has_failed = false;
+        for record in records {
+            let file = self.files.get(turn);
+            let written = file.map_or(Ok(()), |file| file.write_all_at(&record, 0));
+            if let (Err(error), false) = (&written, has_failed) {
+                report::checkpoints_not_written(error);
+            }
+            has_failed = written.is_err();
+            turn = 1 - turn;
+        }
     }
 }
 
@@ -215,28 +205,6 @@ fn read(file: &mut File) -> Result<Written, Unusable> {
         Ok(written)
     } else {
         Err(Unusable::Damaged)
-    }
-}
-
-/// A keeper at work.
-pub(super) struct Keeping {
-    records: SyncSender<Vec<u8>>,
-    ended: Receiver<()>,
-}
-
-impl Keeping {
-    /// Where records go to; one that does not fit is refused.
-    pub(super) fn sink(&self) -> impl FnMut(Vec<u8>) -> bool + Send + 'static {
-        let records = self.records.clone();
-        move |record| records.try_send(record).is_ok()
-    }
-
-    /// Waits for the disk, but not for ever. The sink must be gone.
-    pub(super) fn stop(self) {
-        drop(self.records);
-        if self.ended.recv_timeout(STOP_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
-            report::records_stuck();
-        }
     }
 }
 

@@ -9,6 +9,7 @@
 mod alive;
 mod carry;
 mod checkpoints;
+mod disk_thread;
 mod follow;
 mod inbox;
 mod knockd_log;

@@ -13,10 +13,10 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::thread;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use super::disk_thread::DiskThread;
 use super::{DetectorLoop, Holder, knockd_log, report};
 use crate::clock;
 use crate::engine::event::EventKind;
@@ -33,8 +33,6 @@ const MAX_CHEAP: u64 = 1000;
 const MAX_UNSENT: usize = 256;
 /// Between two tries to connect to it.
 const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
-/// How long the end waits for the disk.
-const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 enum Order {
     /// A line for a record.
@@ -44,10 +42,8 @@ enum Order {
 }
 
 /// Writes, on a thread of its own.
-#[derive(Debug)]
 pub(super) struct Records {
-    orders: SyncSender<Order>,
-    ended: Receiver<()>,
+    disk: DiskThread<Order>,
     /// Those that there are.
     kept: Vec<Record>,
     flood: Flood,
@@ -78,18 +74,9 @@ impl Records {
             return Ok(None);
         }
         let now = Time::default();
-        let (orders, to_do) = sync_channel(ROOM);
-        let (end, ended) = sync_channel(0);
         let writer = Writer::new(office);
-        thread::Builder::new()
-            .name("records".to_owned())
-            .spawn(move || {
-                writer.run(&to_do);
-                drop(end);
-            })?;
         let mut records = Self {
-            orders,
-            ended,
+            disk: DiskThread::start("records", ROOM, |orders| writer.run(orders))?,
             kept: Vec::new(),
             flood: Flood::new(now),
             knockd_flood: Flood::new(now),
@@ -159,7 +146,7 @@ impl Records {
     }
 
     fn order(&mut self, order: Order) {
-        if let Err(TrySendError::Full(_)) = self.orders.try_send(order) {
+        if !self.disk.put(order) {
             self.dropped += 1;
             if self.dropped == 1 {
                 report::events_dropped();
@@ -169,10 +156,7 @@ impl Records {
 
     /// Waits for the disk, but not for ever.
     pub(super) fn stop(self) {
-        drop(self.orders);
-        if self.ended.recv_timeout(STOP_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
-            report::records_stuck();
-        }
+        self.disk.stop();
     }
 }
 
@@ -227,7 +211,7 @@ impl Writer {
         }
     }
 
-    fn run(mut self, orders: &Receiver<Order>) {
+    fn run(mut self, orders: Receiver<Order>) {
         for order in orders {
             match order {
                 Order::Line(Record::KnockdSyslog, line) => {
