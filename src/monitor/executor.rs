@@ -77,7 +77,8 @@ struct Running {
 /// The grants, their ledger and the commands that run for them.
 pub(super) struct Executor {
     pub(super) grants: Grants,
-    ledger: Ledger,
+    /// None where a crash may leave doors open.
+    ledger: Option<Ledger>,
     options: Options,
     /// What tells our state directory, in the environment of each command.
     mark: Option<String>,
@@ -95,9 +96,13 @@ pub(super) struct Executor {
 
 impl Executor {
     /// One that goes on with `grants`, once commands that an earlier run left behind have been ended.
-    pub(super) fn new(options: Options, ledger: Ledger, grants: Grants) -> std::io::Result<Self> {
+    pub(super) fn new(
+        options: Options,
+        ledger: Option<Ledger>,
+        grants: Grants,
+    ) -> std::io::Result<Self> {
         command::hear_of_children()?;
-        let mark = ledger.mark().map(str::to_owned);
+        let mark = ledger.as_ref().and_then(Ledger::mark).map(str::to_owned);
         // Only a run that was killed leaves a grant, and a command that may still be at it.
         if let Some(mark) = mark.as_deref().filter(|_| !grants.is_empty()) {
             orphans::end(mark, &users(&grants));
@@ -129,7 +134,9 @@ impl Executor {
     /// When [`Self::turn`] has something to do though nothing has become readable, on the boot clock.
     pub(super) fn due(&self) -> Option<Time> {
         let monotonic = self.running.iter().map(|running| running.command.due());
-        let monotonic = monotonic.chain(self.ledger.retry_at()).min();
+        let monotonic = monotonic
+            .chain(self.ledger.as_ref().and_then(Ledger::retry_at))
+            .min();
         let monotonic = monotonic.map(|due| due.since(clock::monotonic_now()));
         let due = monotonic.map(|left| clock::boot_now().after(left));
         due.into_iter().chain(self.grants.poll_timeout()).min()
@@ -161,10 +168,12 @@ impl Executor {
 
     /// Puts on disk what can be, and returns how many commands were not let end.
     pub(super) fn finish(mut self) -> usize {
-        self.ledger.retry_now();
-        let changes = self.grants.take_changes();
-        // What the disk refuses is closed once more by the next start.
-        let _ = self.ledger.commit(&self.grants, &changes);
+        if let Some(ledger) = &mut self.ledger {
+            ledger.retry_now();
+            let changes = self.grants.take_changes();
+            // What the disk refuses is closed once more by the next start.
+            let _ = ledger.commit(&self.grants, &changes);
+        }
         self.unfinished
     }
 
@@ -218,8 +227,11 @@ impl Executor {
     /// Whether all changes are on disk.
     fn save(&mut self) -> bool {
         let changes = self.grants.take_changes();
-        let saved = self.ledger.commit(&self.grants, &changes).is_ok();
-        let trouble = self.ledger.trouble();
+        let Some(ledger) = &mut self.ledger else {
+            return true;
+        };
+        let saved = ledger.commit(&self.grants, &changes).is_ok();
+        let trouble = ledger.trouble();
         if trouble.is_some() != self.trouble.is_some() {
             let report = trouble.map_or(Report::Recovered, Report::Degraded);
             self.reports.push(report);

@@ -100,7 +100,7 @@ pub fn close_due(dir: &Path, within: Duration) {
         return;
     };
     opened.notice.iter().for_each(report::notice);
-    let started = Executor::new(Options::default(), opened.ledger, opened.grants);
+    let started = Executor::new(Options::default(), Some(opened.ledger), opened.grants);
     let (Ok(mut executor), Ok(mut poll)) = (started, Poll::new()) else {
         return;
     };
@@ -182,7 +182,7 @@ impl Monitor {
         // It starts while the disk is waited for, and does nothing before it is told what.
         let first = Detector::start(&plan.settings.detector)?;
         let (ledger, grants) = match &plan.storage {
-            Storage::Nowhere => (Ledger::in_memory(), Grants::default()),
+            Storage::Nowhere => (None, Grants::default()),
             Storage::In(dir) => {
                 let opened = Ledger::open(dir, &Boot::read()?).map_err(StartError::State)?;
                 let Opened {
@@ -191,7 +191,7 @@ impl Monitor {
                     notice,
                 } = opened;
                 notice.iter().for_each(report::notice);
-                (ledger, grants)
+                (Some(ledger), grants)
             }
         };
         report::restored(grants.len());

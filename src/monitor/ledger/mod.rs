@@ -22,7 +22,7 @@ use std::{fmt, io};
 
 use rustix::io::Errno;
 
-use self::disk::{Disk, Journal, Nowhere};
+use self::disk::{Disk, Journal};
 pub use self::error::{Notice, OpenError, Trouble};
 pub use self::reading::Damage;
 use self::record::{Answered, Begin, Due, MAX_ID, Record, VERSION};
@@ -61,14 +61,6 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// A ledger that is on no disk: where a crash may leave doors open.
-    pub fn in_memory() -> Self {
-        Self {
-            journal: Some(Box::new(io::sink())),
-            ..Self::new(Box::new(Nowhere), "")
-        }
-    }
-
     fn new(disk: Box<dyn Disk>, boot: &str) -> Self {
         Self {
             disk,
