@@ -17,7 +17,7 @@ use crate::confine::Confined;
 use crate::engine::detection::Detection;
 use crate::engine::event::{Event, EventKind, RefusedReason};
 use crate::engine::reason::Reason;
-use crate::engine::time::Time;
+use crate::engine::time::{Pause, Time};
 use crate::privsep::Record;
 use crate::source::Health;
 use crate::source_spec::SourceSpec;
@@ -171,32 +171,6 @@ pub(super) fn stopped() {
     info!("stopped");
 }
 
-/// Holds a warning back while the last one is young, and counts what it would have said.
-#[derive(Clone, Copy, Debug)]
-struct Pause {
-    again: Time,
-    count: u64,
-}
-
-impl Pause {
-    const fn new(now: Time) -> Self {
-        Self {
-            again: now,
-            count: 0,
-        }
-    }
-
-    /// Adds `more`; how many there are to warn of now, if it is time.
-    fn add(&mut self, more: u64, now: Time) -> Option<u64> {
-        self.count = self.count.saturating_add(more);
-        if now < self.again {
-            return None;
-        }
-        self.again = now.after(PAUSE);
-        Some(std::mem::take(&mut self.count))
-    }
-}
-
 /// Counts lines that do not count, and warns of them once in a while.
 #[derive(Debug, Default)]
 pub(super) struct Rejections(HashMap<Reason, Pause>);
@@ -212,7 +186,7 @@ impl Rejections {
                 return;
             }
         };
-        let pause = self.0.entry(reason).or_insert(Pause::new(now));
+        let pause = self.0.entry(reason).or_insert(Pause::new(now, PAUSE));
         if let Some(count) = pause.add(1, now) {
             warn!(
                 count,
@@ -229,7 +203,7 @@ pub(super) struct Reboots(Option<Pause>);
 impl Reboots {
     /// A kernel's clock began anew.
     pub(super) fn tell(&mut self, now: Time) {
-        if let Some(count) = self.0.get_or_insert(Pause::new(now)).add(1, now) {
+        if let Some(count) = self.0.get_or_insert(Pause::new(now, PAUSE)).add(1, now) {
             info!(
                 count,
                 "a kernel's clock began anew: attempts in flight are dropped"
@@ -261,7 +235,7 @@ impl Losses {
         now: Time,
     ) -> bool {
         let key = (source.clone(), cause);
-        let pause = self.0.entry(key).or_insert(Pause::new(now));
+        let pause = self.0.entry(key).or_insert(Pause::new(now, PAUSE));
         let Some(count) = pause.add(count.unwrap_or(0), now) else {
             return false;
         };

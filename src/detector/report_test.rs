@@ -16,7 +16,7 @@ fn what_is_lost_is_told_once_a_minute_for_each_source_and_cause() {
 
 #[test]
 fn what_was_held_back_is_added_up() {
-    let mut pause = Pause::new(Time::from_secs(100));
+    let mut pause = Pause::new(Time::from_secs(100), PAUSE);
     assert_eq!(pause.add(1, Time::from_secs(100)), Some(1));
     assert_eq!(pause.add(2, Time::from_secs(101)), None);
     assert_eq!(pause.add(u64::MAX, Time::from_secs(102)), None);

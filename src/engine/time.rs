@@ -69,6 +69,35 @@ impl UnixClock {
     }
 }
 
+/// Holds something back while the last one is young, and counts it.
+#[derive(Clone, Copy, Debug)]
+pub struct Pause {
+    span: Duration,
+    again: Time,
+    count: u64,
+}
+
+impl Pause {
+    /// One that lets something through at once, and then after each `span`.
+    pub const fn new(now: Time, span: Duration) -> Self {
+        Self {
+            span,
+            again: now,
+            count: 0,
+        }
+    }
+
+    /// Adds `more`; how many there are since the last time, if it is time.
+    pub fn add(&mut self, more: u64, now: Time) -> Option<u64> {
+        self.count = self.count.saturating_add(more);
+        if now < self.again {
+            return None;
+        }
+        self.again = now.after(self.span);
+        Some(std::mem::take(&mut self.count))
+    }
+}
+
 /// A span as signed nanoseconds, at the limit of the type where it does not fit.
 fn nanos(span: Duration) -> i64 {
     i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)

@@ -23,13 +23,14 @@ use rustix::event::PollFlags;
 use rustix::net::sockopt::socket_peercred;
 
 use super::control::{ControlError, bind_to, check_directory, make_room};
+use super::heard::WARNING_INTERVAL;
 use super::{Monitor, records, report};
 use crate::accounts::user_number;
 use crate::clock;
 use crate::engine::door::{Door, Sharing};
 use crate::engine::event::{Event, EventKind, RefusedReason};
 use crate::engine::finding::Knocked;
-use crate::engine::time::Time;
+use crate::engine::time::{Pause, Time};
 use crate::fleet::message::{Bus, FromAgent, MAX_LINE, ToAgent, line};
 use crate::fleet::{Decided, Fleet, Refused, Rules, Verdict};
 use crate::protocol::{FleetRefusal, FleetStatus, PeerStatus};
@@ -38,8 +39,6 @@ use crate::protocol::{FleetRefusal, FleetStatus, PeerStatus};
 const BLOCK_SIZE: usize = 16 * 1024;
 /// An agent that leaves so much unread is hung up on; it is told all of it again when it comes back.
 const MAX_UNWRITTEN: usize = 64 * 1024 * 1024;
-/// Between two warnings of refused grants.
-const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the configuration says of the fleet.
 #[derive(Clone, Debug)]
@@ -69,7 +68,8 @@ pub(super) struct Member {
     closed: Option<PathBuf>,
     /// What tells this boot in the ids of our grants.
     boot: String,
-    warned: Option<Time>,
+    /// Grants that were refused.
+    refusals: Pause,
 }
 
 /// The agent that is connected.
@@ -155,7 +155,7 @@ impl Member {
             agent: None,
             closed: plan.closed,
             boot: boot.chars().take(8).collect(),
-            warned: None,
+            refusals: Pause::new(clock::boot_now(), WARNING_INTERVAL),
         })
     }
 
@@ -313,9 +313,8 @@ impl Monitor {
     fn warn_of(&mut self, why: Refused, from: &str, now: Time) {
         if let Some(member) = &mut self.fleet
             && !why.is_usual()
-            && member.warned.is_none_or(|again| now >= again)
+            && member.refusals.add(1, now).is_some()
         {
-            member.warned = Some(now.after(WARNING_INTERVAL));
             report::grant_refused(from, why);
         }
     }

@@ -26,8 +26,8 @@ use crate::systemd;
 
 /// How far a kernel's stamp may be ahead of the boot clock; one that is further is not kept.
 const MAX_AHEAD: Duration = Duration::from_secs(60);
-/// Between two warnings of refused findings.
-const WARNING_INTERVAL: Duration = Duration::from_secs(60);
+/// Between two warnings of refused findings, or of grants.
+pub(super) const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A journalctl that runs.
 pub(super) struct Running {
@@ -35,23 +35,6 @@ pub(super) struct Running {
     /// Whether it shows only the latest entry.
     is_latest: bool,
     end: EndOfJournal,
-}
-
-/// Findings that were refused since the last warning.
-#[derive(Debug, Default)]
-pub(super) struct Refusals {
-    count: u64,
-    again: Option<Time>,
-}
-
-impl Refusals {
-    fn add(&mut self, now: Time) {
-        self.count += 1;
-        if self.again.is_none_or(|again| now >= again) {
-            report::refused(std::mem::take(&mut self.count));
-            self.again = Some(now.after(WARNING_INTERVAL));
-        }
-    }
 }
 
 impl Monitor {
@@ -67,6 +50,13 @@ impl Monitor {
         }
         // It may have been given up meanwhile.
         broken.filter(|_| self.detector.is_some())
+    }
+
+    /// A finding was refused.
+    fn refuse(&mut self, now: Time) {
+        if let Some(count) = self.refusals.add(1, now) {
+            report::refused(count);
+        }
     }
 
     fn heard(&mut self, message: ToMonitor) {
@@ -108,7 +98,7 @@ impl Monitor {
         let now = clock::boot_now();
         let door = self.door(&knocked.facts.door);
         let Some(door) = door.filter(|door| admits(door, &knocked)) else {
-            return self.refusals.add(now);
+            return self.refuse(now);
         };
         let facts = &mut knocked.facts;
         facts.door = Arc::clone(&door.name);
@@ -138,7 +128,7 @@ impl Monitor {
                 }
                 self.executor.grants.handle_finding(&door, finding, now);
             }
-            None => self.refusals.add(now),
+            None => self.refuse(now),
         }
     }
 

@@ -49,7 +49,7 @@ use self::executor::{Executor, Report};
 use self::firewall::Firewall;
 use self::fleet::Member;
 pub use self::fleet::Membership;
-use self::heard::{Refusals, Running};
+use self::heard::{Running, WARNING_INTERVAL};
 use self::ledger::{Boot, Ledger, Opened};
 use self::notifier::Notifier;
 pub use self::notifier::Notify;
@@ -64,7 +64,7 @@ use crate::engine::door::Door;
 use crate::engine::event::Occasion;
 use crate::engine::finding::Told;
 use crate::engine::grant::{Grants, Outcome, Phase, Task};
-use crate::engine::time::Time;
+use crate::engine::time::{Pause, Time};
 use crate::privsep::{Broken, ToDetector, VERSION, pieces};
 use crate::signals::{Signal, Signals};
 use crate::systemd;
@@ -164,7 +164,8 @@ struct Monitor {
     again: Option<Time>,
     /// The journalctls that run for it.
     running: Vec<Running>,
-    refusals: Refusals,
+    /// Findings that were refused.
+    refusals: Pause,
     requests: Requests,
     firewall: Firewall,
     needs_rules: bool,
@@ -215,7 +216,7 @@ impl Monitor {
             pause: FIRST_PAUSE,
             again: None,
             running: Vec::new(),
-            refusals: Refusals::default(),
+            refusals: Pause::new(clock::boot_now(), WARNING_INTERVAL),
             control,
             fleet: fleet
                 .transpose()
