@@ -44,6 +44,11 @@ impl Owned {
         status
     }
 
+    /// From now on it may outlive us. `None` if it has been left to a thread.
+    pub fn release(mut self) -> Option<Child> {
+        self.0.take()
+    }
+
     fn ended_within(&mut self, span: Duration) -> Option<ExitStatus> {
         let child = self.0.as_mut()?;
         let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty());

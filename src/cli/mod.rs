@@ -220,7 +220,7 @@ pub fn run() -> ExitCode {
     let mut words = std::env::args_os();
     let name = words.next();
     if name.as_deref().is_some_and(|name| name == session::NAME) {
-        let why = session::run(&words.collect::<Vec<_>>());
+        let why = session::run();
         exit::tell(&format!("cannot run a command: {why}"));
         return session::REFUSED.into();
     }

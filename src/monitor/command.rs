@@ -19,11 +19,11 @@ use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{Access, OFlags, access, fcntl_setfl};
+use rustix::fs::{Access, access};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, pidfd_open,
     waitid,
@@ -31,7 +31,7 @@ use rustix::process::{
 use signal_hook::flag;
 
 use super::ended::{Ended, HEAD, How, NotStarted};
-use super::session;
+use super::session::{Becomes, Session};
 use crate::clock;
 use crate::engine::account::Account;
 use crate::engine::command::Invocation;
@@ -97,6 +97,10 @@ fn login(account: &Account) -> [(&str, &str); 3] {
     [("HOME", home), ("USER", name), ("LOGNAME", name)]
 }
 
+fn owned((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
 /// A command that runs, or that has ended and whose output is still open.
 #[derive(Debug)]
 pub(super) struct Command {
@@ -127,30 +131,34 @@ enum Stage {
 }
 
 impl Command {
-    /// Starts `invocation`, which may take until the monotonic time `deadline`.
-    pub(super) fn start(invocation: &Invocation, deadline: Time) -> Result<Self, NotStarted> {
-        let (program, arguments) = invocation.argv.split_first().ok_or(NotStarted::NoCommand)?;
+    /// Starts `invocation`, which may take until the monotonic time `deadline`, in `session` if that waits.
+    pub(super) fn start(
+        invocation: &Invocation,
+        deadline: Time,
+        session: Option<Session>,
+    ) -> Result<Self, NotStarted> {
+        let program = invocation.argv.first().ok_or(NotStarted::NoCommand)?;
         let path = locate(program).ok_or(NotStarted::NotFound)?;
         check_format(&path)?;
-        let (pipe, writer) = io::pipe()?;
-        fcntl_setfl(&pipe, OFlags::NONBLOCK).map_err(io::Error::from)?;
-        let variables = invocation
-            .env
-            .iter()
-            .filter(|(name, _)| name.starts_with("LOGKNOCK_"))
-            .map(|(name, value)| (name, value));
+        let fixed = [("PATH", PATH), ("LANG", "C")];
         let account = invocation.account.as_deref();
-        let child = session::command(account, &path, program)
-            .args(arguments)
-            .env_clear()
-            .envs([("PATH", PATH), ("LANG", "C")])
-            .envs(variables)
-            .envs(account.into_iter().flat_map(login))
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(writer.try_clone()?)
-            .stderr(writer)
-            .spawn()?;
+        let login = account.into_iter().flat_map(login);
+        let ours = fixed.into_iter().chain(login).map(owned);
+        let variables = invocation.env.iter().cloned();
+        let what = Becomes {
+            path: path.to_string_lossy().into_owned(),
+            argv: invocation.argv.clone(),
+            env: ours
+                .chain(variables.filter(|(name, _)| name.starts_with("LOGKNOCK_")))
+                .collect(),
+            account: account.cloned(),
+        };
+        // One that waited may have been killed meanwhile.
+        let waited = session.and_then(|session| session.run(&what).ok());
+        let (child, pipe) = match waited {
+            Some(started) => started,
+            None => Session::start()?.run(&what)?,
+        };
         Ok(Self {
             pidfd: pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).ok(),
             child,

@@ -18,6 +18,7 @@ use super::ended::{Ended, How, NotStarted};
 use super::ledger::{Ledger, Trouble};
 use super::nftables::Nftables;
 use super::queue::{Lane, Queue};
+use super::session::Session;
 use super::{list, orphans};
 use crate::clock;
 use crate::engine::grant::{GrantId, Grants, Order, Outcome, Phase, Task};
@@ -85,6 +86,8 @@ pub(super) struct Executor {
     queue: Queue<Order>,
     running: Vec<Running>,
     nftables: Nftables,
+    /// For the next command, so that it starts sooner.
+    session: Option<Session>,
     /// Children that even SIGKILL has not ended yet.
     undead: Vec<Child>,
     reports: Vec<Report>,
@@ -115,6 +118,7 @@ impl Executor {
             queue: Queue::new(options.max_commands),
             running: Vec::new(),
             nftables: Nftables::default(),
+            session: None,
             undead: Vec::new(),
             reports: Vec::new(),
             trouble: None,
@@ -198,6 +202,10 @@ impl Executor {
             self.queue.ended(src, lane(&task), &door);
             self.unfinished += usize::from(how == How::Stopped);
             self.ended(task, door, src, ended, now);
+            // Where one command ran the next will; beside one that runs it would only be in its way.
+            if self.session.is_none() && self.running.is_empty() && self.queue.is_idle() {
+                self.session = Session::start().ok();
+            }
         }
     }
 
@@ -299,7 +307,7 @@ impl Executor {
             let mark = mark.map(|mark| (orphans::VARIABLE.to_owned(), mark.clone()));
             invocation.env.extend(mark);
             let deadline = clock::monotonic_now().after(self.options.timeout);
-            Command::start(&invocation, deadline)
+            Command::start(&invocation, deadline, self.session.take())
         });
         match started {
             Ok(command) => self.running.push(Running {

@@ -144,7 +144,7 @@ impl Notifier {
             env: environment(occasion, about, missed),
             account: notify.account.clone(),
         };
-        match Command::start(&invocation, now.after(notify.timeout)) {
+        match Command::start(&invocation, now.after(notify.timeout), None) {
             Ok(command) => self.running = Some(command),
             Err(why) => self.ended(&Ended::not_started(Some(&invocation), why)),
         }

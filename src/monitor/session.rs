@@ -1,31 +1,32 @@
 //! A command in a session of its own: this program again, which becomes the command.
 //!
-//! In: a command, and the [`Account`] that runs it, if that is not our own. Out: the words that start it,
-//! and, in the process that they start, the command in its place. Without a session of its own a
-//! command could open the terminal that the daemon was started from, and type there. The step between is
-//! there because nothing can safely be done between a fork and an exec. The process keeps its number, so
-//! the end of it is the end of the command. What surprises: it can say why it failed only on its standard
-//! error and with [`REFUSED`], as env(1) and sudo(8) do.
+//! In: a command, and the [`Account`] that runs it, if that is not our own. Out: the process that becomes
+//! it. Without a session of its own a command could open the terminal that the daemon was started from,
+//! and type there. The step between is there because nothing can safely be done between a fork and an
+//! exec. It takes 2 ms, most of an open's time, so a [`Session`] can be started before there is a command
+//! for it. The process keeps its number, so the end of it is the end of the command. What surprises: it
+//! can say why it failed only on its standard error and with [`REFUSED`], as env(1) and sudo(8) do.
 #![expect(
-    clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "the command takes the place of this process, and is marked with its number"
+    reason = "the command takes the place of this process"
 )]
 
-use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, PipeReader, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::Command;
+use std::process::{Child, ChildStdin, Command, Stdio};
 
-use rustix::process::{Gid, Uid, setsid};
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::pipe::fcntl_setpipe_size;
+use rustix::process::{Gid, Signal, Uid, geteuid, set_parent_process_death_signal, setsid};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs, set_thread_groups,
     set_thread_res_gid, set_thread_res_uid,
 };
+use serde::{Deserialize, Serialize};
 
 use super::orphans;
+use crate::child::Owned;
 use crate::engine::account::Account;
 
 /// The name that tells this program to become a command.
@@ -34,73 +35,134 @@ pub const NAME: &str = "logknock-command";
 /// The exit status when the command was not run.
 pub const REFUSED: u8 = 126;
 
+/// What a pipe holds unless told otherwise, in bytes.
+const PIPE_SIZE: usize = 64 * 1024;
+
+/// What a session becomes.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Becomes {
+    /// The file that is executed.
+    pub(super) path: String,
+    /// The name that the program is given for itself, and its arguments.
+    pub(super) argv: Vec<String>,
+    /// All of its environment.
+    pub(super) env: Vec<(String, String)>,
+    /// Who runs it; the daemon's own user if that is missing.
+    pub(super) account: Option<Account>,
+}
+
+/// A session that waits to be told what it becomes. Dropped, it is ended.
+#[derive(Debug)]
+pub(super) struct Session {
+    child: Owned,
+    order: ChildStdin,
+    output: PipeReader,
+}
+
+impl Session {
+    /// Starts one. It ends by itself when this process does.
+    pub(super) fn start() -> io::Result<Self> {
+        let (output, writer) = io::pipe()?;
+        fcntl_setfl(&output, OFlags::NONBLOCK)?;
+        let mut child = ourselves()
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(writer.try_clone()?)
+            .stderr(writer)
+            .spawn()?;
+        let order = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        // One that has been stopped must not stop us: what does not fit is an error.
+        fcntl_setfl(&order, OFlags::NONBLOCK)?;
+        Ok(Self {
+            child: Owned::new(child),
+            order,
+            output,
+        })
+    }
+
+    /// Has it become a command. The child, and what it writes to both of its outputs.
+    pub(super) fn run(mut self, what: &Becomes) -> io::Result<(Child, PipeReader)> {
+        let what = serde_json::to_vec(what)?;
+        if what.len() > PIPE_SIZE {
+            fcntl_setpipe_size(&self.order, what.len())?;
+        }
+        self.order.write_all(&what)?;
+        let child = self.child.release().ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok((child, self.output))
+    }
+}
+
 /// This program, whatever has become of its file.
 #[cfg(not(test))]
-const OURSELVES: &str = "/proc/self/exe";
-
-/// In place of an account: whoever we are.
-const OURS: &str = "-";
-
-/// What starts the program at `path`, which calls itself `name`: in a session of its own, and as `account`
-/// if that is not our own.
-#[cfg(not(test))]
-pub(super) fn command(account: Option<&Account>, path: &Path, name: &str) -> Command {
-    let mut command = Command::new(OURSELVES);
-    command.arg0(NAME).args(words(account)).arg(path).arg(name);
+fn ourselves() -> Command {
+    let mut command = Command::new(super::detector::OURSELVES);
+    command.arg0(NAME);
     command
 }
 
-/// The same where this program is not ours but the tests', which can become nothing.
+/// The same where this program is the tests' own, which cannot become a command.
 #[cfg(test)]
-pub(super) fn command(_: Option<&Account>, path: &Path, _: &str) -> Command {
-    let mut command = Command::new("setsid");
-    command.arg(path);
+fn ourselves() -> Command {
+    let mut command = Command::new("python3");
+    command.args(["-c", tests::SESSION]);
     command
 }
 
-/// Whom the command is run as, for [`run`].
-#[cfg(not(test))]
-fn words(account: Option<&Account>) -> [OsString; 3] {
-    let ourselves = rustix::process::geteuid().as_raw();
-    let Some(account) = account.filter(|account| account.uid != ourselves) else {
-        return [OURS; 3].map(OsString::from);
-    };
-    let groups: Vec<_> = account.groups.iter().map(ToString::to_string).collect();
-    [
-        account.uid.to_string().into(),
-        account.gid.to_string().into(),
-        groups.join(",").into(),
-    ]
+/// Begins a session, is told what to become, and becomes it. Returns only when that is not possible.
+pub fn run() -> io::Error {
+    match begin() {
+        Ok(what) => become_command(what),
+        Err(error) => error,
+    }
 }
 
-/// Begins a session, becomes whom `words` name, and what they say then. Returns only when that is not
-/// possible.
-pub fn run(words: &[OsString]) -> io::Error {
-    let [uid, gid, groups, path, name, arguments @ ..] = words else {
+fn begin() -> io::Result<Becomes> {
+    // A monitor that is killed now must not leave a command that its next run cannot find.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    setsid()?;
+    let mut what = Vec::new();
+    io::stdin().read_to_end(&mut what)?;
+    Ok(serde_json::from_slice(&what)?)
+}
+
+fn become_command(what: Becomes) -> io::Error {
+    let Some((name, arguments)) = what.argv.split_first() else {
         return io::ErrorKind::InvalidInput.into();
     };
-    if let Err(error) = become_account(uid, gid, groups).and_then(|()| Ok(setsid().map(drop)?)) {
+    let ourselves = geteuid().as_raw();
+    let account = what.account.filter(|account| account.uid != ourselves);
+    if let Some(Err(error)) = account.as_ref().map(become_account) {
         return error;
     }
-    let mut command = Command::new(path);
-    // With our number it marks the command itself, and nothing that it starts.
-    if let Some(mark) = std::env::var_os(orphans::VARIABLE).and_then(|mark| mark.into_string().ok())
-    {
-        command.env(
-            orphans::VARIABLE,
-            orphans::mark_of(&mark, std::process::id()),
-        );
+    let mut command = Command::new(what.path);
+    command
+        .env_clear()
+        .envs(what.env.iter().map(|(name, value)| {
+            // With our number it marks the command itself, and nothing that it starts.
+            let is_mark = name == orphans::VARIABLE;
+            let marked = is_mark.then(|| orphans::mark_of(value, std::process::id()));
+            (name, marked.unwrap_or_else(|| value.clone()))
+        }));
+    command.arg0(name).args(arguments).stdin(Stdio::null());
+    match set_parent_process_death_signal(None) {
+        Ok(()) => command.exec(),
+        Err(error) => error.into(),
     }
-    command.arg0(name).args(arguments).exec()
 }
 
-fn become_account(uid: &OsStr, gid: &OsStr, groups: &OsStr) -> io::Result<()> {
-    if [uid, gid, groups] == [OURS; 3] {
-        return Ok(());
+fn become_account(account: &Account) -> io::Result<()> {
+    let numbers = account.groups.iter().chain([&account.uid, &account.gid]);
+    // The kernel takes the highest number for nobody: it changes nothing.
+    if numbers.into_iter().any(|&number| number == u32::MAX) {
+        return Err(io::ErrorKind::InvalidInput.into());
     }
-    let whom = number(uid).zip(number(gid)).zip(numbers(groups));
-    let ((uid, gid), groups) = whom.ok_or(io::ErrorKind::InvalidInput)?;
-    give_up_all_but(Uid::from_raw(uid), Gid::from_raw(gid), &groups)
+    let groups: Vec<_> = account.groups.iter().copied().map(Gid::from_raw).collect();
+    give_up_all_but(
+        Uid::from_raw(account.uid),
+        Gid::from_raw(account.gid),
+        &groups,
+    )
 }
 
 /// Is this user, with these groups and no right beside.
@@ -125,20 +187,6 @@ fn give_up_all_but(uid: Uid, gid: Gid, groups: &[Gid]) -> io::Result<()> {
     } else {
         Err(io::ErrorKind::PermissionDenied.into())
     }
-}
-
-fn numbers(words: &OsStr) -> Option<Vec<Gid>> {
-    let words = words.to_str()?.split(',');
-    let numbers = words.map(|word| Some(Gid::from_raw(word.parse().ok()?)));
-    numbers.collect()
-}
-
-fn number(word: &OsStr) -> Option<u32> {
-    // The kernel takes the highest number for nobody: it changes nothing.
-    word.to_str()?
-        .parse()
-        .ok()
-        .filter(|&number| number != u32::MAX)
 }
 
 #[cfg(test)]

@@ -23,8 +23,11 @@ fn without_a_process_to_be_had_nothing_opens_and_closing_is_tried_again() {
         }
     }
     let mut daemon = logknock.follow("");
-    logknock.knock(KNOCKER);
-    logknock.awaits_act(&format!("open {KNOCKER}"));
+    let open = [KNOCKER, "198.51.100.8"];
+    for src in open {
+        logknock.knock(src);
+        logknock.awaits_act(&format!("open {src}"));
+    }
     let lock = logknock.read("state/lock");
     // Told by the daemon's own user, for root may lack the right to set the limits of another one.
     let limit = |most: &str| {
@@ -36,7 +39,7 @@ fn without_a_process_to_be_had_nothing_opens_and_closing_is_tried_again() {
     if !need::met(limit("1"), "prlimit") {
         return;
     }
-    // The one that is open, and one that cannot be opened.
+    // One of those that are open, for only one command's session waits; and one that cannot be opened.
     daemon.says("out of processes");
     logknock.knock("198.51.100.9");
     daemon.says("198.51.100.9");
@@ -44,7 +47,9 @@ fn without_a_process_to_be_had_nothing_opens_and_closing_is_tried_again() {
     let most = getrlimit(Resource::Nproc).maximum;
     let most = most.map_or("unlimited".to_owned(), |most| most.to_string());
     assert!(limit(&most));
-    logknock.awaits_act(&format!("close {KNOCKER}"));
+    for src in open {
+        logknock.awaits_act(&format!("close {src}"));
+    }
     logknock.knock("198.51.100.10");
     logknock.awaits_act("open 198.51.100.10");
     let acts = logknock.read("acts");
