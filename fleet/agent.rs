@@ -2,7 +2,11 @@
 //!
 //! In: the daemon's socket. Out: what the bus says, unverified. It keeps nothing: a daemon tells a new agent all that is
 //! open, and a new consumer reads back as far as a door can be held open.
+//!
+//! A grant comes twice: as soon as the server has it, and from the stream, once that has it on disk. The first is in
+//! time, the second is sure.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,11 +29,14 @@ use crate::{Failure, say};
 pub(crate) const GRANTS: &str = "LKGRANT";
 pub(crate) const CODES: &str = "LKONCE";
 pub(crate) const LINES: &str = "LKLIST";
+pub(crate) const ALL_GRANTS: &str = "lk.grant.*";
 
 /// Between two tries of anything.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long the bus may take to store something.
 const ACK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Grants that came so lately are not handed over a second time.
+const MAX_RECENT: usize = 256;
 /// Grants that are published at a time.
 const PUBLISHED_AT_A_TIME: usize = 64;
 
@@ -163,30 +170,42 @@ async fn consume_once(
     let now = i128::from(wall_now().as_nanos());
     let config = OrderedConfig {
         deliver_subject: js.client().new_inbox(),
-        filter_subject: "lk.grant.*".to_owned(),
+        filter_subject: ALL_GRANTS.to_owned(),
         deliver_policy: DeliverPolicy::ByStartTime {
             start_time: OffsetDateTime::from_unix_timestamp_nanos(now)? - back,
         },
         ..OrderedConfig::default()
     };
+    let mut at_once = js.client().subscribe(ALL_GRANTS).await?;
     let consumer = js.create_consumer_on_stream(config, GRANTS).await?;
-    let mut messages = consumer.messages().await?;
-    while let Some(message) = messages.next().await {
-        let message = message?;
+    let mut stored = consumer.messages().await?;
+    let mut recent = VecDeque::new();
+    loop {
+        let message = tokio::select! {
+            message = at_once.next() => message,
+            message = stored.next() => message.transpose()?.map(|message| message.message),
+        };
+        let message = message.ok_or("the stream has ended")?;
         let from = message.subject.rsplit('.').next().unwrap_or_default();
-        if from == bus.name {
+        let this = (message.subject.clone(), message.payload.clone());
+        // Of the same gateway: none can take away the grants of another by sending them first.
+        if from == bus.name || recent.contains(&this) {
             continue;
         }
         // What is malformed is nobody's grant; a line that is too long would cost us the daemon.
         if let Ok(grant) = serde_json::from_slice::<SignedGrant>(&message.payload)
             && grant.is_sound()
             && message.payload.len() < MAX_LINE / 2
-            && tell.send(FromAgent::Grant(from.to_owned(), grant)).is_err()
         {
-            return Ok(());
+            if tell.send(FromAgent::Grant(from.to_owned(), grant)).is_err() {
+                return Ok(());
+            }
+            if recent.len() == MAX_RECENT {
+                recent.pop_front();
+            }
+            recent.push_back(this);
         }
     }
-    Err("the stream has ended".into())
 }
 
 /// Publishes grants until the bus has stored them or they are over.

@@ -160,7 +160,7 @@ fn server_config(args: &Args, port: &str) -> String {
             "lk.grant.{name}", "lk.once.>", "lk.list.>",
             "$JS.API.CONSUMER.CREATE.LKGRANT", "$JS.API.CONSUMER.CREATE.LKGRANT.>",
             "$JS.API.DIRECT.GET.LKONCE.>", "$JS.API.DIRECT.GET.LKLIST.>", "$JS.FC.LKGRANT.>" ] }},
-        subscribe: {{ allow: [ "_INBOX.{name}.>" ] }} }} }}"#
+        subscribe: {{ allow: [ "lk.grant.*", "_INBOX.{name}.>" ] }} }} }}"#
         )
     });
     let users: String = users.collect();

@@ -7,7 +7,7 @@ use async_nats::ConnectOptions;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
 use async_nats::jetstream::{self};
 
-use crate::agent::{CODES, GRANTS, LINES};
+use crate::agent::{ALL_GRANTS, CODES, GRANTS, LINES};
 use crate::{Failure, say};
 
 /// Arguments of `streams`.
@@ -69,7 +69,7 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
     };
     let grants = Config {
         name: GRANTS.to_owned(),
-        subjects: vec!["lk.grant.*".to_owned()],
+        subjects: vec![ALL_GRANTS.to_owned()],
         max_age: Duration::from_secs(args.max_hold),
         ..common.clone()
     };

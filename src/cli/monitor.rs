@@ -52,7 +52,7 @@ pub(super) fn run(
     let journals = sources.iter().zip(0..);
     let journals = journals.filter(|(source, _)| **source == SourceSpec::Journald);
     let plan = Plan {
-        configuration: configuration(settings)?,
+        configuration: configuration(global, settings)?,
         storage: if daemon.ephemeral {
             Storage::Nowhere
         } else {
@@ -66,7 +66,6 @@ pub(super) fn run(
             name: LOOK,
             arguments: arguments(),
         },
-        fleet: membership(global, settings)?,
         control: Socket {
             path: global.control_path(daemon.control.as_deref()),
             group: daemon.group.clone(),
@@ -94,7 +93,7 @@ pub(super) fn run(
             reload: Box::new(move || {
                 let settings = again.load_to_run().map_err(|failure| failure.message)?;
                 trust::require(&settings, &followed, None).map_err(|failure| failure.message)?;
-                configuration(&settings).map_err(|failure| failure.message)
+                configuration(&again, &settings).map_err(|failure| failure.message)
             }),
         },
     };
@@ -106,7 +105,7 @@ pub(super) fn run(
     }
 }
 
-fn configuration(settings: &Settings) -> Result<Configuration, Failure> {
+fn configuration(global: &Global, settings: &Settings) -> Result<Configuration, Failure> {
     let config = &settings.config;
     let notify = config.notify.as_ref().map(|notify| Notify {
         argv: notify.argv.clone(),
@@ -116,11 +115,7 @@ fn configuration(settings: &Settings) -> Result<Configuration, Failure> {
     });
     Ok(Configuration {
         doors: settings.doors.clone(),
-        fleet: settings
-            .config
-            .fleet
-            .as_ref()
-            .map(|fleet| fleet.rules.clone()),
+        fleet: membership(global, settings)?,
         notify,
         needs_rules: settings
             .config

@@ -249,14 +249,10 @@ impl Fleet {
         }
     }
 
-    /// Takes new rules; without any, no grant of another gateway counts. What is remembered stays, and so does our name.
-    pub fn handle_reload(&mut self, rules: Option<Rules>) {
-        let name = std::mem::take(&mut self.rules.name);
-        match rules {
-            Some(rules) => self.rules = rules,
-            None => self.rules.peers.clear(),
-        }
-        self.rules.name = name;
+    /// Takes new rules and another key. What is remembered stays.
+    pub fn handle_reload(&mut self, rules: Rules, key: SigningKey) {
+        self.rules = rules;
+        self.key = key;
     }
 
     /// Takes over the id of a grant that an earlier run closed before its end.

@@ -13,8 +13,9 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::lchown;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,8 +69,11 @@ pub(super) struct Member {
     closed: Option<PathBuf>,
     /// What tells this boot in the ids of our grants.
     boot: String,
-    /// Grants that were refused.
+    /// What the agent was told first.
+    greeted: Option<Bus>,
+    /// Grants that were refused, and codes that were used elsewhere.
     refusals: Pause,
+    lost_claims: Pause,
 }
 
 /// The agent that is connected.
@@ -130,11 +134,7 @@ impl Member {
     /// Makes the socket.
     pub(super) fn start(plan: Membership) -> Result<Self, ControlError> {
         let user = user_number(&plan.user).ok_or(ControlError::NoUser)?;
-        check_directory(&plan.socket)?;
-        make_room(&plan.socket)?;
-        let listener = UnixListener::from(bind_to(&plan.socket, None)?);
-        std::os::unix::fs::lchown(&plan.socket, Some(user), None)?;
-        listener.set_nonblocking(true)?;
+        let listener = listen(&plan.socket, user)?;
         let mut state = Fleet::new(plan.rules, plan.key);
         let closed = plan.closed.as_ref();
         let closed = closed.and_then(|path| fs::read_to_string(path).ok());
@@ -155,8 +155,27 @@ impl Member {
             agent: None,
             closed: plan.closed,
             boot: boot.chars().take(8).collect(),
+            greeted: None,
             refusals: Pause::new(clock::boot_now(), WARNING_INTERVAL),
+            lost_claims: Pause::new(clock::boot_now(), WARNING_INTERVAL),
         })
+    }
+
+    /// Takes what the configuration says now. What is remembered stays.
+    fn reload(&mut self, plan: Membership) -> Result<(), ControlError> {
+        let user = user_number(&plan.user).ok_or(ControlError::NoUser)?;
+        if plan.socket != self.socket {
+            self.listener = listen(&plan.socket, user)?;
+            drop(fs::remove_file(&self.socket));
+            self.socket = plan.socket;
+        } else if user != self.user {
+            lchown(&self.socket, Some(user), None)?;
+        }
+        self.user = user;
+        self.bus = plan.bus;
+        self.closed = plan.closed;
+        self.state.handle_reload(plan.rules, plan.key);
+        Ok(())
     }
 
     /// What is to be watched, and for what.
@@ -209,6 +228,16 @@ impl Member {
     }
 }
 
+/// The agent's socket.
+fn listen(path: &Path, user: u32) -> Result<UnixListener, ControlError> {
+    check_directory(path)?;
+    make_room(path)?;
+    let listener = UnixListener::from(bind_to(path, None)?);
+    lchown(path, Some(user), None)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
 impl Drop for Member {
     fn drop(&mut self) {
         drop(fs::remove_file(&self.socket));
@@ -245,16 +274,32 @@ impl Monitor {
         self.bus_is(false);
     }
 
-    /// Tells a new agent how the bus is reached, and what is open.
-    fn greet(&mut self) {
+    /// How the bus is reached, and how far back a grant may be open still.
+    fn hello(&self) -> Option<Bus> {
         let holds = self.doors.iter().filter(|door| door.fleet == Sharing::Open);
         let back = holds.map(|door| door.grant.hold).max().unwrap_or_default();
-        let Some(member) = &self.fleet else { return };
-        let hello = ToAgent::Hello(Box::new(Bus {
+        self.fleet.as_ref().map(|member| Bus {
             back: u64::try_from(back.as_millis()).unwrap_or(u64::MAX),
             ..member.bus.clone()
-        }));
-        self.say_to_agent(&hello);
+        })
+    }
+
+    /// Hangs up on an agent that was told otherwise; it comes back, and is told.
+    pub(super) fn greet_again(&mut self) {
+        let hello = self.hello();
+        let is_other = |member: &Member| member.agent.is_some() && member.greeted != hello;
+        if self.fleet.as_ref().is_some_and(is_other) {
+            self.lose_agent();
+        }
+    }
+
+    /// Tells a new agent how the bus is reached, and what is open.
+    fn greet(&mut self) {
+        let Some(bus) = self.hello() else { return };
+        if let Some(member) = &mut self.fleet {
+            member.greeted = Some(bus.clone());
+        }
+        self.say_to_agent(&ToAgent::Hello(Box::new(bus)));
         let grants = self.executor.grants.iter();
         let open = grants.filter(|(_, grant)| grant.opened.is_some());
         let open: Vec<_> = open
@@ -364,17 +409,32 @@ impl Monitor {
                 grants.handle_knocked(door, knocked, now);
                 return;
             }
-            Verdict::Elsewhere => RefusedReason::Elsewhere,
+            Verdict::Elsewhere => {
+                let member = self.fleet.as_mut();
+                let told = member.and_then(|member| member.lost_claims.add(1, now));
+                if let Some(count) = told {
+                    report::claimed_elsewhere(&door.name, knocked.facts.src, count);
+                }
+                RefusedReason::Elsewhere
+            }
             Verdict::NoBus => RefusedReason::NoBus,
         };
         grants.handle_refused(door, knocked, reason, now);
     }
 
-    /// Takes other rules for grants of others; without any, no grant counts.
-    pub(super) fn reload_fleet(&mut self, rules: Option<Rules>) {
-        if let Some(member) = &mut self.fleet {
-            member.state.handle_reload(rules);
+    /// Takes the place in a fleet that the configuration gives now, or leaves it. On an error nothing has changed.
+    pub(super) fn reload_fleet(&mut self, plan: Option<Membership>) -> Result<(), ControlError> {
+        match (&mut self.fleet, plan) {
+            (None, None) => {}
+            (None, Some(plan)) => self.fleet = Some(Member::start(plan)?),
+            (Some(member), Some(plan)) => member.reload(plan)?,
+            (Some(_), None) => {
+                // Codes that wait are decided.
+                self.lose_agent();
+                self.fleet = None;
+            }
         }
+        Ok(())
     }
 
     /// Decides what has waited for too long.

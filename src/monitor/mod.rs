@@ -198,7 +198,7 @@ impl Monitor {
         report::restored(grants.len());
         let control = control::listen_at(&plan.control);
         let control = control.inspect_err(report::no_control).ok();
-        let fleet = plan.fleet.map(Member::start);
+        let fleet = plan.configuration.fleet.map(Member::start);
         let mut monitor = Self {
             executor: Executor::new(plan.commands, ledger, grants)?,
             notifier: Notifier::default(),
@@ -394,38 +394,42 @@ impl Monitor {
         for (record, file) in self.plan.records.opened() {
             self.tell(&ToDetector::Record(record), file);
         }
-        match (self.plan.reload)() {
-            Ok(Configuration {
-                doors,
-                fleet,
-                notify,
-                needs_rules,
-                text,
-            }) => {
-                self.doors = doors;
-                self.reload_fleet(fleet);
-                self.notifier.set(notify);
-                self.text = text;
-                self.needs_rules = needs_rules;
-                self.look_at_firewall();
-                if let Some(detector) = &mut self.detector {
-                    detector.allow(self.text.len());
-                }
-                let rules: Vec<_> = pieces(&self.text).map(ToDetector::Rules).collect();
-                for piece in &rules {
-                    self.tell(piece, None);
-                }
-                // A detector says so itself, once it has taken them.
-                if self.detector.is_none() {
-                    report::reloaded(self.doors.len());
-                    self.reloaded();
-                }
-            }
-            Err(why) => {
-                report::not_reloaded(&why);
-                self.not_reloaded(&why);
-            }
+        if let Err(why) = (self.plan.reload)().and_then(|read| self.take(read)) {
+            report::not_reloaded(&why);
+            self.not_reloaded(&why);
         }
+    }
+
+    /// Takes another configuration, or says what keeps it from that; then nothing has changed.
+    fn take(&mut self, configuration: Configuration) -> Result<(), String> {
+        let Configuration {
+            doors,
+            fleet,
+            notify,
+            needs_rules,
+            text,
+        } = configuration;
+        self.reload_fleet(fleet)
+            .map_err(|error| format!("no socket for logknock-fleet: {error}"))?;
+        self.doors = doors;
+        self.greet_again();
+        self.notifier.set(notify);
+        self.text = text;
+        self.needs_rules = needs_rules;
+        self.look_at_firewall();
+        if let Some(detector) = &mut self.detector {
+            detector.allow(self.text.len());
+        }
+        let rules: Vec<_> = pieces(&self.text).map(ToDetector::Rules).collect();
+        for piece in &rules {
+            self.tell(piece, None);
+        }
+        // A detector says so itself, once it has taken them.
+        if self.detector.is_none() {
+            report::reloaded(self.doors.len());
+            self.reloaded();
+        }
+        Ok(())
     }
 
     /// Tells a detector that has just been started all that it has to know.

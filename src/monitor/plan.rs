@@ -21,7 +21,6 @@ use super::ledger::OpenError;
 use super::notifier::Notify;
 use super::records::Files;
 use crate::engine::door::Door;
-use crate::fleet::Rules;
 use crate::privsep::Read;
 
 /// Where open grants are kept.
@@ -37,8 +36,8 @@ pub enum Storage {
 pub struct Configuration {
     /// The doors, with their commands.
     pub doors: Vec<Arc<Door>>,
-    /// Which grants of other gateways count.
-    pub fleet: Option<Rules>,
+    /// This gateway's place in a fleet.
+    pub fleet: Option<Membership>,
     /// Who is told what happens.
     pub notify: Option<Notify>,
     /// The same for the detector.
@@ -73,8 +72,6 @@ pub struct Plan {
     pub firewall: Start,
     /// Where the daemon is asked.
     pub control: Socket,
-    /// This gateway's place in a fleet.
-    pub fleet: Option<Membership>,
     /// What is needed while it runs.
     pub settings: Settings,
 }

@@ -2,6 +2,7 @@
 //!
 //! The levels are those of `daemon::report`. Nothing that the detector has said is repeated.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -169,6 +170,16 @@ pub(super) fn bus(is_connected: bool) {
     } else {
         warn!("not connected to the fleet: this gateway is on its own");
     }
+}
+
+/// A right code opened nothing, because another gateway had claimed it: it was knocked there too, replayed, or burned.
+pub(super) fn claimed_elsewhere(door: &str, src: IpAddr, count: u64) {
+    info!(
+        door,
+        %src,
+        codes_claimed_elsewhere = count,
+        "a code opened nothing: another gateway has claimed it; more are not told for a minute"
+    );
 }
 
 /// A grant of another gateway did not count.

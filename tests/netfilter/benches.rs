@@ -3,13 +3,19 @@
 use crate::need::need;
 use crate::process::{command, finish};
 
+const AGENT: &str = match option_env!("CARGO_BIN_EXE_logknock-fleet") {
+    Some(path) => path,
+    None => "",
+};
+
 /// The words of the row that begins so.
 fn row(script: &str, words: &[&str], begins: &str) -> Vec<String> {
     let script = format!("{}/benches/{script}", env!("CARGO_MANIFEST_DIR"));
     let said = finish(
         command(&script)
             .args(words)
-            .env("LOGKNOCK", env!("CARGO_BIN_EXE_logknock")),
+            .env("LOGKNOCK", env!("CARGO_BIN_EXE_logknock"))
+            .env("LOGKNOCK_FLEET", AGENT),
     );
     let row = said.lines().find(|line| line.starts_with(begins));
     let row = row.unwrap_or_else(|| panic!("no row of {begins}: {said}"));
@@ -46,4 +52,14 @@ fn the_kernel_tells_when_an_element_opens_a_door() {
         row[1].parse::<f64>().is_ok_and(|took| took > 0.0),
         "{row:?}"
     );
+}
+
+#[test]
+#[cfg(feature = "fleet")]
+fn each_open_door_is_told_to_two_other_gateways() {
+    if !need(&["ip", "nft", "python3", "stdbuf", "nats-server"]) {
+        return;
+    }
+    let row = row("fleet", &["6"], "open here -> element at a peer");
+    assert_eq!(row[7], "12", "{row:?}");
 }

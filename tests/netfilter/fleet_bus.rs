@@ -310,6 +310,14 @@ fn a_code_at_three_gateways_at_once_opens_exactly_one() {
         })
         .sum();
     assert_eq!(lost, 2 * u64::from(rounds));
+    let told = "a code opened nothing: another gateway has claimed it";
+    let gateways = bus.fleet.gateways.iter();
+    assert!(
+        gateways
+            .filter(|gateway| gateway.said().contains(told))
+            .count()
+            >= 2
+    );
     let gateway = &bus.fleet.gateways[0];
     let told = gateway.ask(&["explain", &CLIENT.to_string()]);
     assert!(
@@ -347,6 +355,51 @@ fn gateways_that_were_cut_off_agree_again_and_open_their_own_doors_meanwhile() {
             .args(["delete", "table", "inet", "cut"]),
     );
     bus.until_all_have(&names(&[near, far]));
+}
+
+#[test]
+fn a_gateway_leaves_the_fleet_and_joins_it_again_by_a_reload() {
+    let Some(mut bus) = Bus::new("300s", "") else {
+        return;
+    };
+    let (with, socket) = {
+        let gw3 = &bus.fleet.gateways[2];
+        let config = fs::read_to_string(gw3.path("logknock.toml"));
+        (config.expect("it is there"), gw3.path("state/fleet.sock"))
+    };
+    let (without, _) = with.split_once("[fleet]").expect("it has the table");
+    let without = without.replace("fleet = \"open\"\n", "");
+    let gw3 = &mut bus.fleet.gateways[2];
+    gw3.write("logknock.toml", &without);
+    gw3.ask(&["reload"]);
+    gw3.until("it is in no fleet", |status| status["fleet"].is_null());
+    assert!(!socket.exists());
+    bus.knock(0, CLIENT);
+    eventually("the two that are left open", PATIENCE, || {
+        let all = names(&[CLIENT]);
+        bus.open("ssh") == Some([all.clone(), all, BTreeSet::new()])
+    });
+    // A wrong key changes nothing; the right one has it read what it has missed.
+    let gw3 = &bus.fleet.gateways[2];
+    gw3.write("logknock.toml", &with.replace("/signing.key", "/tls.key"));
+    let refused = gw3.logknock(&["reload"]).output().expect("it runs");
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no Ed25519 key"));
+    assert!(!socket.exists());
+    gw3.write("logknock.toml", &with);
+    gw3.ask(&["reload"]);
+    bus.until_connected();
+    bus.until_all_have(&names(&[CLIENT]));
+    // Another server: the agent, which is connected, is told.
+    let gw3 = &mut bus.fleet.gateways[2];
+    gw3.write(
+        "logknock.toml",
+        &with.replace("192.0.2.1:4222", "192.0.2.1:4223"),
+    );
+    gw3.ask(&["reload"]);
+    gw3.until("no server answers there", |status| {
+        status["fleet"]["connected"] == false && status["fleet"]["agent"] == true
+    });
 }
 
 #[test]
