@@ -66,7 +66,7 @@ async fn serve(stream: UnixStream) -> Result<(), Failure> {
     let (reading, mut writing) = stream.into_split();
     let mut reading = BufReader::new(reading);
     let Some(ToAgent::Hello(bus)) = next(&mut reading).await? else {
-        return Err("it says no hello".into());
+        return Err("it sent no hello".into());
     };
     if bus.version != VERSION {
         return Err("it is of another version".into());
@@ -93,7 +93,7 @@ async fn serve(stream: UnixStream) -> Result<(), Failure> {
             ToAgent::Claim { number, code, by } => {
                 tasks.spawn(claim(js.clone(), number, code, by, tell.clone()));
             }
-            ToAgent::Hello(_) => return Err("it says hello twice".into()),
+            ToAgent::Hello(_) => return Err("it sent hello twice".into()),
         }
         while tasks.try_join_next().is_some() {}
     }

@@ -90,7 +90,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
          1. On the server: nats.conf, ca.pem, server.pem and server.key to {}; start nats-server (2.10 or newer).\n\
          2. Once: logknock-fleet streams --server {} --dir {}\n\
          3. On each gateway: its directory to {}, its fleet.toml to /etc/logknock/conf.d; tls.key must be readable by \
-         the user logknock-fleet, signing.key by root alone.\n\
+         the user logknock-fleet, signing.key only by root.\n\
          4. Keep ca.key and admin.key away from the gateways and the server.",
         dir.display(),
         args.server_dir.display(),
@@ -178,7 +178,7 @@ tls {{
     cert_file: "{dir}/server.pem"
     key_file: "{dir}/server.key"
     ca_file: "{dir}/ca.pem"
-    # Who somebody is stands in the certificate.
+    # The certificate names the user.
     verify_and_map: true
 }}
 authorization {{

@@ -42,10 +42,7 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
     let client = options.connect(format!("tls://{}", args.server)).await?;
     let version = client.server_info().version;
     if !is_recent(&version) {
-        return Err(format!(
-            "the server is {version}; 2.10 or newer is needed, which can sync always"
-        )
-        .into());
+        return Err(format!("the server is {version}; 2.10 or newer is needed").into());
     }
     let js = jetstream::new(client);
     let common = Config {

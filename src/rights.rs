@@ -56,7 +56,7 @@ pub enum Role {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Flaw {
     /// It belongs to somebody unexpected.
-    #[error("belongs to uid {uid}, who could open every door with it")]
+    #[error("belongs to uid {uid}, who could use it to open every door")]
     Owner {
         /// What.
         path: PathBuf,
@@ -64,13 +64,13 @@ pub enum Flaw {
         uid: u32,
     },
     /// Others can write it, or into it.
-    #[error("can be written by others than its owner, who could open every door with it")]
+    #[error("is writable by other users, who could use it to open every door")]
     Writable(PathBuf),
     /// A symlink that others could point elsewhere.
     #[error("is a symlink in a directory that others can write: they could point it elsewhere")]
     Symlink(PathBuf),
     /// A file that is not there yet, where others could make it.
-    #[error("is not there yet, and others can write its directory: they could make it theirs")]
+    #[error("does not exist yet, and others can write its directory and could create it first")]
     Missing(PathBuf),
 }
 
@@ -92,7 +92,7 @@ impl Flaw {
             Self::Owner { .. } => format!("chown root {quoted}"),
             Self::Writable(_) => format!("chmod go-w {quoted}"),
             Self::Symlink(_) => "name the file that it points to".to_owned(),
-            Self::Missing(_) => format!("make it: install -m 0640 /dev/null {quoted}"),
+            Self::Missing(_) => format!("create it: install -m 0640 /dev/null {quoted}"),
         }
     }
 }

@@ -78,10 +78,10 @@ pub enum SourceSpecError {
     )]
     NoPath,
     /// A NUL byte, which no path can hold.
-    #[error("a path cannot hold a NUL byte")]
+    #[error("a path cannot contain a NUL byte")]
     Nul,
     /// A wildcard in the name of a directory.
-    #[error("wildcards may stand in the name of the file only, as in /var/log/fw/*.log")]
+    #[error("wildcards are allowed in the file name only, as in /var/log/fw/*.log")]
     Wildcard,
     /// A pattern that cannot be understood.
     #[error("not a pattern: write *, ? and [a-z]; a bracket itself is [[]")]

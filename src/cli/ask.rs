@@ -150,13 +150,13 @@ fn unanswered(path: &Path, error: &AskError) -> Failure {
             Code::Unavailable,
             format!(
                 "logknock: no daemon answers at '{path}': {error}\n\
-                 start one ('systemctl start logknock'), or say where it is with --control PATH"
+                 start one ('systemctl start logknock'), or name its socket with --control PATH"
             ),
         ),
         AskError::Denied => Failure::new(
             Code::Permission,
             format!(
-                "logknock: '{path}': not permitted; root, the daemon's user and the members of 'group' in [daemon] may ask"
+                "logknock: '{path}': not permitted; root, the daemon's user and members of 'group' in [daemon] may use this socket"
             ),
         ),
         AskError::NoReply(error) => Failure::new(
@@ -178,7 +178,7 @@ pub(super) fn refusal(reply: Reply) -> Failure {
     match reply {
         Reply::Failed { message } => Failure::new(Code::Failed, message),
         Reply::Busy => {
-            let message = "logknock: too many others are asking the daemon; try again";
+            let message = "logknock: the daemon is busy with other requests; try again";
             Failure::new(Code::Busy, message)
         }
         _ => misunderstood(),
@@ -188,7 +188,7 @@ pub(super) fn refusal(reply: Reply) -> Failure {
 fn misunderstood() -> Failure {
     Failure::new(
         Code::Internal,
-        "logknock: the daemon answered something else",
+        "logknock: the daemon's answer was not expected",
     )
 }
 
@@ -208,12 +208,12 @@ pub(super) fn write_status(out: &mut impl Write, status: &Status, limit: usize) 
     writeln!(out, "logknock {version}, up {up}")?;
     let bad = AnsiColor::Red.on_default().bold();
     if let Some(trouble) = &status.detector_trouble {
-        writeln!(out, "{bad}the process that reads the log: {trouble}{bad:#}")?;
+        writeln!(out, "{bad}detector: {trouble}{bad:#}")?;
     }
     if let Some(trouble) = &status.disk_trouble {
         writeln!(
             out,
-            "{bad}no door opens until the disk takes it: {trouble}{bad:#}"
+            "{bad}no door opens until the ledger can be written: {trouble}{bad:#}"
         )?;
     }
     if let Some(firewall) = &status.firewall {
@@ -225,7 +225,7 @@ pub(super) fn write_status(out: &mut impl Write, status: &Status, limit: usize) 
         let looked = span(firewall.looked_seconds);
         writeln!(out, "firewall: {style}{firewall}{style:#} ({looked} ago)")?;
         if let Some(why) = &firewall.not_healed {
-            writeln!(out, "{bad}its rules cannot be put back: {why}{bad:#}")?;
+            writeln!(out, "{bad}the rules cannot be restored: {why}{bad:#}")?;
         }
     }
     let doors = status.doors.iter().map(|door| {
@@ -290,7 +290,7 @@ pub(super) fn write_status(out: &mut impl Write, status: &Status, limit: usize) 
         let tries = failures(*failed, words);
         writeln!(
             out,
-            "{bad}{door} may stand open for {src}: {tries}; not tried again{bad:#}"
+            "{bad}{door} may still be open for {src}: {tries}; not tried again{bad:#}"
         )?;
     }
     for (door, seconds) in &status.codes_refused {
@@ -377,11 +377,11 @@ fn write_fleet(out: &mut impl Write, fleet: &FleetStatus, limit: usize) -> io::R
     match (fleet.agent, fleet.connected) {
         (false, _) => writeln!(
             out,
-            "{bad}logknock-fleet does not run: this gateway is on its own{bad:#}"
+            "{bad}logknock-fleet does not run: this gateway works alone{bad:#}"
         )?,
         (true, false) => writeln!(
             out,
-            "{bad}the fleet cannot be reached: this gateway is on its own{bad:#}"
+            "{bad}the fleet cannot be reached: this gateway works alone{bad:#}"
         )?,
         (true, true) => writeln!(
             out,

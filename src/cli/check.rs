@@ -111,7 +111,7 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
             }
             let doors: Vec<_> = config.doors.iter().map(AsRef::as_ref).collect();
             let verdict = if findings.iter().any(Finding::is_error) {
-                "the doors are right, but not what they rest on"
+                "the doors are valid, but a source is refused"
             } else {
                 "configuration ok"
             };

@@ -72,7 +72,7 @@ struct Stage<'a> {
 impl<'a> Stage<'a> {
     fn set(dir: &'a Path, signals: Signals) -> Result<Self, Failure> {
         say(
-            "logknock reads knocks out of the lines that a firewall logs. This is the real daemon on a log of its own:",
+            "logknock finds port knocks in the lines that a firewall logs. This is the real daemon on a log of its own:",
         )?;
         let prefix = secret::prefix()?;
         let config = CONFIG
@@ -111,7 +111,7 @@ impl<'a> Stage<'a> {
 
     fn play(mut self) -> Result<(), Failure> {
         say(
-            "A scanner tries ports in order. Any other port starts it over, so a scan never gets through:",
+            "A scanner tries ports in order. Each wrong port resets its attempt, so a scan never gets through:",
         )?;
         for port in [6999, 7000, 7001, 8000, 9000] {
             self.packet(SCANNER, "TCP", port)?;
@@ -119,7 +119,7 @@ impl<'a> Stage<'a> {
         self.hear(Duration::from_millis(200))?;
 
         say(
-            "\nSomebody gets a line into the log that looks like a knock (here: an ssh login name). It is not the kernel's:",
+            "\nSomeone writes a line to the log that looks like a knock (here: an ssh login name). The kernel did not write it:",
         )?;
         self.line(&format!(
             "sshd[4711]: Invalid user kernel: {}",
@@ -156,7 +156,7 @@ impl<'a> Stage<'a> {
         let took = self.started.elapsed().as_secs_f32();
         say(&format!(
             "\nThat was the daemon ({status}), a real log file, inotify and two commands, in {took:.1} s.\n\
-             Next: 'logknock init' writes a configuration, and names the steps from there on."
+             Next: 'logknock init' writes a configuration and prints the next steps."
         ))?;
         Ok(())
     }

@@ -224,7 +224,7 @@ fn interfaces(config: &Config) -> Vec<Row> {
             Row::broken(
                 "interface",
                 format!("no interface {name}; there are {}", others()),
-                "set 'interface' of the door to one of them, or take it out",
+                "set 'interface' of the door to one of them, or remove it",
             )
         })
         .collect()
@@ -249,14 +249,14 @@ fn log(config: &Config, is_followed: bool) -> Vec<Row> {
             )),
             SourceSpec::Kmsg if ring == Some(false) && is_held_back() => rows.push(Row::broken(
                 "log",
-                "the rules have seen packets, and the kernel has logged none: this is not its first network namespace",
+                "the rules match packets, but the kernel logs none: this is not the first network namespace",
                 "on the host: sysctl -w net.netfilter.nf_log_all_netns=1; or use the source nflog",
             )),
             SourceSpec::Nflog(group) if !is_followed && kernel::groups_read().contains(group) => {
                 rows.push(Row::broken(
                     "log",
-                    format!("{name} has another reader, and a group has one"),
-                    "end that program, or name another group in [log] sources and load the rules again",
+                    format!("another program reads {name}, and a group has only one reader"),
+                    "stop that program, or name another group in [log] sources and load the rules again",
                 ));
             }
             _ => rows.push(Row::well("log", name)),
@@ -272,8 +272,8 @@ fn file(path: &Path, prefix: Option<&[u8]>, ring: Option<bool>) -> Row {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Row::broken(
                 "log",
-                format!("{shown} is not there"),
-                "have the syslog write the kernel's lines to it",
+                format!("{shown} does not exist"),
+                "let the syslog write kernel messages to it",
             );
         }
         Err(error) => {
@@ -308,11 +308,11 @@ fn file(path: &Path, prefix: Option<&[u8]>, ring: Option<bool>) -> Row {
     let (saw, fix) = match elsewhere {
         Some(other) => (
             format!("; they are in {}", other.display()),
-            format!("follow that file, or have the syslog write the kernel's lines to {shown}"),
+            format!("follow that file, or let the syslog write kernel messages to {shown}"),
         ),
         None => (
             String::new(),
-            format!("have the syslog write the kernel's lines to {shown}"),
+            format!("let the syslog write kernel messages to {shown}"),
         ),
     };
     Row::broken(
@@ -333,10 +333,10 @@ fn clock(path: &Path) -> Option<Row> {
         return Some(Row::broken(
             "clock",
             format!(
-                "{shown} was written {} from now: the clock was set back",
+                "{shown} was last written {} in the future: the clock was set back",
                 span(ahead.as_secs())
             ),
-            "set the clock and keep it right: timedatectl set-ntp true; stamps that are wrong count again when it has caught up",
+            "set the clock and keep it right: timedatectl set-ntp true; lines count again when the clock has passed their stamps",
         ));
     }
     let tail = tail(&mut file);
@@ -355,8 +355,8 @@ fn clock(path: &Path) -> Option<Row> {
     is_zone.then(|| {
         Row::broken(
             "clock",
-            format!("the lines of {shown} are {} {way}: its syslog lives in another time zone than this host", span(quarters * QUARTER)),
-            "restart the syslog (systemctl restart rsyslog), or take TZ out of its environment",
+            format!("the lines of {shown} are {} {way}: its syslog uses another time zone than this host", span(quarters * QUARTER)),
+            "restart the syslog (systemctl restart rsyslog), or remove TZ from its environment",
         )
     })
 }
@@ -458,19 +458,19 @@ fn fleet(fleet: &FleetStatus) -> Vec<Row> {
     let mut rows = vec![match (fleet.agent, fleet.connected) {
         (false, _) => Row::broken(
             "fleet",
-            "logknock-fleet does not run: this gateway is on its own",
+            "logknock-fleet does not run: this gateway works alone",
             "systemctl start logknock-fleet",
         ),
         (true, false) => Row::broken(
             "fleet",
-            "no server can be reached: this gateway is on its own",
+            "no server can be reached: this gateway works alone",
             "journalctl -u logknock-fleet",
         ),
         (true, true) => Row::well("fleet", "connected"),
     }];
     let is_off = |peer: &&PeerStatus| peer.refused.contains_key("clock");
     rows.extend(fleet.peers.iter().filter(is_off).map(|peer| {
-        let saw = format!("grants of {} come from the future", peer.name);
+        let saw = format!("grants of {} have stamps in the future", peer.name);
         Row::broken("fleet", saw, "chronyc tracking    (here and there)")
     }));
     rows
@@ -502,7 +502,7 @@ fn others() -> Option<Row> {
     let second = daemons.get(1)?;
     Some(Row::broken(
         "daemon",
-        format!("a second logknock runs, pid {second}: both would open and close"),
+        format!("a second logknock runs, pid {second}: both open and close doors"),
         format!("kill {second}"),
     ))
 }
@@ -529,8 +529,8 @@ fn account(status: &Status) -> Vec<Row> {
     if let Some(trouble) = &status.disk_trouble {
         rows.push(Row::broken(
             "disk",
-            format!("no door opens until the disk takes it: {trouble}"),
-            "make room in the state directory",
+            format!("no door opens until the ledger can be written: {trouble}"),
+            "free disk space for the state directory",
         ));
     }
     let failed = status
@@ -544,7 +544,7 @@ fn account(status: &Status) -> Vec<Row> {
                 "the close of {} for {} has failed {} times",
                 grant.door, grant.src, grant.failed
             ),
-            "see the daemon's log for the command's last words",
+            "see the output of the command in the daemon's log",
         ));
     }
     rows
@@ -567,7 +567,10 @@ fn listening(config: &Config) -> Vec<Row> {
             let sshd: Vec<_> = sshd.iter().map(u16::to_string).collect();
             let port = port.port;
             if sshd.is_empty() {
-                return Row::unknown("service", format!("nothing of this host listens on {port}"));
+                return Row::unknown(
+                    "service",
+                    format!("no process of this host listens on {port}"),
+                );
             }
             Row::broken(
                 "service",
@@ -662,7 +665,7 @@ fn live(src: IpAddr, within: Duration, global: &Global) -> Vec<Row> {
     let Some(before) = known() else {
         return vec![Row::broken(
             "knock",
-            "no daemon tells what it sees",
+            "no daemon answers",
             "systemctl start logknock",
         )];
     };
@@ -672,7 +675,7 @@ fn live(src: IpAddr, within: Duration, global: &Global) -> Vec<Row> {
         .map(|happening| happening.times)
         .sum();
     tell(&format!(
-        "waiting for a knock of {src}, {} at most",
+        "waiting for a knock from {src}, at most {}",
         span(within.as_secs())
     ));
     let mut story = before;
@@ -695,7 +698,7 @@ fn live(src: IpAddr, within: Duration, global: &Global) -> Vec<Row> {
     vec![match last {
         None => Row::broken(
             "knock",
-            format!("no packet of {src} has come to the daemon in {within:?}"),
+            format!("no packet from {src} has reached the daemon in {within:?}"),
             "does it reach this host? tcpdump -ni any host ADDRESS",
         ),
         Some(last) => {
@@ -710,7 +713,7 @@ fn live(src: IpAddr, within: Duration, global: &Global) -> Vec<Row> {
                 .map_or(String::new(), |reason| format!(" ({reason})"));
             Row::broken(
                 "knock",
-                format!("{door}: it got to {stage}{reason}, and no further"),
+                format!("{door}: the knock ended at {stage}{reason}"),
                 format!("logknock explain {src}"),
             )
         }

@@ -167,8 +167,8 @@ fn draw(out: &mut impl Write, story: &Story, width: usize, zone: Zone) -> io::Re
     }
     if lanes.is_empty() && story.grants.is_empty() && story.refused.is_empty() {
         let text = format!(
-            "no packet line of {src} is known: does the LOG rule see its packets, with the configured prefix, \
-             before any other rule takes them? 'logknock doctor' looks at each step of the way"
+            "no packet line from {src} is known: does the LOG rule see its packets, with the configured prefix, \
+             before another rule drops them? 'logknock doctor' checks each step"
         );
         for line in fold(&text, width) {
             writeln!(out, "{line}")?;

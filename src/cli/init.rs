@@ -107,7 +107,7 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
         io::ErrorKind::AlreadyExists => Failure::new(
             Code::Failed,
             format!(
-                "logknock: '{path}' is there already, and init overwrites nothing\nmove it away, or give another --config"
+                "logknock: '{path}' exists already, and init overwrites nothing\nmove it away, or give another --config"
             ),
         ),
         io::ErrorKind::PermissionDenied => Failure::new(
@@ -138,8 +138,8 @@ fn say(path: &Path, host: &Host) -> io::Result<()> {
         format!("logknock{config}    (and in another terminal: logknock status{config})")
     };
     let session = match host.session {
-        Some(_) => "this is a session of ssh",
-        None => "this is no session of ssh",
+        Some(_) => "this is an ssh session",
+        None => "this is not an ssh session",
     };
     let source = match host.source {
         SourceSpec::Kmsg => "the kernel's log can be read",
@@ -153,18 +153,18 @@ fn say(path: &Path, host: &Host) -> io::Result<()> {
     let mut out = anstream::stdout();
     writeln!(
         out,
-        "{} is written: your knock is its 'sequence', and opens {ports} for 30 s.
+        "{} is written. Your knock is its 'sequence'; it opens {ports} for 30 s.
 Found: the firewall is {name}; sshd listens on {ports}; {session}; {source}; interfaces: {interfaces}.
 
-Stay connected: this session goes on, and new connections to {ports} need the knock from step 2 on.
-  1. start it, and see it follow:    {start}
+Stay connected: this session continues. From step 2 on, new connections to {ports} need the knock.
+  1. start it, and see its sources:  {start}
   2. load the rules for ten minutes: logknock rules{config} --for {name} --try 10m
   3. from a second terminal, knock:  logknock knock HOST SEQUENCE --wait {port} && {login}
      or, in ~/.ssh/config:           ProxyCommand logknock knock %h SEQUENCE --wait %p --proxy
   4. if you are in, keep the rules:  logknock rules{config} --confirm
      if not, see what is broken:     logknock doctor{config}
   5. load them at each boot:         logknock rules{config} --for {name} --install
-All of it away again:                logknock rules --remove",
+To remove all of it:                 logknock rules --remove",
         path.display()
     )
 }

@@ -46,7 +46,7 @@ pub(super) fn unreadable(path: &Path, error: &io::Error) -> Failure {
         }
         io::ErrorKind::PermissionDenied => Failure::new(
             Code::Permission,
-            format!("{path}: may not be read; try as root, or as a member of its group"),
+            format!("{path}: permission denied; try as root, or as a member of its group"),
         ),
         _ => Failure::new(Code::Unavailable, format!("{path}: {error}")),
     }

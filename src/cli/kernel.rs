@@ -83,7 +83,7 @@ pub(super) fn read() -> Result<Kernel, String> {
     };
     let [v4, v6] = ["iptables", "ip6tables"].map(saved);
     if nft.is_none() && v4.is_none() {
-        return Err("neither nft nor iptables-save tells; root may ask them".to_owned());
+        return Err("neither nft nor iptables-save could be asked; run it as root".to_owned());
     }
     let [v4, v6] = [v4, v6].map(Option::unwrap_or_default);
     Ok(Kernel::read(&nft.unwrap_or_default(), [&v4, &v6]))

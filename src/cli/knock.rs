@@ -43,8 +43,8 @@ In ~/.ssh/config, either of:
   Host home
       ProxyCommand logknock knock home --wait 22 --proxy
   Match originalhost home exec \"logknock knock home --wait 22\"
-With --proxy, ssh uses the very connection that found the port open: right for doors that let in
-one connection only.
+With --proxy, ssh uses the connection that found the port open. A door that lets in one connection
+for each knock needs it.
 
 Exit status: 0 sent, and open if waited for; 1 not open, or nothing could be sent; 2 usage.";
 
@@ -206,7 +206,7 @@ pub(super) fn run(args: &Args, format: Format) -> Result<(), Failure> {
     }
     if let (Some(name), Some(port), false) = (&once, errand.wait, args.proxy) {
         return Err(usage(format!(
-            "'{name}' lets in one connection for each knock ('once'), and --wait would spend it\n\
+            "'{name}' lets in one connection for each knock ('once'), and --wait would use it up\n\
              in ~/.ssh/config:  ProxyCommand logknock knock {name} --wait {port} --proxy"
         )));
     }
@@ -245,7 +245,7 @@ impl Args {
         if let Some(path) = &self.totp {
             if !self.ports.is_empty() && !self.form.has_code() {
                 return Err(usage(
-                    "ports go with --totp where --code-base makes it a code",
+                    "with --totp, ports are given only for a code, with --code-base",
                 ));
             }
             let beginning = self.steps(services)?;
@@ -373,7 +373,7 @@ fn wait_port(word: &Word, services: &Services) -> Result<u16, Failure> {
             transport: Transport::Tcp,
         }) => Ok(port),
         Ok(_) => Err(usage(format!(
-            "--wait '{}': only a TCP port tells whether it is open",
+            "--wait '{}': only a TCP port shows whether it is open",
             word.0
         ))),
         Err(error) => Err(usage(format!("--wait '{}': {error}", word.0))),

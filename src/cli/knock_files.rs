@@ -20,7 +20,7 @@ use crate::knock::{PrivateFileError, Services};
 pub(super) fn host(name: &str, services: &Services) -> Result<Host, Failure> {
     let unknown = |place: &str| {
         let message = format!(
-            "logknock: what is to be knocked at '{name}'? Write its ports, as in\n    \
+            "logknock: there are no ports to knock for '{name}'; write them, as in\n    \
              logknock knock {name} 7000 8000:udp 9000\nor {place}"
         );
         Failure::new(Code::Usage, message)

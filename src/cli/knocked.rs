@@ -129,6 +129,6 @@ fn text(told: &Told<'_>) -> String {
         Told::Hit(to, transport) => format!("hitting {} {to}", transport.as_str()),
         Told::Open(to) => format!("open: tcp {to}"),
         Told::Unsent(address, error) => format!("cannot knock at {address}: {error}"),
-        Told::Again => "not open yet: knocking once more".to_owned(),
+        Told::Again => "not open yet: knocking again".to_owned(),
     }
 }

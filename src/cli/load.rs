@@ -104,7 +104,7 @@ fn keep(table: Option<&String>, state_dir: &Path) {
     let Some(table) = table else { return };
     if let Err(error) = write_private(&state_dir.join(LOADED), table) {
         tell(&format!(
-            "warning: heal cannot put these rules back: {}: {error}",
+            "warning: heal cannot restore these rules: {}: {error}",
             state_dir.display()
         ));
     }
@@ -184,7 +184,7 @@ pub(super) fn on_trial(
     }
     let seconds = within.as_secs();
     say(&format!(
-        "The rules are loaded. In {seconds} s what was there before is put back.\n\
+        "The rules are loaded. In {seconds} s the previous state is restored.\n\
          Knock from another host now. If you get in:  logknock rules --confirm"
     ))
 }
@@ -475,9 +475,7 @@ pub(super) fn remove_all(global: &Global) -> Result<(), Failure> {
     if tool::has("iptables") {
         feed(&["sh"], &Knocker::remove(Form::Recent))?;
     }
-    say(
-        "All rules of logknock are gone: what a door opened is as open as the other rules leave it.",
-    )
+    say("All rules of logknock are removed. The other rules alone now decide which ports are open.")
 }
 
 /// Writes a file that only its owner can read.

@@ -54,7 +54,7 @@ fn look(config: &Config, global: &Global, may_heal: bool) -> FirewallStatus {
         faults = kernel::faults(config).unwrap_or(faults);
         status.not_healed = match healed {
             Ok(()) if is_missing(&faults) => {
-                Some("what was loaded last does not fit the configuration".to_owned())
+                Some("the rules that were loaded last do not fit the configuration".to_owned())
             }
             healed => healed.err(),
         };

@@ -82,7 +82,7 @@ Exit status:
    0  done
    1  the request failed
    2  the command line is wrong
-  69  a source or the daemon is not there
+  69  a source or the daemon is unavailable
   70  internal error
   75  another instance runs, or doors are left open
   77  not permitted
@@ -106,7 +106,7 @@ enum Command {
   logknock replay --report knocks.html kern.log.*.gz kern.log
   logknock replay --expect kern.expect kern.log")]
     Replay(replay::Args),
-    /// Show every line as logknock reads it, or why it is not believed
+    /// Show how each line is read, or why it is rejected
     #[command(after_help = "Examples:
   logknock parse /var/log/kern.log
   journalctl -k -o short-iso | logknock parse --json")]
@@ -117,14 +117,14 @@ enum Command {
   logknock check --config ./logknock.toml --json
   logknock check --config /etc/knockd.conf --follow kmsg")]
     Check(check::Args),
-    /// Walk the way of a knock, and name what is broken on it and what mends it
+    /// Check each step from a packet to an open door, and print what is broken and how to fix it
     #[command(after_help = "Examples:
   logknock doctor
   logknock doctor --live 203.0.113.7 --for 60s
 
-Exit status 0: all is well; 1: something is broken. No port of a sequence, prefix or sequence is shown.")]
+Exit status 0: all is well; 1: something is broken. No sequence, port of one or prefix is shown.")]
     Doctor(doctor::Args),
-    /// Print a knockd.conf as TOML with the same meaning, and warn of what knockd does without a word
+    /// Print a knockd.conf as TOML with the same meaning, and warn about lines that knockd misreads
     #[command(after_help = "Examples:
   logknock convert /etc/knockd.conf
   logknock convert /etc/knockd.conf --prefix-file /etc/logknock/prefix
@@ -133,14 +133,14 @@ A knockd.conf also works as it is, for every command, with --prefix-file or with
   #logknock: prefix-file = /etc/logknock/prefix
 What is printed holds the sequences, which are secrets; warnings go to standard error.")]
     Convert(convert::Args),
-    /// Write a fresh configuration, with a sequence and a log prefix that nobody can guess
+    /// Write a new configuration with a random sequence and a random log prefix
     #[command(after_help = "Examples:
   logknock init
   logknock init --config ./logknock.toml
   logknock init --print > logknock.toml
 
-It finds out which firewall is in use, where sshd listens, and which log can be believed, and prints what to do next.
-Overwrites nothing. What it writes is a secret, readable by its owner only; without --print it prints none of it.")]
+It detects the firewall, the port of sshd and a source that can be trusted, and prints the next steps.
+It overwrites nothing. Only the owner can read the file, which is a secret; without --print, none of it is printed.")]
     Init(init::Args),
     /// Print or load the firewall rules that fit the configuration: what is logged, let in and dropped
     #[command(after_help = "Examples:
@@ -148,15 +148,16 @@ Overwrites nothing. What it writes is a secret, readable by its owner only; with
   logknock rules --for nft --try 10m         load them; confirm, or they are undone
   logknock rules --confirm
   logknock rules --for nft --install         load them at each boot too
-  logknock rules --remove                    all of it away
+  logknock rules --remove                    remove all of them
   logknock rules --for iptables | sh
   logknock rules --for nft-only | nft -f -
 
-The rules hold the log prefix, a secret: do not keep them where others can read them.
-Loading them twice is loading them once. No policy is touched; only what begins at ports in 'opens' is dropped.
+The rules contain the log prefix, a secret: do not keep them where others can read them.
+Loading them twice has the effect of loading them once. No policy changes; only new connections to ports in
+'opens' are dropped.
 ufw takes every backend; firewalld and openwrt want \"nft\".
-iptables-recent and nft-only need no daemon: they hold the knock itself, and let in one TCP connection
-for each. What rules cannot keep of a door is an error that names its key.")]
+iptables-recent and nft-only need no daemon: they contain the knock, and each knock lets in one TCP
+connection. Door keys that the kernel cannot enforce are errors.")]
     Rules(rules::Args),
     /// Knock at a door, and wait until it is open
     #[command(version, after_help = knock::EXAMPLES)]
@@ -167,7 +168,7 @@ for each. What rules cannot keep of a door is an error that names its key.")]
   logknock status --watch
   logknock status --json")]
     Status(ask::StatusArgs),
-    /// Open a door by hand, as if it had been knocked at
+    /// Open a door for an address, as if it had knocked
     #[command(after_help = "Examples:
   logknock open ssh 203.0.113.7")]
     Open(ask::OpenArgs),
@@ -176,7 +177,7 @@ for each. What rules cannot keep of a door is an error that names its key.")]
   logknock close 203.0.113.7
   logknock close --all")]
     Close(ask::CloseArgs),
-    /// Have the running daemon read its configuration again; exit 1 and the errors if it does not
+    /// Make the running daemon read its configuration again; if it is wrong, print the errors and exit 1
     #[command(after_help = "Examples:
   logknock reload")]
     Reload,

@@ -167,8 +167,8 @@ fn base(tool: Tool, config: &Config) -> Result<String, Failure> {
 
 fn whole(form: Form, config: &Config) -> Result<String, Failure> {
     if config.log.knocker_prefix != KnockerPrefix::default() {
-        let message = "logknock: rules without a daemon take each address as a knocker of its own\n\
-                       take knocker_prefix_v6 out of [log], or use a daemon";
+        let message = "logknock: rules without a daemon count each address on its own\n\
+                       remove knocker_prefix_v6 from [log], or use a daemon";
         return Err(Failure::new(Code::Config, message));
     }
     let firewall = config.firewall.as_ref();
@@ -178,7 +178,7 @@ fn whole(form: Form, config: &Config) -> Result<String, Failure> {
     let knocker = knocker.map_err(|flaws| {
         let flaws: Vec<_> = flaws.iter().map(ToString::to_string).collect();
         let message = format!(
-            "logknock: --for {} has no daemon, and cannot keep what the config says\n{}",
+            "logknock: --for {} has no daemon, and cannot enforce these keys\n{}",
             form.as_str(),
             flaws.join("\n")
         );
@@ -190,8 +190,8 @@ fn whole(form: Form, config: &Config) -> Result<String, Failure> {
     };
     for door in knocker.forgetful() {
         exit::tell(&format!(
-            "warning: the sequence of door '{door}' begins anew within itself; after a wrong knock or an \
-             expired one the kernel starts over where the daemon would go on"
+            "warning: the sequence of door '{door}' repeats its own beginning; after a wrong or late knock \
+             the kernel starts over where the daemon would continue"
         ));
     }
     Ok(knocker.load())
@@ -218,7 +218,7 @@ fn fitting<'a>(
     once: &'a [Step],
 ) -> Result<Rules<'a>, Failure> {
     let no_prefix = || {
-        let message = "logknock: no log prefix is configured, so no rule could log one\n\
+        let message = "logknock: no log prefix is configured, so the rules would log none\n\
                        add [log] prefix, or let 'logknock init' write a fresh configuration";
         Failure::new(Code::Config, message)
     };

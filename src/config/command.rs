@@ -108,7 +108,7 @@ pub(super) fn words(given: &Given<CommandText>, report: &mut Report) -> Option<V
     let template = template(given, false, report).ok()?;
     let words = template.fixed_words();
     if words.is_none() {
-        let message = "a placeholder is for the commands of doors: here values are variables only";
+        let message = "placeholders work in commands of doors only; here the values are environment variables";
         let fix = "read $LOGKNOCK_EVENT, $LOGKNOCK_MESSAGE and others in the program";
         report.add(error(given.span, message).fix(fix));
     }

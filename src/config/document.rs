@@ -81,7 +81,7 @@ impl<'a> Document<'a> {
             let message = format!("larger than {} KiB", MAX_BYTES / 1024);
             report.add(error(document.span(0..0), message));
         } else if knockd::is_uci(&file.content) {
-            let message = "this is a UCI file of OpenWrt, and no configuration of logknock";
+            let message = "this is a UCI file of OpenWrt, not a configuration of logknock";
             let fix = "name the knockd.conf that OpenWrt's init script writes from it";
             report.add(error(document.span(0..0), message).fix(fix));
         } else if file.is_knockds() {

@@ -84,8 +84,8 @@ impl Draft<'_> {
     ) {
         for (key, at) in keys {
             let Some(at) = *at else { continue };
-            let what = format!("has no use for '{key}': {why}");
-            report.add(self.error(at, what).fix("take the key out"));
+            let what = format!("cannot use '{key}': {why}");
+            report.add(self.error(at, what).fix("remove the key"));
         }
     }
 
@@ -106,8 +106,8 @@ impl Draft<'_> {
         if let Some(allow) = &table.allow
             && allow.value.as_ref().is_some_and(Vec::is_empty)
         {
-            let message = "an empty 'allow' reads like nobody, but would mean everybody";
-            let fix = "take the key out, or write [\"0.0.0.0/0\", \"::/0\"] for everybody";
+            let message = "an empty 'allow' looks like nobody, but would mean everybody";
+            let fix = "remove the key, or write [\"0.0.0.0/0\", \"::/0\"] for everybody";
             report.add(error(allow.span, message).fix(fix));
         }
         if leaves_nobody(&scope.allow, &scope.deny, scope.target) {
@@ -132,13 +132,13 @@ impl Draft<'_> {
         ];
         let ways = ways.into_iter().filter(|given| *given).count();
         if ways == 0 {
-            let what = format!("has nothing to knock: no {KINDS}");
+            let what = format!("has no knock: it needs {KINDS}");
             let fix = "add sequence = [PORT, \"PORT:udp\", PORT]";
             report.add(self.error(self.own.at, what).fix(fix));
             return None;
         } else if ways > 1 {
             let what = format!("must have only one of {KINDS}");
-            report.add(self.error(self.own.at, what).fix("make two doors of it"));
+            report.add(self.error(self.own.at, what).fix("make it two doors"));
             return None;
         }
         self.refuse_keys_of_other_rules(has_counts, report);
@@ -210,14 +210,14 @@ impl Draft<'_> {
         if rule.is_some_and(|rule| public.iter().any(|port| rule.may_have(*port))) {
             let what =
                 "is knocked at a port that [firewall] lists as 'public', which is not logged";
-            let fix = "take the port out of 'public', or knock at another one";
+            let fix = "remove the port from 'public', or knock at another one";
             report.add(self.error(at, what).fix(fix));
         }
         let at = self.own.at;
         let opened = grant::opened(self.own, &self.schema.defaults);
         if opened.iter().any(|port| public.contains(port)) {
             let what = "opens a port that [firewall] lists as 'public', which is open without it";
-            let fix = "take the port out of 'public' or out of 'opens'";
+            let fix = "remove the port from 'public' or from 'opens'";
             report.add(self.error(at, what).fix(fix));
         }
     }

@@ -76,22 +76,22 @@ impl Draft<'_> {
     ) -> Option<GrantRule> {
         let own = &self.own.table;
         let shell = [("shell", written(own.shell.as_ref()))];
-        self.refuse_idle(&shell, "'opens' runs no command of yours", report);
+        self.refuse_idle(&shell, "'opens' runs no command", report);
         let mut refuse = |at, what: &str, fix: &str| {
             report.add(self.error(at, what).fix(fix));
             None
         };
         // A default command is what `opens` stands in place of, unless that is a default too.
         if has_command(own) || own.opens.is_none() && has_command(&self.table) {
-            let what = "has 'opens' and commands of its own: a door opens in one way";
-            return refuse(given.key, what, "take one of them out");
+            let what = "has 'opens' and commands; a door has one of them";
+            return refuse(given.key, what, "remove one of them");
         }
         if let Some(user) = &own.user {
             let what = "has 'opens' and a 'user', who could not change the firewall";
-            return refuse(user.key, what, "take one of them out");
+            return refuse(user.key, what, "remove one of them");
         }
         let Some(backend) = value(self.schema.firewall.backend.as_ref()) else {
-            let what = "has 'opens', but no [firewall] says where";
+            let what = "has 'opens', but there is no [firewall]";
             let fix = "add [firewall] with backend = \"nft\", \"ipset\" or \"iptables\"";
             return refuse(given.key, what, fix);
         };
@@ -99,7 +99,7 @@ impl Draft<'_> {
         if let (Backend::Ipset, Some(timeout)) = (backend, &self.table.cmd_timeout)
             && hold > Duration::from_secs(most)
         {
-            let what = format!("is to stay open for longer than ipset can have it, {most} s");
+            let what = format!("stays open for longer than ipset allows, {most} s");
             report.add(self.error(timeout.span, what).fix("lower 'cmd_timeout'"));
         }
         let ports = &given.value.as_ref()?.0;
@@ -129,8 +129,8 @@ impl Draft<'_> {
         if let Some(given) = &self.own.table.once
             && given.value == Some(true)
         {
-            let what = "has 'once', but no 'opens' that says which connection is meant";
-            let fix = "add opens = [\"22:tcp\"] in place of commands, or take 'once' out";
+            let what = "has 'once', but no 'opens' that names the connection";
+            let fix = "add opens = [\"22:tcp\"] instead of commands, or remove 'once'";
             report.add(self.error(given.key, what).fix(fix));
         }
         let shell = value(table.shell.as_ref()).unwrap_or(false);
@@ -179,12 +179,13 @@ impl Draft<'_> {
             match (open, close, given) {
                 (None, Some(_), Some(given)) => {
                     senseless = true;
-                    let what = format!("has a stop command for {family}, but none that opens it");
-                    let fix = format!("add a start command for {family}, or take it out");
+                    let what = format!("has a stop command for {family}, but no start command");
+                    let fix = format!("add a start command for {family}, or remove it");
                     report.add(self.error(given.key, what).fix(fix));
                 }
                 (Some(_), None, _) if held => {
-                    let what = format!("is not closed again for {family}, though it is otherwise");
+                    let what =
+                        format!("has no stop command for {family}, but one for the other family");
                     let fix = format!("add a stop command for {family}");
                     report.add(self.warning(self.own.at, what).fix(fix));
                 }

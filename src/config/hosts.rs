@@ -132,7 +132,7 @@ fn host(
         let step = port(item, "", step, report)?;
         match step.transport {
             Transport::Tcp => Some(step.port),
-            Transport::Udp => item.refuse("only a TCP port tells whether it is open", report),
+            Transport::Udp => item.refuse("only a TCP port shows whether it is open", report),
         }
     });
     let once = keys.get("once").map(|item| bool::read(item, report));

@@ -293,7 +293,7 @@ pub fn convert(
     {
         let is_uci = knockd::is_uci(&String::from_utf8_lossy(text));
         if !is_uci {
-            let found = error(Path::new(name), "this is TOML already, and no knockd.conf");
+            let found = error(Path::new(name), "this is TOML already, not a knockd.conf");
             report.add(found.fix("use it as it is"));
         }
         return Err(report.into_errors(&documents));

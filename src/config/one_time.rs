@@ -123,8 +123,8 @@ pub(super) fn form(keys: &Keys<'_>, report: &mut Report) -> Option<(Form, u8)> {
     let code = keys.read("code", None, report, |item, report| {
         for key in ["knocks", "ports", "step", "skew"] {
             if let Some(idle) = keys.get(key) {
-                let message = format!("a 'totp' with a 'code' has no use for '{key}'");
-                idle.refuse_with::<()>(message, "take the key out", report);
+                let message = format!("a 'totp' with a 'code' cannot use '{key}'");
+                idle.refuse_with::<()>(message, "remove the key", report);
             }
         }
         code(item, report).map(Some)
@@ -178,11 +178,11 @@ impl Code {
     /// How many knocks it takes, and their ports; an error says why there are none.
     pub fn knocks(self) -> Result<(u8, (u16, u16)), &'static str> {
         if !matches!((self.digits, self.per_knock), (6, 2) | (8, 2 | 4)) {
-            return Err("a code has 6 digits, two a knock, or 8 digits, two or four a knock");
+            return Err("a code has 6 digits (2 in each knock) or 8 digits (2 or 4 in each knock)");
         }
         let last = 10_u16.pow(self.per_knock.into()) - 1;
         let high = self.base.checked_add(last).filter(|_| self.base > 0);
-        let high = high.ok_or("the ports of a code end at 65535 at the latest")?;
+        let high = high.ok_or("the highest port of the code would be above 65535")?;
         Ok((self.digits / self.per_knock, (self.base, high)))
     }
 }
@@ -289,7 +289,7 @@ pub(super) fn totp(text: &TotpText, beginning: &[Step], report: &mut Report) -> 
         KeyText::File(path) => read_secret(path, text.key_at, report)?,
     };
     if secret.len() < MIN_SECRET {
-        let message = "the secret has less than 128 bits, so every key can be tried (RFC 4226)";
+        let message = "the secret has fewer than 128 bits, too few against guessing (RFC 4226)";
         report.add(warning(text.key_at, message).fix(NEW_SECRET));
     }
     let totp = text.form.totp(secret, Some(text.skew), beginning)?;

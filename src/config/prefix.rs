@@ -22,10 +22,10 @@ pub enum PrefixError {
     #[error("an empty prefix matches every logged packet")]
     Empty,
     /// Longer than [`MAX_PREFIX`].
-    #[error("longer than {} bytes, the most a LOG rule takes", MAX_PREFIX)]
+    #[error("longer than {} bytes, the limit of a LOG rule", MAX_PREFIX)]
     TooLong,
     /// A NUL, a newline or another control character.
-    #[error("holds a control character, which no log shows as it is")]
+    #[error("contains a control character, which logs do not keep")]
     Control,
 }
 

@@ -200,7 +200,7 @@ fn refuse_duplicates(doors: &[NamedDoor], documents: &[Document<'_>], report: &m
             let path = documents.get(earlier.document);
             let path = path.map_or("", |document| document.name);
             let message = format!("door '{}' is already in '{path}'", door.name);
-            report.add(error(door.at, message).fix("rename one of them, or take one out"));
+            report.add(error(door.at, message).fix("rename one of them, or remove one"));
         }
     }
 }

@@ -127,7 +127,7 @@ fn own_sources(
         let is_twice = sources.contains(&spec) || own.iter().any(|own| own.source == spec);
         if is_twice {
             let message = "this source is listed twice";
-            let fix = "leave it in one [[log.source]], and out of 'sources'";
+            let fix = "keep one [[log.source]] for it, and remove it from 'sources'";
             report.add(error(path.span, message).fix(fix));
         }
         if let Some(names) = &source.doors
@@ -136,8 +136,8 @@ fn own_sources(
                 .as_ref()
                 .is_some_and(|DoorNames(names)| names.is_empty())
         {
-            let message = "a source without a door counts for nothing";
-            report.add(error(names.span, message).fix("take the whole [[log.source]] out"));
+            let message = "no door takes lines from this source";
+            report.add(error(names.span, message).fix("remove the whole [[log.source]]"));
         }
         let doors = value(source.doors.as_ref()).map(|names| names.among(doors, report));
         own.push(OwnSource {
@@ -183,7 +183,7 @@ fn refuse_without_backend(table: &FirewallTable, report: &mut Report) {
         && let Some(at) = keys.into_iter().flatten().min()
     {
         let fix = "add backend = \"nft\", \"ipset\" or \"iptables\"";
-        report.add(error(at, "this needs a 'backend' to go with it").fix(fix));
+        report.add(error(at, "this needs a 'backend'").fix(fix));
     }
 }
 

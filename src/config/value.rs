@@ -576,7 +576,7 @@ impl DoorNames {
                 let found = error(*at, "there is no door of this name");
                 report.add(match nearest(name, &names) {
                     Some(name) => found.fix(format!("did you mean '{name}'?")),
-                    None => found.fix("name a [door.NAME], or take it out"),
+                    None => found.fix("name a [door.NAME], or remove it"),
                 });
                 all = None;
             }

@@ -94,7 +94,7 @@ impl fmt::Display for Confined {
         let words = |strength| match strength {
             Strength::Full => "yes",
             Strength::Partial => "as far as this kernel can",
-            Strength::None => "no, this kernel has it not",
+            Strength::None => "no, this kernel lacks it",
         };
         write!(
             f,

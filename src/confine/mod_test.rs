@@ -12,7 +12,7 @@ fn what_is_missing_is_said() {
     };
     assert_eq!(
         none.to_string(),
-        "files: no, this kernel has it not (Landlock); system calls: yes (seccomp); uid 0, only DAC_READ_SEARCH"
+        "files: no, this kernel lacks it (Landlock); system calls: yes (seccomp); uid 0, only DAC_READ_SEARCH"
     );
     assert!(!none.is_full());
 }

@@ -52,7 +52,7 @@ pub(super) fn event(event: &Event) {
             reason: RefusedReason::Used,
         } => debug!(%door, %src, "refused: the sequence has been used"),
         EventKind::Refused { reason } => {
-            info!(%door, %src, reason = reason.as_str(), "refused: a code that the fleet shares");
+            info!(%door, %src, reason = reason.as_str(), "refused: a code shared by the fleet");
         }
     }
 }
@@ -67,13 +67,13 @@ pub(super) fn health(source: &SourceSpec, health: &Health) {
 
 /// A source has come to its end.
 pub(super) fn ended(source: &SourceSpec) {
-    info!(%source, "nothing more comes from it");
+    info!(%source, "the source has ended");
 }
 
 /// Doors whose list of sequences is used up.
 pub(super) fn sequences_left(detection: &Detection) {
     for (door, _) in detection.left().filter(|&(_, left)| left == 0) {
-        warn!(%door, "no one-time sequence is left in its list: it never opens");
+        warn!(%door, "no one-time sequence is left in the door's list: it cannot open");
     }
 }
 
@@ -92,7 +92,7 @@ pub(super) fn confined(confined: &Confined) {
     if confined.is_full() {
         debug!("confined: {confined}");
     } else {
-        warn!("the process that reads the log is not confined as it could be: {confined}");
+        warn!("the detector is not fully confined: {confined}");
     }
 }
 
@@ -113,7 +113,7 @@ pub(super) fn not_written(record: Record, error: &io::Error) {
 /// How far files are read.
 pub(super) fn checkpoints_not_written(error: &io::Error) {
     error!(
-        "how far files are read cannot be written; further errors are suppressed until it can: {error}"
+        "the record of the record of how far files are read cannot be written; further errors are suppressed until it can: {error}"
     );
 }
 
@@ -126,13 +126,13 @@ pub(super) fn events_dropped() {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(super) enum Unusable {
     /// Nothing was written before.
-    #[error("nothing tells how far files were read before")]
+    #[error("there is no record of how far files were read")]
     Missing,
     /// What was written cannot be understood.
     #[error("the record of how far files were read is damaged")]
     Damaged,
     /// The machine has booted since: the numbers of devices and files may mean others.
-    #[error("the machine has booted since files were read")]
+    #[error("the machine has booted since the files were read")]
     Rebooted,
 }
 
@@ -153,7 +153,7 @@ pub(super) fn unproven(path: &Path) {
 
 /// The disk did not take the last records in time.
 pub(super) fn records_stuck() {
-    error!("the disk did not take the last records in time");
+    error!("the last records were not written to disk in time");
 }
 
 /// The daemon runs.
@@ -206,7 +206,7 @@ impl Reboots {
         if let Some(count) = self.0.get_or_insert(Pause::new(now, PAUSE)).add(1, now) {
             info!(
                 count,
-                "a kernel's clock began anew: attempts in flight are dropped"
+                "a kernel's clock started again: unfinished attempts are dropped"
             );
         }
     }
@@ -245,7 +245,7 @@ impl Losses {
             Cause::Overrun => warn!(
                 %source,
                 count,
-                "lines were lost before they were read: knocks may have been dropped, and attempts in flight are"
+                "lines were lost before they were read: knocks may be missing, and unfinished attempts are dropped"
             ),
             Cause::Said => warn!(
                 %source,

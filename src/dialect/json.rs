@@ -272,7 +272,7 @@ impl<'de> Deserialize<'de> for Object {
                 let mut object = Map::new();
                 while let Some((key, value)) = map.next_entry::<String, Value>()? {
                     if object.insert(key, value).is_some() {
-                        return Err(A::Error::custom("a key stands there twice"));
+                        return Err(A::Error::custom("a key is given twice"));
                     }
                 }
                 Ok(Object(object))

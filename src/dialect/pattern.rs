@@ -42,7 +42,7 @@ pub enum PatternError {
     TooLarge,
     /// It could match a part of a line, and somebody else's text the other.
     #[error(
-        "the regex is not anchored at both ends: whoever gets text into the log could put a \
+        "the regex is not anchored at both ends: anyone who can write text to the log could put a \
              packet into it"
     )]
     Anchors,

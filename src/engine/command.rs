@@ -117,16 +117,16 @@ impl fmt::Display for TemplateError {
         match self {
             Self::Empty => f.write_str("the command is empty"),
             Self::Unknown(word) => {
-                write!(f, "'%{word}%' is no placeholder; there are")?;
+                write!(f, "'%{word}%' is not a placeholder; valid are")?;
                 Placeholder::ALL
                     .iter()
                     .try_for_each(|(word, _)| write!(f, " %{word}%"))
             }
             Self::Unsafe(word) => write!(
                 f,
-                "'%{word}%' in a shell string could be read as shell; use \"$LOGKNOCK_{word}\" there instead"
+                "'%{word}%' in a shell string could be interpreted by the shell; use \"$LOGKNOCK_{word}\" there instead"
             ),
-            Self::Nul => f.write_str("a command cannot hold a NUL byte"),
+            Self::Nul => f.write_str("a command cannot contain a NUL byte"),
         }
     }
 }

@@ -91,7 +91,7 @@ impl Reason {
     const fn texts(self) -> (&'static str, &'static str) {
         match self {
             Self::TooLong => ("too_long", "the line is longer than any packet line"),
-            Self::Partial => ("partial", "the line has no end"),
+            Self::Partial => ("partial", "the line has no newline: it is incomplete"),
             Self::Transport => (
                 "transport",
                 "the transport says that the kernel did not write it",
@@ -100,23 +100,29 @@ impl Reason {
             Self::Program => ("program", "another program wrote the line"),
             Self::Header => (
                 "header",
-                "its header has a form that is not read; see format in logknock.toml(5)",
+                "the form of its header is unknown; see format in logknock.toml(5)",
             ),
             Self::Multiline => (
                 "multiline",
                 "its record has several lines; write the log with journalctl -k -o short-iso, or with dmesg without -J",
             ),
-            Self::Peer => ("peer", "its sender may not send"),
+            Self::Peer => ("peer", "its sender is not one that may send lines"),
             Self::Repeated => (
                 "repeated",
-                "the syslog has folded it: how often it came, and when, is not known",
+                "the syslog has replaced repeated lines by this one, and their number and times are lost",
             ),
-            Self::Grammar => ("grammar", "the kernel does not write a packet so"),
-            Self::Truncated => ("truncated", "the line is cut: its last field is missing"),
-            Self::Prefix => ("prefix", "its log prefix is not the configured one"),
+            Self::Grammar => (
+                "grammar",
+                "it does not match the kernel's grammar of a packet line",
+            ),
+            Self::Truncated => (
+                "truncated",
+                "the line is cut off: its last field is missing",
+            ),
+            Self::Prefix => ("prefix", "its log prefix differs from the configured one"),
             Self::Forwarded => (
                 "forwarded",
-                "it did not arrive for this host (IN= empty, or OUT= set)",
+                "the packet was not for this host (IN= empty, or OUT= set)",
             ),
             Self::Never => ("never", "no single host can send from this address"),
             Self::Protocol => ("protocol", "it is neither TCP nor UDP"),
@@ -125,14 +131,14 @@ impl Reason {
                 "it has no ports: a fragment, or a header that was cut",
             ),
             Self::Stale => ("stale", "it is older than max_line_age; is a clock wrong?"),
-            Self::Future => ("future", "it is stamped later than now; is a clock wrong?"),
+            Self::Future => ("future", "its stamp is in the future; is a clock wrong?"),
             Self::Duplicate => (
                 "duplicate",
-                "the same packet was seen before: sent again, or logged twice",
+                "the same packet was seen before: it was sent again, or logged twice",
             ),
             Self::Answered => (
                 "answered",
-                "it was read again after a restart, and may be of a knock that was answered before",
+                "it was read again after a restart, and its knock may have been answered before",
             ),
         }
     }

@@ -438,10 +438,7 @@ impl fmt::Display for Fault {
                 )
             }
             Self::NoPlaceForOpen(name) => {
-                write!(
-                    f,
-                    "{name} is not there: nothing that a door opens can be let in"
-                )
+                write!(f, "{name} is missing: an open door would let nobody in")
             }
             Self::NotLogged => f.write_str("nothing logs with the configured prefix"),
             Self::OtherPrefix(place) => write!(
@@ -450,7 +447,7 @@ impl fmt::Display for Fault {
             ),
             Self::NotRead(place) => write!(
                 f,
-                "the rule in {place} logs elsewhere than to the NFLOG group that is a source"
+                "the rule in {place} does not log to an NFLOG group that is a source"
             ),
             Self::Limited {
                 place,
@@ -492,10 +489,10 @@ impl Fault {
             | Self::OtherPrefix(_)
             | Self::NotRead(_) => "logknock rules --load",
             Self::Limited { .. } => {
-                "take the limit out of that rule, or load the printed ones: logknock rules --load"
+                "remove the limit from that rule, or load the printed rules: logknock rules --load"
             }
             Self::StepDropped { .. } => {
-                "let that rule stand behind the one that logs, or choose other ports"
+                "move that rule behind the one that logs, or choose other ports"
             }
             Self::StepRedirected { .. } => {
                 "log before the nat rule, as the printed rules do, or choose other ports"

@@ -164,7 +164,7 @@ fn a_set_that_is_not_there_is_named() {
     let said = told(&without, ["", ""], Backend::Nft);
     assert_eq!(
         said,
-        ["set open4 of table inet logknock is not there: nothing that a door opens can be let in"]
+        ["set open4 of table inet logknock is missing: an open door would let nobody in"]
     );
 }
 
@@ -189,7 +189,7 @@ fn a_rule_that_logs_elsewhere_than_to_the_group_that_is_read_is_told() {
     assert_eq!(told(None, &to_group(5)), [""; 0], "a file may have it");
     for (group, iptables) in [(6, to_group(5)), (5, IPTABLES.to_owned())] {
         let told = told(Some(&[group]), &iptables);
-        let end = "logs elsewhere than to the NFLOG group that is a source";
+        let end = "does not log to an NFLOG group that is a source";
         assert_eq!(told.len(), 2, "for each family: {told:?}");
         assert!(told.iter().all(|told| told.ends_with(end)), "{told:?}");
     }

@@ -104,7 +104,7 @@ hosts.toml:5:16: step 2: the protocol is 'tcp' or 'udp', as in 8000:udp
 hosts.toml:5:28: step 3: ports are 1 to 65535
 hosts.toml:5:35: must be a port, as 7000 or \"8000:udp\", but is a boolean
 hosts.toml:6:9: must be a delay with its unit, as \"200ms\", but is an integer
-hosts.toml:7:8: only a TCP port tells whether it is open
+hosts.toml:7:8: only a TCP port shows whether it is open
 hosts.toml:8:1: unknown key; valid are address, knock, totp, delay, wait, once
 hosts.toml:9:7: this host has no 'address'
 hosts.toml:10:9: a knock has at least one step"

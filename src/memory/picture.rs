@@ -516,7 +516,7 @@ fn advice(cause: &str, left: Option<u64>, due: usize) -> String {
         "target" => "Compare DST= of that line with 'target' of the door.",
         "source" => "Add the door to 'doors' of that log in the configuration.",
         "public" => "A step cannot be a 'public' port: 'logknock check' names it.",
-        "address" => "Add the address to 'allow' of the door, or take it out of 'deny'.",
+        "address" => "Add the address to 'allow' of the door, or remove it from 'deny'.",
         "prefix" => {
             "The firewall logs it with another prefix than the configuration has: load the rules that \
              'logknock rules' prints."

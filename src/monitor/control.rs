@@ -63,11 +63,11 @@ pub struct Socket {
 #[derive(Debug, Error)]
 pub(super) enum ControlError {
     /// Another daemon answers there.
-    #[error("another daemon answers there; give each a path of its own")]
+    #[error("another daemon listens there; give each daemon its own path")]
     InUse,
     /// Its directory belongs to others, or others can write in it.
     #[error(
-        "others could put a socket of theirs in its place; its directory must belong to root or to us, and be writable by nobody else"
+        "other users could replace the socket; its directory must belong to root or to logknock's user, and only the owner may write it"
     )]
     Insecure,
     /// Something else has its name.

@@ -50,22 +50,22 @@ pub enum How {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NotStarted {
     /// No such program, or the interpreter that it names is missing.
-    #[error("there is no such program, or not the interpreter that it names")]
+    #[error("the program, or the interpreter that it names, does not exist")]
     NotFound,
     /// The program may not be executed.
     #[error("permission denied")]
     Denied,
     /// The file is neither ELF nor a script that begins with `#!`.
-    #[error("it is no program, and no script that begins with '#!'")]
+    #[error("the file is neither a program nor a script that begins with '#!'")]
     NoProgram,
     /// No process, memory or descriptor to be had.
     #[error("out of processes, memory or descriptors")]
     Exhausted,
     /// The door has no such command for this address family.
-    #[error("the door has none for this address family")]
+    #[error("the door has no command for this address family")]
     NoCommand,
     /// Its grant could not be put on disk.
-    #[error("its grant could not be put on disk")]
+    #[error("its grant could not be written to disk")]
     Ledger,
     /// The one-time sequence could not be marked as used in its file, by the kernel's number.
     #[error(
@@ -77,13 +77,13 @@ pub enum NotStarted {
     #[error("its one-time sequence is no longer in its file")]
     NotListed,
     /// Its time was over before its turn came.
-    #[error("its time was over before its turn came")]
+    #[error("its hold was over before the command could start")]
     Expired,
     /// Too many commands wait already.
-    #[error("too many commands wait already")]
+    #[error("too many commands are waiting")]
     Crowded,
     /// We had to stop before its turn came.
-    #[error("we are stopping")]
+    #[error("logknock is stopping")]
     Stopped,
     /// Something else, by the kernel's number.
     #[error("{}", io::Error::from_raw_os_error(*.0))]
@@ -167,7 +167,7 @@ impl fmt::Display for Ended {
             How::Exited(status) => write!(f, " exited with status {status}"),
             How::Signalled(signal) => write!(f, " was killed by signal {signal}"),
             How::TimedOut => write!(f, " was killed after {} s", self.took.as_secs()),
-            How::Stopped => f.write_str(" was killed: we are stopping"),
+            How::Stopped => f.write_str(" was killed: logknock is stopping"),
             How::Refused(errno) if errno == Errno::NOENT.raw_os_error() => f.write_str(
                 ": the kernel does not have the table 'logknock' or its sets; load the rules again",
             ),

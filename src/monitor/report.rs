@@ -30,21 +30,21 @@ pub(super) fn ended(door: &str, task: &Task, ended: &Ended) {
         (_, Task::Run(_)) => error!(door, output, "the command failed: {ended}"),
         (_, Task::Mark(_)) => error!(
             door,
-            "a one-time sequence was knocked while its door was open, and after a restart it could open: {ended}"
+            "a one-time sequence was knocked while its door was open, and is not marked as used; after a restart it could open: {ended}"
         ),
     }
 }
 
 /// The command of `[notify]` has failed; what it wrote may hold a secret.
 pub(super) fn not_notified(ended: &Ended) {
-    error!("nobody was notified; further failures are suppressed until it works: {ended}");
+    error!("the notify command failed; further failures are suppressed until it works: {ended}");
 }
 
 /// A close is not tried again.
 pub(super) fn gave_up(door: &str) {
     error!(
         door,
-        "closing failed too often and is not tried again; what it was to close may stand open"
+        "closing failed too often and is not tried again; the door may still be open"
     );
 }
 
@@ -81,16 +81,16 @@ pub(super) fn closed_unattended(door: &str) {
 /// The firewall's rules, when what is to be said of them has changed.
 pub(super) fn firewall(status: &FirewallStatus) {
     if status.healed {
-        warn!("somebody has taken away the firewall's rules: they are loaded again");
+        warn!("the firewall rules were removed, and are loaded again");
     }
     if let Some(why) = &status.not_healed {
-        error!("the firewall's rules cannot be put back: {why}; logknock rules --load");
+        error!("the firewall rules cannot be restored: {why}; run 'logknock rules --load'");
     }
     for fault in &status.faults {
         error!("firewall: {fault}; see 'logknock doctor'");
     }
     match &status.unknown {
-        Some(why) => warn!("firewall: its rules are unknown: {why}"),
+        Some(why) => warn!("firewall: the rules cannot be read: {why}"),
         None if status.is_well() => info!("firewall: {status}"),
         None => {}
     }
@@ -102,7 +102,7 @@ pub(super) fn lost(why: Broken, how: Option<ExitStatus>, open: usize, again: Dur
     error!(
         open,
         again_in_ms = again.as_millis(),
-        "the detector is gone ({why}; {how}): it is started again, and what is open closes when due"
+        "the detector ended ({why}; {how}) and is started again; open doors still close when due"
     );
 }
 
@@ -128,12 +128,12 @@ pub(super) fn not_reloaded(why: &str) {
 
 /// The control socket could not be made.
 pub(super) fn no_control(error: &ControlError) {
-    warn!("no control socket, so 'logknock status' and the like find no daemon: {error}");
+    warn!("there is no control socket, so commands such as 'logknock status' fail: {error}");
 }
 
 /// Somebody asked for something to be done.
 pub(super) fn asked(what: &str) {
-    info!(what, "asked over the control socket");
+    info!(what, "request over the control socket");
 }
 
 /// A record or the metrics.
@@ -160,7 +160,7 @@ pub(super) fn stopped(left: usize) {
 
 /// The socket of `logknock-fleet` could not be made.
 pub(super) fn no_fleet(error: &ControlError) {
-    error!("no socket for logknock-fleet, so this gateway is on its own: {error}");
+    error!("there is no socket for logknock-fleet, so this gateway works alone: {error}");
 }
 
 /// The bus can be reached again, or not any more.
@@ -168,7 +168,7 @@ pub(super) fn bus(is_connected: bool) {
     if is_connected {
         info!("connected to the fleet");
     } else {
-        warn!("not connected to the fleet: this gateway is on its own");
+        warn!("not connected to the fleet: this gateway works alone");
     }
 }
 
@@ -184,5 +184,5 @@ pub(super) fn claimed_elsewhere(door: &str, src: IpAddr, count: u64) {
 
 /// A grant of another gateway did not count.
 pub(super) fn grant_refused(from: &str, why: Refused) {
-    warn!(gateway = ?from, reason = why.as_str(), "a grant was refused; more are not told for a minute");
+    warn!(gateway = ?from, reason = why.as_str(), "a grant was refused; further refusals are not logged for a minute");
 }

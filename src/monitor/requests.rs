@@ -280,7 +280,7 @@ impl Monitor {
             return self.settle(asker, Err("it is being started"));
         }
         if self.requests.questions.len() >= MAX_QUESTIONS {
-            return self.settle(asker, Err("it has too much to answer"));
+            return self.settle(asker, Err("it has too many requests to answer"));
         }
         self.requests.last = self.requests.last.wrapping_add(1);
         let number = self.requests.last;
@@ -309,7 +309,7 @@ impl Monitor {
                         grants: self.grants(Some(src)),
                         refused: self.fleet_refusals(src),
                     }),
-                    None => failed("the process that reads the log does not answer"),
+                    None => failed("the detector does not answer"),
                 };
                 self.reply(client, &reply);
             }

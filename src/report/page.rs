@@ -123,15 +123,15 @@ fn left_out(report: &Report) -> String {
     }
     let times = grouped(report.left_out);
     format!(
-        " There were more: {times} times an address was left out that had come less far and sent less than others; one \
-         that came again is counted anew."
+        " There were more: addresses that came less far and sent fewer packets were left out {times} times. One \
+         that came again is counted again."
     )
 }
 
 fn losses(summary: &Summary) -> String {
     let losses = summary.losses;
     if losses.times == 0 {
-        return "The log says nowhere that messages are missing from it.".to_owned();
+        return "The log mentions no missing messages.".to_owned();
     }
     let (times, messages) = (grouped(losses.times), grouped(losses.messages));
     format!(

@@ -58,11 +58,13 @@ pub enum Trouble {
     #[error("{}", ended(*.0))]
     Ended(Option<ExitStatus>),
     /// The journal has no message of the kernel of this boot.
-    #[error("the journal has no kernel message of this boot yet; does journald read them here?")]
+    #[error(
+        "the journal has no kernel message of this boot yet; does journald read the kernel's log here?"
+    )]
     NoKernelMessages,
     /// The kernel has logged something that the journal does not show.
     #[error(
-        "the kernel logs and the journal does not show it; is journald running, or a file of it corrupt? ('journalctl --verify')"
+        "the kernel logs messages that the journal does not show; is journald running, and are its files intact? ('journalctl --verify')"
     )]
     Stuck,
     /// No file matches the pattern.
@@ -178,7 +180,7 @@ pub enum Refusal {
     NflogDenied,
     /// Another socket is bound to the group of NFLOG.
     #[error(
-        "another program has this group, and a group has one reader; use another number here and in the rule"
+        "another program reads this group, and a group has only one reader; use another number here and in the rule"
     )]
     NflogTaken,
     /// The kernel has no NFLOG.
@@ -197,16 +199,16 @@ pub enum Refusal {
     #[error("journalctl fails: {0}")]
     Journalctl(String),
     /// Somebody else listens at the socket's path.
-    #[error("another process listens there; give each a path of its own")]
+    #[error("another process listens there; name another path")]
     SocketTaken,
     /// Something else has the socket's path.
-    #[error("something that is no socket of ours is there; remove it, or name another path")]
+    #[error("something else than a logknock socket is there; remove it, or name another path")]
     NotOurSocket,
     /// Others may replace what is in the socket's directory.
     #[error("others may write {} and replace the socket; chmod go-w it", .0.display())]
     InsecureDirectory(PathBuf),
     /// The socket cannot be given to the relay.
-    #[error("cannot give the socket to relay_user, which needs CAP_CHOWN: {0}")]
+    #[error("cannot make relay_user the owner of the socket (needs CAP_CHOWN): {0}")]
     Relay(Errno),
     /// The socket cannot be bound.
     #[error("cannot listen there: {0}")]

@@ -148,7 +148,7 @@ fn grade_one(config: &Config, source: &SourceSpec, machine: &Machine) -> Trust {
                 Severity::Warning,
                 ErrorKind::Permission,
                 path.display(),
-                "can be read by everybody, so the log prefix in it is no secret",
+                "can be read by everybody, so the log prefix in it is not secret",
                 format!("chmod 0640 {}", rights::quoted(&path)),
             )
         }));
@@ -162,7 +162,7 @@ fn grade_one(config: &Config, source: &SourceSpec, machine: &Machine) -> Trust {
         grade,
         findings,
         advice: is_slower
-            .then_some("kmsg can be read here, and has each line half a second sooner"),
+            .then_some("kmsg can be read here, and delivers each line half a second sooner"),
     }
 }
 
@@ -242,26 +242,26 @@ give [log] prefix or --prefix-file (and the LOG rule) at least 8 random letters 
 
 /// The same for a knockd.conf.
 const KNOCKD_FIX: &str = "\
-write a prefix with at least 8 random letters and digits into a file of root's alone
+write a prefix with at least 8 random letters and digits into a file that only root can read
   (umask 077; echo \"lk-$(od -An -N4 -tx1 /dev/urandom | tr -d ' \\n'): \" > /etc/knockd.prefix)
 name it in the knockd.conf with the comment below, or with --prefix-file, and have the LOG rule write it
   #logknock: prefix-file = /etc/knockd.prefix";
 
 /// How to keep most of what others write out of a file, and the file from others.
 const RSYSLOG_FIX: &str = "
-and let rsyslog write what the kernel itself logs, and nothing else, to a file of its own
+and let rsyslog write the kernel's messages, and nothing else, to a separate file
   if $inputname == \"imklog\" and $syslogfacility == 0 then
       action(type=\"omfile\" file=\"/var/log/logknock.log\" FileCreateMode=\"0600\")";
 
 fn forgeable(config: &Config, source: &SourceSpec, why: &str) -> Finding {
     let who = match source {
-        SourceSpec::Udp(_) => "whoever can send a datagram may write lines that end up here",
+        SourceSpec::Udp(_) => "any host that can send a datagram can write lines here",
         SourceSpec::Stdin => "logknock cannot tell who writes to its standard input",
         SourceSpec::Nflog(_) => "packets that other rules send to this group count too",
         SourceSpec::Kmsg | SourceSpec::Journald => {
-            "any local user may make the kernel log a name that reads like a packet"
+            "any local user can make the kernel log a name that looks like a packet line"
         }
-        _ => "any local user may write lines that end up here",
+        _ => "any local user can write lines here",
     };
     let for_file = match source {
         SourceSpec::File(_) | SourceSpec::Files(_) => RSYSLOG_FIX,
@@ -327,8 +327,7 @@ pub fn machine(machine: &Machine) -> Option<Finding> {
             Severity::Warning,
             ErrorKind::Permission,
             "net.netfilter.nf_log_all_netns",
-            "is 1: the kernel logs what containers and users' own namespaces make it log, and they \
-             can forge knocks",
+            "is 1: the kernel also logs packets of containers and user namespaces, which can forge knocks",
             "sysctl -w net.netfilter.nf_log_all_netns=0",
         )
     })
@@ -341,7 +340,7 @@ pub fn readers(machine: &Machine) -> Option<Finding> {
             Severity::Warning,
             ErrorKind::Permission,
             "kernel.dmesg_restrict",
-            "is 0: every local user can read the kernel's log (dmesg), and so what is knocked and the log prefix",
+            "is 0: every local user can read the kernel's log (dmesg), with the knocks and the log prefix",
             "sysctl -w kernel.dmesg_restrict=1",
         )
     })

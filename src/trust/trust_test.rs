@@ -150,7 +150,7 @@ fn a_refusal_says_why_and_gives_every_way_out() {
     };
     let file = said("", "/nowhere/kern.log");
     for words in [
-        "any local user may write lines",
+        "any local user can write lines",
         "--> /nowhere/kern.log",
         "no log prefix is configured",
         "od -An -N4 -tx1 /dev/urandom",
@@ -202,7 +202,7 @@ fn a_log_that_only_its_owner_and_a_group_read_is_fine() {
 #[test]
 fn a_secret_that_everybody_can_read_is_a_warning_with_its_fix() {
     let place = Place::new(0o644);
-    let said = "warning: can be read by everybody, so the log prefix in it is no secret \
+    let said = "warning: can be read by everybody, so the log prefix in it is not secret \
                 / --> DIR/kern.log / = fix: chmod 0640 DIR/kern.log";
     assert_eq!(
         place.said_of(&secret(), "kern.log"),
@@ -221,7 +221,7 @@ fn a_log_that_others_can_write_is_refused_unless_accepted() {
     for mode in [0o602, 0o666] {
         let place = Place::new(mode);
         let said = place.said_of(&secret(), "kern.log").unwrap_err().remove(0);
-        assert!(said.contains("can be written by others"), "{said}");
+        assert!(said.contains("is writable by other users"), "{said}");
         assert!(said.ends_with("= fix: chmod go-w DIR/kern.log"), "{said}");
         let accepted = log(
             &format!("prefix = \"{SECRET}\"\n"),
@@ -236,7 +236,7 @@ fn a_directory_that_others_can_write_is_refused_unless_it_is_sticky() {
     let place = Place::new(0o600);
     place.chmod("", 0o777);
     let said = place.said_of(&secret(), "kern.log").unwrap_err().remove(0);
-    assert!(said.contains("can be written by others"), "{said}");
+    assert!(said.contains("is writable by other users"), "{said}");
     assert!(said.contains("--> DIR /"), "{said}");
     place.chmod("", 0o1777);
     assert_eq!(place.said_of(&secret(), "kern.log"), Ok(vec![]));
@@ -247,7 +247,7 @@ fn in_a_sticky_directory_a_log_that_is_not_there_yet_is_a_warning() {
     let place = Place::new(0o600);
     place.chmod("", 0o1777);
     let said = place.said_of(&secret(), "later.log").unwrap().remove(0);
-    assert!(said.contains("is not there yet"), "{said}");
+    assert!(said.contains("does not exist yet"), "{said}");
     place.chmod("", 0o755);
     assert_eq!(place.said_of(&secret(), "later.log"), Ok(vec![]));
 }

@@ -155,7 +155,7 @@ fn a_file_that_may_not_be_read_is_77() {
     logknock
         .run("parse secret.log")
         .fails_with(77)
-        .says("logknock: secret.log: may not be read");
+        .says("logknock: secret.log: permission denied");
 }
 
 #[test]

@@ -132,7 +132,7 @@ fn a_header_of_a_form_that_is_not_read_is_said_with_the_column_of_the_prefix() {
         .file("other.log", format!("{LINES}{lines}\n{lines}\n"))
         .run("replay --prefix lk-4f9a1c7e:_ other.log")
         .succeeds()
-        .says("other.log:4: the log prefix stands at column 44: its header has a form that is not read; see format")
+        .says("other.log:4: the log prefix stands at column 44: the form of its header is unknown; see format")
         .says("header 2");
 }
 

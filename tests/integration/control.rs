@@ -255,7 +255,7 @@ fn two_daemons_do_not_fight_for_a_socket() {
     let first = Daemon::start("");
     let control = format!("control = \"{}\"\n", first.socket().display());
     let mut second = Daemon::start_unasked(&control);
-    second.await_said("another daemon answers there");
+    second.await_said("another daemon listens there");
     let status = first.status();
     assert_eq!(status.sources[0].source, first.log().to_str().unwrap());
     second.stop();

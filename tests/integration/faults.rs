@@ -74,7 +74,7 @@ fn on_a_full_disk_nothing_opens_and_what_is_open_closes() {
             status.events.get("open").copied().unwrap_or(0) == number + 2
         });
     }
-    daemon.await_said("cannot put grants on disk");
+    daemon.await_said("cannot write grants to disk");
     daemon.says(&["close", KNOCKER]);
     daemon.await_command("close", KNOCKER);
     fs::remove_file(state.join("filler")).unwrap();
@@ -103,7 +103,7 @@ fn what_is_due_is_closed_by_a_start_on_a_disk_that_is_full_or_read_only() {
         }
         daemon.spawn();
         daemon.await_command("close", KNOCKER);
-        daemon.await_said("cannot put grants on disk");
+        daemon.await_said("cannot write grants to disk");
         assert_eq!(daemon.commands().lines().count(), 2);
         daemon.kill();
     }

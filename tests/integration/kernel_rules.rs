@@ -12,7 +12,7 @@ fn a_knocker_needs_no_prefix_and_says_that_it_holds_the_knock() {
             .run(&format!("rules --for {form}"))
             .succeeds()
             .says_nothing()
-            .prints_among_others("# It holds the knock, a secret: keep it from others.")
+            .prints_among_others("# It contains the knock, a secret: do not show it to others.")
             .prints_among_others("8456");
     }
 }
@@ -52,7 +52,7 @@ fn a_network_as_one_knocker_is_what_rules_cannot_keep() {
             .run(&format!("rules --for {form}"))
             .fails_with(78)
             .prints_nothing()
-            .says("take knocker_prefix_v6 out");
+            .says("remove knocker_prefix_v6");
     }
 }
 
@@ -62,7 +62,7 @@ fn a_sequence_that_begins_anew_within_itself_is_a_warning() {
         .config(&SSH.replace("\"8456:udp\"", "7123"))
         .run("rules --for iptables-recent")
         .succeeds()
-        .says("warning: the sequence of door 'ssh' begins anew within itself");
+        .says("warning: the sequence of door 'ssh' repeats its own beginning");
 }
 
 #[test]

@@ -116,7 +116,11 @@ fn a_command_that_fails_is_reported_once_and_told_all_the_same() {
     eventually("both are told", || count(&daemon, "begun") == 2);
     daemon.stop();
     let said = daemon.said();
-    assert_eq!(said.matches("nobody was notified").count(), 1, "{said}");
+    assert_eq!(
+        said.matches("the notify command failed").count(),
+        1,
+        "{said}"
+    );
 }
 
 #[test]

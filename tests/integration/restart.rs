@@ -162,7 +162,7 @@ fn without_a_record_it_begins_at_the_end_and_says_so_once() {
             fs::remove_file(logknock.path(file)).unwrap();
         }
     };
-    begins_at_the_end(remove, "nothing tells how far files were read before");
+    begins_at_the_end(remove, "there is no record of how far files were read");
 }
 
 #[test]

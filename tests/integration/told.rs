@@ -225,7 +225,7 @@ fn the_story_of_an_address_is_told_live_and_from_its_log() {
     }
     let unknown = daemon.says(&["explain", "192.0.2.99"]);
     assert!(
-        unknown.contains("no packet line of 192.0.2.99 is known"),
+        unknown.contains("no packet line from 192.0.2.99 is known"),
         "{unknown}"
     );
     let json: Value = serde_json::from_str(&daemon.says(&["explain", KNOCKER, "--json"])).unwrap();

@@ -106,7 +106,7 @@ fn the_ports_of_a_code_are_its_groups_above_the_base_behind_the_beginning() {
     logknock
         .run("totp --secret-file key --code-base 21000 --digits 7")
         .fails_with(2)
-        .says("6 digits, two a knock");
+        .says("6 digits (2 in each knock)");
 }
 
 #[test]

@@ -254,7 +254,7 @@ fn what_is_wrong_around_the_rules_is_named_and_gone_when_it_is_mended() {
     host.configure(&syslog.log().display().to_string(), "");
     host.is_well("the right file");
     host.configure(&lab.path("nowhere.log").display().to_string(), "");
-    host.names("no such log", "nowhere.log is not there");
+    host.names("no such log", "nowhere.log does not exist");
     host.configure("kmsg", "");
 
     // Another daemon with a state of its own.
@@ -421,12 +421,9 @@ fn stamps_of_another_zone_and_a_clock_that_was_set_back_are_named() {
         ));
     };
     write("-5 hours");
-    host.names(
-        "a zone",
-        "are 5h behind: its syslog lives in another time zone",
-    );
+    host.names("a zone", "are 5h behind: its syslog uses another time zone");
     write("+5 hours 45 minutes");
-    host.names("a zone", "ahead: its syslog lives in another time zone");
+    host.names("a zone", "ahead: its syslog uses another time zone");
     write("now");
     host.is_well("the same zone");
     host.sh(&format!("touch -d '+3 hours' {log}"));
@@ -490,7 +487,7 @@ fn a_close_that_fails_and_a_disk_that_is_full_are_named() {
     eventually("a full disk is named", PATIENCE, || {
         ask(&["open", "other", "192.0.2.2"]);
         let (said, is_well) = host.doctor();
-        !is_well && said.contains("no door opens until the disk takes it")
+        !is_well && said.contains("no door opens until the ledger can be written")
     });
     host.sh(&format!("rm {state}/filler"));
     eventually("there is room again", 3 * PATIENCE, || host.doctor().1);
@@ -523,11 +520,14 @@ fn a_live_knock_is_followed_to_the_step_where_it_is_lost() {
     };
     let (said, is_well) = live("1s", &|| ());
     assert!(
-        !is_well && said.contains("no packet of 192.0.2.2 has come"),
+        !is_well && said.contains("no packet from 192.0.2.2 has reached"),
         "{said}"
     );
     let (said, is_well) = live("5s", &|| hit(&SEQUENCE[..2]));
-    assert!(!is_well && said.contains("it got to step 2 of 3"), "{said}");
+    assert!(
+        !is_well && said.contains("the knock ended at step 2 of 3"),
+        "{said}"
+    );
     let (said, is_well) = live("60s", &|| hit(&[SEQUENCE[0], SEQUENCE[1], SEQUENCE[2]]));
     assert!(
         is_well && said.contains("ssh is open for 192.0.2.2"),
@@ -555,7 +555,7 @@ fn rules_that_see_packets_of_which_the_kernel_logs_none_are_named() {
     let switch = |value: &str| fs::write(crate::need::LOG_ALL_NETNS, value).expect("it turns");
     switch("0");
     host.lab.near.syn(Family::V4.server(SEQUENCE[0]));
-    let words = "the rules have seen packets, and the kernel has logged none";
+    let words = "the rules match packets, but the kernel logs none";
     eventually("it is named", PATIENCE, || {
         let (said, is_well) = host.doctor();
         !is_well && said.contains(words)

@@ -25,7 +25,7 @@ use super::sequence::{Steps, number};
 const FLAGS: [&str; 6] = ["fin", "syn", "rst", "psh", "ack", "urg"];
 /// What is said of a stop command where nothing is started.
 const STOP_ALONE: &str = "knockd runs no stop command where it has run no start command";
-const STOP_ALONE_FIX: &str = "add a start_command, or take it out";
+const STOP_ALONE_FIX: &str = "add a start_command, or remove it";
 /// As short as a door can be open.
 const AT_ONCE: Duration = Duration::from_millis(1);
 
@@ -85,7 +85,7 @@ impl<'a> Section<'a> {
             if let Some(flag) = place.and_then(|place| flags.get_mut(place)) {
                 if flag.is_some() {
                     let message = "this flag is given twice: knockd takes the last one";
-                    report.add(warning(span, message).fix("take one of them out"));
+                    report.add(warning(span, message).fix("remove one of them"));
                 }
                 *flag = Some(!word.starts_with('!'));
                 continue;
@@ -94,7 +94,7 @@ impl<'a> Section<'a> {
             let is_flag = FLAGS.contains(&bare.as_str());
             report.add(if is_flag && bare != name {
                 error(span, "knockd does not know a flag with a blank")
-                    .fix("take the blanks out: tcpflags = syn,!ack")
+                    .fix("remove the blanks: tcpflags = syn,!ack")
             } else {
                 no_choice(span, name, &FLAGS)
             });
@@ -172,7 +172,7 @@ impl<'s, 'a> Reader<'s, 'a> {
                 let span = self.duration(given.1, seconds);
                 table.seq_timeout = Some(self.entry(given, span));
             } else if steps != 1 {
-                let message = "0 s to knockd: an attempt ends before its second knock, so the door never opens and is left out";
+                let message = "knockd reads 0 s: an attempt ends before its second knock, so the door never opens and is left out";
                 let fix = "write the seconds that a knock may take: seq_timeout = 15";
                 self.warn(self.span(given.1), message, fix);
                 is_dead = true;
@@ -203,7 +203,7 @@ impl<'s, 'a> Reader<'s, 'a> {
             let closing = [&table.stop_command, &table.stop_command_6];
             if closing.into_iter().flatten().all(is_nothing) {
                 let message = "has no effect: without a stop command nothing is held open";
-                self.warn(hold.key, message, "add a stop_command, or take it out");
+                self.warn(hold.key, message, "add a stop_command, or remove it");
             } else {
                 table.cmd_timeout = Some(hold);
             }
@@ -220,8 +220,8 @@ impl<'s, 'a> Reader<'s, 'a> {
         table.one_time_sequences = Some(self.entry(given, path));
         table.look_ahead = Some(self.entry(given, Some(1)));
         if let Some(sequence) = table.sequence.take() {
-            let message = "has no effect: the one-time sequences stand in place of it";
-            self.warn(sequence.key, message, "take one of them out");
+            let message = "has no effect: the one-time sequences replace it";
+            self.warn(sequence.key, message, "remove one of them");
             *is_dead = false;
         }
     }
@@ -249,13 +249,13 @@ impl<'s, 'a> Reader<'s, 'a> {
         let at = self.span(given.1);
         let span = match seconds {
             ..0 => {
-                let message = "less than nothing: knockd would never close the door";
+                let message = "negative: knockd would never close the door";
                 let fix = "write the seconds that it stays open";
                 self.report.add(error(at, message).fix(fix));
                 None
             }
             0 => {
-                let message = "0 s to knockd: the door closes as soon as it is open";
+                let message = "knockd reads 0 s: the door closes as soon as it is open";
                 let fix = "write the seconds that it stays open: cmd_timeout = 10";
                 self.warn(at, message, fix);
                 Some(AT_ONCE)
@@ -272,8 +272,7 @@ impl<'s, 'a> Reader<'s, 'a> {
         };
         let at = self.section.at;
         let Some(wanted) = self.section.flags else {
-            let message =
-                "no tcpflags: every TCP packet is a knock, also those that follow on a connection";
+            let message = "no tcpflags: every TCP packet is a knock, also within a connection";
             self.warn(at, message, "add tcpflags = syn");
             return Given::implied(at, flags);
         };
@@ -344,13 +343,12 @@ impl<'s, 'a> Reader<'s, 'a> {
         let script = given.1.text;
         let at = self.span(given.1);
         if script.contains(" #") {
-            let message =
-                "knockd keeps what looks like a comment in the command, where it is the shell's";
-            self.warn(at, message, "put the comment into a line of its own");
+            let message = "knockd does not see a comment here: it passes the text to the shell";
+            self.warn(at, message, "put the comment on a line of its own");
         }
         if is_ambiguous(script) {
-            let message = "knockd replaces %IP% and nothing else: the rest stays as it is";
-            let fix = "take the percent signs away if this was meant to be replaced";
+            let message = "knockd replaces %IP% only; this stays as it is";
+            let fix = "remove the percent signs if this was meant to be replaced";
             self.warn(at, message, fix);
         }
         Some(self.entry(given, Some(CommandText::Script(script.into()))))

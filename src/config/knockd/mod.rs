@@ -21,7 +21,7 @@ pub(super) use toml::{check, write};
 
 /// What is said of a key that is given again.
 fn given_again(at: Span) -> Finding {
-    warning(at, "given again below: knockd takes the last one").fix("take one of them out")
+    warning(at, "given again below: knockd takes the last one").fix("remove one of them")
 }
 
 /// knockd's keys.

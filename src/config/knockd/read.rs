@@ -104,7 +104,7 @@ impl<'a> Reader<'a, '_> {
             let fix = "write #logknock: prefix-file = /PATH";
             return self.refuse(
                 key,
-                "a comment to logknock can only name a 'prefix-file'",
+                "a '#logknock:' comment can only set 'prefix-file'",
                 fix,
             );
         };
@@ -128,7 +128,7 @@ impl<'a> Reader<'a, '_> {
             Place::Options
         } else {
             if name.text.trim().eq_ignore_ascii_case("options") {
-                let message = "knockd takes this for a door: its section [options] has no capitals and no blanks";
+                let message = "knockd reads this as a door: its section is [options], without capitals and blanks";
                 self.warn(name, message, "write [options]");
             }
             let known = self.unique(name.text);
@@ -175,7 +175,7 @@ impl<'a> Reader<'a, '_> {
             Place::Lost => return,
             Place::Nowhere => {
                 let fix = "put [options] or the name of a door in brackets above it, alone on its line; a comment begins with #";
-                return self.refuse(key, "this stands in no section", fix);
+                return self.refuse(key, "this is outside of all sections", fix);
             }
             Place::Options => &Key::OPTIONS,
             Place::Door(_) => &Key::DOOR,
@@ -194,7 +194,7 @@ impl<'a> Reader<'a, '_> {
                 self.schema.daemon.knockd_syslog = Some(Given::implied(self.span(key), true));
             }
             (Key::UseSyslog, Some(value)) => {
-                let message = "UseSyslog has no value: knockd does not start with one";
+                let message = "UseSyslog takes no value: knockd does not start with one";
                 self.refuse(value, message, "write UseSyslog alone");
             }
             (_, None) => self.refuse(key, "this key needs a value", "write key = value"),
@@ -221,7 +221,7 @@ impl<'a> Reader<'a, '_> {
         let found = unknown_key(at, name, section, elsewhere.then_some(other), &words);
         match FORKS_KEYS.iter().find(|(key, _)| *key == name) {
             Some((_, ours)) => found.fix(format!(
-                "this is a key of another knockd; take it out, run 'logknock convert', and write {ours} into the TOML"
+                "this is a key of another knockd; remove it, run 'logknock convert', and write {ours} into the TOML"
             )),
             None => found,
         }
@@ -232,7 +232,7 @@ impl<'a> Reader<'a, '_> {
         match key {
             Key::PidFile => {
                 let message = "has no effect: logknock writes no pidfile";
-                let fix = "take it out; systemd knows the process";
+                let fix = "remove it; systemd keeps track of the process";
                 self.report.add(warning(at, message).fix(fix));
             }
             Key::LogFile => {

@@ -82,7 +82,7 @@ fn step(
     let port = u16::from_le_bytes([low, high]);
     if port == 0 {
         let message = format!(
-            "step {number} is port 0 to knockd, which nobody can knock at: the door never opens and is left out"
+            "knockd reads step {number} as port 0, which cannot be knocked: the door never opens and is left out"
         );
         let fix = "write a port from 1 to 65535, and no comma at the end";
         report.add(warning(at, message).fix(fix));

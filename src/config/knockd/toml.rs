@@ -21,18 +21,18 @@ const HEAD: &str = "\
 # Written by 'logknock convert'. A sequence is a password: keep this file at mode 0600.
 
 [log]
-# Where the lines of your LOG rule are: \"kmsg\", \"journald\", or a file. A file is believed for a prefix
-# that only the rule and this file know.
+# Where the lines of your LOG rule are: \"kmsg\", \"journald\", or a file. A file needs a secret prefix that
+# only the rule and this file have.
 # sources = [\"kmsg\"]
 ";
 
 /// What stands above the doors.
 const DEFAULTS: &str = "\
 [defaults]
-# As in knockd: ports of no door do not matter, so a scan in random order can open a door. With true, any
-# other port starts over; then let the LOG rule see every closed port.
+# As in knockd: other ports are ignored, so a scan in random order can open a door. With true, any other
+# port resets the attempt; then the LOG rule must see every closed port.
 strict = false
-# As in knockd: commands are for /bin/sh, and how they exit is logged and otherwise ignored.
+# As in knockd: /bin/sh runs the commands, and their exit status is only logged.
 shell  = true
 ignore_status = true
 ";

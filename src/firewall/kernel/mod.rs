@@ -240,7 +240,7 @@ fn flaws_of(door: &Door, form: Form, opens: bool) -> Vec<Flaw> {
     flaw(
         door.limits.cooldown.is_some(),
         "cooldown",
-        "rules know no time after an open in which nothing counts",
+        "rules cannot enforce a cooldown",
     );
     flaw(
         door.grant.on_repeat != OnRepeat::Extend,
@@ -272,7 +272,7 @@ fn flaws_of(door: &Door, form: Form, opens: bool) -> Vec<Flaw> {
             flaw(
                 rule.pace.min_gap.is_some(),
                 "min_gap",
-                "rules know no shortest time between two knocks",
+                "rules cannot enforce a shortest time between two knocks",
             );
         }
         Rule::Counts(rule) => {
@@ -288,7 +288,7 @@ fn flaws_of(door: &Door, form: Form, opens: bool) -> Vec<Flaw> {
                 Origin::Totp(_) => "totp",
                 Origin::List(_) => "one_time_sequences",
             };
-            flaw(true, key, "rules know no sequences that open once");
+            flaw(true, key, "rules cannot keep sequences that open once");
         }
     }
     flaws

@@ -22,9 +22,9 @@ pub(in super::super) const TABLE: &str = "inet logknock_only";
 
 const HEAD: &str = "\
 # A whole port knocker in the kernel: no daemon, no log.  Load:  logknock rules --for nft-only | nft -f -
-# It holds the knock, a secret: keep it from others. Loading again forgets nobody.
+# It contains the knock, a secret: do not show it to others. Loading again keeps open doors and begun knocks.
 # To keep it over a reboot:  logknock rules --for nft-only --install
-# Other tables have their say too: they must let in what this one guards.
+# Other tables decide too: they must accept what this one lets in.
 ";
 
 pub(super) fn load(knocker: &Knocker<'_>) -> String {
@@ -74,7 +74,7 @@ pub(super) fn load(knocker: &Knocker<'_>) -> String {
 pub(super) fn remove() -> String {
     format!(
         "\
-# Takes the knocker away.  logknock rules --for nft-only --remove | nft -f -
+# Removes this port knocker.  logknock rules --for nft-only --remove | nft -f -
 add table {TABLE}
 delete table {TABLE}
 "
@@ -227,7 +227,7 @@ impl Drawn<'_> {
         );
         note(
             text,
-            "Who has not begun, and does not begin now, is nothing to this door.",
+            "An address that has not begun, and does not begin now, is ignored here.",
         );
         let nobody_yet = if later.is_empty() {
             String::new()

@@ -25,7 +25,7 @@ const SYN: &str = "-p tcp --tcp-flags SYN,ACK SYN";
 const HEAD: &str = "\
 #!/bin/sh
 # A whole port knocker in the kernel: no daemon, no log.  Load:  logknock rules --for iptables-recent | sh
-# It holds the knock, a secret: keep it from others. Loading again forgets nobody.
+# It contains the knock, a secret: do not show it to others. Loading again keeps open doors and begun knocks.
 # To keep it over a reboot:  logknock rules --for iptables-recent --install
 # /proc/net/xt_recent shows who is on the way to every local user. A list has room for 100 addresses (xt_recent.ip_list_tot): one more pushes out the oldest.
 ";
@@ -48,7 +48,7 @@ pub(super) fn load(knocker: &Knocker<'_>) -> String {
 pub(super) fn remove() -> String {
     let mut text = "\
 #!/bin/sh
-# Takes the knocker away.  logknock rules --for iptables-recent --remove | sh
+# Removes this port knocker.  logknock rules --for iptables-recent --remove | sh
 "
     .to_owned();
     for family in Family::ALL {
@@ -180,7 +180,7 @@ impl<'a> Drawn<'a> {
         let way = &self.way;
         let (right, full) = self.right(rule);
         main.note(&format!(
-            "Door {}: whose hits are right may come in, by TCP once.",
+            "Door {}: an address with the right hits may come in, by TCP once.",
             self.door.name
         ));
         for port in self.door.opens(Transport::Tcp) {
@@ -268,7 +268,7 @@ impl<'a> Drawn<'a> {
         let Some((first, later)) = steps.split_first() else {
             return;
         };
-        chain.note("Who has not begun, and does not begin now, is nothing to this door.");
+        chain.note("An address that has not begun, and does not begin now, is ignored here.");
         let [this, other] = match first.transport {
             Transport::Tcp => ["tcp", "udp"],
             Transport::Udp => ["udp", "tcp"],

@@ -79,8 +79,7 @@ fn because(why: &'static str, mut lines: Vec<Line>) -> Vec<Line> {
 
 /// What is looked at neither by a door nor by the guard, where packets arrive.
 pub(in super::super) fn preamble(always: &[IpNet], public: &[Step], tcp: Tcp) -> Vec<Line> {
-    let own =
-        "What this host says to itself, and what goes on to other hosts, is none of our business.";
+    let own = "Traffic from this host to itself, and traffic to other hosts, passes.";
     let mut lines = because(
         own,
         vec![
@@ -126,7 +125,7 @@ pub(super) fn let_in(rules: &Rules<'_>) -> Vec<Line> {
 
 fn entering(then: Then) -> Vec<Line> {
     let each = Family::ALL.map(|family| Line::new("", [When::Open(family)], then));
-    because("Who has knocked may connect.", each.into())
+    because("An address that has knocked may connect.", each.into())
 }
 
 /// Everybody else, where packets arrive.
@@ -148,7 +147,7 @@ pub(super) fn others(rules: &Rules<'_>) -> Vec<Line> {
 /// What closes the ports to all others.
 pub(in super::super) fn guard(guarded: &[Step]) -> Vec<Line> {
     because(
-        "Only what a door opens is closed to all others: to what begins there.",
+        "Only ports that a door opens are closed, and only to new connections.",
         to_each(guarded, &[When::Begins], &[], Then::Drop),
     )
 }
@@ -167,7 +166,7 @@ pub(super) fn input(rules: &Rules<'_>) -> Vec<Line> {
 /// What of the guarded ports is let in whoever has knocked, where packets have arrived.
 pub(in super::super) fn arrived(always: &[IpNet], guarded: &[Step]) -> Vec<Line> {
     let mut lines = because(
-        "What this host says to itself.",
+        "Traffic from this host to itself passes.",
         vec![Line::new("", [When::Loopback], Then::Pass)],
     );
     lines.extend(always_allowed(always, guarded, Then::Enter));

@@ -21,7 +21,7 @@ fn head(tool: Tool, more: &str) -> String {
         "\
 #!/bin/sh
 # Rules for logknock beside {name}. Load:  logknock rules --for {name} | sh
-# They hold the log prefix, a secret: keep this text from others. Loading again changes nothing that is open.
+# They contain the log prefix, a secret: do not show this text to others. Loading again keeps open doors.
 {more}set -e
 umask 077
 "
@@ -33,7 +33,7 @@ fn remove_head(tool: Tool) -> String {
     format!(
         "\
 #!/bin/sh
-# Takes the rules of logknock away.  logknock rules --for {name} --remove | sh
+# Removes the rules of logknock.  logknock rules --for {name} --remove | sh
 # What {name} let in before, it lets in again.
 "
     )

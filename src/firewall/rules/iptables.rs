@@ -24,7 +24,7 @@ const INPUT: &str = "LOGKNOCK_INPUT";
 const HEAD: &str = "\
 #!/bin/sh
 # Rules for logknock. Load:  logknock rules --for iptables | sh
-# They hold the log prefix, a secret: keep them from others. Loading again changes nothing that is open.
+# They contain the log prefix, a secret: do not show them to others. Loading again keeps open doors.
 # To keep them over a reboot:  logknock rules --for iptables --install
 ";
 
@@ -35,7 +35,7 @@ pub(super) fn load(rules: &Rules<'_>, prefix: &str) -> String {
     }
     text += "set -e\n";
     if rules.backend == Some(Backend::Ipset) {
-        text += "\n# What is open: who may connect where, until when. The kernel ends it.\n\
+        text += "\n# Open doors: which address may connect to which port. The kernel ends each entry.\n\
                  ipset -exist restore <<'END'\n";
         for family in Family::ALL {
             let (set, inet) = (ipset::set(family), ipset::family(family));
@@ -107,7 +107,7 @@ pub(super) fn remove() -> String {
     format!(
         "\
 #!/bin/sh
-# Takes the rules of logknock away.  logknock rules --for iptables --remove | sh
+# Removes the rules of logknock.  logknock rules --for iptables --remove | sh
 # Stop logknock first, so that it closes what is open.
 {}exit 0
 ",

@@ -13,9 +13,9 @@ pub(super) const TABLE: &str = nft::TABLE;
 
 const HEAD: &str = "\
 # Rules for logknock. Load:  logknock rules --for nft | nft -f -
-# They hold the log prefix, a secret: keep them from others. Loading again changes nothing that is open.
+# They contain the log prefix, a secret: do not show them to others. Loading again keeps open doors.
 # To keep them over a reboot:  logknock rules --for nft --install
-# Other tables have their say too: they must let in what this one guards.
+# Other tables decide too: they must accept what this one lets in.
 ";
 
 /// The hook where packets arrive, before any NAT.
@@ -80,7 +80,7 @@ table {TABLE} {{
 pub(super) fn remove() -> String {
     format!(
         "\
-# Takes the rules of logknock away.  logknock rules --for nft --remove | nft -f -
+# Removes the rules of logknock.  logknock rules --for nft --remove | nft -f -
 # Stop logknock first: what it has to close is gone with the table.
 add table {TABLE}
 delete table {TABLE}
@@ -91,7 +91,7 @@ delete table {TABLE}
 fn open_set(family: Family) -> String {
     let (set, kind) = (nft::set(family), nft::set_type(family));
     format!(
-        "# What is open: who may connect where, until when. The kernel ends it.\n\
+        "# Open doors: which address may connect to which port. The kernel ends each entry.\n\
          add set {TABLE} {set} {{ type {kind}; flags timeout; }}\n"
     )
 }

@@ -11,7 +11,7 @@ use super::Damage;
 /// The journal was damaged. The grants of its good lines are honoured; others may have been lost.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "the record of open doors was damaged: {damage}; what could be read of it is honoured{}",
+    "the ledger of open doors was damaged: {damage}; what could be read of it is used{}",
     self.kept()
 )]
 pub struct Notice {
@@ -23,7 +23,7 @@ pub struct Notice {
 
 impl Notice {
     fn kept(&self) -> String {
-        let kept = |name| format!(", and it is kept as '{name}'");
+        let kept = |name| format!(", and the damaged file is kept as '{name}'");
         self.name.as_ref().map(kept).unwrap_or_default()
     }
 }
@@ -45,7 +45,7 @@ pub enum OpenError {
     )]
     Insecure(PathBuf),
     /// It cannot be read or written.
-    #[error("cannot keep open grants in '{}': {error}", .path.display())]
+    #[error("cannot store grants in '{}': {error}", .path.display())]
     Failed {
         /// The state directory.
         path: PathBuf,
@@ -64,7 +64,7 @@ impl OpenError {
 
 /// The disk refuses: nothing is opened until it is well again; the kernel's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("cannot put grants on disk: {}", io::Error::from_raw_os_error(*.0))]
+#[error("cannot write grants to disk: {}", io::Error::from_raw_os_error(*.0))]
 pub struct Trouble(i32);
 
 impl From<&io::Error> for Trouble {

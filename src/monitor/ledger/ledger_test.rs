@@ -308,7 +308,7 @@ fn without_the_disk_no_grant_begins_and_those_that_are_open_can_be_closed() {
     assert!(
         trouble
             .to_string()
-            .starts_with("cannot put grants on disk: ")
+            .starts_with("cannot write grants to disk: ")
     );
     assert_eq!(book.ledger.trouble(), Some(trouble));
     assert_eq!(book.grants.get(GrantId(2)), None);

@@ -19,19 +19,19 @@ use crate::engine::time::Time;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Damage {
     /// It could not be read to its end.
-    #[error("it cannot be read to its end")]
+    #[error("it cannot be read completely")]
     Unreadable,
     /// It is larger than any that we write.
-    #[error("it is larger than any that we write")]
+    #[error("it is larger than logknock writes")]
     TooLarge,
     /// It does not begin as ours do.
-    #[error("it does not begin as it should")]
+    #[error("its first line is wrong")]
     NoHeader,
     /// It is in the layout of another version of this program.
-    #[error("it is of layout {0}, written by another version")]
+    #[error("it has layout {0}, written by another version")]
     Schema(u32),
     /// This many lines in it are not as they were written.
-    #[error("{0} of its lines are not as they were written")]
+    #[error("{0} of its lines are damaged")]
     Lines(usize),
 }
 
