@@ -275,8 +275,11 @@ impl AttemptTable {
             is_heard |= fate == Fate::Heard;
             is_hidden |= fate == Fate::Hidden;
         }
-        if let Some(sighting) = unkept {
-            self.recent.remember(sighting);
+        if age.is_none() {
+            // Without a blank for the one that a knocker has kept, only wrong hits would make the ring grow, and
+            // the daemon's page faults would tell a local user which hits are right.
+            self.recent
+                .remember(unkept.unwrap_or_else(|| sighting.blank()));
         }
         match age {
             _ if is_heard => Ok(()),

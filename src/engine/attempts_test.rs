@@ -86,8 +86,9 @@ impl Plain {
             self.settle(kind, hit.src, knocker, None);
             self.evict(kind, at, told);
         }
-        if !is_kept {
-            self.recent.remember(sighting);
+        if age.is_none() {
+            let kept = is_kept.then(|| sighting.blank());
+            self.recent.remember(kept.unwrap_or(sighting));
         }
         match age {
             Some(_) if !is_heard => Err(Reason::Duplicate),

@@ -80,6 +80,17 @@ fn new(hits: &[Hit<'_>]) -> Vec<bool> {
 }
 
 #[test]
+fn a_blank_hides_no_packet() {
+    let sighting = Identity::default().sighting(&TCP);
+    let mut recent = RecentPackets::new(100);
+    recent.remember(sighting.blank());
+    assert_eq!(recent.seen(&sighting, REACH), None);
+    recent.remember(sighting);
+    recent.remember(sighting.blank());
+    assert_eq!(recent.seen(&sighting, REACH), Some(Duration::ZERO));
+}
+
+#[test]
 fn a_syn_sent_again_after_one_three_and_seven_seconds_counts_once() {
     let mut again = TCP;
     again.mark.id = Some(4712);
