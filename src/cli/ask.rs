@@ -27,10 +27,10 @@ const OPEN_PATIENCE: Duration = REPLY_TIMEOUT.saturating_add(PATIENCE);
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
 pub(super) struct StatusArgs {
-    /// Print the counters as Prometheus reads them
+    /// Print the counters in the format of Prometheus
     #[arg(long, conflicts_with = "json")]
     prometheus: bool,
-    /// Show it anew each second, with the last events; q quits, s changes the order of the open doors
+    /// Refresh it each second, with the last events; q quits, s changes the order of the open doors
     #[arg(long, conflicts_with_all = ["json", "prometheus"])]
     watch: bool,
 }
@@ -49,14 +49,14 @@ pub(super) struct OpenArgs {
 /// Arguments of `close`.
 #[derive(Debug, clap::Args)]
 pub(super) struct CloseArgs {
-    /// The address whose doors to close
+    /// The address whose doors are closed
     #[arg(
         value_name = "ADDRESS",
         required_unless_present = "all",
         conflicts_with = "all"
     )]
     src: Option<IpAddr>,
-    /// Close everybody's doors
+    /// Close all open doors
     #[arg(long)]
     all: bool,
 }

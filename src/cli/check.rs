@@ -49,10 +49,10 @@ struct TrustJson<'a> {
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where lines are to come from, instead of the configured sources (repeatable)
+    /// Check this source instead of the configured ones (repeatable)
     #[arg(long, value_name = "SOURCE")]
     follow: Vec<SourceSpec>,
-    /// Show what doors with 'opens' run, too
+    /// Also show the commands that doors with 'opens' run
     #[arg(long, short)]
     verbose: bool,
 }

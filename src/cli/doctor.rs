@@ -47,7 +47,7 @@ const QUARTER: u64 = 15 * 60;
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Wait for a knock from this address, and say where it is lost
+    /// Wait for a knock from this address, and name the step at which it is lost
     #[arg(long, value_name = "ADDRESS")]
     live: Option<IpAddr>,
     /// How long to wait for it

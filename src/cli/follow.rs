@@ -25,14 +25,14 @@ use crate::source_spec::SourceSpec;
 /// Arguments of the daemon.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where lines come from, instead of the configured sources: a log file or a pattern of
-    /// names ('/var/log/fw/*.log'), kmsg, journald, -, unix:PATH or udp:ADDR:PORT (repeatable)
+    /// The source of log lines, instead of the configured ones: a log file or a pattern of names
+    /// ('/var/log/fw/*.log'), kmsg, journald, nflog:GROUP, -, unix:PATH or udp:ADDR:PORT (repeatable)
     #[arg(long, value_name = "SOURCE")]
     follow: Vec<SourceSpec>,
-    /// Print commands instead of running them; open grants are not kept
+    /// Print commands instead of running them; open doors are not written to disk
     #[arg(long)]
     dry_run: bool,
-    /// Say more: -v attempts, -vv everything
+    /// Log more: -v attempts, -vv everything
     #[arg(long, short, action = clap::ArgAction::Count)]
     verbose: u8,
 }

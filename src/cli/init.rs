@@ -19,7 +19,7 @@ use crate::source_spec::SourceSpec;
 /// Arguments of `init`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Print the configuration, and write nothing to disk
+    /// Print the configuration instead of writing it
     #[arg(long)]
     print: bool,
 }

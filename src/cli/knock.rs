@@ -58,13 +58,13 @@ pub(super) struct Args {
     /// Name or address; without ports, a host of hosts.toml
     #[arg(required_unless_present = "settings")]
     host: Option<String>,
-    /// What to knock, in order; TCP unless said, services by name
+    /// The ports to knock, in order, by TCP unless PORT:udp; names of services are allowed
     #[arg(value_name = "PORT[:PROTO]")]
     ports: Vec<Word>,
-    /// Make all hits UDP
+    /// Knock by UDP
     #[arg(long, short)]
     udp: bool,
-    /// Pause after every hit, also the last: milliseconds, or as 1.5s [default: 100; 10 for counts]
+    /// Pause after each packet, in milliseconds or as 1.5s [default: 100; 10 for counts]
     #[arg(long, short, value_name = "MS", value_parser = delay::parse)]
     delay: Option<Duration>,
     /// Knock at IPv4 addresses only
@@ -73,7 +73,7 @@ pub(super) struct Args {
     /// Knock at IPv6 addresses only
     #[arg(long, short = '6')]
     ipv6: bool,
-    /// Say what is sent
+    /// Print each packet that is sent
     #[arg(long, short)]
     verbose: bool,
     /// Show what would be sent, and send nothing
@@ -91,21 +91,21 @@ pub(super) struct Args {
     /// The window of each count [default: 4s]
     #[arg(long, value_name = "TIME", requires = "counts", value_parser = counts::window)]
     window: Option<Duration>,
-    /// Read host, port (UDP unless said), counts and window from a knocksettings.txt
+    /// Read host, port (UDP by default), counts and window from a knocksettings.txt
     #[arg(long, value_name = "FILE", conflicts_with_all = ["host", "ports"])]
     settings: Option<PathBuf>,
-    /// Knock the ports that this secret gives for this moment, at the host's first address; a code behind PORT…
+    /// Knock the ports that this secret gives now, at the host's first address; with --code-base, a code after PORT…
     #[arg(long, value_name = "FILE", conflicts_with_all = ["settings", "counts"])]
     totp: Option<PathBuf>,
     #[command(flatten)]
     form: FormArgs,
-    /// After knocking, wait until this TCP port is open; a sequence is knocked once more at half time
+    /// After knocking, wait until this TCP port is open; a sequence is sent again after half the timeout
     #[arg(long, value_name = "PORT[:tcp]")]
     wait: Option<Word>,
     /// How long to wait
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = timeout)]
     timeout: Duration,
-    /// Pass standard input and output through the port waited for
+    /// Connect standard input and output to the port that was waited for
     #[arg(long)]
     proxy: bool,
 }

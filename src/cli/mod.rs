@@ -162,7 +162,7 @@ connection. Door keys that the kernel cannot enforce are errors.")]
     /// Knock at a door, and wait until it is open
     #[command(version, after_help = knock::EXAMPLES)]
     Knock(Box<knock::Args>),
-    /// Show the state of the running daemon: doors, sources, what is open, what was rejected and why
+    /// Show the state of the running daemon: doors, sources, open doors, rejected lines and the reasons
     #[command(after_help = "Examples:
   logknock status
   logknock status --watch
@@ -172,7 +172,7 @@ connection. Door keys that the kernel cannot enforce are errors.")]
     #[command(after_help = "Examples:
   logknock open ssh 203.0.113.7")]
     Open(ask::OpenArgs),
-    /// Close what is open for an address, or for everybody
+    /// Close the open doors of an address, or all of them
     #[command(after_help = "Examples:
   logknock close 203.0.113.7
   logknock close --all")]
@@ -181,7 +181,7 @@ connection. Door keys that the kernel cannot enforce are errors.")]
     #[command(after_help = "Examples:
   logknock reload")]
     Reload,
-    /// Draw what the packets of an address did at each door, and say what would help
+    /// Draw what the packets of an address did at each door, with one sentence of advice
     #[command(after_help = "Examples:
   logknock explain 203.0.113.7
   logknock explain 203.0.113.7 --log /var/log/kern.log")]

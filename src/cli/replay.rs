@@ -17,13 +17,13 @@ use crate::report::{self, Report};
 /// Arguments of `replay`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Logs to run through, merged by time, also as `.gz` or `.zst`; `-` is standard input
+    /// The logs, merged by time, also as `.gz` or `.zst`; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Compare the events with those in FILE (as printed by `replay`, or by `replay --json`) and exit 1 with a diff when they differ
+    /// Compare the events with FILE (the output of `replay` or `replay --json`); if they differ, print the difference and exit 1
     #[arg(long, value_name = "FILE")]
     expect: Option<PathBuf>,
-    /// Write a page for a browser to FILE: who knocked, how far, and what did not count. Events are listed only with --json then
+    /// Write a page for a browser to FILE: who knocked, how far, and what did not count; then events are listed only with --json
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }

@@ -21,22 +21,22 @@ use crate::source_spec::SourceSpec;
 )]
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Which tool loads them; without it, the one of the backend
+    /// The tool that loads them [default: the one of the backend]
     #[arg(long = "for", value_name = "FIREWALL")]
     tool: Option<Firewalls>,
-    /// With --for, print what takes them away again; without, take all of it away
+    /// With --for, print commands that remove them; without, remove all rules of logknock
     #[arg(long, group = "act")]
     remove: bool,
-    /// Load them, and open again what is open
+    /// Load them, and open the open doors again
     #[arg(long, group = "act")]
     load: bool,
-    /// Load them, and put back what was there before after this time, unless they are confirmed
+    /// Load them, and restore the previous rules after this time, unless they are confirmed
     #[arg(long = "try", value_name = "TIME", group = "act", value_parser = duration::from_text)]
     within: Option<Duration>,
     /// Keep the rules that are on trial
     #[arg(long, group = "act")]
     confirm: bool,
-    /// Load them now, at each boot, and when the firewall's own service loads its rules anew
+    /// Load them now, at each boot, and whenever the firewall's own service loads its rules again
     #[arg(long, group = "act")]
     install: bool,
     /// Undo a trial after so many seconds

@@ -29,7 +29,7 @@ pub(super) struct Global {
         default_value = "/etc/logknock/logknock.toml"
     )]
     pub(super) config: PathBuf,
-    /// Where open grants are kept
+    /// The directory for the ledger of open doors
     #[arg(
         long,
         value_name = "DIR",
@@ -42,13 +42,13 @@ pub(super) struct Global {
     /// The log prefix, instead of the configured one; 'ps' shows it to every user, so prefer --prefix-file
     #[arg(long, value_name = "PREFIX")]
     pub(super) prefix: Option<Prefix>,
-    /// A file that holds the log prefix, instead of the configured one
+    /// A file that contains the log prefix, instead of the configured one
     #[arg(long, value_name = "FILE", conflicts_with = "prefix")]
     pub(super) prefix_file: Option<PathBuf>,
-    /// Believe lines that any local user could have written
+    /// Accept lines that any local user could have written
     #[arg(long)]
     pub(super) accept_forgeable: bool,
-    /// Print one JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     pub(super) json: bool,
 }

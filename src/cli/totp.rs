@@ -48,15 +48,15 @@ pub(super) struct Args {
     /// Make a secret: in a new file, or on standard output
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     new: Option<PathBuf>,
-    /// Make it for an authenticator app, and draw it in the terminal for the app to scan
+    /// Make the secret for an authenticator app, and draw it in the terminal for the app to scan
     #[arg(long, requires = "new")]
     qr: bool,
     #[command(flatten)]
     form: FormArgs,
-    /// Derive UDP ports
+    /// Use UDP ports
     #[arg(long, requires = "secret_file")]
     udp: bool,
-    /// At this time, RFC 3339 or seconds since 1970, instead of now
+    /// Show the ports of this time, RFC 3339 or seconds since 1970, instead of now
     #[arg(long, value_name = "TIME", value_parser = moment)]
     at: Option<i64>,
 }
@@ -64,7 +64,7 @@ pub(super) struct Args {
 /// What goes with a secret, as the door's `totp` has it.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(super) struct FormArgs {
-    /// With a secret's file: how many knocks [default: 4]
+    /// With a secret's file: the number of knocks [default: 4]
     #[arg(long, value_name = "N")]
     knocks: Option<u8>,
     /// With a secret's file: the range of ports [default: 20000-29999]
@@ -86,7 +86,7 @@ struct CodeArgs {
     /// How many digits the code has, 6 or 8 [default: 6]
     #[arg(long, value_name = "N", requires = "code_base")]
     digits: Option<u8>,
-    /// How many digits a knock tells, 2 or 4 [default: 2]
+    /// How many digits each knock sends, 2 or 4 [default: 2]
     #[arg(long, value_name = "N", requires = "code_base")]
     per_knock: Option<u8>,
 }
