@@ -245,7 +245,7 @@ async fn publish(js: jetstream::Context, grant: SignedGrant, tell: UnboundedSend
     }
 }
 
-/// Claims a code: whoever writes to its subject first has it. No answer is given where nobody can know.
+/// Claims a code: the first gateway that writes to its subject gets it. No answer is given where nobody can know.
 async fn claim(
     js: jetstream::Context,
     number: u64,

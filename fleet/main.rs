@@ -76,7 +76,7 @@ fn runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failur
     runtime.block_on(work)
 }
 
-/// Tells it to whoever reads the standard error, the journal as a rule.
+/// Writes it to standard error, as a rule the journal.
 fn say(text: &str) {
     // Nobody may be reading it.
     let _ = writeln!(io::stderr(), "{text}");

@@ -1,7 +1,7 @@
 //! A process that we have started for ourselves, and that does not outlive its owner.
 //!
-//! In: a child. Out: how it ended. Nobody waits long for that: one that even SIGKILL does not end, as it hangs in
-//! the kernel on a disk or a network that does not answer, is left to a thread.
+//! In: a child. Out: how it ended. The owner does not wait long. A child that hangs in the kernel, on a disk or a
+//! network that does not answer, survives even SIGKILL; a thread waits for it.
 #![expect(
     clippy::disallowed_methods,
     reason = "one that cannot be ended is left to a thread"

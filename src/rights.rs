@@ -69,7 +69,7 @@ pub enum Flaw {
     /// A symlink that others could point elsewhere.
     #[error("is a symlink in a directory that others can write: they could point it elsewhere")]
     Symlink(PathBuf),
-    /// A file that is not there yet, where others could make it.
+    /// A file that does not exist yet, in a directory where others could create it.
     #[error("does not exist yet, and others can write its directory and could create it first")]
     Missing(PathBuf),
 }

@@ -1,4 +1,4 @@
-//! What systemd is told, by the main process of the unit.
+//! Notifications to systemd, by the main process of the unit.
 //!
 //! In: what happened. Out: a datagram. Nothing comes back. Without `NOTIFY_SOCKET` every call does
 //! nothing.

@@ -198,7 +198,7 @@ fn appended(command: &str) -> Option<Step> {
     })
 }
 
-/// What the kernel's rules lack of what the doors with `opens` need; nothing where there is no such door.
+/// What doors with `opens` need and the kernel's rules lack; nothing where there is no such door.
 fn firewall(config: &Config) -> Option<Vec<String>> {
     let has_doors = config
         .firewall

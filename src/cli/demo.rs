@@ -1,8 +1,8 @@
 //! `logknock demo`: a knock opens and closes a door, on this machine, without root.
 //!
-//! Nothing is acted: the daemon that runs is this program with `--follow`, the lines are what the
-//! kernel's LOG target prints, the open and close commands are run and leave a file and take it away.
-//! Only the packets are missing: without root there is no firewall rule to log any.
+//! Nothing is acted: the daemon is this program with `--follow`, and the lines have the form of the kernel's LOG
+//! target. The open command writes a file, and the close command removes it. Only the packets are missing: without
+//! root there is no firewall rule to log any.
 #![expect(
     clippy::disallowed_types,
     reason = "starts the daemon as a user would, and writes its log file"

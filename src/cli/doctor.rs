@@ -1,8 +1,8 @@
-//! `logknock doctor`: the way of a knock from the wire to the open port, looked at step by step.
+//! `logknock doctor`: checks each step of a knock from the wire to the open port.
 //!
-//! In: the configuration, the kernel's rules and switches, the logs, the daemon's own account. Out: a row for each step with
-//! what was seen and what mends it, and exit status 1 when one is broken. No port of a sequence, prefix or sequence
-//! is in any row: steps are told by number.
+//! In: the configuration, the kernel's rules and switches, the logs, the daemon's own account. Out: a row for each
+//! step with what was seen and the fix, and exit status 1 if one is broken. No port of a sequence, prefix or sequence
+//! is in any row: steps have numbers.
 #![expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -476,7 +476,7 @@ fn fleet(fleet: &FleetStatus) -> Vec<Row> {
     rows
 }
 
-/// Daemons beside the one that is asked: those with a process of ours as their child, in this network namespace.
+/// Other daemons than the one that is asked: those with a process of ours as their child, in this network namespace.
 fn others() -> Option<Row> {
     let numbers = fs::read_dir("/proc").ok()?.flatten();
     let numbers: Vec<u32> = numbers

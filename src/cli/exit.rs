@@ -1,8 +1,8 @@
-//! Exit codes, once, with their meanings (`sysexits.h` where it has a word for it), and how a failure is
-//! told: behind the program's name, once, on standard error.
+//! The exit codes and their meanings, from `sysexits.h` where it has one. A failure is printed once, after the
+//! program's name, on standard error.
 //!
-//! What surprises: a reader who has gone (`logknock parse kern.log | head`) is no failure. Nothing is
-//! said, and the exit status is that of success, as nothing was left undone that anybody wanted.
+//! A reader that closes the pipe (`logknock parse kern.log | head`) is not a failure: nothing is printed, and the
+//! exit status is 0.
 
 use std::fmt;
 use std::io::{self, Write};

@@ -1,9 +1,8 @@
 //! `logknock explain`: why did this address's knock open nothing, or why did it?
 //!
-//! In: what the running daemon remembers of an address, or logs and what the same engine makes of them.
-//! Out: for each door a line of time, what happened on it in order, and one sentence of advice. What it means is
-//! worked out by [`picture`]; here it is drawn. The order of a sequence is told by numbers of steps; no
-//! port of one is.
+//! In: what the running daemon remembers of an address, or logs and what the same engine makes of them. Out: for each
+//! door a line of time, what happened on it in order, and one sentence of advice. What it means is worked out by
+//! [`picture`]; here it is drawn. Steps of a sequence are shown by number; no port of one is.
 
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -24,7 +23,7 @@ use crate::memory::{self, Limits, Memory};
 use crate::protocol::{FleetRefusal, Reply, Request, Story};
 use crate::replay::{self, Input, Seen};
 
-/// Of a log, so many things are told: the last ones.
+/// How many events of a log are shown: the last ones.
 const MOST: usize = 10_000;
 
 /// Arguments of `explain`.

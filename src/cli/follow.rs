@@ -68,7 +68,7 @@ impl Args {
 /// How long what is due may take to be closed by a start that cannot follow.
 const LAST_CLOSES: Duration = Duration::from_secs(15);
 
-/// Runs the daemon until it is told to stop.
+/// Runs the daemon until a signal stops it.
 pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Failure> {
     let prepared = prepare(args, global);
     log_to_stderr(args);

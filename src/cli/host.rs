@@ -43,7 +43,7 @@ pub(super) enum Firewall {
 /// The ssh session that we sit in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Session {
-    /// Who has come, and to which port, where that is known.
+    /// The client of this session and the port that it connected to, if known.
     pub(super) way: Option<(IpAddr, u16)>,
 }
 

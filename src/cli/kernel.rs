@@ -56,7 +56,7 @@ pub(super) fn is_mute() -> bool {
     netfilter.exists() && !netfilter.join("nf_log_all_netns").exists()
 }
 
-/// The packets of a knock, and the time for them; of what is derived or listed nothing is known beforehand.
+/// The packets of a knock, and the time for them. Derived and listed sequences have none that are known beforehand.
 fn knocks(rule: &Rule) -> Option<(Vec<Step>, Duration)> {
     match rule {
         Rule::Sequence(SequenceRule { sequence, pace }) => {

@@ -1,7 +1,7 @@
 //! `logknock knock`: the client.
 //!
-//! In: the command line, `hosts.toml` or `knocksettings.txt`. Out: a [`Knocking`], carried out or
-//! only shown. It says nothing unless asked, and of what it read in a file it never says a port.
+//! In: the command line, `hosts.toml` or `knocksettings.txt`. Out: a [`Knocking`], carried out or only shown. It
+//! prints nothing unless asked, and never a port that it read from a file.
 
 use std::convert::Infallible;
 use std::fmt;

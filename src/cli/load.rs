@@ -231,7 +231,7 @@ fn what_undoes(text: &Text, kept: Option<&Loaded>) -> String {
         }
     }
     let undo = if !before.is_empty() && matches!(text.name, "ufw" | "firewalld") {
-        // What was told to these before is told to them still.
+        // Settings that were given to these before stay in place.
         here("nft -f -", &Rules::remove(Tool::Nft))
     } else if text.is_nft() {
         here("nft -f -", &text.remove)
@@ -283,7 +283,7 @@ fn without_rates(listed: &str) -> String {
     text
 }
 
-/// Of what `iptables-save` prints the lines of our chains, and the jumps to them as the first rules.
+/// Selects our chains from the output of `iptables-save`, with the jumps to them as the first rules.
 fn own_lines(saved: &str) -> String {
     let mut text = String::new();
     for line in saved.lines() {
@@ -357,7 +357,7 @@ pub(super) fn undo_in(seconds: u64) -> Result<(), Failure> {
     }
 }
 
-/// Has the system load them at each boot, and when its own rules are loaded anew.
+/// Makes the system load them at each boot, and whenever its own rules are loaded again.
 pub(super) fn install(text: &Text, config: &Config, global: &Global) -> Result<(), Failure> {
     if text.name == "openwrt" {
         load(text, config, global)?;

@@ -16,7 +16,7 @@ use crate::protocol::FirewallStatus;
 
 /// The name that tells this program that it is one.
 pub(super) const LOOK: &str = "logknock-firewall";
-/// Faults that are told.
+/// The most faults that are reported.
 const MAX_FAULTS: usize = 16;
 
 /// Runs the look.

@@ -144,8 +144,8 @@ pub(super) fn with_options(mut command: clap::Command) -> clap::Command {
 }
 
 impl Global {
-    /// The options as `matches` has them: behind the command, or else in front of it. One that the command does not use
-    /// is refused.
+    /// The options as `matches` has them: behind the command, or else in front of it. An option that the command does
+    /// not use is refused.
     pub(super) fn of(matches: &ArgMatches) -> Result<Self, Failure> {
         let command = matches.subcommand();
         let is_given = |matches: &ArgMatches, id: &str| {

@@ -1,4 +1,4 @@
-//! `logknock status --watch`: the status, drawn anew each second, until somebody has seen enough.
+//! `logknock status --watch`: the status, refreshed each second, until the user quits.
 //!
 //! In: keys, signals, and one request a second. Out: the tables of `status` and the last events, as many rows of
 //! each as the terminal has room for. Bare escape sequences, which every terminal knows. The terminal is as it
@@ -75,7 +75,7 @@ pub(super) fn run(asked: &Asked) -> Result<(), Failure> {
         return Err(Failure::new(Code::Usage, message));
     }
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGWINCH])?;
-    // A daemon that is not there at all is a failure like any other; one that goes meanwhile may come back.
+    // A daemon that is not running at the start is a failure; one that stops later may come back.
     let mut last = ask(asked)?;
     let mut trouble = None;
     let mut sort = Sort::Opened;

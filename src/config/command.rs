@@ -103,7 +103,7 @@ pub(super) fn per_family(
     })
 }
 
-/// The words of a command that is of no knock: no value stands in them.
+/// The words of a command without a knock: they contain no placeholder.
 pub(super) fn words(given: &Given<CommandText>, report: &mut Report) -> Option<Vec<String>> {
     let template = template(given, false, report).ok()?;
     let words = template.fixed_words();

@@ -1,7 +1,8 @@
 //! The config's files on disk: the only place that reads them.
 //!
 //! In: the path of the config. Out: the texts of it and of its drop-ins, in order, and the bytes of the files that it
-//! names. A file that others than root and we could have written is an error; one that everybody can read is a warning.
+//! names. A file that users other than root and ours can write is an error. A file that everybody can read is a
+//! warning.
 #![expect(
     clippy::disallowed_types,
     reason = "the configuration is read from files here and nowhere else"

@@ -36,7 +36,7 @@ pub struct Fleet {
     pub rules: Rules,
     /// `HOST:PORT` of each server of the bus.
     pub servers: Vec<String>,
-    /// Who signs the certificates of the bus, our certificate, and its key: files that the agent reads.
+    /// The certificate authority of the bus, our certificate, and its key: files that the agent reads.
     pub tls: [PathBuf; 3],
     /// The file of the key that signs our grants, which the agent cannot read.
     pub signing_key: PathBuf,

@@ -38,8 +38,8 @@ pub(super) fn resolve(
     }
 }
 
-/// The `opens` that counts: as for every key the door's own before the default; and commands of its
-/// own stand in place of a default `opens`.
+/// The `opens` that counts: as for every key the door's own before the default; and the door's commands replace a
+/// default `opens`.
 fn opens<'a>(own: &'a NamedDoor, defaults: &'a DoorTable) -> Option<&'a Given<Ports>> {
     let given = match &own.table.opens {
         Some(given) => Some(given),
@@ -81,7 +81,7 @@ impl Draft<'_> {
             report.add(self.error(at, what).fix(fix));
             None
         };
-        // A default command is what `opens` stands in place of, unless that is a default too.
+        // `opens` replaces a default command, unless `opens` is a default too.
         if has_command(own) || own.opens.is_none() && has_command(&self.table) {
             let what = "has 'opens' and commands; a door has one of them";
             return refuse(given.key, what, "remove one of them");

@@ -94,7 +94,7 @@ fn host(
     report: &mut Report,
 ) -> Option<Host> {
     const KEYS: [&str; 6] = ["address", "knock", "totp", "delay", "wait", "once"];
-    // All are read before one that is wrong ends it, so that all mistakes are found.
+    // All are read before the first error is returned, so that every error is reported.
     let keys = written.table(
         &KEYS,
         "{ address = \"gw.example\", knock = [PORT] }",
@@ -165,7 +165,7 @@ fn filled<'a>(item: Written<'a>, expected: &str, report: &mut Report) -> Option<
     Some(text)
 }
 
-/// A port, of which errors are told behind `what` it is.
+/// A port; its errors begin with `what` it is.
 fn port(item: Written<'_>, what: &str, step: &StepReader<'_>, report: &mut Report) -> Option<Step> {
     let word = match item.value {
         DeValue::String(text) => text.to_string(),

@@ -15,7 +15,7 @@ use super::schema::{self, Secrecy, Section};
 /// Deeper tables than this one hold nothing that may be shown.
 const MAX_DEPTH: usize = 4;
 
-/// The TOML `text`, masked. Of one that is `broken`, only keys, headers and single plain words are shown.
+/// The TOML `text`, masked. If it is `broken`, only keys, headers and single plain words are shown.
 pub(super) fn of_toml(text: &str, broken: bool) -> String {
     let tokens: Vec<Token<'_>> = Source::new(text)
         .lex()
@@ -272,7 +272,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether a key of ours begins here: the array that it seems to stand in has lost its bracket.
+    /// Whether a key of ours begins here: the array around it has lost its bracket.
     fn is_at_a_key(&self) -> bool {
         let mut tokens = self.tokens.iter();
         let mut tokens = tokens

@@ -64,7 +64,7 @@ pub struct Config {
     pub daemon: Daemon,
     /// Where doors with `opens` open; `None` when the config does not say.
     pub firewall: Option<Firewall>,
-    /// The command that is told what happens, if there is one.
+    /// The command that is run for events, if there is one.
     pub notify: Option<Notify>,
     /// This gateway among others; `None` when it is on its own.
     pub fleet: Option<Fleet>,
@@ -168,14 +168,14 @@ pub struct Daemon {
     pub knockd_syslog: bool,
 }
 
-/// `[notify]`: a command that is told what happens.
+/// `[notify]`: a command that is run for events.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Notify {
     /// Program and arguments.
     pub argv: Vec<String>,
     /// The user that runs it; the daemon's own if there is none.
     pub account: Option<Arc<Account>>,
-    /// What it is told.
+    /// The events that it is run for.
     pub on: Vec<Occasion>,
 }
 
@@ -233,7 +233,7 @@ pub enum OnExit {
 /// How a config is loaded.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options<'a> {
-    /// A file that holds the log prefix, in place of what the config says.
+    /// A file that contains the log prefix, instead of the configured one.
     pub prefix_file: Option<&'a Path>,
     /// Whether this process runs the commands of its doors: a `user` that it has no right to become is an error then.
     pub is_to_run: bool,

@@ -17,8 +17,7 @@ use super::schema::{
 use super::value::{Given, Written, nearest, value};
 
 impl Schema {
-    /// Reads the files in order. What a later one says stands in place of what an earlier one said;
-    /// a door may be in one of them only.
+    /// Reads the files in order. A later file overrides an earlier one; a door may be in one of them only.
     pub(super) fn read(documents: &[Document<'_>], report: &mut Report) -> Self {
         let mut schema = Self::default();
         for document in documents {

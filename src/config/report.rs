@@ -237,7 +237,7 @@ pub(super) struct Report {
     pub(super) found: Vec<Finding>,
     /// The files that the config names, as they were read.
     pub(super) named: Vec<(String, Vec<u8>)>,
-    /// A file that holds the log prefix, in place of what the config says.
+    /// A file that contains the log prefix, instead of the configured one.
     pub(super) prefix_file: Option<PathBuf>,
     /// Whether these are all that there is: another process has read them.
     pub(super) is_handed_over: bool,

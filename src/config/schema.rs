@@ -1,8 +1,8 @@
 //! The config as written: which tables and keys there are.
 //!
-//! Out: [`Schema`], each key with its value and its place. It knows names and types and no rule about values. To add a key, add its row to a `table!`
-//! below: its type says how it is read and whether it is a secret. Read by hand instead of by a
-//! serde derive because that stops at the first mistake, and all are to be shown.
+//! Out: [`Schema`], each key with its value and its place. It knows names and types and no rule about values. To add
+//! a key, add its row to a `table!` below: its type says how it is read and whether it is a secret. A serde derive
+//! stops at the first error; this reader reports all of them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ pub(super) trait Table {
     /// They, in the order in which a man page would have them.
     const KEYS: &'static [Key];
 
-    /// Sets `key` to what is written, in place of what it was. `false` if there is no such key.
+    /// Sets `key` to what is written, and replaces its old value. `false` if there is no such key.
     fn set(&mut self, key: &str, at: Span, written: Written<'_>, report: &mut Report) -> bool;
 
     /// What is set here, and what only `defaults` has.

@@ -55,7 +55,7 @@ pub(super) struct Given<T> {
 }
 
 impl<T> Given<T> {
-    /// One that stands at `at` as a whole: nothing was written but what implies it.
+    /// A table that is at `at` as a whole: nothing was written but what implies it.
     pub(super) fn implied(at: Span, value: T) -> Self {
         Self {
             key: at,
@@ -110,8 +110,8 @@ impl<'a> Written<'a> {
         Some(items.iter().map(move |item| self.inner(item)))
     }
 
-    /// What `read` makes of each element of an array of at most `most`. All are read before one that is none
-    /// ends it, so that all mistakes are shown.
+    /// What `read` makes of each element of an array of at most `most`. All are read before the first error is
+    /// returned, so that every error is shown.
     pub(super) fn each<T>(
         self,
         what: &str,
@@ -303,7 +303,7 @@ pub(super) fn absolute(text: &str, at: Span, report: &mut Report) -> Option<Path
     None
 }
 
-/// `group`: a name as it stands in `/etc/group`, or a number.
+/// `group`: a name in `/etc/group`, or a number.
 #[derive(Clone)]
 pub(super) struct Group(pub(super) Box<str>);
 
@@ -313,7 +313,7 @@ impl Value for Group {
     }
 }
 
-/// `user`, `relay_user`: a name as it stands in `/etc/passwd`, or a number.
+/// `user`, `relay_user`: a name in `/etc/passwd`, or a number.
 #[derive(Clone)]
 pub(super) struct User(pub(super) Box<str>);
 
@@ -388,7 +388,7 @@ impl Value for OnExit {
     }
 }
 
-/// `on`: what is told.
+/// `on`: the events to report.
 #[derive(Clone)]
 pub(super) struct Occasions(pub(super) Vec<Occasion>);
 

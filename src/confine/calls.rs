@@ -1,9 +1,9 @@
 //! System calls: seccomp. Those that following, counting and telling need are allowed; every other one
 //! fails with `EPERM`.
 //!
-//! A list of what is allowed, because a user 0 without any capability may still do much to what
-//! belongs to user 0, and the list of that grows with every kernel. An error and not the end of the
-//! process, because a C library of tomorrow may try a call that is not on the list and do without.
+//! The filter lists what is allowed: user 0 without capabilities can still change much that belongs to user 0, and
+//! each kernel adds calls. An error and not the end of the process, because a C library of tomorrow may try a call
+//! that is not on the list and do without.
 
 use std::collections::BTreeMap;
 
@@ -178,7 +178,7 @@ fn filters() -> Result<[BpfProgram; 2], BackendError> {
         .map(|&call| (call, Vec::new()))
         .collect();
     allowed.extend(with_arguments()?);
-    // A C library goes on with clone, whose arguments can be looked at, when it hears that.
+    // On this error a C library falls back to clone, whose arguments can be checked.
     let unknown = Rules::from([(libc::SYS_clone3, Vec::new())]);
     Ok([compiled(unknown, SeccompAction::Allow, libc::ENOSYS)?, {
         let refused = SeccompAction::Errno(libc::EPERM.cast_unsigned());

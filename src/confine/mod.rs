@@ -1,10 +1,9 @@
 //! What a process gives up for good before it reads what anybody may have written.
 //!
-//! In: the paths that it still needs. Out: what the kernel has taken away, in words. Capabilities, the
-//! rights of set-uid programs, files (Landlock), and system calls (seccomp); each is done as far as
-//! this kernel can, because a machine that lacks one must still be guarded. The surprise: all but the
-//! filter of system calls count for the calling thread and its children only, so it is called while
-//! there is no other.
+//! In: the paths that it still needs. Out: what the kernel has taken away, in words. Capabilities, the rights of
+//! set-uid programs, files (Landlock), and system calls (seccomp); each is done as far as this kernel can, because a
+//! machine that lacks one must still be guarded. All but the filter of system calls apply only to the calling thread
+//! and its children, so this is called while there is one thread.
 
 #[cfg(any(
     target_arch = "x86_64",

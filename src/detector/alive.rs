@@ -1,4 +1,4 @@
-//! What the monitor is told of the loop: that it turns, and how the sources are.
+//! What the detector reports about its loop: that it runs, and the state of the sources.
 //!
 //! In: what the loop knows. Out: the message, when it is due: at the service manager's watchdog's pace, and when the
 //! line about our state has changed. The loop alone asks for it, so it proves that the loop turns.
@@ -17,7 +17,7 @@ pub(super) struct Alive {
 }
 
 impl Alive {
-    /// One that says so at least `every` so often.
+    /// A reporter that sends at least once in `every`.
     pub(super) fn new(now: Time, every: Option<Duration>) -> Self {
         Self {
             watchdog: every.map(|every| (every, now.after(every))),

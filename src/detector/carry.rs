@@ -16,7 +16,7 @@ use crate::privsep::{Heard, Question, ToDetector, ToMonitor, pieces};
 use crate::render::Row;
 
 impl DetectorLoop {
-    /// Hands findings to the holder of the grants and events to whoever listens.
+    /// Sends findings to the holder of the grants, and events to their listeners.
     pub(super) fn carry_out(&mut self) {
         let Self {
             detection,
@@ -185,7 +185,7 @@ impl DetectorLoop {
         }
     }
 
-    /// Takes the rules anew. Returns how many doors there are now.
+    /// Takes new rules. Returns how many doors there are now.
     fn take(&mut self, rules: Rules) -> usize {
         let attempts = &mut self.detection.attempts;
         attempts.replace_doors(rules.doors.clone());

@@ -10,7 +10,7 @@ use super::report;
 /// How long the end waits for the disk.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Takes orders of what is to be written.
+/// Receives what is to be written.
 pub(super) struct DiskThread<T> {
     orders: SyncSender<T>,
     ended: Receiver<()>,

@@ -200,7 +200,7 @@ impl source::journal::Start for Elsewhere {
     }
 }
 
-/// One that the monitor has started, and ends when this is dropped.
+/// A journalctl that the monitor has started; it ends when this is dropped.
 struct Started {
     journals: Journals,
     number: u16,

@@ -1,10 +1,10 @@
 //! The detector's loop: sources in, detection in the middle, findings out; it never blocks on any source.
 //!
-//! In: a [`Plan`]. Out: what the monitor is told, until it says stop. Every decision is the engine's. The
-//! loop waits for the next message or the next deadline, hands over what came (`lines`), and passes on what
-//! follows (`carry`); nothing else happens here. It is the part of the daemon that reads what anybody may
-//! have written, so it has no rights (`start`, `confine`): what is open is held by the monitor, which is
-//! another process. In a dry run there is none, and the grants are here.
+//! In: a [`Plan`]. Out: messages to the monitor, until it says stop. Every decision is the engine's. The loop waits
+//! for the next message or the next deadline, hands over what came (`lines`), and passes on what follows (`carry`);
+//! nothing else happens here. It is the part of the daemon that reads what anybody may have written, so it has no
+//! rights (`start`, `confine`): what is open is held by the monitor, which is another process. In a dry run there is
+//! none, and the grants are here.
 
 mod alive;
 mod carry;
@@ -44,7 +44,7 @@ use crate::memory::Memory;
 use crate::privsep::{Link, ToMonitor};
 use crate::signals::Signal;
 
-/// Runs `plan` until it is told to stop.
+/// Runs `plan` until the monitor or a signal stops it.
 pub fn run(plan: Plan) -> Result<(), StartError> {
     let (inbox, messages) = Inbox::new();
     let mut detector = DetectorLoop::start(plan, &inbox, messages)?;
@@ -114,7 +114,7 @@ enum Stop {
 }
 
 impl DetectorLoop {
-    /// Until it is told to stop.
+    /// Until it is stopped.
     fn work(&mut self) -> Stop {
         loop {
             self.carry_out();

@@ -38,7 +38,7 @@ pub enum Office {
     Monitor(Link, Box<Welcome>),
 }
 
-/// What the caller is told while the daemon runs.
+/// What is reported to the caller while the daemon runs.
 #[derive(Debug)]
 pub enum Told<'a> {
     /// Something happened, at this time from the Unix epoch, to a line of this source.

@@ -201,7 +201,7 @@ impl Rejections {
 pub(super) struct Reboots(Option<Pause>);
 
 impl Reboots {
-    /// A kernel's clock began anew.
+    /// A kernel's clock started again.
     pub(super) fn tell(&mut self, now: Time) {
         if let Some(count) = self.0.get_or_insert(Pause::new(now, PAUSE)).add(1, now) {
             info!(
@@ -226,7 +226,7 @@ pub(super) enum Cause {
 pub(super) struct Losses(HashMap<(SourceSpec, Cause), Pause>);
 
 impl Losses {
-    /// Lines of `source` were lost; `count` of them, if that is known. Whether it was told.
+    /// Lines of `source` were lost; `count` of them, if that is known. Whether it was reported.
     pub(super) fn tell(
         &mut self,
         source: &SourceSpec,

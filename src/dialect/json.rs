@@ -13,7 +13,7 @@ use crate::engine::line::{self, Record, Stamp, Writer};
 use crate::engine::reason::Reason;
 use crate::engine::time::Time;
 
-/// The keys of an object, in any case; `a.b` is also `b` in the object `a`. The first one that is there holds.
+/// The keys of an object, in any case; `a.b` is also `b` in the object `a`. The first key that exists is used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keys {
     /// The message, or the whole line.
@@ -228,7 +228,7 @@ impl Object {
         })
     }
 
-    /// A text; journald writes one that is not UTF-8 as a list of bytes.
+    /// A text; journald writes a value that is not UTF-8 as a list of bytes.
     fn bytes(&self, key: &str) -> Option<Vec<u8>> {
         self.at(key).find_map(|value| match value {
             Value::String(text) => Some(text.trim_end_matches('\n').as_bytes().to_vec()),

@@ -96,7 +96,7 @@ pub struct Feed {
 }
 
 impl Readers {
-    /// How lines of `source` are taken. One that had doors of its own (`was_own`) and is not named any more has none.
+    /// How lines of `source` are taken. A source that had its own doors (`was_own`) and is no longer named has none.
     pub fn of(&self, source: &SourceSpec, was_own: bool) -> Feed {
         let own = self.own.iter().find(|(own, _)| own == source);
         let usual = || Feed {

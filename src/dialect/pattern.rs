@@ -94,7 +94,7 @@ impl FromStr for Pattern {
         if let Some(name) = NEEDED.into_iter().find(|name| !groups.contains(name)) {
             return Err(PatternError::MissingGroup(name));
         }
-        // An anchor may stand in one of several branches only: the whole is anchored once more.
+        // An anchor may be in one of several branches only: the whole is anchored once more.
         compile(&format!(r"\A(?:{text})\z")).map(Self)
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The user that runs a command, with all that the kernel is told.
+/// The user that runs a command, with all ids that the kernel needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// Its name.

@@ -1,11 +1,10 @@
-//! Which knocks have been answered, for a process that goes on where another was killed.
+//! Which knocks have been answered, for a process that continues after another was killed.
 //!
-//! In: the packet that completed each knock, from the process that acted on it. Out: whether
-//! a hit may be part of such a knock. A log is read again from a little before the place where the last
-//! process ended, and that process remembered no packet that this one could know. So at a door that was
-//! answered, a hit of that address counts only if it was certainly logged later than the packet that
-//! completed the knock. At every other door, and for every other address, what is read again counts as it
-//! did: it leads to the same attempt, and one that was half done goes on.
+//! In: the packet that completed each knock, from the process that acted on it. Out: whether a hit may be part of
+//! such a knock. A log is read again from a little before the place where the last process ended, and that process
+//! remembered no packet that this one could know. So at a door that was answered, a hit of that address counts only
+//! if it was certainly logged later than the packet that completed the knock. At every other door, and for every
+//! other address, what is read again counts as it did: it leads to the same attempt, and a begun attempt continues.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;

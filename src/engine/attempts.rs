@@ -204,8 +204,8 @@ impl AttemptTable {
         self.book.restore(door, until);
     }
 
-    /// Takes over that the knock of `src` at `door` which `last` completed was answered at `at`: it is not
-    /// answered again. A door that cools down after it goes on to.
+    /// Takes over that the knock of `src` at `door` which `last` completed was answered at `at`: it is not answered
+    /// again. A door that opens the next step after its cooldown.
     pub fn restore_answer(&mut self, door: &Arc<str>, src: IpAddr, at: Time, last: Last) {
         let known = self.doors.iter().find(|other| other.name == *door);
         let kind = known.map_or(Kind::Ports, |door| Kind::of(door));
@@ -427,7 +427,7 @@ impl AttemptTable {
         self.openings.first().copied()
     }
 
-    /// Forgets every attempt and every packet: lines were lost, or their clock began anew. What is open stays.
+    /// Forgets every attempt and every packet: lines were lost, or their clock started again. What is open stays.
     pub fn forget_all(&mut self) {
         self.tables = tables(self.knocker_prefix());
         self.recent = RecentPackets::new(self.limits.packets);
@@ -606,7 +606,7 @@ struct Heard<'a> {
 }
 
 impl Heard<'_> {
-    /// Whether it is another packet for `door`, or one that was sent again so late that its window is over.
+    /// Whether it is a new packet for `door`, or one sent again after its window is over.
     fn is_new_to(&self, door: &Door) -> bool {
         self.age.is_none_or(|age| age > reach(door))
     }
@@ -623,7 +623,7 @@ enum Fate {
     Heard,
 }
 
-/// Whose attempt goes on, and by which hit; by time alone without one.
+/// Whose attempt advances, and by which hit; by time alone without one.
 struct Whose<'a> {
     src: IpAddr,
     who: IpAddr,
@@ -672,7 +672,7 @@ impl Whose<'_> {
     }
 }
 
-/// For how long a TCP packet at `door` may be one that is sent again.
+/// How long a TCP packet at `door` may still be sent again.
 fn reach(door: &Door) -> Duration {
     door.rule.window().max(RETRANSMISSION)
 }

@@ -1,8 +1,7 @@
 //! Command templates: the words of a command with placeholders, and the command they become.
 //!
-//! In: words from the config, facts of a knock. Out: an argv and an environment. A value never
-//! becomes more than one word, and only values that cannot hold a shell's metacharacters may stand
-//! in a shell string.
+//! In: words from the config, facts of a knock. Out: an argv and an environment. A value never becomes more than one
+//! word. Only values without shell metacharacters are allowed in a shell string.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -28,7 +27,8 @@ pub struct Facts {
     pub interface: Box<str>,
     /// The door's name.
     pub door: Arc<str>,
-    /// How long the door stays open; `None` when nothing is held open. The door says so, whoever tells of the knock.
+    /// How long the door stays open; `None` when nothing is held open. The door decides this, not the message about
+    /// the knock.
     #[serde(skip)]
     pub hold: Option<Duration>,
 }
@@ -146,8 +146,8 @@ impl Template {
         }
     }
 
-    /// `/bin/sh -c SCRIPT`. Only `%IP%` may stand in the script: an address cannot hold anything
-    /// that a shell would interpret. The rest is in the environment.
+    /// `/bin/sh -c SCRIPT`. Only `%IP%` is allowed in the script: an address cannot hold anything that a shell would
+    /// interpret. The rest is in the environment.
     pub fn from_shell(script: &str) -> Result<Self, TemplateError> {
         if script.trim().is_empty() {
             return Err(TemplateError::Empty);

@@ -93,7 +93,7 @@ enum Again {
 }
 
 impl Sighting {
-    /// The same, as a packet that is known only among some doors, which `key` stands for.
+    /// The same, for a packet that is known only among some doors, which `key` names.
     pub(super) fn among(self, key: u64) -> Self {
         Self {
             identity: self.identity ^ key,
@@ -220,7 +220,7 @@ impl OwnPackets {
 #[derive(Clone, Debug)]
 pub(super) struct RecentPackets {
     ring: Vec<Sighting>,
-    /// Where each one of the ring stands in its chain.
+    /// The place of each entry of the ring in its chain.
     links: Vec<Link>,
     /// At the limit the place of the oldest, and before that the end: where the next one goes.
     next: usize,
@@ -265,7 +265,7 @@ impl RecentPackets {
         let mut place = self.chain(half).map_or(NOWHERE, |first| *first);
         let (mut age, mut alike, mut oldest) = (0, 0, None);
         while let Some(link) = self.links.get(place as usize) {
-            // Who stands in a chain where an older one was is of another chain, and its end.
+            // An entry that has replaced an older one belongs to another chain, and ends this one.
             let older = self.age(place);
             let is_here = self.remainder(link.half) == self.remainder(half);
             if older <= age || alike == REMEMBERED || !is_here {

@@ -1,10 +1,10 @@
 //! Packets → findings: the half of the engine that reads what strangers cause to be written.
 //!
-//! In: packets with their place on the engine's clock, and what the grants tell. Out: [`Finding`]s, for
-//! whoever holds the grants, and [`Event`]s of attempts. It names no grant, and opens and closes nothing.
+//! In: packets with their place on the engine's clock, and what the grants tell. Out: [`Finding`]s, for the holder of
+//! the grants, and [`Event`]s of attempts. It names no grant, and opens and closes nothing.
 //!
-//! What is open it knows only as far as it was told: a `once` door is entered by the first connection
-//! after its open command has succeeded.
+//! It knows open doors only from notifications: a `once` door is entered by the first connection after its open
+//! command has succeeded.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -66,8 +66,8 @@ impl Detection {
         }
     }
 
-    /// Takes what time it is: at `now` the Unix time is `unix`. Doors whose sequences are derived from
-    /// the time need it; the caller says it anew as often as the two clocks may have come apart.
+    /// Takes what time it is: at `now` the Unix time is `unix`. Doors whose sequences are derived from the time need
+    /// it; the caller repeats it whenever the two clocks may have drifted apart.
     pub fn handle_unix(&mut self, now: Time, unix: Time) {
         self.attempts.set_unix(UnixClock::new(now, unix));
     }
@@ -90,8 +90,8 @@ impl Detection {
         counted
     }
 
-    /// What a packet of a line of `source` at `at` is to each door that it has a port of, and which port it came to
-    /// where no door has that.
+    /// How each door with this port takes the packet, which a line of `source` reported at `at`; or the port, if no
+    /// door has it.
     pub fn views(&self, packet: &Packet<'_>, at: Time, source: u16) -> (Vec<View>, Option<Step>) {
         let hit = Hit::new(packet, at, None, source, Logged::default());
         let Ok(hit) = hit else {
@@ -250,7 +250,7 @@ impl Detection {
             }
             let knocked = knocked(&detected, Some(whence));
             if knocked.is_some() && facts::hold(&detected.door, hit.src).is_some() {
-                // It is told later that it opens, and a hit too many may come before.
+                // The open is reported later, and a hit too many may come before.
                 let pair = (Arc::clone(&detected.door.name), hit.src);
                 open.entry(pair).or_insert(None);
             }
@@ -317,8 +317,8 @@ fn knocked(detected: &Detected, whence: Option<Whence>) -> Option<Finding> {
     }))
 }
 
-/// Whether `hit` begins the one connection that `door` lets in. A packet that was sent again counts as well:
-/// the first one may have come too early to be let in. One that came while the open command ran may have been
+/// Whether `hit` begins the one connection that `door` lets in. A packet that was sent again counts as well: the
+/// first one may have come too early to be let in. A connection that came while the open command ran may have been
 /// dropped, so it does not count. Without the kernel's stamp the order of the lines decides.
 fn is_first_connection(
     door: &Door,

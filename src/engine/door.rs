@@ -360,8 +360,8 @@ pub struct GrantRule {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Judging {
-    /// Commands of the operator's own: what fails is told; a close is owed for a day, and up to eight to
-    /// one address.
+    /// Commands of the operator's own: a failure is reported; a close is owed for a day, and up to eight to one
+    /// address.
     #[default]
     Own,
     /// Commands for a firewall's set, which may run twice: a close is owed until it succeeds.

@@ -1,8 +1,8 @@
 //! One kernel's clock, measured from outside: how old a line is by its kernel stamp.
 //!
-//! In: a kernel stamp and when its line came, on the comparing clock. Out: the line's age, or
-//! [`Reason::Stale`]. Where printk's clock begins is only known by comparing: of all lines of a boot the
-//! one that came fastest is nearest to the truth, and the offset follows the drift.
+//! In: a kernel stamp and when its line came, on the comparing clock. Out: the line's age, or [`Reason::Stale`].
+//! Where printk's clock begins is only known by comparing: the line of a boot that arrived fastest is the most
+//! accurate, and the offset follows the drift.
 
 use std::time::Duration;
 

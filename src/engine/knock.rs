@@ -140,7 +140,7 @@ impl KnockerPrefix {
         }
     }
 
-    /// The address that stands for the knocker of `address`.
+    /// The address that represents the knocker of `address`.
     pub fn of(self, address: IpAddr) -> IpAddr {
         match address {
             IpAddr::V6(v6) if self.bits < Self::MOST => {

@@ -5,9 +5,9 @@
 //! address, and takes all earlier sequences with it (the counter of RFC 4226 §7.4 only goes up): a
 //! knock that was overheard but did not open is worth nothing once a later one has opened.
 //!
-//! A list is read once and used up by its order in the file; a derived sequence is numbered by its
-//! time step, T = ⌊Unix time / step⌋ (RFC 6238 §4.2). What is used is kept as a Unix time and not as
-//! a step, so that a door whose step is changed is neither open to old knocks nor shut for years.
+//! A list is read once and used up by its order in the file; a derived sequence is numbered by its time step, T =
+//! ⌊Unix time / step⌋ (RFC 6238 §4.2). A use is kept as a Unix time, not as a step. So a door whose step changes is
+//! neither open to old knocks nor closed for years.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt;

@@ -224,7 +224,7 @@ impl<'a> Scan<'a> {
     pub(super) fn until_blank(&mut self) -> &'a [u8] {
         let near = self.rest.first_chunk().and_then(|&bytes| {
             let blanks = u64::from_le_bytes(bytes) ^ (EACH * 0x20);
-            // The lowest bit is right: a borrow only goes on from a byte that is a blank.
+            // The lowest bit is right: a borrow only continues from a byte that is a blank.
             let found = blanks.wrapping_sub(EACH) & !blanks & HIGH;
             (found != 0).then(|| (found.trailing_zeros() / 8) as usize)
         });
@@ -245,8 +245,8 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// The number of [`Scan::number`] and what is behind it, digit by digit. Like [`long_nanos`] it is given the
-/// text itself: a `Scan` that a call can change must stand in memory from its first byte to its last.
+/// The number of [`Scan::number`] and what is behind it, digit by digit. Like [`long_nanos`] it is given the text
+/// itself: a `Scan` that a call can change must be in memory from its first byte to its last.
 #[inline(never)]
 fn long_number(text: &[u8]) -> Option<(u64, &[u8])> {
     let mut value = 0_u64;

@@ -78,7 +78,7 @@ pub struct Pause {
 }
 
 impl Pause {
-    /// One that lets something through at once, and then after each `span`.
+    /// A limit that lets something through at once, and then after each `span`.
     pub const fn new(now: Time, span: Duration) -> Self {
         Self {
             span,

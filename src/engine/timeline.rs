@@ -21,8 +21,8 @@ const SUSPENDED: i64 = 2 * SECOND;
 const LATE: i64 = 3600 * SECOND;
 /// In a file, so many packets ahead are asked when a boot began.
 const MAX_AHEAD: usize = 1024;
-/// No logged stamp is later than this (the year 2189): behind it there is no room for the windows that
-/// would have to end, and a log in which one line is of the year 9999 would never come to its end.
+/// No logged stamp is later than this (the year 2189): later times leave no room for windows to end, and a log with
+/// one line of the year 9999 would never end.
 const END: Time = Time::from_nanos(i64::MAX / 4 * 3);
 /// A header without a zone is believed whole quarters of an hour beside now (Nepal is at +5:45): so
 /// many when it is the only witness (a zone changed under a running syslog), and as many as there
@@ -214,10 +214,10 @@ impl Timeline {
         Ok(placed)
     }
 
-    /// Places a line of a file on the file's own time. Between two lines of one boot the kernel's
-    /// stamps say how much time passed, unless the header says more: a suspend. When it says less, a
-    /// syslog came late and wrote many lines at once: of the first line of a boot and those `ahead`, the one
-    /// that was written fastest tells when the boot was.
+    /// Places a line of a file on the file's own time. Between two lines of one boot the kernel's stamps say how much
+    /// time passed, unless the header says more: a suspend. When it says less, a syslog came late and wrote many
+    /// lines at once: of the first line of a boot and those `ahead`, the line that was written fastest gives the time
+    /// of the boot.
     pub fn place_logged<'a>(
         &mut self,
         stamps: Stamps<'a>,

@@ -11,7 +11,7 @@ use crate::engine::sequence::Step;
 /// Longest timeout that an entry can have, in seconds (the kernel's `IPSET_MAX_TIMEOUT`).
 pub const MAX_TIMEOUT: u64 = 2_147_483;
 
-/// The set of what is open.
+/// The set of open doors.
 pub(super) const fn set(family: Family) -> &'static str {
     match family {
         Family::V4 => "logknock4",

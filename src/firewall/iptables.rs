@@ -9,7 +9,7 @@ use super::{Family, each};
 use crate::engine::command::{Template, TemplateError};
 use crate::engine::sequence::Step;
 
-/// The chains of what is open, in `mangle` and in `filter`.
+/// The chains of open doors, in `mangle` and in `filter`.
 pub(super) const CHAIN: &str = "LOGKNOCK";
 /// The chain of `mangle` for all others.
 pub(super) const CLOSED: &str = "LOGKNOCK_SHUT";

@@ -1,9 +1,9 @@
 //! What the kernel holds against what the configuration needs: a model of its hooks, chains and rules.
 //!
-//! In: what `nft -j list ruleset`, `iptables-save` and `ip6tables-save` print, and a [`Need`]. Out: [`Fault`]s; none when a
-//! knock is logged, a stranger is dropped and whoever has knocked gets in. A packet of each kind is walked through the
-//! rules. What the model does not understand may or may not match: such a rule proves nothing, so a fault is
-//! told only where the rules that are understood prove it. No fault names a port of a sequence.
+//! In: what `nft -j list ruleset`, `iptables-save` and `ip6tables-save` print, and a [`Need`]. Out: [`Fault`]s; none
+//! when knocks are logged, strangers are dropped and addresses that have knocked get in. A packet of each kind is
+//! walked through the rules. What the model does not understand may or may not match: such a rule proves nothing, so
+//! a fault is reported only if the rules that are understood prove it. No fault names a port of a sequence.
 
 mod iptables;
 mod nft;
@@ -131,7 +131,7 @@ impl Match {
             ),
             Self::Begins(_) if packet.to.transport != Transport::Tcp => return Sure::No,
             Self::Begins(wanted) | Self::Local(wanted) => (true, *wanted),
-            // A stranger is of no network that is named; whoever has knocked may be.
+            // A stranger is of no network that is named; an address that has knocked may be.
             Self::From(_) if packet.has_knocked => return Sure::Maybe,
             Self::From(wanted) | Self::Tracked(wanted) | Self::Loopback(wanted) => (false, *wanted),
             Self::Open => (packet.has_knocked, true),
@@ -239,7 +239,7 @@ impl Kernel {
                     ..place
                 });
             }
-            // What is rewritten goes on with another port, of which nothing is known here.
+            // A rewritten packet continues with another port, which is not known here.
             if walk.dropped.is_some() || walk.rewritten.is_some() {
                 break;
             }
@@ -335,7 +335,7 @@ impl Kernel {
 }
 
 impl Kernel {
-    /// Whether a rule that is appended to `INPUT` of iptables stands behind one that drops what begins at a port.
+    /// Whether a rule appended to `INPUT` of iptables comes after one that drops new connections to a port.
     pub fn drops_before_appended(&self, to: Step) -> bool {
         let chains = self.chains.iter();
         let mut chains = chains.filter(|chain| {
@@ -382,7 +382,7 @@ impl Need<'_> {
 pub enum Fault {
     /// A port is not closed to strangers.
     Open(Vec<Step>),
-    /// The set or chain of what is open is not there.
+    /// The set or chain of open doors is missing.
     NoPlaceForOpen(&'static str),
     /// Nothing logs with the prefix.
     NotLogged,
@@ -415,7 +415,7 @@ pub enum Fault {
         /// Which, from 1.
         step: usize,
     },
-    /// Whoever has knocked is dropped all the same.
+    /// An address that has knocked is dropped all the same.
     OpenDropped {
         /// By whom.
         place: Place,

@@ -1,9 +1,9 @@
 //! Doors that say what they open instead of how: `opens` as commands, and the rules around them.
 //!
-//! In: a backend and ports. Out: [`Commands`] of the engine's own kind; in [`rules`] the text of the
-//! base rules, in [`kernel`] that of rules that need no daemon. Pure: no process, no file, no look at
-//! the firewall as it is. The surprising fact: what nft and ipset hold ends by the kernel's own
-//! timeout, so a dead daemon still means a closed door; a rule of iptables has none.
+//! In: a backend and ports. Out: [`Commands`] of the engine's own kind; in [`rules`] the text of the base rules, in
+//! [`kernel`] that of rules that need no daemon. Pure: no process, no file, no look at the firewall as it is. The
+//! kernel ends entries of nft and ipset by their timeout, so a door closes even if the daemon is dead. A rule of
+//! iptables has no timeout.
 
 mod ipset;
 mod iptables;

@@ -120,7 +120,7 @@ impl Batch {
         bytes
     }
 
-    /// What `answers` say of it, each as it was received. A close of what is not there is done.
+    /// What `answers` say of it, each as it was received. To close a missing element is a success.
     pub fn verdict(&self, answers: &[u8]) -> Option<Verdict> {
         const NO_ENTRY: i32 = 2;
         let mut verdict = None;

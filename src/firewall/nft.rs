@@ -1,9 +1,9 @@
 //! `backend = "nft"`: elements `address . protocol . port` with the kernel's own timeout.
 //!
-//! One argument, one transaction. An element that is there keeps its timeout when it is added again,
-//! and one that is not there cannot be deleted (`destroy` came after nft 1.0.6); so both commands add
-//! it and delete it first, and then it is certainly not there. Nor is it when the whole table has gone
-//! (`flush ruleset`, as reloading nftables.conf does): such a close has nothing left to do.
+//! One argument, one transaction. An existing element keeps its timeout when it is added again, and a missing one
+//! cannot be deleted (`destroy` came after nft 1.0.6); so both commands add it and delete it first, and then it is
+//! certainly not there. Nor is it when the whole table has gone (`flush ruleset`, as reloading nftables.conf does):
+//! such a close has nothing left to do.
 
 use super::{Family, each};
 use crate::engine::command::{Template, TemplateError};
@@ -12,7 +12,7 @@ use crate::engine::sequence::Step;
 /// Family and name of the table that is ours.
 pub(super) const TABLE: &str = "inet logknock";
 
-/// The set of what is open.
+/// The set of open doors.
 pub(super) const fn set(family: Family) -> &'static str {
     match family {
         Family::V4 => "open4",

@@ -58,7 +58,7 @@ pub struct Bus {
     pub name: String,
     /// `HOST:PORT` of each server.
     pub servers: Vec<String>,
-    /// Who signs the certificates, our certificate, and its key.
+    /// The certificate authority, our certificate, and its key.
     pub tls: [PathBuf; 3],
     /// Between two pings, in milliseconds.
     pub ping: u64,

@@ -1,12 +1,12 @@
-//! Which grants of other gateways count here, what of ours they are told, and who may use a code.
+//! Which grants of other gateways count here, which of ours are published, and which gateway may use a code.
 //!
 //! In: grants that came over the bus, what was opened here, claims and their outcomes, time. Out: what to open and
 //! until when, signed grants to publish, claims to make. Pure: no clock, socket or file.
 //!
 //! The bus can only add. A grant ends at its own end or at the end of this gateway's hold from the moment at which it
-//! was opened, whichever comes first; its id is remembered until then, so it is taken once. So whoever replays,
-//! prolongs or invents grants gains nothing, and a peer can open only the doors that are listed for it, so many a
-//! minute. Whatever came from the bus is never published again.
+//! was opened, whichever comes first; its id is remembered until then, so it is taken once. So an attacker who
+//! replays, prolongs or invents grants gains nothing. A peer can open only the doors that are listed for it, up to a
+//! rate. Whatever came from the bus is never published again.
 
 pub mod grant;
 pub mod message;

@@ -1,7 +1,7 @@
 //! Where `hosts.toml` is, and who may read it.
 //!
-//! In: the user's directories. Out: the [`Host`]s of the file, or all that is wrong at once. It holds sequences, so it is
-//! refused when others can read it, and what is wrong is told by place and never shown: no excerpt, no value.
+//! In: the user's directories. Out: the [`Host`]s of the file, or all that is wrong at once. It holds sequences, so
+//! it is refused if others can read it. Errors name the place and never show the text: no excerpt, no value.
 
 use std::ffi::OsString;
 use std::fmt;

@@ -1,9 +1,9 @@
 //! The client: knocks, waits until the door is open, and may pass a connection through it.
 //!
-//! In: addresses and a [`Schedule`]. Out: SYNs and datagrams at their times, and a connection to
-//! what was behind the door. It needs no root, logs nothing, and shares with the daemon only what a
-//! step is. The surprising fact: nothing else of ours is on its way while it knocks, for a strict
-//! door takes a SYN to any other port as a wrong knock, the retransmitted one of a poll too.
+//! In: addresses and a [`Schedule`]. Out: SYNs and datagrams at their times, and a connection to what was behind the
+//! door. It needs no root, logs nothing, and shares with the daemon only what a step is. No other packet of ours is
+//! in flight during the knock: to a strict door, a SYN to any other port is a wrong knock, even a retransmitted one
+//! of a poll.
 
 mod address;
 pub mod counts;

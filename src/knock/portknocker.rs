@@ -29,7 +29,7 @@ pub struct Settings {
     pub window: Duration,
 }
 
-/// What is wrong with it; says nothing of what stands there.
+/// What is wrong with it; does not show the text there.
 #[derive(Debug, Error)]
 pub enum SettingsError {
     /// The file cannot be used.

@@ -1,10 +1,9 @@
 //! When to send which knock.
 //!
-//! In: steps and a delay, or counts and a window. Out: hits with their times, from the first. A
-//! sequence keeps the delay after every hit, the last one too, as knockd's client does: what follows
-//! the client finds the knocks arrived. Counts are told by windows that end at the last hit, so the
-//! groups are spaced by their last hits, and by an eighth more than a window, so that a network that
-//! is late by less than that moves no hit into the wrong window.
+//! In: steps and a delay, or counts and a window. Out: hits with their times, from the first. A sequence keeps the
+//! delay after every hit, the last one too, as knockd's client does: what follows the client finds the knocks
+//! arrived. Counting windows end at the last hit, so the last hits of the groups are a window and an eighth apart. A
+//! delay of the network below an eighth then moves no hit into another window.
 
 use std::time::Duration;
 
@@ -28,7 +27,7 @@ pub struct Hit {
 /// Whether the same may be sent again while what was sent before is still remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Again {
-    /// A sequence begins anew with its first step.
+    /// A sequence begins again with its first step.
     Harmless,
     /// More hits than the counts say close the door.
     Harmful,

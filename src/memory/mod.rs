@@ -24,7 +24,7 @@ use crate::protocol::{Happening, Seen};
 
 /// Losses that are remembered.
 const MAX_LOSSES: usize = 16;
-/// Events that are remembered whoever caused them: of those that a stranger can cause, and of others.
+/// Events that are remembered for every address: of those that a stranger can cause, and of others.
 const MAX_RECENT: usize = 16;
 /// Two rules or sources log one packet within this; the kernel sends none again as soon (RFC 6298: 1 s).
 const LOGGED_TWICE: Duration = Duration::from_millis(100);
@@ -60,7 +60,7 @@ pub struct Memory {
     recent: [VecDeque<(IpAddr, Note)>; 2],
 }
 
-/// What only the caller knows of what is remembered.
+/// Facts about the memory that only the caller knows.
 pub struct Reader<'a> {
     /// The name of a source.
     pub name: &'a dyn Fn(u16) -> Option<String>,
@@ -108,7 +108,7 @@ enum What {
 }
 
 impl Memory {
-    /// One that remembers nothing yet.
+    /// An empty memory.
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,

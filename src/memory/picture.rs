@@ -15,7 +15,7 @@ const SAME_TRY: i64 = 30_000_000;
 /// What an address did at one door.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lane {
-    /// The door; `None` for what is no step of any.
+    /// The door; `None` for a hit that is no step of a door.
     pub door: Option<String>,
     /// How many steps it takes.
     pub of: usize,
@@ -69,7 +69,7 @@ pub enum Kind {
     Lost,
 }
 
-/// What the story comes to, door by door; the last lane is for what is no step of any.
+/// What the story comes to, door by door; the last lane is for hits that are no step of a door.
 pub fn lanes(story: &Story) -> Vec<Lane> {
     let mut lanes: Vec<Lane> = Vec::new();
     let happenings = &story.happenings;
@@ -139,7 +139,8 @@ fn mark(
         .iter()
         .find(|seen| Some(seen.door.as_str()) == door);
     let place = |other: &Happening| (other.file.clone(), other.line);
-    // An event of one door is told at the others that its packet concerns: once, and where it is no event too.
+    // An event of one door is also shown at the other doors that its packet concerns: once, and where it is no event
+    // too.
     let of_line = || all.iter().filter(|other| place(other) == place(happening));
     let is_told = || {
         of_line().any(|other| other.door.as_deref() == door)

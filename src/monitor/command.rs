@@ -1,12 +1,12 @@
 //! A command as it runs: the one place that starts processes.
 //!
-//! In: an [`Invocation`]; time, and what has become readable. Out: how it [`Ended`], with the head of what
-//! it wrote. No shell stands between; the child gets the descriptors 0 to 2, a directory, a path and
-//! variables that are always the same, and a session of its own (`session`). Nothing here waits: a
-//! command is over within its timeout and a few seconds, whatever the child does.
+//! In: an [`Invocation`]; time, and what has become readable. Out: how it [`Ended`], with the beginning of its
+//! output. No shell stands between; the child gets the descriptors 0 to 2, a directory, a path and variables that are
+//! always the same, and a session of its own (`session`). Nothing here waits: a command is over within its timeout
+//! and a few seconds, whatever the child does.
 //!
-//! What surprises: the leader of a session that must be killed stays a zombie until the last signal has
-//! been sent, so that the number of its group cannot meanwhile be another's.
+//! The leader of a session that must be killed stays a zombie until the last signal has been sent, so that the number
+//! of its group cannot be reused meanwhile.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -53,9 +53,9 @@ const MAX_READS: usize = 16;
 /// How often to look where the kernel gives no pidfd (before Linux 5.3, or out of descriptors).
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Makes sure that the ends of children can be learnt. A parent may have left us SIGCHLD ignored, and
-/// then the kernel reaps them itself: every close would seem to have failed, and the number of a group
-/// could be another's when it is killed. A handler, even one that does nothing, undoes that.
+/// Makes sure that the ends of children can be learnt. A parent may have left us SIGCHLD ignored, and then the kernel
+/// reaps them itself: every close would seem to have failed, and the number of a group could be another's when it is
+/// killed. Any handler, even an empty one, prevents that.
 pub(super) fn hear_of_children() -> io::Result<()> {
     let status = fs::read_to_string("/proc/self/status")?;
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -153,7 +153,7 @@ impl Command {
                 .collect(),
             account: account.cloned(),
         };
-        // One that waited may have been killed meanwhile.
+        // A waiting command may have been killed meanwhile.
         let waited = session.and_then(|session| session.run(&what).ok());
         let (child, pipe) = match waited {
             Some(started) => started,
@@ -228,8 +228,8 @@ impl Command {
         Some(self.cut_short.unwrap_or(by_itself))
     }
 
-    /// What is to be told of its end. A child that even SIGKILL has not ended, as it hangs in the kernel,
-    /// comes along: somebody must wait for it.
+    /// What is reported about its end. A child that even SIGKILL has not ended, as it hangs in the kernel, comes
+    /// along: somebody must wait for it.
     pub(super) fn end(self, how: How) -> (Ended, Option<Child>) {
         let ended = Ended {
             program: self.program,

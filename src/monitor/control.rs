@@ -101,7 +101,7 @@ pub(super) struct Control {
     /// Device and inode of the file: another daemon may have taken our place.
     file: (u64, u64),
     listener: UnixListener,
-    /// Whoever could connect may ask.
+    /// Every client that could connect may send a request.
     anybody: bool,
     clients: Vec<Client>,
     last: u64,
@@ -161,7 +161,7 @@ impl Control {
             let flags = match client.state {
                 State::Reading(_) => PollFlags::IN,
                 State::Writing(_) => PollFlags::OUT,
-                // It is told that the client has gone, unasked.
+                // poll reports unasked that the client has gone.
                 State::Waiting => PollFlags::empty(),
             };
             (client.stream.as_fd(), flags)
@@ -175,7 +175,7 @@ impl Control {
         Some(clock::boot_now().after(until.since(clock::monotonic_now())))
     }
 
-    /// Takes new clients, goes on with the others, and returns the requests that are whole.
+    /// Accepts new clients, reads from the others, and returns the complete requests.
     pub(super) fn turn(&mut self) -> Vec<(ClientId, Request)> {
         self.accept();
         let mut requests = Vec::new();
@@ -189,7 +189,7 @@ impl Control {
         requests
     }
 
-    /// Answers a client. One that has gone does not want to know.
+    /// Answers a client. A client that has gone needs no answer.
     pub(super) fn reply(&mut self, id: ClientId, reply: &Reply) {
         if let Some(client) = self.clients.iter_mut().find(|client| client.id == id) {
             client.answer(reply);

@@ -1,8 +1,8 @@
 //! The detector as the monitor sees it: a child, and a socket to it.
 //!
-//! In: messages for it. Out: what it says. It is this program again, under another name. Nothing here
-//! waits for it: what it does not read is kept up to a bound, and one that lets more wait, or says what is
-//! no message, is ended. When the monitor is killed, the kernel ends it too.
+//! In: messages for it. Out: what it says. It is this program again, under another name. Nothing here waits for it:
+//! unread messages are kept up to a bound. A detector that lets more wait, or sends a malformed message, is killed.
+//! When the monitor is killed, the kernel ends it too.
 #![expect(
     clippy::disallowed_types,
     reason = "the detector is a process of its own"

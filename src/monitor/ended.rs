@@ -23,7 +23,7 @@ pub struct Ended {
     pub program: Box<str>,
     /// How it ended.
     pub how: How,
-    /// The first [`HEAD`] bytes of what it wrote to stdout and stderr.
+    /// The first [`HEAD`] bytes of its stdout and stderr.
     pub output: Box<[u8]>,
     /// How long it ran.
     pub took: Duration,
@@ -91,7 +91,7 @@ pub enum NotStarted {
 }
 
 impl Ended {
-    /// One that the kernel carried out itself, or refused.
+    /// A change that the kernel carried out itself, or refused.
     pub(super) fn by_kernel(invocation: &Invocation, verdict: Verdict) -> Self {
         let how = match verdict {
             Verdict::Done => How::Exited(0),
@@ -103,7 +103,7 @@ impl Ended {
         }
     }
 
-    /// One that never ran.
+    /// A command that never ran.
     pub(super) fn not_started(invocation: Option<&Invocation>, why: NotStarted) -> Self {
         let program = invocation.and_then(|invocation| invocation.argv.first());
         Self {
@@ -114,7 +114,7 @@ impl Ended {
         }
     }
 
-    /// What the grants are told of it.
+    /// What is reported to the grants.
     pub fn outcome(&self) -> Outcome {
         match self.how {
             How::Exited(0) => Outcome::Done,

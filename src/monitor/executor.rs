@@ -98,7 +98,7 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    /// One that goes on with `grants`, once commands that an earlier run left behind have been ended.
+    /// An executor that continues with `grants`, after commands of an earlier run have been ended.
     pub(super) fn new(
         options: Options,
         ledger: Option<Ledger>,
@@ -223,7 +223,7 @@ impl Executor {
                 .handle_started(&order.task, src, order.last, now);
             ready.push((src, door, order));
         }
-        // Not before: of what only waited when all was killed nothing has run, and the knock is read again.
+        // Not before: a command that was only waiting when all was killed has not run, and its knock is read again.
         self.save();
         for (src, door, order) in ready {
             did = true;
@@ -328,7 +328,7 @@ impl Executor {
         let is_left = match (&task, ended.how) {
             // What we have not let end is on disk, for the next start.
             (_, How::Stopped) => true,
-            // A close of what is not open any more.
+            // A close for a door that is no longer open.
             (Task::Close(id), How::NotStarted(NotStarted::Expired)) => {
                 self.grants.get(*id).is_none()
             }

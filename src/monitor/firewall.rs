@@ -1,8 +1,8 @@
 //! The firewall's rules, looked at again and again while the daemon runs.
 //!
-//! In: time, and the configuration as the detector has it. Out: what the rules lack of what the doors need, told
-//! when it changes. A look is a child: this program again, under another name. It asks the firewall's own
-//! tools, loads the rules again where it may, and says one line. Nothing here waits for it.
+//! In: time, and the configuration as the detector has it. Out: what the doors need and the rules lack, reported when
+//! it changes. A look is a child: this program again, under another name. It asks the firewall's own tools, loads the
+//! rules again where it may, and says one line. Nothing here waits for it.
 #![expect(
     clippy::disallowed_types,
     reason = "a look is a process of its own, which reads the configuration from memory"
@@ -25,7 +25,7 @@ use crate::child::Owned;
 use crate::engine::time::Time;
 use crate::protocol::FirewallStatus;
 
-/// Between two looks: with the time that one takes, what somebody flushes is told within a minute.
+/// Between two looks: with the time that a look takes, a flush is reported within a minute.
 const INTERVAL: Duration = Duration::from_secs(50);
 /// How long one may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,8 +1,8 @@
 //! The socket of `logknock-fleet`, the one process with the network, and what passes through it.
 //!
 //! In: grants of other gateways and ends of claims, as the agent says them; what opens and closes here. Out: grants
-//! for the table, decided knocks, grants to publish. The agent can ask for nothing else: what counts of what it says
-//! is for [`Fleet`] to decide. It is the only client, root's or its own user's; a new one takes the place of the old.
+//! for the table, decided knocks, grants to publish. The agent can ask for nothing else: [`Fleet`] decides which of
+//! its messages count. It is the only client, root's or its own user's; a new one takes the place of the old.
 #![expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -38,7 +38,7 @@ use crate::protocol::{FleetRefusal, FleetStatus, PeerStatus};
 
 /// How much is read from the agent in one turn.
 const BLOCK_SIZE: usize = 16 * 1024;
-/// An agent that leaves so much unread is hung up on; it is told all of it again when it comes back.
+/// An agent that leaves so much unread is hung up on; everything is sent to it again when it comes back.
 const MAX_UNWRITTEN: usize = 64 * 1024 * 1024;
 
 /// What the configuration says of the fleet.

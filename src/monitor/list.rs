@@ -1,9 +1,9 @@
-//! A file of one-time sequences: marks the one that is used, as knockd does.
+//! A file of one-time sequences: marks the used sequence, as knockd does.
 //!
-//! In: a line's number and what it must still say. Out: `#` in place of the first byte of that line, of
-//! every unused line before it and of every line like it, on the disk. The file stays the same file:
-//! whoever has it open sees the marks, and no right to the directory is needed. The line that is used
-//! is marked last and nothing opens before all is on the disk, so a crash in between only loses lines.
+//! In: a line's number and what it must still say. Out: `#` in place of the first byte of that line, of every unused
+//! line before it and of every line like it, on the disk. The file stays the same file: processes that have it open
+//! see the marks, and no right to the directory is needed. The line that is used is marked last and nothing opens
+//! before all is on the disk, so a crash in between only loses lines.
 
 #![expect(
     clippy::disallowed_types,

@@ -88,9 +88,9 @@ pub fn run(plan: Plan) -> Result<End, StartError> {
     })
 }
 
-/// Closes what is due of what the ledger in `dir` has open, once each, and waits for that for at most
-/// `within`: a start that cannot follow leaves no door open. Does nothing where there is no ledger, where it
-/// is not to be trusted, or where another process has it.
+/// Closes the doors in the ledger in `dir` that are due, once each, and waits at most `within`: a start that cannot
+/// follow leaves no door open. Does nothing where there is no ledger, where it is not to be trusted, or where another
+/// process has it.
 pub fn close_due(dir: &Path, within: Duration) {
     if !dir.is_dir() {
         return;
@@ -150,13 +150,13 @@ struct Monitor {
     notifier: Notifier,
     doors: Vec<Arc<Door>>,
     detector: Option<Detector>,
-    /// What the detector is told first.
+    /// The first message to the detector.
     text: String,
     plan: Settings,
     /// How often a detector has been started, and when it was last.
     starts: u32,
     since: Time,
-    /// Whether this detector, or one before it, has followed, and whether systemd was told.
+    /// Whether this detector, or an earlier one, has followed, and whether systemd knows.
     has_followed: bool,
     is_ready: bool,
     pause: Duration,
@@ -180,7 +180,7 @@ struct Monitor {
 impl Monitor {
     fn start(plan: Plan) -> Result<Self, StartError> {
         let signals = Signals::take()?;
-        // It starts while the disk is waited for, and does nothing before it is told what.
+        // It starts while the ledger is being read, and waits for its first message.
         let first = Detector::start(&plan.settings.detector)?;
         let (ledger, grants) = match &plan.storage {
             Storage::Nowhere => (None, Grants::default()),
@@ -465,7 +465,7 @@ impl Monitor {
         let rules = pieces(&self.text).map(ToDetector::Rules);
         let rest = known.chain(rules).map(|message| (message, None));
         let mut first = std::iter::once((hello, stdin)).chain(records).chain(rest);
-        // One that has ended already says so when it is heard.
+        // A detector that has ended reports it when its socket is read.
         let _ = first.try_for_each(|(message, along)| detector.tell(&message, along));
         self.detector = Some(detector);
         Ok(())
@@ -509,7 +509,7 @@ impl Monitor {
         let Some(detector) = &mut self.detector else {
             return;
         };
-        // One that has ended says so when it is heard.
+        // A detector that has ended reports it when its socket is read.
         if detector.tell(message, along) == Err(Broken::Deaf) {
             let _ = self.lost(Broken::Deaf);
         }

@@ -1,9 +1,8 @@
-//! `[notify]`: a command of the administrator's that is told what happens.
+//! `[notify]`: runs the administrator's command for events.
 //!
-//! In: occasions. Out: one command at a time with the occasion in its environment; nothing waits for it, and
-//! nothing secret is in it. What comes faster than [`MAX_A_MINUTE`], or behind [`MAX_WAITING`], is only
-//! counted, and the next command is told how many that were. A command that fails is reported once until
-//! one succeeds.
+//! In: occasions. Out: one command at a time with the occasion in its environment; nothing waits for it, and nothing
+//! secret is in it. Messages beyond [`MAX_A_MINUTE`] or [`MAX_WAITING`] are only counted, and the next command gets
+//! their number. A command that fails is reported once until one succeeds.
 
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
@@ -27,14 +26,14 @@ const MAX_WAITING: usize = 32;
 const MAX_A_MINUTE: u32 = 20;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The command that is told, and of what.
+/// The command, and the events that it is run for.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Notify {
     /// Program and arguments.
     pub argv: Vec<String>,
     /// The user that runs it; the daemon's own if there is none.
     pub account: Option<Arc<Account>>,
-    /// What it is told.
+    /// Its environment.
     pub on: Vec<Occasion>,
     /// How long it may take.
     pub timeout: Duration,
@@ -51,7 +50,7 @@ pub(super) struct Notifier {
     /// Occasions that were only counted.
     missed: u64,
     running: Option<Command>,
-    /// One that even SIGKILL has not ended; none starts beside it.
+    /// A command that survived even SIGKILL; none starts beside it.
     undead: Option<Child>,
     /// When the minute began, on the monotonic clock, and how many commands have started in it.
     minute: Time,

@@ -4,9 +4,9 @@
 //! they run as. Out: none of them runs any more. An open command that outlived its daemon could otherwise end behind the close of the
 //! next one, and what it opened would stay open for ever. (Under systemd it has died with its unit.)
 //!
-//! What surprises: only a command itself is ended, with its process group. What it has put into the
-//! background carries the mark with another number. And an environment is memory of its process, which may lie in a file system of its user and never
-//! come: of other users' processes none is read.
+//! Only the command itself is ended, with its process group. What it has put into the background carries the mark
+//! with another number. And an environment is memory of its process, which may lie in a file system of its user and
+//! never come: of other users' processes none is read.
 #![expect(
     clippy::disallowed_methods,
     reason = "the kernel lists running processes in files"

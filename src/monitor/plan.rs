@@ -38,7 +38,7 @@ pub struct Configuration {
     pub doors: Vec<Arc<Door>>,
     /// This gateway's place in a fleet.
     pub fleet: Option<Membership>,
-    /// Who is told what happens.
+    /// The command that is run for events.
     pub notify: Option<Notify>,
     /// The same for the detector.
     pub text: String,

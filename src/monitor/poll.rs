@@ -51,7 +51,7 @@ impl Poll {
     }
 
     fn set(&mut self, due: Option<Time>) -> io::Result<()> {
-        // What has rung stays readable until it is set anew; what is due now is set again too.
+        // A timer that has fired stays readable until it is set again; what is due now is set again too.
         if self.set == due && due.is_none() {
             return Ok(());
         }

@@ -37,7 +37,7 @@ pub struct Files {
 }
 
 impl Files {
-    /// The files for the detector, opened anew: what a name means may have changed.
+    /// The files for the detector, reopened: what a name means may have changed.
     pub fn open(&self) -> impl Iterator<Item = (Record, io::Result<OwnedFd>)> {
         let appended =
             |(record, path): (Record, Option<&PathBuf>)| Some((record, append_to(path?)));
@@ -63,7 +63,7 @@ impl Files {
         files.map(|file| (Record::Checkpoint, Some(file))).collect()
     }
 
-    /// The same; what could not be opened is told.
+    /// The same; a file that could not be opened is reported.
     pub(super) fn opened(&self) -> Vec<(Record, Option<OwnedFd>)> {
         let opened = self.open().map(|(record, file)| {
             let file = file.inspect_err(|error| report::not_written(self.path(record), error));

@@ -1,8 +1,8 @@
 //! What administrators ask, and what only the detector knows of it.
 //!
-//! In: requests of the control socket, the detector's answers, ends of commands, time. Out: replies, and the
-//! metrics. The detector is asked with a deadline: its silence costs a client a second, and then what is
-//! known without it is told. `open` is answered when the open command has ended.
+//! In: requests of the control socket, the detector's answers, ends of commands, time. Out: replies, and the metrics.
+//! The detector is asked with a deadline: if it is silent, a client waits for a second and then gets what is known
+//! without it. `open` is answered when the open command has ended.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -265,7 +265,7 @@ impl Monitor {
     }
 
     fn settle_reload(&mut self, reply: &Reply) {
-        // One that is not ready yet must not say so because of a reload.
+        // A daemon that is not ready yet must not say so because of a reload.
         if self.is_ready {
             systemd::ready();
         }

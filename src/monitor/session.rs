@@ -1,11 +1,11 @@
 //! A command in a session of its own: this program again, which becomes the command.
 //!
-//! In: a command, and the [`Account`] that runs it, if that is not our own. Out: the process that becomes
-//! it. Without a session of its own a command could open the terminal that the daemon was started from,
-//! and type there. The step between is there because nothing can safely be done between a fork and an
-//! exec. It takes 2 ms, most of an open's time, so a [`Session`] can be started before there is a command
-//! for it. The process keeps its number, so the end of it is the end of the command. What surprises: it
-//! can say why it failed only on its standard error and with [`REFUSED`], as env(1) and sudo(8) do.
+//! In: a command, and the [`Account`] that runs it, if that is not our own. Out: the process that becomes it. Without
+//! a session of its own a command could open the terminal that the daemon was started from, and type there. The step
+//! between is there because nothing can safely be done between a fork and an exec. It takes 2 ms, most of an open's
+//! time, so a [`Session`] can be started before there is a command for it. The process keeps its number, so the end
+//! of it is the end of the command. It can report a failure only on its standard error and with [`REFUSED`], as
+//! env(1) and sudo(8) do.
 #![expect(
     clippy::disallowed_types,
     reason = "the command takes the place of this process"
@@ -47,11 +47,11 @@ pub(super) struct Becomes {
     pub(super) argv: Vec<String>,
     /// All of its environment.
     pub(super) env: Vec<(String, String)>,
-    /// Who runs it; the daemon's own user if that is missing.
+    /// The user that runs it; the daemon's own user if that is missing.
     pub(super) account: Option<Account>,
 }
 
-/// A session that waits to be told what it becomes. Dropped, it is ended.
+/// A session that waits for its command. Dropped, it is ended.
 #[derive(Debug)]
 pub(super) struct Session {
     child: Owned,
@@ -72,7 +72,7 @@ impl Session {
             .stderr(writer)
             .spawn()?;
         let order = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        // One that has been stopped must not stop us: what does not fit is an error.
+        // A stopped session must not stop us: what does not fit is an error.
         fcntl_setfl(&order, OFlags::NONBLOCK)?;
         Ok(Self {
             child: Owned::new(child),
@@ -109,7 +109,7 @@ fn ourselves() -> Command {
     command
 }
 
-/// Begins a session, is told what to become, and becomes it. Returns only when that is not possible.
+/// Begins a session, reads its command, and becomes it. Returns only when that is not possible.
 pub fn run() -> io::Error {
     match begin() {
         Ok(what) => become_command(what),

@@ -1,8 +1,7 @@
 //! A socket with two ends, for whole messages, one of which may bring a descriptor along.
 //!
-//! In and out: bytes, as datagrams that come in order and are never cut (`SOCK_SEQPACKET`): one that
-//! is longer than its reader has room for is an error and not its beginning. The end of the other
-//! process is the end of the messages.
+//! In and out: bytes, as datagrams that come in order and are never cut (`SOCK_SEQPACKET`): a message longer than the
+//! reader's buffer is an error, and is not cut. The end of the other process is the end of the messages.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -25,7 +24,7 @@ pub enum Broken {
     /// It has sent a malformed message.
     #[error("it sent a malformed message")]
     Garbage,
-    /// It does not read what it is told.
+    /// It does not read its messages.
     #[error("it does not read its messages")]
     Deaf,
     /// The kernel's number.

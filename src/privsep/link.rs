@@ -33,7 +33,7 @@ pub struct Welcome {
     pub alive_every: Option<Duration>,
     /// The standard input of the monitor, if lines are to be read from there.
     pub stdin: Option<OwnedFd>,
-    /// The files for records; none for one that cannot be opened now.
+    /// The files for records; none for a file that cannot be opened now.
     pub records: Vec<(Record, Option<OwnedFd>)>,
     /// What is open: door and address.
     pub open: Vec<(Arc<str>, IpAddr)>,

@@ -41,7 +41,7 @@ pub enum ToMonitor {
     Following,
     /// Its loop turns; how its sources are, in one line, where that has changed.
     Alive(Option<String>),
-    /// It has taken the configuration that it was told last.
+    /// It has applied the last configuration.
     Reloaded,
     /// A piece of the answer to a question.
     Answer {

@@ -97,7 +97,7 @@ pub fn read_frame<T: DeserializeOwned>(from: &mut impl Read, most: usize) -> Res
     body(&json)
 }
 
-/// What a frame says. What another version says need not be understood to be told from ours.
+/// What a frame says. A message of another version need not be understood to be recognised.
 fn body<T: DeserializeOwned>(json: &[u8]) -> Result<T, FrameError> {
     let malformed = |_| FrameError::Malformed;
     let Version { version } = serde_json::from_slice(json).map_err(malformed)?;

@@ -153,7 +153,7 @@ pub struct Status {
 /// The firewall's rules, as they were seen last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FirewallStatus {
-    /// What they lack of what the doors need, the worst first.
+    /// What the doors need and the rules lack, the worst first.
     pub faults: Vec<String>,
     /// Why they are not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -285,7 +285,7 @@ pub struct SourceStatus {
     pub doors: Option<Vec<String>>,
     /// Lines that came.
     pub lines: u64,
-    /// How often inotify had more events than room for them; everything was looked at anew.
+    /// How often inotify had more events than room for them; everything was checked again.
     #[serde(default)]
     pub overflows: u64,
     /// Since the last one.

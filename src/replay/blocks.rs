@@ -19,7 +19,7 @@ pub(super) const PIECE: usize = 256 * 1024;
 pub(super) struct Block {
     room: Vec<u8>,
     end: usize,
-    /// Its first line is the end of one that is too long.
+    /// Its first line is the end of a line that is too long.
     pub(super) begins_too_long: bool,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Blocks {
     piece: usize,
     /// The begin of a line whose end was not in the last block; at most [`MAX_LINE`] bytes …
     rest: Vec<u8>,
-    /// … or of one that is longer, and has been dropped.
+    /// … or of a longer line that has been dropped.
     too_long: bool,
     finished: bool,
 }

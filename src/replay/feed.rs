@@ -1,9 +1,9 @@
 //! A finished log → what is in it, block by block and in order.
 //!
-//! In: a log. Out: [`Findings`]. A short log is read where it is asked for. From the second piece on there are
-//! as many threads as cores, each of which reads a block and finds what is in it, so that what was just read is
-//! in its own cache; they take turns at reading, and the order in which they did is that of the findings. What
-//! is under way is bounded, and its room is used again, so memory does not grow with the log.
+//! In: a log. Out: [`Findings`]. A short log is read where it is asked for. From the second piece on there are as
+//! many threads as cores. Each reads a block and finds what is in it, so that the block is in its own cache; they
+//! take turns at reading, and the order in which they did is that of the findings. What is under way is bounded, and
+//! its room is used again, so memory does not grow with the log.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};

@@ -129,7 +129,7 @@ impl Findings {
         found.headers.packet(b"", iif, oif)
     }
 
-    /// A text of what was found.
+    /// The text of the findings.
     pub(super) fn text(&self, text: Text) -> &[u8] {
         let text = text.start as usize..text.end as usize;
         self.texts.get(text).unwrap_or_default()

@@ -1,9 +1,8 @@
 //! Finished logs → what would have happened: the engine on the logs' own time, nothing executed.
 //!
-//! In: logs and doors. Out: events in the order of their time, and a [`Summary`]. Several logs are
-//! merged by time, as the kernel's lines often stand in more than one file, and rotated files are
-//! rarely named in their order. Commands are taken to succeed at once; after the last line the clock
-//! runs on until everything is closed.
+//! In: logs and doors. Out: events in the order of their time, and a [`Summary`]. Several logs are merged by time:
+//! the kernel's lines are often in more than one file, and rotated files are rarely named in their order. Commands
+//! are taken to succeed at once; after the last line the clock runs on until everything is closed.
 
 mod blocks;
 mod feed;
@@ -30,7 +29,7 @@ use crate::engine::time::Time;
 use crate::engine::timeline::{Placed, Timeline, Wall};
 use crate::engine::{Engine, Sighting};
 
-/// So many threads keep one that detects busy; each costs 1.5 MiB of the 32 that a flood may take.
+/// This many threads keep the detecting one busy; each costs 1.5 MiB of the 32 that a flood may take.
 const MOST_FINDERS: usize = 4;
 
 /// A header so far from the kernel's stamp says when its line was written, and not when it was logged.

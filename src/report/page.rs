@@ -2,7 +2,7 @@
 //!
 //! In: what was kept, and the totals of the replay. Out: HTML for any browser, from `file://`, with a policy that
 //! forbids every request. It can be used by keyboard, read aloud and printed, and follows the reader's light or dark
-//! setting. Every text that is not ours is escaped. Steps are told by their number.
+//! setting. Every text that is not ours is escaped. Steps have numbers.
 
 use std::cmp::Reverse;
 use std::fmt::Display;

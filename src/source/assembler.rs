@@ -1,10 +1,10 @@
 //! Bytes in pieces become whole lines.
 //!
-//! In: a file's bytes, cut anywhere. Out: runs of whole lines, each ended by its newline, borrowed
-//! from the piece wherever they stand in it unbroken; and a [`Reason`] for each line that was
-//! dropped. It never holds more than one line of fair length ([`MAX_LINE`]) and never looks into a line.
-//! NULs at the start of a line are the hole that a truncation leaves before the next write, and
-//! vanish; within a line they are bytes like others, so two halves around a hole never join.
+//! In: a file's bytes, cut anywhere. Out: runs of whole lines, each ended by its newline, borrowed from the piece if
+//! they are unbroken in it; and a [`Reason`] for each line that was dropped. It never holds more than one line of
+//! fair length ([`MAX_LINE`]) and never looks into a line. NULs at the start of a line are the hole that a truncation
+//! leaves before the next write, and vanish; within a line they are bytes like others, so two halves around a hole
+//! never join.
 
 use memchr::memchr;
 

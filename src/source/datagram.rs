@@ -17,8 +17,7 @@ use super::{Handle, Sink};
 use crate::engine::line;
 use crate::engine::reason::Reason;
 
-/// One byte more than a line may have, and one for the newline that may end it, and one that tells
-/// that there were more.
+/// The longest line, one byte for the newline that may end it, and one byte that shows that there were more.
 const ROOM: usize = MAX_LINE + 3;
 
 /// A socket that datagrams come to. It never waits.

@@ -1,13 +1,12 @@
 //! The thread that follows one log file, or all whose names match a pattern.
 //!
-//! In: wake-ups from inotify (`watch`), and a tick when there are none. Out: what [`tail`](super::tail)
-//! found, as [`Report`]s with numbered lines. A file that has been quiet for a day is looked
-//! at as soon as one that is busy: knocks are rare.
+//! In: wake-ups from inotify (`watch`), and a tick when there are none. Out: what [`tail`](super::tail) found, as
+//! [`Report`]s with numbered lines. A file that has been quiet for a day is read as soon as a busy one: knocks are
+//! rare.
 //!
-//! With a pattern, the directory is listed when a name in it has changed, and each file has a [`Tail`] of its
-//! own. A file is what it is and not what it is called: under two names it is read once, and one that is
-//! renamed from a matching name to another is read on. A link's target in another directory is looked at only
-//! at the tick.
+//! With a pattern, the directory is listed when a name in it has changed, and each file has a [`Tail`] of its own. A
+//! file is what it is and not what it is called: under two names it is read once, and a file renamed from one
+//! matching name to another is read on. A link's target in another directory is looked at only at the tick.
 #![expect(
     clippy::disallowed_methods,
     reason = "the tick and the quiet time of renamed files are this thread's own"
@@ -154,7 +153,7 @@ impl<T: Subject> Follower<T> {
 struct One {
     path: PathBuf,
     tail: Tail,
-    /// The last checkpoint that was told.
+    /// The last checkpoint that was reported.
     told: Option<Checkpoint>,
     /// The last read has found the end.
     caught_up: bool,

@@ -1,10 +1,9 @@
 //! `/dev/kmsg`: the kernel's own log, from now on.
 //!
-//! In: records `priority,sequence,µs,flags[,more];text`, one a read. Out: those of facility 0 as lines
-//! of that form, and how many were lost. The kernel forces another facility on what users write
-//! there, so facility 0 is its signature; escapes such as `\x0a` stay as they are, so a record is a
-//! line. The surprise: a reader that is too slow is told so by EPIPE and put at the oldest record
-//! that is left; the sequence number of that one says how many are gone.
+//! In: records `priority,sequence,µs,flags[,more];text`, one a read. Out: those of facility 0 as lines of that form,
+//! and how many were lost. The kernel forces another facility on what users write there, so facility 0 is its
+//! signature; escapes such as `\x0a` stay as they are, so a record is a line. A reader that is too slow gets EPIPE
+//! and continues at the oldest record that is left; the sequence number of that record shows how many were lost.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;

@@ -1,9 +1,9 @@
 //! Where lines come from, and what every source hands over.
 //!
-//! In: what a sink needs to be called with. Out: [`Report`]s, in the order in which they happened:
-//! whole lines, counts of what was no whole line, and changes of health. A source knows nothing of
-//! packets or knocks and never blocks on anything but its input and its sink. It waits in a full
-//! sink rather than drop a line, so the receiving end is dropped before a source is stopped.
+//! In: what a sink needs to be called with. Out: [`Report`]s, in the order in which they happened: whole lines,
+//! counts of incomplete lines, and changes of health. A source knows nothing of packets or knocks and never blocks on
+//! anything but its input and its sink. It waits in a full sink rather than drop a line, so the receiving end is
+//! dropped before a source is stopped.
 
 pub mod assembler;
 pub mod checkpoint;
@@ -107,12 +107,12 @@ pub enum Report {
         /// How far.
         read: Read,
     },
-    /// A file is not the one that an earlier process read, so it is followed from its end.
+    /// A file differs from the one that an earlier process read, so it is followed from its end.
     Unproven {
         /// The file.
         path: PathBuf,
     },
-    /// The kernel had more to tell of directories than room for it. Everything was looked at anew.
+    /// The kernel had more to tell of directories than room for it. Everything was checked again.
     Overflowed {
         /// How often.
         times: u64,

@@ -22,8 +22,8 @@ use super::checkpoint::{Checkpoint, FileId};
 const MARKER: usize = 512;
 /// How many bytes one stream may read before others have their turn, and its name is looked at again.
 const TURN: usize = 128 << 10;
-/// How much of what was written while nobody read is read at most, the newest. What is fresh among it
-/// is behind it, unless a log grows by megabytes a second.
+/// The most that is read of lines that were written meanwhile: the newest. What is fresh among it is behind it,
+/// unless a log grows by megabytes a second.
 const MOST_MISSED: u64 = 256 << 20;
 
 /// What a read goes into; one for all streams of a source.
@@ -89,8 +89,7 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Goes back to where an earlier process was, if this file of `size` bytes is still the one that
-    /// it read; whether it is.
+    /// Goes back to where an earlier process was, if this file of `size` bytes is still the same; whether it is.
     pub(super) fn resume(&mut self, checkpoint: &Checkpoint, size: u64) -> io::Result<bool> {
         let (start, known) = checkpoint.proof();
         if !checkpoint.is_of(self.id) || checkpoint.offset() > size || known > MARKER {
@@ -142,7 +141,7 @@ impl Stream {
         self.active = now;
     }
 
-    /// Goes on with another descriptor of the same file.
+    /// Continues with another descriptor of the same file.
     pub(super) fn replace(&mut self, file: File) {
         self.file = file;
     }
@@ -220,8 +219,8 @@ impl Stream {
         self.position = 0;
     }
 
-    /// Jumps over a hole at the position, as a writer leaves it that does not append and goes on
-    /// behind a truncation. A file system that cannot tell lets it be read as NULs.
+    /// Skips a hole at the position. A writer that does not append leaves it after a truncation. A file system that
+    /// cannot tell lets it be read as NULs.
     fn skip_hole(&mut self, out: &mut impl FnMut(Yield<'_>)) -> io::Result<()> {
         const NULS: [u8; MARKER] = [0; MARKER];
         // The size first: what is written after this look is found as data by the seek.

@@ -1,11 +1,10 @@
 //! One path, followed through everything that log rotation does to it.
 //!
-//! In: the path and, at each [`poll`](Tail::poll), the time. Out: every whole line once, and the
-//! trouble that keeps it from more. The open descriptor is the truth; the path only tells that
-//! there is a *next* file. A file that lost its name is read on beside its successor, because its
-//! writer goes on there until it is told of the rotation. An open descriptor also keeps the file's
-//! inode number from being given to another file, so the number proves what it could not otherwise.
-//! It has no thread and no clock, and works for a bounded time at each call.
+//! In: the path and, at each [`poll`](Tail::poll), the time. Out: every whole line once, and the trouble that keeps
+//! it from more. The open descriptor is the truth; the path only tells that there is a *next* file. A file that lost
+//! its name is read together with its successor, because its writer continues there until it learns of the rotation.
+//! An open descriptor also keeps the file's inode number from being given to another file, so the number proves what
+//! it could not otherwise. It has no thread and no clock, and works for a bounded time at each call.
 #![expect(clippy::disallowed_types, reason = "the followed file is opened here")]
 
 use std::collections::BTreeMap;
@@ -135,7 +134,7 @@ impl Tail {
         (self.checkpoint, self.is_late) = (None, false);
     }
 
-    /// Goes on with a file that had another name.
+    /// Continues with a file that had another name.
     pub(super) fn take_over(&mut self, renamed: Stream) {
         self.take_as_new();
         self.current = Some(renamed);
@@ -229,7 +228,7 @@ impl Tail {
         self.trouble = (trouble != Trouble::Missing || !self.is_draining(now)).then_some(trouble);
     }
 
-    /// Notes what the first look found, and forgets it when something else stands there.
+    /// Notes what the first look found, and forgets it when something else is there.
     fn settle_origin(&mut self, found: &Metadata) {
         let (id, size) = (FileId::of(found), found.len());
         self.origin = match self.origin {
@@ -285,8 +284,8 @@ impl Tail {
     /// Reads what is left in the older files, each to its end before anything in a newer one.
     fn read_retired(&mut self, now: Duration, out: &mut impl FnMut(Yield<'_>)) -> Pace {
         for stream in &mut self.retired {
-            // One that cannot be read any more has no path to be opened again by. It stays until
-            // it has been quiet for long enough, like any other.
+            // A file that can no longer be read has no path by which to reopen it. It stays until it has been quiet
+            // for long enough, like any other.
             if let Ok(Pace::More) = stream.read(now, &mut self.buffer, out) {
                 return Pace::More;
             }
@@ -307,8 +306,7 @@ impl Tail {
         }
     }
 
-    /// Opens the current file anew and goes on where it was. Not more often than once a second: it
-    /// may not help.
+    /// Reopens the current file and continues where it was. Not more often than once a second: it may not help.
     fn reopen(&mut self, now: Duration) -> Pace {
         let Some(current) = &mut self.current else {
             return Pace::CaughtUp;

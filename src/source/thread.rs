@@ -94,7 +94,7 @@ impl Stop {
     pub(super) fn wait(&self, input: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Woken {
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let stop = PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN);
-        // Where there is no input, the request itself stands in for it.
+        // Without an input, the request itself takes its place.
         let input = input.unwrap_or(self.0.as_fd());
         let mut both = [stop, PollFd::from_borrowed_fd(input, PollFlags::IN)];
         loop {

@@ -18,7 +18,7 @@ pub(crate) const POLL: std::time::Duration = std::time::Duration::from_millis(25
 pub enum Health {
     /// It hands over lines as they are written.
     Following,
-    /// It does not, or later than it should; it goes on trying.
+    /// It does not, or later than it should; it keeps trying.
     Degraded(Trouble),
 }
 

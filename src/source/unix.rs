@@ -1,11 +1,10 @@
 //! A syslog socket of our own: `unix:PATH`.
 //!
-//! In: datagrams from root, from the daemon's own user and from the relay that is named; the kernel says
-//! who sent each. Out: lines, and how many were from others. Only its owner (the relay, if there is one)
-//! can reach the socket; it is removed when the source
-//! ends, and what an earlier run left there is taken away, if it is a socket, ours, and nobody's.
-//! The surprise: the mode of a socket's file is that of its descriptor when it is bound, so there is
-//! no moment in which others could send.
+//! In: datagrams from root, from the daemon's own user and from the relay that is named; the kernel says who sent
+//! each. Out: lines, and how many were from others. Only its owner (the relay, if there is one) can reach the socket;
+//! it is removed when the source ends, and what an earlier run left there is taken away, if it is a socket, ours, and
+//! nobody's. The mode of a socket's file is that of its descriptor at the bind, so there is no moment in which others
+//! could send.
 #![expect(
     clippy::disallowed_methods,
     reason = "the kernel lists in a file who is bound to a path"

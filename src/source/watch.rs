@@ -97,8 +97,8 @@ impl Watch {
         }
     }
 
-    /// Watches the directories that the path leads through now, and no others. One that is not
-    /// there is the file's trouble, not the watch's.
+    /// Watches the directories that the path leads through now, and no others. A missing file is the file's trouble,
+    /// not the watch's.
     pub(super) fn arm(&mut self) {
         let target = fs::canonicalize(&self.path).ok();
         let paths = [Some(self.path.as_path()), target.as_deref()];
@@ -213,7 +213,7 @@ fn remote_kind(word: i128) -> Option<&'static str> {
         .find_map(|(known, name)| (i128::from(known) == magic).then_some(name))
 }
 
-/// Shared by the thread that gets the events and the one that follows.
+/// Shared by the thread that gets the events and the thread that follows.
 #[derive(Clone, Debug)]
 pub(super) struct Pending {
     path: PathBuf,

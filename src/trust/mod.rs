@@ -1,10 +1,10 @@
 //! How far each source may be believed, and what that rests on.
 //!
-//! In: the sources, `[log]`, and the machine as it is. Out: a [`Grade`] for each source, and findings
-//! in the words that `check` prints and the daemon refuses with. Reads metadata and changes nothing.
-//! A log file is no proof by itself: syslog takes lines from anybody, so what counts there is a log
-//! prefix that only the firewall and the daemon know. Where the kernel's own transport vouches for a line, a prefix is
-//! needed too, if only a known text at column 0: names that users choose stand in true messages of the kernel.
+//! In: the sources, `[log]`, and the machine as it is. Out: a [`Grade`] for each source, and findings in the words
+//! that `check` prints and the daemon refuses with. Reads metadata and changes nothing. A log file is no proof by
+//! itself: syslog takes lines from anybody, so what counts there is a log prefix that only the firewall and the
+//! daemon know. Where the kernel's own transport vouches for a line, a prefix is needed too, if only a known text at
+//! column 0: names that users choose occur in real messages of the kernel.
 
 mod machine;
 
@@ -208,7 +208,7 @@ fn flaws(source: &SourceSpec, machine: &Machine) -> Vec<Flaw> {
     };
     let mut flaws = match source {
         SourceSpec::Files(pattern) => rights::flaws(pattern.directory(), Role::File, &trusted),
-        // It is made anew by each start, so whoever can put something there can be first.
+        // Each start makes it again, so any user who can write to the directory can be first.
         SourceSpec::Unix(path) => {
             let directory = path.parent().unwrap_or(Path::new("/"));
             rights::flaws(directory, Role::Directory, &trusted)
@@ -247,7 +247,7 @@ write a prefix with at least 8 random letters and digits into a file that only r
 name it in the knockd.conf with the comment below, or with --prefix-file, and have the LOG rule write it
   #logknock: prefix-file = /etc/knockd.prefix";
 
-/// How to keep most of what others write out of a file, and the file from others.
+/// How to keep lines of other programs out of a file, and other users from reading it.
 const RSYSLOG_FIX: &str = "
 and let rsyslog write the kernel's messages, and nothing else, to a separate file
   if $inputname == \"imklog\" and $syslogfacility == 0 then
@@ -297,7 +297,7 @@ pub fn state_dir(path: &Path) -> Vec<Finding> {
     flaws.iter().map(refused).collect()
 }
 
-/// Records whose directory is not there.
+/// Records whose directory does not exist.
 pub fn records_nowhere(records: &Daemon) -> Vec<Finding> {
     let parent = |file: &'_ PathBuf| file.parent().map(Path::to_owned);
     let missing = files_of(records).filter_map(|file| Some((file, parent(file)?)));

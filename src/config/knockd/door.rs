@@ -211,7 +211,7 @@ impl<'s, 'a> Reader<'s, 'a> {
         (!is_dead).then_some(table)
     }
 
-    /// They stand in place of the sequence; as in knockd, only the next one can be knocked.
+    /// They replace the sequence; as in knockd, only the next one can be knocked.
     fn one_time_sequences(&mut self, table: &mut DoorTable, is_dead: &mut bool) {
         let Some(given) = self.given(Key::OneTimeSequences) else {
             return;
@@ -355,7 +355,7 @@ impl<'s, 'a> Reader<'s, 'a> {
     }
 }
 
-/// Whether a script has `%WORD%`s that knockd does not replace and that stand for something here.
+/// Whether a script has a `%WORD%` that knockd leaves alone and that is a placeholder here.
 pub(super) fn is_ambiguous(script: &str) -> bool {
     !script.is_empty() && Template::from_shell(script).is_err()
 }

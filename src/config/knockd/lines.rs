@@ -34,7 +34,7 @@ pub(in crate::config) enum Line<'a> {
         /// What stands behind it, if there is one.
         value: Option<Word<'a>>,
     },
-    /// One that knockd would read as two, or to its NUL byte.
+    /// A line that knockd would split in two, or read only up to its NUL byte.
     Unreadable(Word<'a>),
 }
 

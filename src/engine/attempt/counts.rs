@@ -202,7 +202,7 @@ impl Hits {
         }
     }
 
-    /// Tells of the end of what was told of before, which counts as a failure where it has `failed`.
+    /// Reports the end of an attempt that was reported before; it counts as a failure if it has `failed`.
     fn end(
         &mut self,
         reason: ResetReason,

@@ -1,10 +1,9 @@
 //! Ports in order: how far the last knocks are along any sequence that may be knocked now.
 //!
-//! Every knock may begin a match, and every match is followed on its own, so a knock that breaks one may
-//! belong to another, and what a window leaves of an expired match goes on. The match that is furthest is
-//! the attempt's; of several the oldest. To a match a port that it has already been at is neutral where it
-//! waits for another one: clients retry a step from a new source port. Such a repeat is kept, as it may
-//! begin the next match.
+//! Every knock may begin a match, and each match is followed separately. A knock that breaks one match may belong to
+//! another, and the rest of an expired match continues. The match that is furthest is the attempt's; of several the
+//! oldest. To a match a port that it has already been at is neutral where it waits for another one: clients retry a
+//! step from a new source port. Such a repeat is kept, as it may begin the next match.
 //!
 //! Of sequences that open once, the first knock of a match decides which may be knocked, or the first one of
 //! its code: a knock that straddles the border of two steps of time belongs to the step in which it began.
@@ -207,7 +206,7 @@ impl Knocks {
 #[derive(Default)]
 struct Found {
     best: Match,
-    /// Where the first match begins that goes on.
+    /// Where the first match that continues begins.
     earliest: Option<usize>,
     /// The stage of the furthest match that the last knock ended only by coming too soon.
     too_fast: Option<usize>,
@@ -221,7 +220,7 @@ struct Whole {
     used: bool,
 }
 
-/// Looks for every match that goes on at `now`.
+/// Looks for every match that can continue at `now`.
 fn look(knocks: &[Knock], pace: &Pace, context: &mut Context<'_>, now: Time) -> Found {
     let mut found = Found::default();
     for (place, &Knock { at: first, .. }) in knocks.iter().enumerate() {

@@ -42,7 +42,7 @@ const MAX_OWED: usize = 8;
 const MAX_OWED_TIME: Duration = Duration::from_secs(24 * 3600);
 /// Closes given up that status still shows.
 const MAX_GIVEN_UP: usize = 64;
-/// How much of what a failed close command wrote is kept, in characters.
+/// How many characters of a failed close command's output are kept.
 const MAX_WORDS: usize = 200;
 
 /// The number of a grant: unique in one state directory for ever, counted up from 1.
@@ -203,7 +203,7 @@ pub enum Outcome {
     NotRun,
 }
 
-/// What is to be put on disk. It names what changed; what it is now stands in [`Grants`].
+/// What is to be put on disk. It names what changed; its present state is in [`Grants`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A grant began. Its open command may run once this is on the disk.

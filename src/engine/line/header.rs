@@ -138,7 +138,7 @@ fn behind_stamp(mut scan: Scan<'_>, stamp: Stamp, mut facility: Facility) -> Rec
         ..Record::bare(scan.rest())
     };
     if let Some(level) = level {
-        // multilog put its stamp in front of what the kernel's console has
+        // multilog wrote its stamp in front of the console's line
         facility = facility.max(Facility::of_priority(level));
         let record = alone(scan, record).unwrap_or_else(|| behind_host(scan, record));
         return facility.judge(record);

@@ -7,7 +7,7 @@ use super::super::scan::Scan;
 use super::super::time::Time;
 use super::{Record, Writer};
 
-/// What stands in front of a kmsg record's text.
+/// The header of a kmsg record, before its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KmsgHead {
     /// The syslog facility; 0 is the kernel's own.

@@ -89,7 +89,7 @@ fn numeric(scan: Scan<'_>) -> Option<(Stamp, Scan<'_>)> {
     Some((Stamp::Utc(at(seconds, nanos)), ahead))
 }
 
-/// Takes `Www yyyy-mm-dd hh:mm:ss ZONE` (`journalctl -o short-full`). Only UTC can be told by its name.
+/// Takes `Www yyyy-mm-dd hh:mm:ss ZONE` (`journalctl -o short-full`). Only UTC is known by its name.
 #[inline(never)]
 fn named_zone(scan: &mut Scan<'_>) -> Option<Stamp> {
     let mut ahead = *scan;
@@ -381,8 +381,8 @@ fn at(seconds: i64, nanos: u32) -> Time {
     Time::from_nanos(whole.saturating_add(nanos.into()))
 }
 
-/// Days from 1970-01-01 in the Gregorian calendar. Counted in years that begin in March, so that the
-/// leap day is the last day of its year, and from 400 years before year 0, so that no sum is negative.
+/// Days from 1970-01-01 in the Gregorian calendar. Years begin in March here, so that the leap day is the last day of
+/// its year. They are counted from 400 years before year 0, so that no sum is negative.
 #[inline]
 fn days_since_epoch(date: Civil) -> i64 {
     let month = u32::from(date.month);

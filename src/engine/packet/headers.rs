@@ -1,11 +1,10 @@
 //! A packet's own first bytes → what a LOG rule would print of them.
 //!
-//! In: the bytes from the network header on, as NFLOG hands them over. Out: the fields of a [`Packet`], or
-//! the reason that the LOG line of the same packet would have. The order of the checks is that of
-//! `nf_log_syslog.c`: a later fragment or a cut transport header is a packet without ports, and what an ICMP
-//! error quotes is never looked at. Three differences, none of which makes a knock: the copied bytes may end
-//! within a long chain of IPv6 extension headers, IPv6 that ends in ESP is a packet of protocol ESP, and the
-//! flag AE is read on every kernel.
+//! In: the bytes from the network header on, as NFLOG hands them over. Out: the fields of a [`Packet`], or the reason
+//! that the LOG line of the same packet would have. The order of the checks is that of `nf_log_syslog.c`: a later
+//! fragment or a cut transport header is a packet without ports, and what an ICMP error quotes is never looked at.
+//! Three differences, none of which makes a knock: the copied bytes may end within a long chain of IPv6 extension
+//! headers. IPv6 that ends in ESP is a packet of protocol ESP. The flag AE is read on every kernel.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -120,8 +120,8 @@ fn pair_at(message: &[u8], equals: usize) -> Option<usize> {
     (!word.get(..glued)?.ends_with(b"PHYS")).then_some(start + glued)
 }
 
-/// Whether `prefix` can be one: it has no control character, which could hide a second line, and no
-/// whole record stands in it (an old kernel's interleaved output, two lines run together, a forgery).
+/// Whether `prefix` can be one: it has no control character, which could hide a second line, and contains no whole
+/// record (an old kernel's interleaved output, two lines run together, a forgery).
 fn is_prefix(prefix: &[u8]) -> bool {
     let control = |&byte: &u8| byte.is_ascii_control() && byte != b'\t';
     if prefix.iter().any(control) {

@@ -1,9 +1,9 @@
 //! Whole knockers in the kernel: doors as rules that need no daemon and no log.
 //!
-//! In: the doors of a config, and what each opens. Out: text that the firewall's own tool loads, and the
-//! counterpart that takes it away; or a [`Flaw`] for every key that rules cannot keep, for none may be
-//! kept less than it says. The text holds the sequences, which are secrets. The surprising fact: who has
-//! knocked gets one TCP connection, not all until `cmd_timeout`; the record goes with it.
+//! In: the doors of a config, and what each opens. Out: text that the firewall's own tool loads, and the counterpart
+//! that takes it away; or a [`Flaw`] for every key that rules cannot keep, for none may be kept less than it says.
+//! The text holds the sequences, which are secrets. A knock allows one TCP connection, not all until `cmd_timeout`:
+//! the record is removed with it.
 
 mod nft;
 mod recent;
@@ -147,8 +147,8 @@ impl<'a> Knocker<'a> {
         }
     }
 
-    /// Doors whose rules forget more at a wrong knock than the daemon would: never less safe, but such
-    /// a knock opens here only when it is begun anew.
+    /// Doors whose rules forget more at a wrong knock than the daemon would: never less safe, but such a knock opens
+    /// here only from its first step again.
     pub fn forgetful(&self) -> impl Iterator<Item = &str> {
         let forgets = |door: &&Kept<'_>| match door.rule {
             Rule::Sequence(rule) => {

@@ -288,7 +288,7 @@ impl Drawn<'_> {
         *text += "    }\n";
     }
 
-    /// The daemon counts a retransmission once; here a set of what was seen does.
+    /// The daemon counts a retransmission once; here a set of seen packets does.
     fn once(&self, text: &mut String) {
         let (ip, seen) = (nft::ip(self.family), self.set("seen"));
         let packet = format!("{ip} saddr . {ip} daddr . tcp sport . tcp dport");

@@ -122,7 +122,7 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// A door with the names of what it has in one family.
+/// A door with the names of its lists in one family.
 struct Drawn<'a> {
     door: &'a Kept<'a>,
     family: Family,

@@ -1,7 +1,7 @@
 //! The base rules as a list that every tool's text is drawn from.
 //!
 //! In: [`Rules`]. Out: [`Line`]s, in order. A connection is judged by its first packet alone: of TCP only a SYN
-//! without ACK is logged or dropped, whatever conntrack says about it. So a session that exists goes on, even where
+//! without ACK is logged or dropped, whatever conntrack says about it. So an existing session continues, even if
 //! conntrack does not know it. A datagram has no first packet: a UDP flow without an entry ends at load.
 
 use ipnet::IpNet;
@@ -106,7 +106,7 @@ pub(in super::super) fn preamble(always: &[IpNet], public: &[Step], tcp: Tcp) ->
     lines
 }
 
-/// Who has knocked, where packets arrive.
+/// Addresses that have knocked, where packets arrive.
 pub(super) fn let_in(rules: &Rules<'_>) -> Vec<Line> {
     if rules.guarded.is_empty() {
         return Vec::new();
@@ -163,7 +163,7 @@ pub(super) fn input(rules: &Rules<'_>) -> Vec<Line> {
     lines
 }
 
-/// What of the guarded ports is let in whoever has knocked, where packets have arrived.
+/// Guarded ports that are open to an address that has knocked, where packets have arrived.
 pub(in super::super) fn arrived(always: &[IpNet], guarded: &[Step]) -> Vec<Line> {
     let mut lines = because(
         "Traffic from this host to itself passes.",

@@ -1,9 +1,8 @@
 //! The rules for iptables and ip6tables: a script for `sh` around what the two `-restore` tools load.
 //!
-//! Rules go in by `iptables-restore -n`, at once or not at all, and the log prefix is on no command
-//! line that others could see. Why a script: a restore file cannot ask whether the jump from a built-in chain is
-//! there already, so loaded twice it would be there twice. What is open stands in chains (or a set)
-//! that are made once and never flushed.
+//! Rules go in by `iptables-restore -n`, at once or not at all, and the log prefix is on no command line that others
+//! could see. Why a script: a restore file cannot ask whether the jump from a built-in chain is there already, so
+//! loaded twice it would be there twice. Open doors are in chains (or a set) that are made once and never flushed.
 
 use std::fmt::Write as _;
 
@@ -135,7 +134,7 @@ fn tables(rules: &Rules<'_>, family: Family, prefix: &str) -> String {
         backend: rules.backend,
         log: &log,
     };
-    // Only the chain of what is open knows the way to the rules for all others.
+    // Only the chain of open doors leads to the rules for all others.
     let others = match rules.backend {
         Some(Backend::Iptables) => iptables::CLOSED,
         _ => PREROUTING,
@@ -218,7 +217,7 @@ impl Chain<'_> {
         let asks_chain = self.backend == Some(Backend::Iptables)
             && line.when.iter().any(|when| matches!(when, When::Open(_)));
         let target = match line.then {
-            // Whoever comes is logged, so there is a limit after all.
+            // Every connection is logged, so there is a limit.
             Then::LogAll if asks_chain => LOG,
             Then::LogAll => return self.log.to_vec(),
             Then::Pass | Then::Enter if asks_chain => iptables::CHAIN,

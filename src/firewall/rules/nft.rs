@@ -1,7 +1,7 @@
 //! The rules as `nft -f` loads them: a table of our own.
 //!
-//! One transaction. Sets and chains that are there stay, with what is open in them; only the rules
-//! are written anew. A table's verdict `accept` does not bind other tables, and its `drop` does.
+//! One transaction. Sets and chains that are there stay, with what is open in them; only the rules are replaced. A
+//! table's verdict `accept` does not bind other tables, and its `drop` does.
 
 use std::fmt::Write as _;
 

@@ -100,8 +100,8 @@ impl Drop for StateDir {
     }
 }
 
-/// A lock file in `dir` that names our process for the one that finds it locked. A disk that takes nothing is
-/// no reason to leave doors open: there the file need not be written, nor be there.
+/// A lock file in `dir` that names our process, for an instance that finds it locked. A disk that takes nothing is no
+/// reason to leave doors open: there the file need not be written, nor be there.
 fn lock(dir: &Path) -> Result<Option<File>, OpenError> {
     let failed = |error| OpenError::failed(dir, error);
     let path = dir.join("lock");

@@ -31,7 +31,7 @@ impl Notice {
 /// Why the ledger cannot be used.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// Another instance holds it; its process, if it could be told.
+    /// Another instance holds it; its process, if known.
     #[error(
         "another instance is running{}",
         .0.map(|pid| format!(": process {pid}")).unwrap_or_default()

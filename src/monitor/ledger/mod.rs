@@ -5,9 +5,8 @@
 //! begin and a used sequence are waited for: whatever else is lost makes a grant close once more, or
 //! sooner.
 //!
-//! What surprises: after a failed write or sync the file is never appended to again, because nobody
-//! knows what of it is on the disk (Linux drops a page that it could not write). It is written anew,
-//! from the grants, before the next one begins.
+//! After a failed write or sync the file is never appended to again, because its content on disk is unknown (Linux
+//! drops a page that it could not write). It is rewritten from the grants before the next one begins.
 
 mod disk;
 mod error;
@@ -51,7 +50,7 @@ pub struct Ledger {
     /// `None` until the first rewrite.
     journal: Option<Box<dyn Journal>>,
     boot: Box<str>,
-    /// Why the journal must be written anew before it is relied on again.
+    /// Why the journal must be rewritten before it is used again.
     trouble: Option<Trouble>,
     retry_at: Time,
     length: usize,
@@ -128,7 +127,7 @@ impl Ledger {
             return Err(trouble);
         }
         if self.length > self.compact_at && self.rewrite(grants, usize::MAX).is_err() {
-            // The old journal goes on.
+            // The old journal stays in use.
             self.compact_at = self.length.saturating_mul(2);
         }
         Ok(())
@@ -199,7 +198,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Writes the journal anew and puts it in place of the old one, unless it is more than `most`.
+    /// Rewrites the journal and replaces the old one, unless it is larger than `most`.
     fn rewrite(&mut self, grants: &Grants, most: usize) -> io::Result<()> {
         let mut lines = Vec::new();
         let (version, next) = (VERSION, grants.next_id().min(MAX_ID));

@@ -1,8 +1,8 @@
 //! One line of the journal: a record of what happened to a grant, as JSON, with its checksum last.
 //!
-//! In: records. Out: lines, and back. A line that is not exactly what was written is no record, so
-//! that a flipped digit cannot hold a door open for a century. Every line proves itself: one that is
-//! damaged takes none of its neighbours along.
+//! In: records. Out: lines, and back. A line that is not exactly what was written is no record, so that a flipped
+//! digit cannot hold a door open for a century. Every line proves itself: a damaged record does not affect its
+//! neighbours.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ pub(super) struct Begin {
     pub(super) origin: Option<Box<str>>,
     pub(super) argv: Vec<String>,
     pub(super) env: Vec<(String, String)>,
-    /// Who runs it, if not the daemon itself, with all that the kernel is told: its name may be another's by
+    /// The user that runs it, if not the daemon's, with all ids that the kernel needs: its name may be another's by
     /// then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) user: Option<Arc<Account>>,

@@ -1,7 +1,7 @@
 //! What an earlier run has left: the ledger as it is opened.
 //!
-//! In: the state directory. Out: the grants, and the ledger, written anew. To close what is due needs
-//! only a readable journal: a disk that is full or read-only keeps new doors shut, and nothing else.
+//! In: the state directory. Out: the grants, and the rewritten ledger. To close what is due needs only a readable
+//! journal: a disk that is full or read-only keeps new doors shut, and nothing else.
 
 use std::io;
 use std::path::Path;

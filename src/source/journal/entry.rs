@@ -1,11 +1,10 @@
 //! One journal entry: JSON → a line of the form of `/dev/kmsg`, if the kernel wrote it.
 //!
-//! In: a line of `journalctl --output=json`. Out: the line, or the [`Reason`] why it is not the
-//! kernel's. Whatever journalctl was asked for is checked here once more. The surprise:
-//! `_TRANSPORT=kernel` alone proves nothing, for journald copies what any user asks it to into the
-//! kernel's log and reads it back; only the facility tells, and the facility alone could be sent to
-//! journald's own socket. journald undoes the kernel's escapes, so that a newline in a message is
-//! one: such a message is not a packet line, and is never split.
+//! In: a line of `journalctl --output=json`. Out: the line, or the [`Reason`] why it is not the kernel's. Whatever
+//! journalctl was asked for is checked here once more. `_TRANSPORT=kernel` alone proves nothing: on request of any
+//! user, journald copies text into the kernel's log and reads it back. Only the facility shows this, and the facility
+//! alone could be sent to journald's own socket. journald undoes the kernel's escapes, so that a newline in a message
+//! is one: such a message is not a packet line, and is never split.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -17,7 +16,7 @@ use crate::source::assembler::MAX_LINE;
 /// What matters of an entry.
 #[derive(Debug, Deserialize)]
 pub(super) struct Entry {
-    /// Where it stands in the journal.
+    /// Its position in the journal.
     #[serde(rename = "__CURSOR")]
     pub(super) cursor: String,
     #[serde(rename = "__MONOTONIC_TIMESTAMP")]

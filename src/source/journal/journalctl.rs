@@ -1,9 +1,9 @@
 //! The program `journalctl`: asked once for the latest entry, and started to follow.
 //!
-//! In: what it is to show. Out: its output. Who has no right to start a program has another process do
-//! it ([`Start`]). It never outlives us: it is killed when it is dropped, and when we are killed
-//! instead, it sees that its output has no reader and ends. Nothing that it prints on standard error
-//! is kept, but for the one question, where it is the answer.
+//! In: what it is to show. Out: its output. A process without the right to start programs lets another process do it
+//! ([`Start`]). It never outlives us: it is killed when it is dropped, and when we are killed instead, it sees that
+//! its output has no reader and ends. Nothing that it prints on standard error is kept, but for the one question,
+//! where it is the answer.
 #![expect(
     clippy::disallowed_types,
     reason = "the one source that is a process of its own"
@@ -30,7 +30,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// How long the answer to the one question may take, and how long it may be.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ANSWER: usize = 1 << 20;
-/// How long one that has closed its output may take to end.
+/// How long journalctl may take to end after it has closed its output.
 const EXIT_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// What a journalctl is to show.
@@ -58,7 +58,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// One that prints to `output`; `end` ends it, if it has not ended, and says how it did.
+    /// A journalctl that prints to `output`; `end` ends it, if it has not ended, and says how it did.
     pub fn new(output: OwnedFd, end: impl FnMut() -> Option<ExitStatus> + Send + 'static) -> Self {
         Self {
             output,

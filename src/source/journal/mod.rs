@@ -1,9 +1,9 @@
 //! journald: the kernel's messages in the journal of this boot, through `journalctl --follow`.
 //!
-//! In: journal entries as JSON. Out: those that the kernel wrote, as lines of the form of
-//! `/dev/kmsg`. journalctl is started again whenever it ends, from the last entry that was seen on;
-//! that entry comes once more and proves that nothing is missing between. The surprise: journald
-//! itself holds a single message back for 250 to 500 ms for every reader; kmsg does not.
+//! In: journal entries as JSON. Out: those that the kernel wrote, as lines of the form of `/dev/kmsg`. journalctl is
+//! started again whenever it ends, from the last entry that was seen on; that entry comes once more and proves that
+//! nothing is missing between. journald holds back a single message for 250 to 500 ms, for every reader; kmsg does
+//! not.
 
 mod entry;
 mod journalctl;
@@ -43,7 +43,7 @@ const HELD_BACK: Duration = Duration::from_secs(2);
 pub struct Options {
     /// After so long without an entry it is looked elsewhere whether there should have been one.
     pub silence: Duration,
-    /// Who knows whether the kernel has logged anything: its own log. Without one, another journalctl.
+    /// Tells whether the kernel has logged anything: its own log. Without one, another journalctl.
     pub witness: Option<kmsg::Witness>,
     /// The only boot whose entries count, as the journal writes it.
     pub boot: String,
@@ -66,7 +66,8 @@ fn boot() -> io::Result<String> {
     Ok(clock::boot_id()?.replace('-', ""))
 }
 
-/// Follows the journal in a thread of its own, from now on. A journal that may not be read is refused; one that is empty is waited for.
+/// Follows the journal in a thread of its own, from now on. A journal that may not be read is refused; an empty
+/// journal is waited for.
 pub fn spawn(
     source: u16,
     mut journalctl: Box<dyn Start>,
@@ -239,7 +240,7 @@ fn read(running: &mut Running, piece: &mut [u8]) -> Result<usize, End> {
 struct Entries {
     outbox: Outbox,
     boot: String,
-    /// Where the last entry stands in the journal.
+    /// The position of the last entry in the journal.
     cursor: Option<String>,
     /// The entry that has been seen before and comes first, if nothing is missing.
     expected: Option<String>,

@@ -1,10 +1,10 @@
 //! `nflog:GROUP`: the packets that a rule hands to a group of the kernel's (`log group N`, `-j NFLOG`).
 //!
-//! In: netlink messages of this network namespace's kernel. Out: packets, and how many were lost. No text is
-//! read and no other process can send here, so nothing can be forged. Binding needs `CAP_NET_ADMIN` in the
-//! user namespace that the network namespace belongs to; receiving needs nothing. A group has one reader.
-//! The surprises: by default the kernel holds a lone packet back for a second, and it answers `EPERM` for a
-//! missing right and for a group that another socket has.
+//! In: netlink messages of this network namespace's kernel. Out: packets, and how many were lost. No text is read and
+//! no other process can send here, so nothing can be forged. Binding needs `CAP_NET_ADMIN` in the user namespace that
+//! the network namespace belongs to; receiving needs nothing. A group has one reader. By default the kernel holds
+//! back a single packet for a second. It answers `EPERM` both for a missing right and for a group that another socket
+//! has.
 
 pub mod message;
 
@@ -170,7 +170,7 @@ fn packet(captured: &Captured<'_>, socket: &OwnedFd) -> Result<LoggedPacket, Rea
     let headers = Headers::read(family, captured.payload)?;
     let name = |index| match index {
         0 => Box::default(),
-        // One that is gone since has no name any more, and is an interface all the same.
+        // An interface that has gone since has no name any more, but was one all the same.
         index => index_to_name(socket, index).map_or(Box::from(*b"?"), |name| {
             name.into_bytes().into_boxed_slice()
         }),
