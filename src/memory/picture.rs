@@ -9,6 +9,8 @@ use std::time::Duration;
 use crate::engine::reason::Reason;
 use crate::protocol::{GrantStatus, Happening, Phase, Seen, Story};
 
+/// Every sentence that has nothing of the story in it.
+const WORDS: &str = include_str!("words.txt");
 /// A step too early is what failed only so long after anything else that did.
 const SAME_TRY: i64 = 30_000_000;
 
@@ -205,6 +207,11 @@ fn event(
     let reason = happening.reason.as_deref().unwrap_or("");
     let since = last.map(|last| span(happening.at_us - last));
     let of = lane.of;
+    let said = || {
+        words("event", &happening.event)
+            .unwrap_or_default()
+            .to_owned()
+    };
     let (kind, done, cause, words) = match happening.event.as_str() {
         "stage" => {
             let failed = lane.marks.last().filter(|mark| mark.kind == Kind::Failed);
@@ -217,36 +224,14 @@ fn event(
             };
             (Kind::Step, stage, "step", words)
         }
-        "open" => (Kind::Open, 0, "opened", "the door opened".to_owned()),
-        "refresh" => (
-            Kind::Open,
-            0,
-            "opened",
-            "open already: it stays so for longer".to_owned(),
-        ),
-        "close" => (Kind::Close, before, "close", "the door closed".to_owned()),
-        "locked_out" => {
-            let words = "one failed attempt too many: locked out".to_owned();
-            (Kind::Failed, 0, "locked_out", words)
-        }
-        "codes_refused" => {
-            let words = "too many codes failed here: none is taken for an hour".to_owned();
-            (Kind::Failed, 0, "failed_codes", words)
-        }
+        "open" | "refresh" => (Kind::Open, 0, "opened", said()),
+        "close" => (Kind::Close, before, "close", said()),
+        "locked_out" => (Kind::Failed, 0, "locked_out", said()),
+        "codes_refused" => (Kind::Failed, 0, "failed_codes", said()),
         "refused" => {
-            let why = match reason {
-                "used" => "this sequence or code was used before",
-                "failed_codes" => "too many codes failed here, and none is taken for an hour",
-                "used_elsewhere" => "another gateway has used it",
-                "no_bus" => "the other gateways could not be asked whether it was used",
-                _ => "too many doors are open",
-            };
-            (
-                Kind::Failed,
-                0,
-                reason,
-                format!("right, but refused: {why}"),
-            )
+            let why = words("refused", reason).unwrap_or(reason);
+            let words = format!("right, but refused: {why}");
+            (Kind::Failed, 0, reason, words)
         }
         "reset" => {
             let (cause, why) = why_reset(reason, stage, happening, seen);
@@ -295,12 +280,7 @@ fn why_reset<'a>(
             (None, None, Some(other)) => format!("another port (of door {})", other.door),
             (None, None, None) => "another port".to_owned(),
         },
-        "timeout" => "seq_timeout is over".to_owned(),
-        "gap" => "knock_timeout is over".to_owned(),
-        "too_fast" => "the next came sooner than min_gap".to_owned(),
-        "overcount" => "one hit too many".to_owned(),
-        "evicted" => "too many addresses knocked at once".to_owned(),
-        other => other.to_owned(),
+        other => words("reset", other).unwrap_or(other).to_owned(),
     };
     (reason, why)
 }
@@ -317,12 +297,9 @@ fn packet(happening: &Happening, seen: Option<&Seen>, stage: usize) -> (Kind, St
     let left = seen.and_then(|seen| seen.left_seconds);
     let barred = seen.and_then(|seen| seen.reason.as_deref());
     match (happening.event.as_str(), reason, barred) {
-        ("rejected", "duplicate", _) => {
-            let words = format!("{what}again: the same packet was sent again; ignored");
-            (Kind::Ignored, reason.to_owned(), words)
-        }
-        ("rejected", "logged_twice", _) => {
-            let words = format!("{what}again: the same packet, logged twice; ignored");
+        ("rejected", "duplicate" | "logged_twice", _) => {
+            let why = words("again", reason).unwrap_or(reason);
+            let words = format!("{what}again: {why}; ignored");
             (Kind::Ignored, reason.to_owned(), words)
         }
         ("rejected", ..) => {
@@ -340,18 +317,7 @@ fn packet(happening: &Happening, seen: Option<&Seen>, stage: usize) -> (Kind, St
             (Kind::Rejected, reason.to_owned(), words)
         }
         (_, _, Some(barred)) => {
-            let why = match barred {
-                "flags" => "its TCP flags are not those of tcpflags",
-                "interface" => "it arrived at another interface than the door's",
-                "target" => "it was sent to another address than the door's target",
-                "public" => "its port is public",
-                "address" => "the door is not for this address (allow, deny)",
-                "transport" => "right port, wrong protocol",
-                "source" => "the log that it stands in has other doors",
-                "locked_out" => "locked out",
-                "cooldown" => "the cooldown runs",
-                other => other,
-            };
+            let why = words("door", barred).unwrap_or(barred);
             let left = left.map(|left| format!(", {} left", span(micros(left))));
             let words = format!("{what}did not count: {why}{}", left.unwrap_or_default());
             (Kind::Rejected, barred.to_owned(), words)
@@ -359,11 +325,8 @@ fn packet(happening: &Happening, seen: Option<&Seen>, stage: usize) -> (Kind, St
         (_, _, None) => match (seen, step) {
             (None, _) => {
                 let port = happening.port.as_deref().unwrap_or("a packet");
-                (
-                    Kind::Ignored,
-                    "no_step".to_owned(),
-                    format!("{port}: no step of any door"),
-                )
+                let words = format!("{port}: no step of any door");
+                (Kind::Ignored, "no_step".to_owned(), words)
             }
             (_, Some(step)) if step <= stage => {
                 let words = format!("step {step} again; ignored");
@@ -468,81 +431,18 @@ fn advice(cause: &str, left: Option<u64>, due: usize) -> String {
     let left = left.map_or(String::new(), |left| {
         format!(" ({} left)", span(micros(left)))
     });
-    let text = match cause {
-        "opened" => "The knock worked.",
-        "waiting" => return format!("Step {due} is due: knock it before seq_timeout is over."),
-        "wrong_port" => {
-            "Knock the steps and nothing else in between; a port that is open to everybody belongs into \
-             'public' of [firewall]."
-        }
-        "order" => {
-            "Knock the steps in their order, with a short pause between them: packets can overtake each other."
-        }
-        "transport" => "Send this step by the protocol that the sequence names: TCP, or UDP.",
-        "code" => {
-            "Compare the clocks of client and host, and the secret of both: the code was not one of now."
-        }
-        "timeout" => {
-            return format!(
-                "Step {due} did not come in time: knock faster, or raise 'seq_timeout' of the door."
-            );
-        }
-        "waited" => {
-            "The client waited for an answer and sent its packet again: use one that goes on at once, such as \
-             'logknock knock'."
-        }
-        "gap" => {
-            return format!(
-                "Step {due} did not come in time: knock it sooner, or raise 'knock_timeout' of the door."
-            );
-        }
-        "too_fast" => "Leave more time between two steps, or lower 'min_gap' of the door.",
-        "overcount" => "Stop at the last hit: one more closes the door again.",
-        "evicted" => "Knock again: too many other addresses knocked at the same time.",
-        "used" => "Knock the next sequence of the list, or the code of now: each opens once.",
-        "failed_codes" => "Wait until the hour is over; 'logknock status' shows how long that is.",
-        "used_elsewhere" => "Knock the next code: each opens once, in the whole fleet.",
-        "no_bus" => "Knock again when the fleet is reached: 'logknock status' shows whether it is.",
-        "full" => "Close some doors with 'logknock close', then knock again.",
-        "locked_out" => {
-            return format!(
-                "Wait until the lockout is over{left}; nothing that this address knocks counts before."
-            );
-        }
-        "cooldown" => return format!("Knock again when the 'cooldown' of the door is over{left}."),
-        "flags" => {
-            "Send a plain SYN, as a connection begins with, or change 'tcpflags' of the door."
-        }
-        "interface" => "Compare IN= of that line with 'interface' of the door.",
-        "target" => "Compare DST= of that line with 'target' of the door.",
-        "source" => "Add the door to 'doors' of that log in the configuration.",
-        "public" => "A step cannot be a 'public' port: 'logknock check' names it.",
-        "address" => "Add the address to 'allow' of the door, or remove it from 'deny'.",
-        "prefix" => {
-            "The firewall logs it with another prefix than the configuration has: load the rules that \
-             'logknock rules' prints."
-        }
-        "stale" => {
-            "Compare clock and time zone (TZ) of what writes the log with this host's, and look for what holds \
-             its lines up."
-        }
-        "future" => "Compare clock and time zone (TZ) of what writes the log with this host's.",
-        "duplicate" => "Send each step as a new packet: the same one again is no new knock.",
-        "logged_twice" => {
-            "Two rules or sources log the same packets; that does no harm, one of them is enough."
-        }
-        "lost" => {
-            "Knock again: a step may have been among the missing lines; the log cannot keep up, or drops lines."
-        }
-        "answered" => "Knock again: after a restart, old lines are not counted twice.",
-        "no_step" => {
-            "Compare the ports that the client knocks at with the sequence: none of these is a step."
-        }
-        _ => {
-            "'logknock parse' shows how a line is read, 'logknock doctor' what is wrong on its way."
-        }
-    };
-    text.to_owned()
+    let text = words("advice", cause).or(words("advice", "other"));
+    let text = text.unwrap_or_default().replace("{left}", &left);
+    text.replace("{due}", &due.to_string())
+}
+
+/// The sentence of [`WORDS`] about `what`, for this reason.
+fn words(what: &str, reason: &str) -> Option<&'static str> {
+    let mut lines = WORDS.lines();
+    lines.find_map(|line| {
+        let (key, sentence) = line.split_once(": ")?;
+        (key.split_once(' ') == Some((what, reason))).then_some(sentence)
+    })
 }
 
 /// `, opened by GATEWAY`, where another one did.
