@@ -13,18 +13,12 @@ pub const MAX_TIMEOUT: u64 = 2_147_483;
 
 /// The set of open doors.
 pub(super) const fn set(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "logknock4",
-        Family::V6 => "logknock6",
-    }
+    family.pick("logknock4", "logknock6")
 }
 
 /// What `ipset` calls the family.
 pub(super) const fn family(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "inet",
-        Family::V6 => "inet6",
-    }
+    family.pick("inet", "inet6")
 }
 
 pub(super) fn open(family: Family, _: &str, ports: &[Step]) -> Result<Template, TemplateError> {

@@ -16,26 +16,17 @@ pub(super) const CLOSED: &str = "LOGKNOCK_SHUT";
 
 /// The program for a family, told to wait for others that change rules.
 pub(super) const fn tool(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "iptables -w 5",
-        Family::V6 => "ip6tables -w 5",
-    }
+    family.pick("iptables -w 5", "ip6tables -w 5")
 }
 
 /// The same for the table where packets arrive.
 pub(super) const fn mangle(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "iptables -w 5 -t mangle",
-        Family::V6 => "ip6tables -w 5 -t mangle",
-    }
+    family.pick("iptables -w 5 -t mangle", "ip6tables -w 5 -t mangle")
 }
 
 /// What loads rules for a family, beside those that are there.
 pub(super) const fn restore(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "iptables-restore -n -w 5",
-        Family::V6 => "ip6tables-restore -n -w 5",
-    }
+    family.pick("iptables-restore -n -w 5", "ip6tables-restore -n -w 5")
 }
 
 pub(super) fn open(family: Family, door: &str, ports: &[Step]) -> Result<Template, TemplateError> {

@@ -12,6 +12,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use thiserror::Error;
+
 use super::{Backend, Family};
 use crate::engine::sequence::{Step, Transport};
 
@@ -218,49 +220,53 @@ impl Kernel {
     }
 
     fn walk(&self, packet: Packet, need: &Need<'_>) -> Walk {
-        let mut walk = Walk::default();
+        let mut walker = Walker {
+            kernel: self,
+            packet,
+            need,
+            walk: Walk::default(),
+        };
         for chain in &self.chains {
             let Some(hook) = chain.hook else { continue };
             if chain.family.is_some_and(|family| family != packet.family) {
                 continue;
             }
-            walk.maybe_let_in = false;
+            walker.walk.maybe_let_in = false;
             let place = Place {
                 table: chain.table.clone(),
                 chain: chain.name.clone(),
                 priority: hook.priority,
                 is_policy: false,
             };
-            let end = self.follow(chain, packet, need, &place, Sure::Yes, 0, &mut walk);
-            let by_policy = end == End::Returned && hook.drops && !walk.maybe_let_in;
+            let end = walker.follow(chain, &place, Sure::Yes, 0);
+            let by_policy = end == End::Returned && hook.drops && !walker.walk.maybe_let_in;
             if by_policy {
-                walk.dropped = Some(Place {
+                walker.walk.dropped = Some(Place {
                     is_policy: true,
                     ..place
                 });
             }
             // A rewritten packet continues with another port, which is not known here.
-            if walk.dropped.is_some() || walk.rewritten.is_some() {
+            if walker.walk.dropped.is_some() || walker.walk.rewritten.is_some() {
                 break;
             }
         }
-        walk
+        walker.walk
     }
+}
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one walk, its place and its state"
-    )]
-    fn follow(
-        &self,
-        chain: &Chain,
-        packet: Packet,
-        need: &Need<'_>,
-        hook: &Place,
-        sure: Sure,
-        depth: usize,
-        walk: &mut Walk,
-    ) -> End {
+/// A packet on its walk.
+struct Walker<'a> {
+    kernel: &'a Kernel,
+    packet: Packet,
+    need: &'a Need<'a>,
+    walk: Walk,
+}
+
+impl Walker<'_> {
+    /// Follows `chain`, which is `depth` chains below the one of `hook`.
+    fn follow(&mut self, chain: &Chain, hook: &Place, sure: Sure, depth: usize) -> End {
+        let (packet, need) = (self.packet, self.need);
         for rule in &chain.rules {
             let matches = rule.when.iter().map(|asked| asked.of(packet)).min();
             let matches = matches.unwrap_or(Sure::Yes).min(sure);
@@ -273,13 +279,13 @@ impl Kernel {
             };
             match &rule.log {
                 Some(log) if log != need.prefix.unwrap_or_default() => {
-                    walk.others.push(place.clone());
+                    self.walk.others.push(place.clone());
                 }
-                Some(_) if !need.reads(rule.group) => walk.unread.push(place.clone()),
+                Some(_) if !need.reads(rule.group) => self.walk.unread.push(place.clone()),
                 Some(_) => {
-                    walk.logged = walk.logged.max(Some(matches));
+                    self.walk.logged = self.walk.logged.max(Some(matches));
                     if let Some(rate) = rule.rate {
-                        walk.rate = Some((rate, place.clone()));
+                        self.walk.rate = Some((rate, place.clone()));
                     }
                 }
                 None => {}
@@ -296,16 +302,16 @@ impl Kernel {
                 Some(then) => {
                     match (then, matches) {
                         (Then::Accept | Then::Return | Then::Rewrite, Sure::Maybe) => {
-                            walk.maybe_let_in = true;
+                            self.walk.maybe_let_in = true;
                         }
                         (Then::Accept, _) => return End::Accepted,
                         (Then::Return, _) => return End::Returned,
                         (Then::Rewrite, _) => {
-                            walk.rewritten = Some(place);
+                            self.walk.rewritten = Some(place);
                             return End::Accepted;
                         }
-                        (Then::Drop, Sure::Yes) if !walk.maybe_let_in => {
-                            walk.dropped = Some(place);
+                        (Then::Drop, Sure::Yes) if !self.walk.maybe_let_in => {
+                            self.walk.dropped = Some(place);
                             return End::Dropped;
                         }
                         (Then::Drop | Then::Jump(_) | Then::Goto(_), _) => {}
@@ -319,15 +325,15 @@ impl Kernel {
                 return End::Accepted;
             }
             let is_target = |other: &&Chain| other.table == chain.table && other.name == *target;
-            let (Some(target), true) = (self.chains.iter().find(is_target), depth < MAX_DEPTH)
-            else {
-                walk.maybe_let_in = true;
+            let target = self.kernel.chains.iter().find(is_target);
+            let Some(target) = target.filter(|_| depth < MAX_DEPTH) else {
+                self.walk.maybe_let_in = true;
                 continue;
             };
-            match self.follow(target, packet, need, hook, matches, depth + 1, walk) {
+            match self.follow(target, hook, matches, depth + 1) {
                 End::Returned if comes_back || matches != Sure::Yes => {}
                 end if matches == Sure::Yes => return end,
-                _ => walk.maybe_let_in = true,
+                _ => self.walk.maybe_let_in = true,
             }
         }
         End::Returned
@@ -378,19 +384,28 @@ impl Need<'_> {
 }
 
 /// Something that keeps a door from working, or open.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Error)]
 pub enum Fault {
     /// A port is not closed to strangers.
+    #[error("the rules are not loaded: {} open to everybody", are(.0))]
     Open(Vec<Step>),
     /// The set or chain of open doors is missing.
+    #[error("{0} is missing: an open door would let nobody in")]
     NoPlaceForOpen(&'static str),
     /// Nothing logs with the prefix.
+    #[error("nothing logs with the configured prefix")]
     NotLogged,
     /// A rule logs with another one.
+    #[error("the rule in {0} logs with another prefix than the configured one")]
     OtherPrefix(Place),
     /// A rule logs to what no source reads.
+    #[error("the rule in {0} does not log to an NFLOG group that is a source")]
     NotRead(Place),
     /// Fewer packets are logged than a knock has.
+    #[error(
+        "the rule in {place} logs {per_minute} packets a minute over all addresses; \
+         a knock needs {knocks} in {within:?}"
+    )]
     Limited {
         /// The rule's.
         place: Place,
@@ -401,74 +416,15 @@ pub enum Fault {
         /// … in so long.
         within: Duration,
     },
-    /// A knock is dropped before it is logged.
-    StepDropped {
-        /// By whom.
-        place: Place,
-        /// Which, from 1.
-        step: usize,
-    },
+    /// A knock, the number of whose step is told from 1, is dropped before it is logged.
+    #[error("{0} drops step {1} before it is logged")]
+    StepDropped(Place, usize),
     /// A knock gets another port before it is logged.
-    StepRedirected {
-        /// By whom.
-        place: Place,
-        /// Which, from 1.
-        step: usize,
-    },
-    /// An address that has knocked is dropped all the same.
-    OpenDropped {
-        /// By whom.
-        place: Place,
-        /// At which port.
-        port: Step,
-    },
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Open(ports) => {
-                let ports: Vec<_> = ports.iter().copied().map(port).collect();
-                let word = if ports.len() == 1 { "port" } else { "ports" };
-                let verb = if ports.len() == 1 { "is" } else { "are" };
-                write!(
-                    f,
-                    "the rules are not loaded: {word} {} {verb} open to everybody",
-                    ports.join(", ")
-                )
-            }
-            Self::NoPlaceForOpen(name) => {
-                write!(f, "{name} is missing: an open door would let nobody in")
-            }
-            Self::NotLogged => f.write_str("nothing logs with the configured prefix"),
-            Self::OtherPrefix(place) => write!(
-                f,
-                "the rule in {place} logs with another prefix than the configured one"
-            ),
-            Self::NotRead(place) => write!(
-                f,
-                "the rule in {place} does not log to an NFLOG group that is a source"
-            ),
-            Self::Limited {
-                place,
-                per_minute,
-                knocks,
-                within,
-            } => write!(
-                f,
-                "the rule in {place} logs {per_minute} packets a minute over all addresses; a knock needs {knocks} in {within:?}"
-            ),
-            Self::StepDropped { place, step } => {
-                write!(f, "{place} drops step {step} before it is logged")
-            }
-            Self::StepRedirected { place, step } => {
-                write!(f, "{place} redirects step {step} before it is logged")
-            }
-            Self::OpenDropped { place, port: to } => {
-                write!(f, "{place} drops what a door lets in at {}", port(*to))
-            }
-        }
-    }
+    #[error("{0} redirects step {1} before it is logged")]
+    StepRedirected(Place, usize),
+    /// Whoever has knocked is dropped at a port all the same.
+    #[error("{0} drops what a door lets in at {port}", port = port(*.1))]
+    OpenDropped(Place, Step),
 }
 
 impl Fault {
@@ -491,19 +447,29 @@ impl Fault {
             Self::Limited { .. } => {
                 "remove the limit from that rule, or load the printed rules: logknock rules --load"
             }
-            Self::StepDropped { .. } => {
+            Self::StepDropped(..) => {
                 "move that rule behind the one that logs, or choose other ports"
             }
-            Self::StepRedirected { .. } => {
+            Self::StepRedirected(..) => {
                 "log before the nat rule, as the printed rules do, or choose other ports"
             }
-            Self::OpenDropped { .. } => "have that chain accept the port",
+            Self::OpenDropped(..) => "have that chain accept the port",
         }
     }
 }
 
 fn port(step: Step) -> String {
     format!("{}/{}", step.port, step.transport.as_str())
+}
+
+/// `port 22/tcp is`, `ports 22/tcp, 80/tcp are`.
+fn are(steps: &[Step]) -> String {
+    let ports: Vec<_> = steps.iter().copied().map(port).collect();
+    let (word, verb) = match steps {
+        [_] => ("port", "is"),
+        _ => ("ports", "are"),
+    };
+    format!("{word} {} {verb}", ports.join(", "))
 }
 
 /// What is wrong.
@@ -549,20 +515,13 @@ pub fn faults(kernel: &Kernel, need: &Need<'_>) -> Vec<Fault> {
                     found.push(Fault::NotRead(place));
                     continue;
                 }
-                found.push(
-                    match (walk.dropped, walk.rewritten, walk.others.into_iter().last()) {
-                        (_, _, Some(place)) => Fault::OtherPrefix(place),
-                        (Some(place), ..) => Fault::StepDropped {
-                            place,
-                            step: number,
-                        },
-                        (_, Some(place), _) => Fault::StepRedirected {
-                            place,
-                            step: number,
-                        },
-                        (None, None, None) => Fault::NotLogged,
-                    },
-                );
+                let other = walk.others.pop();
+                found.push(match (walk.dropped, walk.rewritten, other) {
+                    (_, _, Some(place)) => Fault::OtherPrefix(place),
+                    (Some(place), ..) => Fault::StepDropped(place, number),
+                    (_, Some(place), _) => Fault::StepRedirected(place, number),
+                    (None, None, None) => Fault::NotLogged,
+                });
             }
         }
         for port in need.guarded {
@@ -572,7 +531,7 @@ pub fn faults(kernel: &Kernel, need: &Need<'_>) -> Vec<Fault> {
                     open.push(*port);
                 }
             } else if let Some(place) = walk(family, *port, true).dropped {
-                found.push(Fault::OpenDropped { place, port: *port });
+                found.push(Fault::OpenDropped(place, *port));
             }
         }
         // Where nothing logs and a port is open, the rules are missing, and what becomes of a knock follows from that.
@@ -580,7 +539,7 @@ pub fn faults(kernel: &Kernel, need: &Need<'_>) -> Vec<Fault> {
         let follows = |fault: &Fault| {
             matches!(
                 fault,
-                Fault::NotLogged | Fault::StepDropped { .. } | Fault::StepRedirected { .. }
+                Fault::NotLogged | Fault::StepDropped(..) | Fault::StepRedirected(..)
             )
         };
         found.retain(|fault| !(are_missing && follows(fault)));

@@ -45,12 +45,10 @@ impl Backend {
     ];
 
     /// Its name in the config.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Nft => "nft",
-            Self::Ipset => "ipset",
-            Self::Iptables => "iptables",
-        }
+    pub fn as_str(self) -> &'static str {
+        let mut all = Self::ALL.into_iter();
+        all.find(|(_, backend)| *backend == self)
+            .map_or("", |(name, _)| name)
     }
 }
 
@@ -95,12 +93,17 @@ enum Family {
 impl Family {
     const ALL: [Self; 2] = [Self::V4, Self::V6];
 
+    /// The one of two that is for it.
+    const fn pick<T: Copy>(self, v4: T, v6: T) -> T {
+        match self {
+            Self::V4 => v4,
+            Self::V6 => v6,
+        }
+    }
+
     /// What people call it.
     const fn name(self) -> &'static str {
-        match self {
-            Self::V4 => "IPv4",
-            Self::V6 => "IPv6",
-        }
+        self.pick("IPv4", "IPv6")
     }
 
     /// Those of `networks` that are of it, none inside another.

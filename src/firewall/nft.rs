@@ -14,10 +14,7 @@ pub(super) const TABLE: &str = "inet logknock";
 
 /// The set of open doors.
 pub(super) const fn set(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "open4",
-        Family::V6 => "open6",
-    }
+    family.pick("open4", "open6")
 }
 
 /// The start of a TCP connection.
@@ -25,26 +22,20 @@ pub(super) const SYN: &str = "tcp flags & (syn | ack) == syn";
 
 /// What the fields of a family's header begin with.
 pub(super) const fn ip(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "ip",
-        Family::V6 => "ip6",
-    }
+    family.pick("ip", "ip6")
 }
 
 /// The type of an address.
 pub(super) const fn address_type(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "ipv4_addr",
-        Family::V6 => "ipv6_addr",
-    }
+    family.pick("ipv4_addr", "ipv6_addr")
 }
 
 /// The type of an element.
 pub(super) const fn set_type(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "ipv4_addr . inet_proto . inet_service",
-        Family::V6 => "ipv6_addr . inet_proto . inet_service",
-    }
+    family.pick(
+        "ipv4_addr . inet_proto . inet_service",
+        "ipv6_addr . inet_proto . inet_service",
+    )
 }
 
 pub(super) fn open(family: Family, _: &str, ports: &[Step]) -> Result<Template, TemplateError> {

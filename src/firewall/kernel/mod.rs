@@ -206,89 +206,75 @@ fn stage(number: usize, all: usize) -> String {
 
 fn flaws_of(door: &Door, form: Form, opens: bool) -> Vec<Flaw> {
     let mut flaws = Vec::new();
-    let mut flaw = |is: bool, key, why| {
-        if is {
-            let door = Arc::clone(&door.name);
-            flaws.push(Flaw { door, key, why });
-        }
+    let mut flaw = |key, why| {
+        let door = Arc::clone(&door.name);
+        flaws.push(Flaw { door, key, why });
     };
     let (scope, default) = (&door.scope, Scope::default());
-    flaw(
-        !opens,
-        "start_command",
-        "rules run no commands; say what it opens with 'opens'",
-    );
-    flaw(
-        (scope.flags_set, scope.flags_clear) != (default.flags_set, default.flags_clear),
-        "tcpflags",
-        "rules without a daemon look at the start of TCP connections only",
-    );
+    if !opens {
+        let why = "rules run no commands; say what it opens with 'opens'";
+        flaw("start_command", why);
+    }
+    if (scope.flags_set, scope.flags_clear) != (default.flags_set, default.flags_clear) {
+        let why = "rules without a daemon look at the start of TCP connections only";
+        flaw("tcpflags", why);
+    }
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte);
-    flaw(
-        scope
-            .interface
-            .as_ref()
-            .is_some_and(|name| !name.bytes().all(plain)),
-        "interface",
-        "the firewall's tools would read this name as something else",
-    );
-    flaw(
-        door.limits.lockout.is_some(),
-        "lockout",
-        "rules do not count failures",
-    );
-    flaw(
-        door.limits.cooldown.is_some(),
-        "cooldown",
-        "rules cannot enforce a cooldown",
-    );
-    flaw(
-        door.grant.on_repeat != OnRepeat::Extend,
-        "on_repeat",
-        "a right knock while it is open always extends the time",
-    );
-    let entrances = &door.grant.once;
-    flaw(
-        entrances
-            .iter()
-            .any(|port| port.transport == Transport::Udp),
-        "once",
-        "by UDP an address that knocked may come in until cmd_timeout; by TCP it is always once",
-    );
-    let whole = |time: Duration| match form {
+    let interface = scope.interface.as_deref().unwrap_or_default();
+    if !interface.bytes().all(plain) {
+        let why = "the firewall's tools would read this name as something else";
+        flaw("interface", why);
+    }
+    if door.limits.lockout.is_some() {
+        flaw("lockout", "rules do not count failures");
+    }
+    if door.limits.cooldown.is_some() {
+        let why = "rules cannot enforce a cooldown";
+        flaw("cooldown", why);
+    }
+    if door.grant.on_repeat != OnRepeat::Extend {
+        let why = "a right knock while it is open always extends the time";
+        flaw("on_repeat", why);
+    }
+    let mut entrances = door.grant.once.iter();
+    if entrances.any(|port| port.transport == Transport::Udp) {
+        let why = "by UDP an address that knocked may come in until cmd_timeout; by TCP it is always once";
+        flaw("once", why);
+    }
+    let fits = |time: Duration| match form {
         Form::Recent => time.subsec_nanos() == 0 && !time.is_zero(),
         Form::Nft => time.as_millis() > 0,
     };
-    let why = match form {
+    let unfit = match form {
         Form::Recent => "'recent' measures whole seconds, one at least",
         Form::Nft => "the time is too short for nft",
     };
-    flaw(!whole(door.grant.hold), "cmd_timeout", why);
+    let mut times = vec![("cmd_timeout", Some(door.grant.hold))];
     match &door.rule {
         Rule::Sequence(rule) => {
-            flaw(!whole(rule.pace.window), "seq_timeout", why);
-            let gap = rule.pace.knock_timeout;
-            flaw(gap.is_some_and(|gap| !whole(gap)), "knock_timeout", why);
-            flaw(
-                rule.pace.min_gap.is_some(),
-                "min_gap",
-                "rules cannot enforce a shortest time between two knocks",
-            );
+            times.push(("seq_timeout", Some(rule.pace.window)));
+            times.push(("knock_timeout", rule.pace.knock_timeout));
+            if rule.pace.min_gap.is_some() {
+                let why = "rules cannot enforce a shortest time between two knocks";
+                flaw("min_gap", why);
+            }
         }
-        Rule::Counts(rule) => {
-            flaw(
-                form == Form::Nft,
-                "counts",
-                "nft does not count hits in a window; --for iptables-recent does",
-            );
-            flaw(form == Form::Recent && !whole(rule.window), "window", why);
+        Rule::Counts(rule) if form == Form::Recent => times.push(("window", Some(rule.window))),
+        Rule::Counts(_) => {
+            let why = "nft does not count hits in a window; --for iptables-recent does";
+            flaw("counts", why);
         }
         Rule::OneTime(rule) => {
             let key = match rule.origin {
                 Origin::Totp(_) => "totp",
                 Origin::List(_) => "one_time_sequences",
             };
-            flaw(true, key, "rules cannot keep sequences that open once");
+            flaw(key, "rules cannot keep sequences that open once");
+        }
+    }
+    for (key, time) in times {
+        if time.is_some_and(|time| !fits(time)) {
+            flaw(key, unfit);
         }
     }
     flaws

@@ -4,7 +4,7 @@
 //! knock; one for each stage; and one of those who may come in. An address is in one stage at most, and
 //! without having begun in none. One transaction: sets that are there stay, with who is in them.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -52,21 +52,26 @@ pub(super) fn load(knocker: &Knocker<'_>) -> String {
          table {TABLE} {{"
     );
     for door in &doors {
-        door.knocks(&mut text);
+        let _ = write!(
+            text,
+            "    chain {} {{\n{}    }}\n",
+            door.chain(),
+            door.knocks().0
+        );
     }
-    text += "    chain prerouting {\n";
-    text += &draw(&knocker.preamble(), &[]);
+    let mut arriving = Chain::default();
     for door in &doors {
-        door.let_in(&mut text);
+        door.let_in(&mut arriving);
     }
     for door in &doors {
-        door.listen(&mut text);
+        door.listen(&mut arriving);
     }
-    text += &draw(&base::guard(knocker.guarded), &[]);
+    let (before, arriving) = (draw(&knocker.preamble(), &[]), arriving.0);
+    let guard = draw(&base::guard(knocker.guarded), &[]);
+    let input = draw(&knocker.input(), &[]);
     let _ = write!(
         text,
-        "    }}\n    chain input {{\n{}    }}\n}}\n",
-        draw(&knocker.input(), &[])
+        "    chain prerouting {{\n{before}{arriving}{guard}    }}\n    chain input {{\n{input}    }}\n}}\n"
     );
     text
 }
@@ -81,12 +86,18 @@ delete table {TABLE}
     )
 }
 
-fn note(text: &mut String, why: &str) {
-    let _ = writeln!(text, "        # {why}");
-}
+/// The text of a chain's rules.
+#[derive(Default)]
+struct Chain(String);
 
-fn rule(text: &mut String, rule: &str) {
-    let _ = writeln!(text, "        {rule}");
+impl Chain {
+    fn note(&mut self, why: impl Display) {
+        let _ = writeln!(self.0, "        # {why}");
+    }
+
+    fn rule(&mut self, rule: impl Display) {
+        let _ = writeln!(self.0, "        {rule}");
+    }
 }
 
 /// A door in one family.
@@ -99,10 +110,7 @@ struct Drawn<'a> {
 impl Drawn<'_> {
     /// `4` or `6`: what its names have.
     fn digit(&self) -> char {
-        match self.family {
-            Family::V4 => '4',
-            Family::V6 => '6',
-        }
+        self.family.pick('4', '6')
     }
 
     fn chain(&self) -> String {
@@ -141,36 +149,27 @@ impl Drawn<'_> {
     }
 
     /// An address that knocked may connect.
-    fn let_in(&self, text: &mut String) {
+    fn let_in(&self, chain: &mut Chain) {
         let (source, open) = (format!("{} saddr", nft::ip(self.family)), self.set("open"));
-        note(
-            text,
-            &format!(
-                "Door {}, {}: an address that knocked may come in, by TCP once.",
-                self.door.name,
-                self.family.name()
-            ),
-        );
+        let (door, family) = (self.door.name, self.family.name());
+        chain.note(format_args!(
+            "Door {door}, {family}: an address that knocked may come in, by TCP once."
+        ));
         if let Some(ports) = list(self.door.opens(Transport::Tcp)) {
-            rule(
-                text,
-                &format!(
-                    "{SYN} tcp dport {ports} {source} @{open} delete @{open} {{ {source} }} accept"
-                ),
-            );
+            let once = format!("delete @{open} {{ {source} }}");
+            chain.rule(format_args!(
+                "{SYN} tcp dport {ports} {source} @{open} {once} accept"
+            ));
         }
         if let Some(ports) = list(self.door.opens(Transport::Udp)) {
-            rule(text, &format!("udp dport {ports} {source} @{open} accept"));
+            chain.rule(format_args!("udp dport {ports} {source} @{open} accept"));
         }
     }
 
     /// Which packets its chain sees.
-    fn listen(&self, text: &mut String) {
+    fn listen(&self, chain: &mut Chain) {
         let (scope, ip) = (self.door.scope, nft::ip(self.family));
-        let family = match self.family {
-            Family::V4 => "ipv4",
-            Family::V6 => "ipv6",
-        };
+        let family = self.family.pick("ipv4", "ipv6");
         let mut place = format!("meta nfproto {family} meta pkttype host");
         if let Some(interface) = &scope.interface {
             let _ = write!(place, " iifname \"{interface}\"");
@@ -187,60 +186,48 @@ impl Drawn<'_> {
             let ports = steps.filter(move |step| step.transport == transport);
             list(ports.map(|step| step.port))
         };
-        note(text, &format!("Door {}: what it looks at.", self.door.name));
-        let chain = self.chain();
+        chain.note(format_args!("Door {}: what it looks at.", self.door.name));
+        let to = self.chain();
         if minds.is_none() {
-            rule(text, &format!("{place} {SYN} jump {chain}"));
-            rule(text, &format!("{place} meta l4proto udp jump {chain}"));
+            chain.rule(format_args!("{place} {SYN} jump {to}"));
+            chain.rule(format_args!("{place} meta l4proto udp jump {to}"));
         }
         if let Some(ports) = ports_of(Transport::Tcp) {
-            rule(
-                text,
-                &format!("{place} {SYN} tcp dport {ports} jump {chain}"),
-            );
+            chain.rule(format_args!("{place} {SYN} tcp dport {ports} jump {to}"));
         }
         if let Some(ports) = ports_of(Transport::Udp) {
-            rule(text, &format!("{place} udp dport {ports} jump {chain}"));
+            chain.rule(format_args!("{place} udp dport {ports} jump {to}"));
         }
     }
 
     /// What it does with them.
-    fn knocks(&self, text: &mut String) {
+    fn knocks(&self) -> Chain {
+        let mut chain = Chain::default();
         let (ip, open, began) = (nft::ip(self.family), self.set("open"), self.set("began"));
         let source = format!("{ip} saddr");
         let steps = self.rule.sequence.steps();
         let Some((first, later)) = steps.split_first() else {
-            return;
+            return chain;
         };
-        let _ = writeln!(text, "    chain {} {{", self.chain());
         if let Some(deny) = networks(self.family, &self.door.scope.deny) {
-            rule(text, &format!("{source} {deny} return"));
+            chain.rule(format_args!("{source} {deny} return"));
         }
-        let opening = format!(
-            "update @{open} {{ {source} timeout {} }} return",
-            timeout(self.door.hold)
-        );
-        let begins = format!(
-            "meta l4proto . th dport != {{ {} . {} }}",
-            first.transport.as_str(),
-            first.port
-        );
-        note(
-            text,
-            "An address that has not begun, and does not begin now, is ignored here.",
-        );
-        let nobody_yet = if later.is_empty() {
-            String::new()
-        } else {
-            format!("{source} != @{began} ")
+        let hold = timeout(self.door.hold);
+        let opening = format!("update @{open} {{ {source} timeout {hold} }} return");
+        chain.note("An address that has not begun, and does not begin now, is ignored here.");
+        let nobody_yet = match later {
+            [] => String::new(),
+            _ => format!("{source} != @{began} "),
         };
-        rule(text, &format!("{nobody_yet}{begins} return"));
-        self.once(text);
+        let (proto, port) = (first.transport.as_str(), first.port);
+        chain.rule(format_args!(
+            "{nobody_yet}meta l4proto . th dport != {{ {proto} . {port} }} return"
+        ));
+        self.once(&mut chain);
         if later.is_empty() {
-            note(text, "The only knock: open.");
-            rule(text, &opening);
-            *text += "    }\n";
-            return;
+            chain.note("The only knock: open.");
+            chain.rule(opening);
+            return chain;
         }
         let pace = &self.rule.pace;
         let window = timeout(pace.window);
@@ -248,7 +235,7 @@ impl Drawn<'_> {
         let gap = timeout(gap.min(pace.window));
         for (index, step) in later.iter().enumerate().rev() {
             let done = index + 1;
-            let at = self.stage(done);
+            let (at, step) = (self.stage(done), dport(*step));
             let leave = format!("delete @{at} {{ {source} }}");
             let (words, then) = if done + 1 == steps.len() {
                 let forget = format!("{leave} delete @{began} {{ {source} }}");
@@ -258,43 +245,32 @@ impl Drawn<'_> {
                 let enter = format!("add @{next} {{ {source} timeout {gap} }}");
                 ("so is this", format!("{leave} {enter} return"))
             };
-            note(
-                text,
-                &format!(
-                    "{} were right in time, and {words}.",
-                    stage(done, steps.len())
-                ),
-            );
-            rule(
-                text,
-                &format!("{source} @{began} {source} @{at} {} {then}", dport(*step)),
-            );
+            let stage = stage(done, steps.len());
+            chain.note(format_args!("{stage} were right in time, and {words}."));
+            chain.rule(format_args!(
+                "{source} @{began} {source} @{at} {step} {then}"
+            ));
         }
-        note(text, "Anything else starts over, and may be a first knock.");
+        chain.note("Anything else starts over, and may be a first knock.");
         let stages = (1..steps.len()).map(|number| self.stage(number));
         let all: Vec<_> = std::iter::once(began.clone())
             .chain(stages)
             .map(|set| format!("delete @{set} {{ {source} }}"))
             .collect();
-        rule(text, &all.join(" "));
-        rule(
-            text,
-            &format!(
-                "{} add @{began} {{ {source} timeout {window} }} add @{} {{ {source} timeout {gap} }}",
-                dport(*first),
-                self.stage(1)
-            ),
-        );
-        *text += "    }\n";
+        chain.rule(all.join(" "));
+        let starts = format!("add @{began} {{ {source} timeout {window} }}");
+        let enter = format!("add @{} {{ {source} timeout {gap} }}", self.stage(1));
+        chain.rule(format_args!("{} {starts} {enter}", dport(*first)));
+        chain
     }
 
     /// The daemon counts a retransmission once; here a set of seen packets does.
-    fn once(&self, text: &mut String) {
+    fn once(&self, chain: &mut Chain) {
         let (ip, seen) = (nft::ip(self.family), self.set("seen"));
         let packet = format!("{ip} saddr . {ip} daddr . tcp sport . tcp dport");
-        note(text, "A SYN that is sent again counts once, for 10 s.");
-        rule(text, &format!("{packet} @{seen} return"));
-        rule(text, &format!("add @{seen} {{ {packet} timeout 10s }}"));
+        chain.note("A SYN that is sent again counts once, for 10 s.");
+        chain.rule(format_args!("{packet} @{seen} return"));
+        chain.rule(format_args!("add @{seen} {{ {packet} timeout 10s }}"));
     }
 }
 

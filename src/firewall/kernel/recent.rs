@@ -6,7 +6,7 @@
 //! T, and `! --hitcount k+1` that there are no more. A match that begins with `--set` or `--remove` does
 //! so only where everything before it in the rule has matched.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 use super::super::rules::ONE_CONNECTION;
 use super::super::rules::base::guard;
@@ -33,13 +33,9 @@ const HEAD: &str = "\
 pub(super) fn load(knocker: &Knocker<'_>) -> String {
     let mut text = format!("{HEAD}{ONE_CONNECTION}set -e\n");
     for family in Family::ALL {
-        let _ = writeln!(
-            text,
-            "\n# ---- {} ----\n{} <<'END'\n{}END",
-            family.name(),
-            iptables::restore(family),
-            tables(knocker, family)
-        );
+        let (name, restore) = (family.name(), iptables::restore(family));
+        let tables = tables(knocker, family);
+        let _ = writeln!(text, "\n# ---- {name} ----\n{restore} <<'END'\n{tables}END");
         text += &jumps(family, [MAIN, MAIN]);
     }
     text
@@ -93,11 +89,8 @@ fn tables(knocker: &Knocker<'_>, family: Family) -> String {
     for door in &doors {
         text += &door.knocks().text;
     }
-    let _ = write!(
-        text,
-        "COMMIT\n*filter\n:{MAIN} - [0:0]\n{}COMMIT\n",
-        main.draw(knocker.input())
-    );
+    let input = main.draw(knocker.input());
+    let _ = write!(text, "COMMIT\n*filter\n:{MAIN} - [0:0]\n{input}COMMIT\n");
     text
 }
 
@@ -113,11 +106,11 @@ impl<'a> Chain<'a> {
         Self { name, text }
     }
 
-    fn note(&mut self, why: &str) {
+    fn note(&mut self, why: impl Display) {
         let _ = writeln!(self.text, "# {why}");
     }
 
-    fn rule(&mut self, rule: &str) {
+    fn rule(&mut self, rule: impl Display) {
         let _ = writeln!(self.text, "-A {} {rule}", self.name);
     }
 }
@@ -135,10 +128,7 @@ struct Drawn<'a> {
 
 impl<'a> Drawn<'a> {
     fn new(door: &'a Kept<'a>, family: Family, number: usize) -> Self {
-        let list = match family {
-            Family::V4 => "logknock4",
-            Family::V6 => "logknock6",
-        };
+        let list = family.pick("logknock4", "logknock6");
         let name = door.name;
         Self {
             door,
@@ -159,16 +149,16 @@ impl<'a> Drawn<'a> {
             }
         }
         let (open, hold) = (&self.open, self.door.hold.as_secs());
-        main.note(&format!(
-            "Door {}: an address that knocked within {hold} s may come in, by TCP once.",
-            self.door.name
+        let door = self.door.name;
+        main.note(format_args!(
+            "Door {door}: an address that knocked within {hold} s may come in, by TCP once."
         ));
         for port in self.door.opens(Transport::Tcp) {
             let port = format!("{SYN} --dport {port} {open} --rcheck --seconds {hold}");
-            main.rule(&format!("{port} {open} --remove -j RETURN"));
+            main.rule(format_args!("{port} {open} --remove -j RETURN"));
         }
         for port in self.door.opens(Transport::Udp) {
-            main.rule(&format!(
+            main.rule(format_args!(
                 "-p udp --dport {port} {open} --rcheck --seconds {hold} -j RETURN"
             ));
         }
@@ -179,17 +169,17 @@ impl<'a> Drawn<'a> {
     fn let_in_by_counts(&self, rule: &CountsRule, main: &mut Chain<'_>) {
         let way = &self.way;
         let (right, full) = self.right(rule);
-        main.note(&format!(
-            "Door {}: an address with the right hits may come in, by TCP once.",
-            self.door.name
+        let door = self.door.name;
+        main.note(format_args!(
+            "Door {door}: an address with the right hits may come in, by TCP once."
         ));
         for port in self.door.opens(Transport::Tcp) {
             let port = format!("{SYN} --dport {port}");
-            main.rule(&format!("{port} {right}{way} --remove -j RETURN"));
-            main.rule(&format!("{port} {full}{way} --remove -j DROP"));
+            main.rule(format_args!("{port} {right}{way} --remove -j RETURN"));
+            main.rule(format_args!("{port} {full}{way} --remove -j DROP"));
         }
         for port in self.door.opens(Transport::Udp) {
-            main.rule(&format!("-p udp --dport {port} {right}-j RETURN"));
+            main.rule(format_args!("-p udp --dport {port} {right}-j RETURN"));
         }
     }
 
@@ -234,13 +224,11 @@ impl<'a> Drawn<'a> {
             None => vec![SYN.to_owned(), "-p udp".to_owned()],
             Some(steps) => steps.iter().map(|step| hit(*step)).collect(),
         };
-        main.note(&format!("Door {}: what it looks at.", self.door.name));
+        main.note(format_args!("Door {}: what it looks at.", self.door.name));
         for source in sources {
             for packet in &packets {
-                main.rule(&format!(
-                    "{source}{packet} -m pkttype --pkt-type unicast -j {}",
-                    self.chain
-                ));
+                let unicast = format!("{source}{packet} -m pkttype --pkt-type unicast");
+                main.rule(format_args!("{unicast} -j {}", self.chain));
             }
         }
     }
@@ -249,9 +237,9 @@ impl<'a> Drawn<'a> {
     fn knocks(&self) -> Chain<'_> {
         let mut chain = Chain::new(&self.chain);
         let name = self.door.name;
-        chain.note(&format!("Door {name}: its knock."));
+        chain.note(format_args!("Door {name}: its knock."));
         for net in self.family.networks(&self.door.scope.deny) {
-            chain.rule(&format!("-s {net} -j RETURN"));
+            chain.rule(format_args!("-s {net} -j RETURN"));
         }
         match self.door.rule {
             Rule::Sequence(rule) => self.sequence(rule, &mut chain),
@@ -273,44 +261,41 @@ impl<'a> Drawn<'a> {
             Transport::Tcp => ["tcp", "udp"],
             Transport::Udp => ["udp", "tcp"],
         };
-        let port = first.port;
-        chain.rule(&format!(
-            "-p {this} ! --dport {port} {way} ! --rcheck -j RETURN"
-        ));
-        chain.rule(&format!("-p {other} {way} ! --rcheck -j RETURN"));
+        let others = format!("-p {this} ! --dport {}", first.port);
+        chain.rule(format_args!("{others} {way} ! --rcheck -j RETURN"));
+        chain.rule(format_args!("-p {other} {way} ! --rcheck -j RETURN"));
         self.once(chain);
         let (window, all) = (rule.pace.window.as_secs(), steps.len());
         for (index, step) in later.iter().enumerate().rev() {
             let done = index + 1;
-            let then = if done + 1 == all {
-                chain.note(&format!(
-                    "{} were right within {window} s, and this is the last: open.",
-                    stage(done, all)
-                ));
-                format!("{way} --remove {open} --set")
+            let (words, then) = if done + 1 == all {
+                let then = format!("{way} --remove {open} --set");
+                ("this is the last: open", then)
             } else {
-                chain.note(&format!(
-                    "{} were right within {window} s, and so is this.",
-                    stage(done, all)
-                ));
-                format!("{way} ! --rcheck --hitcount {} {way} --set", done + 1)
+                let next = done + 1;
+                let then = format!("{way} ! --rcheck --hitcount {next} {way} --set");
+                ("so is this", then)
             };
+            let stage = stage(done, all);
+            chain.note(format_args!(
+                "{stage} were right within {window} s, and {words}."
+            ));
             let gap = rule.pace.knock_timeout.map_or(String::new(), |gap| {
                 format!("{way} --rcheck --seconds {} ", gap.as_secs())
             });
-            chain.rule(&format!(
+            chain.rule(format_args!(
                 "{} {way} --rcheck --seconds {window} --hitcount {done} {gap}{then} -j RETURN",
                 dport(*step)
             ));
         }
         if later.is_empty() {
             chain.note("The only knock: open.");
-            chain.rule(&format!("{} {open} --set", dport(*first)));
+            chain.rule(format_args!("{} {open} --set", dport(*first)));
             return;
         }
         chain.note("Anything else starts over, and may be a first knock.");
-        chain.rule(&format!("{way} --remove"));
-        chain.rule(&format!("{} {way} --set", dport(*first)));
+        chain.rule(format_args!("{way} --remove"));
+        chain.rule(format_args!("{} {way} --set", dport(*first)));
     }
 
     fn counts(&self, rule: &CountsRule, chain: &mut Chain<'_>) {
@@ -322,12 +307,14 @@ impl<'a> Drawn<'a> {
             format!("--seconds {all} --hitcount {}", sum + 1),
             format!("--hitcount {}", 2 * sum + 1),
         ] {
-            chain.rule(&format!("{way} --rcheck {check} {way} --remove -j RETURN"));
+            chain.rule(format_args!(
+                "{way} --rcheck {check} {way} --remove -j RETURN"
+            ));
         }
-        chain.rule(&format!("{way} --set"));
+        chain.rule(format_args!("{way} --set"));
         if !rule.while_right {
             chain.note("Right at this hit: open.");
-            chain.rule(&format!("{}{open} --set", self.right(rule).0));
+            chain.rule(format_args!("{}{open} --set", self.right(rule).0));
         }
     }
 
@@ -335,7 +322,7 @@ impl<'a> Drawn<'a> {
     /// what finds no room for a bucket, so the limit before it asks for fewer than there is room for.
     fn once(&self, chain: &mut Chain<'_>) {
         chain.note("A SYN that is sent again counts once, for 10 s.");
-        chain.rule(&format!(
+        chain.rule(format_args!(
             "-p tcp -m limit --limit 10000/second --limit-burst 10000 -m hashlimit --hashlimit-name logknock-{} \
              --hashlimit-mode srcip,srcport,dstip,dstport --hashlimit-above 6/minute --hashlimit-burst 1 \
              --hashlimit-htable-max 262144 --hashlimit-htable-expire 10000 -j RETURN",

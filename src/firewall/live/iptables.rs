@@ -4,14 +4,22 @@ use super::super::Family;
 use super::{Chain, Hook, Kernel, Match, Point, Rule, Then};
 use crate::engine::sequence::Transport;
 
+/// Options that ask a packet nothing, with a value and without.
+const WITH_A_VALUE: &str = "-m --comment --limit-burst --name --mask --seconds --hashlimit-upto \
+    --hashlimit-burst --hashlimit-mode --hashlimit-name --hashlimit-srcmask --hashlimit-htable-max \
+    --hashlimit-htable-expire --log-level --reject-with --nflog-threshold --to-destination --to-ports";
+const ALONE: &str =
+    "--set --rsource --log-tcp-sequence --log-tcp-options --log-ip-options --log-uid src,dst";
+
+fn has(words: &str, word: &str) -> bool {
+    words.split(' ').any(|other| other == word)
+}
+
 pub(super) fn read(kernel: &mut Kernel, family: Family, text: &str) {
     let mut table = String::new();
     for line in text.lines() {
         if let Some(name) = line.strip_prefix('*') {
-            let ip = match family {
-                Family::V4 => "ip",
-                Family::V6 => "ip6",
-            };
+            let ip = family.pick("ip", "ip6");
             table = format!("{ip} {name}");
         } else if let Some(declared) = line.strip_prefix(':') {
             let mut words = declared.split(' ');
@@ -120,29 +128,11 @@ fn read_rule(words: &[String], open: &mut Vec<String>) -> Rule {
                 let _ = next();
                 Some(Match::Never)
             }
-            "-m"
-            | "--comment"
-            | "--limit-burst"
-            | "--name"
-            | "--mask"
-            | "--seconds"
-            | "--hashlimit-upto"
-            | "--hashlimit-burst"
-            | "--hashlimit-mode"
-            | "--hashlimit-name"
-            | "--hashlimit-srcmask"
-            | "--hashlimit-htable-max"
-            | "--hashlimit-htable-expire"
-            | "--log-level"
-            | "--reject-with"
-            | "--nflog-threshold"
-            | "--to-destination"
-            | "--to-ports" => {
+            _ if has(WITH_A_VALUE, word) => {
                 let _ = next();
                 None
             }
-            "--set" | "--rsource" | "--log-tcp-sequence" | "--log-tcp-options"
-            | "--log-ip-options" | "--log-uid" | "src,dst" => None,
+            _ if has(ALONE, word) => None,
             "--nflog-group" => {
                 rule.group = next().parse().ok();
                 None

@@ -63,11 +63,17 @@ pub(in super::super) enum Then {
 }
 
 impl Line {
-    fn new(why: &'static str, when: impl Into<Vec<When>>, then: Then) -> Self {
-        let when = when.into();
-        Self { why, when, then }
+    fn new(when: impl Into<Vec<When>>, then: Then) -> Self {
+        Self {
+            why: "",
+            when: when.into(),
+            then,
+        }
     }
 }
+
+/// Why a session is never cut off.
+const GOES_ON: &str = "A connection that exists goes on, tracked or not.";
 
 /// Says `why` of the first of `lines`.
 fn because(why: &'static str, mut lines: Vec<Line>) -> Vec<Line> {
@@ -80,29 +86,18 @@ fn because(why: &'static str, mut lines: Vec<Line>) -> Vec<Line> {
 /// What is looked at neither by a door nor by the guard, where packets arrive.
 pub(in super::super) fn preamble(always: &[IpNet], public: &[Step], tcp: Tcp) -> Vec<Line> {
     let own = "Traffic from this host to itself, and traffic to other hosts, passes.";
-    let mut lines = because(
-        own,
-        vec![
-            Line::new("", [When::Loopback], Then::Pass),
-            Line::new("", [When::Elsewhere], Then::Pass),
-        ],
-    );
+    let none_of_ours = [When::Loopback, When::Elsewhere].map(|when| Line::new([when], Then::Pass));
+    let mut lines = because(own, none_of_ours.into());
     lines.extend(always_allowed(always, &[], Then::Pass));
-    lines.extend(because(
-        "Ports that are open to everybody.",
-        to_each(public, &[], &[], Then::Pass),
-    ));
+    let open = to_each(public, &[], &[], Then::Pass);
+    lines.extend(because("Ports that are open to everybody.", open));
     let goes_on = match tcp {
         Tcp::Starts => vec![When::Continues],
         Tcp::Every => vec![When::Continues, When::Tracked],
     };
-    lines.extend(because(
-        "A connection that exists goes on, tracked or not.",
-        vec![
-            Line::new("", goes_on, Then::Pass),
-            Line::new("", [When::Is(Transport::Udp), When::Tracked], Then::Pass),
-        ],
-    ));
+    let udp = vec![When::Is(Transport::Udp), When::Tracked];
+    let existing = [goes_on, udp].map(|when| Line::new(when, Then::Pass));
+    lines.extend(because(GOES_ON, existing.into()));
     lines
 }
 
@@ -115,16 +110,14 @@ pub(super) fn let_in(rules: &Rules<'_>) -> Vec<Line> {
         let open = [When::Open(family)];
         to_each(rules.once, &[When::Begins], &open, Then::LogAll)
     });
-    let mut lines = because(
-        "One connection closes these again, so each is logged: no limit, as few may connect.",
-        once.collect(),
-    );
+    let why = "One connection closes these again, so each is logged: no limit, as few may connect.";
+    let mut lines = because(why, once.collect());
     lines.extend(entering(Then::Pass));
     lines
 }
 
 fn entering(then: Then) -> Vec<Line> {
-    let each = Family::ALL.map(|family| Line::new("", [When::Open(family)], then));
+    let each = Family::ALL.map(|family| Line::new([When::Open(family)], then));
     because("An address that has knocked may connect.", each.into())
 }
 
@@ -135,21 +128,17 @@ pub(super) fn others(rules: &Rules<'_>) -> Vec<Line> {
         Tcp::Every => When::Is(Transport::Tcp),
     };
     let logged = [tcp, When::Is(Transport::Udp)]
-        .map(|packets| Line::new("", [When::Unicast, packets], Then::Log));
-    let mut lines = because(
-        "Every other port is logged, so that a scan is seen to hit the wrong ones.",
-        logged.into(),
-    );
+        .map(|packets| Line::new([When::Unicast, packets], Then::Log));
+    let why = "Every other port is logged, so that a scan is seen to hit the wrong ones.";
+    let mut lines = because(why, logged.into());
     lines.extend(guard(rules.guarded));
     lines
 }
 
 /// What closes the ports to all others.
 pub(in super::super) fn guard(guarded: &[Step]) -> Vec<Line> {
-    because(
-        "Only ports that a door opens are closed, and only to new connections.",
-        to_each(guarded, &[When::Begins], &[], Then::Drop),
-    )
+    let why = "Only ports that a door opens are closed, and only to new connections.";
+    because(why, to_each(guarded, &[When::Begins], &[], Then::Drop))
 }
 
 /// The same once more by the port that a packet has after NAT, behind what the host's own rules must let in.
@@ -165,46 +154,34 @@ pub(super) fn input(rules: &Rules<'_>) -> Vec<Line> {
 
 /// Guarded ports that are open to an address that has knocked, where packets have arrived.
 pub(in super::super) fn arrived(always: &[IpNet], guarded: &[Step]) -> Vec<Line> {
-    let mut lines = because(
-        "Traffic from this host to itself passes.",
-        vec![Line::new("", [When::Loopback], Then::Pass)],
-    );
+    let own = vec![Line::new([When::Loopback], Then::Pass)];
+    let mut lines = because("Traffic from this host to itself passes.", own);
     lines.extend(always_allowed(always, guarded, Then::Enter));
-    lines.extend(because(
-        "A connection that exists goes on, tracked or not.",
-        [Transport::Tcp, Transport::Udp]
-            .into_iter()
-            .filter_map(|transport| {
-                let goes_on = match transport {
-                    Transport::Tcp => When::Continues,
-                    Transport::Udp => When::Tracked,
-                };
-                let ports = When::To(transport, ports(transport, guarded)?);
-                Some(Line::new("", [ports, goes_on], Then::Enter))
-            })
-            .collect(),
-    ));
+    let each = [
+        (Transport::Tcp, When::Continues),
+        (Transport::Udp, When::Tracked),
+    ];
+    let existing = each.into_iter().filter_map(|(transport, goes_on)| {
+        let ports = When::To(transport, ports(transport, guarded)?);
+        Some(Line::new([ports, goes_on], Then::Enter))
+    });
+    lines.extend(because(GOES_ON, existing.collect()));
     lines
 }
 
 /// For rules that let in where packets arrive, and see there whether somebody has knocked: what has come another
 /// way is dropped, and the rest let in.
 pub(in super::super) fn let_through(guarded: &[Step]) -> Vec<Line> {
-    let udp: Vec<_> = guarded
+    let udp = guarded
         .iter()
-        .filter(|port| port.transport == Transport::Udp)
-        .copied()
-        .collect();
-    let begins = [When::Begins];
-    let mut lines = because(
-        "A port that is redirected here has no knock of its own.",
-        to_each(guarded, &begins, &[When::Redirected], Then::Drop),
-    );
+        .filter(|port| port.transport == Transport::Udp);
+    let udp: Vec<_> = udp.copied().collect();
+    let redirected = to_each(guarded, &[When::Begins], &[When::Redirected], Then::Drop);
+    let why = "A port that is redirected here has no knock of its own.";
+    let mut lines = because(why, redirected);
     lines.extend(to_each(&udp, &[], &[When::Elsewhere], Then::Drop));
-    lines.extend(because(
-        "The rest has been let in where it arrived.",
-        to_each(guarded, &[], &[], Then::Enter),
-    ));
+    let rest = to_each(guarded, &[], &[], Then::Enter);
+    lines.extend(because("The rest has been let in where it arrived.", rest));
     lines
 }
 
@@ -214,7 +191,7 @@ fn always_allowed(networks: &[IpNet], to: &[Step], then: Then) -> Vec<Line> {
         let from = (!networks.is_empty()).then_some(When::From(family, networks));
         from.into_iter().flat_map(|from| {
             if to.is_empty() {
-                vec![Line::new("", [from], then)]
+                vec![Line::new([from], then)]
             } else {
                 to_each(to, &[], &[from], then)
             }
@@ -231,7 +208,7 @@ fn to_each(to: &[Step], tcp: &[When], and: &[When], then: Then) -> Vec<Line> {
             when.extend_from_slice(tcp);
         }
         when.extend_from_slice(and);
-        Some(Line::new("", when, then))
+        Some(Line::new(when, then))
     };
     [Transport::Tcp, Transport::Udp]
         .into_iter()

@@ -90,14 +90,7 @@ pub(super) fn remove_ufw() -> String {
 
 pub(super) fn firewalld(rules: &Rules<'_>, prefix: &str) -> String {
     let mut text = head(Tool::Firewalld, KEEP) + &table(rules, prefix);
-    text += "\
-# What the table guards, firewalld lets in: for good, and now.
-firewall-cmd --permanent --get-services | tr ' ' '\\n' | grep -qx logknock ||
-    firewall-cmd --quiet --permanent --new-service=logknock
-for port in $(firewall-cmd --permanent --service=logknock --get-ports); do
-    firewall-cmd --quiet --permanent --service=logknock --remove-port=$port
-done
-";
+    text += include_str!("firewalld.sh");
     for port in guarded(rules) {
         let _ = write!(
             text,
@@ -110,18 +103,7 @@ done
 }
 
 pub(super) fn remove_firewalld() -> String {
-    format!(
-        "{}for port in $(firewall-cmd --permanent --service=logknock --get-ports 2>/dev/null); do\n    \
-             firewall-cmd --quiet --permanent --query-port=$port || firewall-cmd --quiet --remove-port=$port\n\
-         done\n\
-         if firewall-cmd --permanent --get-services | tr ' ' '\\n' | grep -qx logknock; then\n    \
-             firewall-cmd --quiet --permanent --remove-service=logknock\n    \
-             firewall-cmd --quiet --permanent --delete-service=logknock\n    \
-             firewall-cmd --quiet --remove-service=logknock 2>/dev/null\n\
-         fi\n{}",
-        remove_head(Tool::Firewalld),
-        remove_table()
-    )
+    remove_head(Tool::Firewalld) + include_str!("remove_firewalld.sh") + &remove_table()
 }
 
 pub(super) fn openwrt(rules: &Rules<'_>, prefix: &str) -> String {
@@ -163,18 +145,6 @@ pub(super) fn openwrt(rules: &Rules<'_>, prefix: &str) -> String {
 }
 
 pub(super) fn remove_openwrt() -> String {
-    format!(
-        "\
-{}# The zone first: what the table guards must not be open for a moment.
-uci -q delete firewall.logknock_tcp
-uci -q delete firewall.logknock_udp
-uci commit firewall
-file={FW4_FILE}
-rm -f \"$1$file\"
-[ ! -f \"$1/etc/sysupgrade.conf\" ] || sed -i \"\\\\|^$file\\$|d\" \"$1/etc/sysupgrade.conf\"
-fw4 reload
-{}",
-        remove_head(Tool::Openwrt),
-        remove_table()
-    )
+    let zone = format!(include_str!("remove_openwrt.sh"), file = FW4_FILE);
+    remove_head(Tool::Openwrt) + &zone + &remove_table()
 }

@@ -56,12 +56,8 @@ pub(super) fn load(rules: &Rules<'_>, prefix: &str) -> String {
                  {mangle} -C {open} -j {closed} 2>/dev/null || {mangle} -A {open} -j {closed}\n"
             );
         }
-        let _ = writeln!(
-            text,
-            "{} <<'END'\n{}END",
-            iptables::restore(family),
-            tables(rules, family, prefix)
-        );
+        let (restore, tables) = (iptables::restore(family), tables(rules, family, prefix));
+        let _ = writeln!(text, "{restore} <<'END'\n{tables}END");
         text += &jumps(family, [PREROUTING, INPUT]);
     }
     text
@@ -83,11 +79,8 @@ pub(in super::super) fn take_away(
     [arriving, arrived]: [&str; 2],
     more: &str,
 ) -> String {
-    let (name, tool, mangle) = (
-        family.name(),
-        iptables::tool(family),
-        iptables::mangle(family),
-    );
+    let name = family.name();
+    let (tool, mangle) = (iptables::tool(family), iptables::mangle(family));
     let mut text = format!("\n# ---- {name} ----\n{tool} -n -L INPUT >/dev/null || exit 1\n");
     for (tool, hook, chain) in [(mangle, "PREROUTING", arriving), (tool, "INPUT", arrived)] {
         // A chain goes only when no other one jumps to it.
@@ -159,10 +152,8 @@ fn tables(rules: &Rules<'_>, family: Family, prefix: &str) -> String {
 
 /// A rate for each address, of IPv6 each /64.
 fn limit(family: Family) -> String {
-    let (list, mask) = match family {
-        Family::V4 => ("logknock4", "255.255.255.255"),
-        Family::V6 => ("logknock6", "ffff:ffff:ffff:ffff::"),
-    };
+    let list = family.pick("logknock4", "logknock6");
+    let mask = family.pick("255.255.255.255", "ffff:ffff:ffff:ffff::");
     let list = format!("-m recent --name {list} --mask {mask}");
     format!(
         "-A {LOG} {list} --rcheck --seconds {} --hitcount {BURST} -j RETURN\n-A {LOG} {list} --set\n",

@@ -10,9 +10,8 @@ mod beside;
 pub(super) mod iptables;
 pub(super) mod nft;
 
-use std::fmt;
-
 use ipnet::IpNet;
+use thiserror::Error;
 
 use super::Backend;
 use crate::engine::sequence::{Step, Transport};
@@ -54,14 +53,6 @@ impl Tool {
             Self::Ufw => "ufw",
             Self::Firewalld => "firewalld",
             Self::Openwrt => "openwrt",
-        }
-    }
-
-    /// What reads the text.
-    pub const fn reader(self) -> &'static str {
-        match self {
-            Self::Nft => "nft -f -",
-            Self::Iptables | Self::Ufw | Self::Firewalld | Self::Openwrt => "sh",
         }
     }
 
@@ -124,40 +115,25 @@ pub struct Rules<'a> {
 }
 
 /// Why there are no rules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum RulesError {
     /// The doors are opened elsewhere than these rules look.
+    #[error(
+        "these rules would not see what [firewall] backend = \"{}\" opens\n\
+         use --for {}, or set backend = \"{}\"",
+        .1.as_str(), Tool::from(*.1).as_str(), .0.backends().first().map_or("", |usual| usual.as_str())
+    )]
     OtherTool(Tool, Backend),
     /// The prefix has characters that the tool would not take as they are.
+    #[error(
+        "the log prefix holds a quote, '\\', '$' or a character outside ASCII, which rules \
+         cannot be trusted to keep\nuse letters, digits and punctuation, such as 'lk-4f9a1c7e: '"
+    )]
     Prefix,
     /// The prefix is longer than the tool takes.
+    #[error("the log prefix is longer than the {0} characters that an iptables LOG rule takes")]
     LongPrefix(usize),
 }
-
-impl fmt::Display for RulesError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OtherTool(tool, backend) => write!(
-                f,
-                "these rules would not see what [firewall] backend = \"{}\" opens\n\
-                 use --for {}, or set backend = \"{}\"",
-                backend.as_str(),
-                Tool::from(*backend).as_str(),
-                tool.backends().first().map_or("", |usual| usual.as_str())
-            ),
-            Self::Prefix => f.write_str(
-                "the log prefix holds a quote, '\\', '$' or a character outside ASCII, which rules \
-                 cannot be trusted to keep\nuse letters, digits and punctuation, such as 'lk-4f9a1c7e: '",
-            ),
-            Self::LongPrefix(most) => write!(
-                f,
-                "the log prefix is longer than the {most} characters that an iptables LOG rule takes"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for RulesError {}
 
 impl Rules<'_> {
     /// The nft table that they may have of their own.

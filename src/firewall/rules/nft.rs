@@ -47,33 +47,16 @@ pub(super) fn table(rules: &Rules<'_>, prefix: &str) -> String {
     arriving.extend(base::let_in(rules));
     arriving.extend(base::others(rules));
     format!(
-        "\
-add table {TABLE}
-{sets}# How much of each address has been logged lately (of IPv6 each /64).
-add set {TABLE} logged4 {{ type ipv4_addr; size 65536; flags dynamic, timeout; timeout 1m; }}
-add set {TABLE} logged6 {{ type ipv6_addr; size 65536; flags dynamic, timeout; timeout 1m; }}
-add chain {TABLE} knocks
-add chain {TABLE} prerouting {{ {PREROUTING} }}
-add chain {TABLE} input {{ {INPUT} }}
-flush chain {TABLE} knocks
-flush chain {TABLE} prerouting
-flush chain {TABLE} input
-table {TABLE} {{
-    chain knocks {{
-        # No address fills the log. Where the set is full, packets are logged, and none is dropped.
-        update @logged4 {{ ip saddr limit rate over {RATE}/second burst {BURST} packets }} return
-        update @logged6 {{ ip6 saddr & ffff:ffff:ffff:ffff:: limit rate over {RATE}/second burst {BURST} packets }} return
-        {}
-    }}
-    chain prerouting {{
-{}    }}
-    chain input {{
-{}    }}
-}}
-",
-        log.join("\n        "),
-        draw(&arriving, &log),
-        draw(&base::input(rules), &log),
+        include_str!("table.nft"),
+        table = TABLE,
+        sets = sets,
+        at_prerouting = PREROUTING,
+        at_input = INPUT,
+        rate = RATE,
+        burst = BURST,
+        log = log.join("\n        "),
+        arriving = draw(&arriving, &log),
+        input = draw(&base::input(rules), &log),
     )
 }
 
