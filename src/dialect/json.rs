@@ -29,63 +29,21 @@ pub struct Keys {
 }
 
 /// What shippers call these, the commonest first.
-const MESSAGES: &[&str] = &[
-    "message",
-    "msg",
-    "log",
-    "line",
-    "full_message",
-    "short_message",
-];
-const TIMES: &[&str] = &["timestamp", "@timestamp", "time", "date", "isodate"];
-const HOSTS: &[&str] = &["_HOSTNAME", "hostname", "host", "host.name"];
-const PROGRAMS: &[&str] = &[
-    "SYSLOG_IDENTIFIER",
-    "program",
-    "programname",
-    "appname",
-    "app-name",
-    "app_name",
-    "syslogtag",
-    "ident",
-    "process.name",
-    "log.syslog.appname",
-];
-const FACILITIES: &[&str] = &[
-    "facility",
-    "SYSLOG_FACILITY",
-    "syslogfacility",
-    "syslogfacility-text",
-    "facility_label",
-    "log.syslog.facility.name",
-    "log.syslog.facility.code",
-];
+const MESSAGES: &str = "message msg log line full_message short_message";
+const TIMES: &str = "timestamp @timestamp time date isodate";
+const HOSTS: &str = "_HOSTNAME hostname host host.name";
+const PROGRAMS: &str = "SYSLOG_IDENTIFIER program programname appname app-name app_name syslogtag \
+    ident process.name log.syslog.appname";
+const FACILITIES: &str = "facility SYSLOG_FACILITY syslogfacility syslogfacility-text \
+    facility_label log.syslog.facility.name log.syslog.facility.code";
 /// What else can name a writer: it must not name another than the kernel.
-const OTHERS: &[&str] = &[
-    "tag",
-    "logger",
-    "unit",
-    "_SYSTEMD_UNIT",
-    "_COMM",
-    "_EXE",
-    "process",
-    "service",
-    "app",
-    "application",
-    "identifier",
-    "syslog_tag",
-    "pid",
-    "procid",
-    "_PID",
-    "SYSLOG_PID",
-];
+const OTHERS: &str = "tag logger unit _SYSTEMD_UNIT _COMM _EXE process service app application \
+    identifier syslog_tag pid procid _PID SYSLOG_PID";
 /// Keys that name no writer, beside those of message, time and host.
-const HARMLESS: &[&str] = &[
-    "stream", "offset", "priority", "severity", "level", "@version",
-];
+const HARMLESS: &str = "stream offset priority severity level @version";
 
-fn owned(keys: &[&str]) -> Vec<Box<str>> {
-    keys.iter().map(|&key| key.into()).collect()
+fn owned(keys: &str) -> Vec<Box<str>> {
+    keys.split(' ').map(Box::from).collect()
 }
 
 impl Keys {
@@ -103,11 +61,11 @@ impl Keys {
     /// `$(format-json --scope rfc5424 --scope nv-pairs)`
     pub(super) fn syslog_ng() -> Self {
         Self {
-            message: owned(&["MESSAGE"]),
-            program: owned(&["PROGRAM"]),
-            facility: owned(&["FACILITY"]),
-            time: owned(&["ISODATE", "DATE"]),
-            host: owned(&["HOST"]),
+            message: owned("MESSAGE"),
+            program: owned("PROGRAM"),
+            facility: owned("FACILITY"),
+            time: owned("ISODATE DATE"),
+            host: owned("HOST"),
         }
     }
 
@@ -138,14 +96,11 @@ impl Keys {
         }
         let common = *self == Self::common();
         let known = [MESSAGES, TIMES, HOSTS, FACILITIES, HARMLESS];
-        let named =
-            |list: &&[&str], key: &str| list.iter().any(|known| known.eq_ignore_ascii_case(key));
-        let is_plain = || {
-            object
-                .0
-                .keys()
-                .all(|key| known.iter().any(|list| named(list, key)))
+        let is_known = |key: &str| {
+            let mut known = known.iter().flat_map(|list| list.split(' '));
+            known.any(|known| known.eq_ignore_ascii_case(key))
         };
+        let is_plain = || object.0.keys().all(|key| is_known(key));
         if (common && is_plain()) || (self.program.is_empty() && !object.names_another()) {
             return Ok(Says::Nobody);
         }
@@ -242,9 +197,9 @@ impl Object {
 
     /// Whether a common key names another writer than the kernel.
     fn names_another(&self) -> bool {
-        let names = PROGRAMS.iter().chain(OTHERS);
+        let names = PROGRAMS.split(' ').chain(OTHERS.split(' '));
         let mut names = names.flat_map(|key| self.at(key));
-        let mut facilities = FACILITIES.iter().flat_map(|key| self.at(key));
+        let mut facilities = FACILITIES.split(' ').flat_map(|key| self.at(key));
         names.any(|value| !is_kernel(value)) || facilities.any(|value| !is_kern(value))
     }
 }

@@ -65,10 +65,7 @@ pub fn decode_frame<T: DeserializeOwned>(
     let Some((length, rest)) = bytes.split_first_chunk() else {
         return Ok(None);
     };
-    let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| FrameError::TooLong)?;
-    if length > most {
-        return Err(FrameError::TooLong);
-    }
+    let length = checked(*length, most)?;
     rest.get(..length).map(body).transpose()
 }
 
@@ -85,16 +82,20 @@ pub fn write_frame<T: Serialize>(
 pub fn read_frame<T: DeserializeOwned>(from: &mut impl Read, most: usize) -> Result<T, FrameError> {
     let mut length = [0; 4];
     from.read_exact(&mut length)?;
-    let length = usize::try_from(u32::from_be_bytes(length)).map_err(|_| FrameError::TooLong)?;
-    if length > most {
-        return Err(FrameError::TooLong);
-    }
+    let length = checked(length, most)?;
     let mut json = Vec::new();
     from.take(length as u64).read_to_end(&mut json)?;
     if json.len() < length {
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
     }
     body(&json)
+}
+
+/// The length of a frame that may have at most `most` bytes.
+fn checked(length: [u8; 4], most: usize) -> Result<usize, FrameError> {
+    let length = usize::try_from(u32::from_be_bytes(length)).ok();
+    let length = length.filter(|length| *length <= most);
+    length.ok_or(FrameError::TooLong)
 }
 
 /// What a frame says. A message of another version need not be understood to be recognised.

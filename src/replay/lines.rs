@@ -1,6 +1,6 @@
 //! A finished log → its lines.
 //!
-//! In: anything that can be read. Out: each line without its newline, with its number; the last one also when
+//! In: anything that can be read. Out: each line without its newline; the last one also when
 //! it has no newline, as a finished file may end so (a followed one may not). They are cut out of
 //! blocks, so a line over the limit is never held: it is given as too long.
 
@@ -28,7 +28,6 @@ pub struct Lines {
     block: Block,
     /// How much of the block has been given.
     given: usize,
-    number: u64,
 }
 
 impl Lines {
@@ -38,13 +37,7 @@ impl Lines {
             blocks: Blocks::new(input, PIECE),
             block: Block::default(),
             given: 0,
-            number: 0,
         }
-    }
-
-    /// The number of the line given last, from 1.
-    pub fn number(&self) -> u64 {
-        self.number
     }
 
     /// The next line; `None` after the last.
@@ -62,7 +55,6 @@ impl Lines {
             .get(..newline.unwrap_or(rest.len()))
             .unwrap_or_default();
         self.given += newline.map_or(rest.len(), |newline| newline + 1);
-        self.number += 1;
         Ok(Some(if is_too_long || line.len() > MAX_LINE {
             Line::TooLong
         } else {

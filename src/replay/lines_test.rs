@@ -21,7 +21,6 @@ fn lines(text: &[u8], step: usize) -> Vec<Option<Vec<u8>>> {
             Line::TooLong => None,
         });
     }
-    assert_eq!(lines.number(), all.len() as u64);
     all
 }
 

@@ -14,8 +14,6 @@ use crate::engine::event::EventKind;
 use crate::render::{span, what};
 use crate::replay::{Shown, Summary};
 
-const TEMPLATE: &str = include_str!("page.html");
-const STYLE: &str = include_str!("page.css");
 /// Events beside steps and resets, in the order of a table.
 const WORDS: [&str; 6] = [
     "open",
@@ -49,56 +47,39 @@ pub fn page(report: &Report, summary: &Summary, files: &[String]) -> String {
         rejected(summary),
         most(&top),
     ];
-    let file = escaped(files.first().map_or("", String::as_str));
-    let values = [
-        ("file", file),
-        ("style", STYLE.to_owned()),
-        ("period", period(report)),
-        ("totals", totals(report, summary)),
-        ("files", list(files)),
-        ("tables", tables.concat()),
-        ("losses", losses(summary)),
-        ("timelines", timelines(&sources, files)),
-        ("version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("sources", MAX_SOURCES.to_string()),
-        ("each", MAX_EVENTS_EACH.to_string()),
-        ("events", grouped(MAX_EVENTS as u64)),
-        ("left_out", left_out(report)),
-    ];
-    let mut page = String::new();
-    for (number, piece) in TEMPLATE.split("{{").enumerate() {
-        // A value is never searched for places of others.
-        let (name, text) = piece
-            .split_once("}}")
-            .filter(|_| number > 0)
-            .unwrap_or(("", piece));
-        let value = values.iter().find(|(known, _)| *known == name);
-        page.push_str(value.map_or("", |(_, value)| value));
-        page.push_str(text);
-    }
-    page
+    format!(
+        include_str!("page.html"),
+        file = escaped(files.first().map_or("", String::as_str)),
+        style = include_str!("page.css"),
+        period = period(report),
+        totals = totals(report, summary),
+        files = list(files),
+        tables = tables.concat(),
+        losses = losses(summary),
+        timelines = timelines(&sources, files),
+        version = env!("CARGO_PKG_VERSION"),
+        sources = MAX_SOURCES,
+        each = MAX_EVENTS_EACH,
+        events = grouped(MAX_EVENTS as u64),
+        left_out = left_out(report),
+    )
 }
 
 type Sources<'a> = [(&'a IpAddr, &'a Source)];
 
 fn period(report: &Report) -> String {
     report.period.map_or_else(String::new, |(first, last)| {
-        format!(
-            "<time>{}</time> to <time>{}</time>",
-            rfc3339(first),
-            rfc3339(last)
-        )
+        let (first, last) = (rfc3339(first), rfc3339(last));
+        format!("<time>{first}</time> to <time>{last}</time>")
     })
 }
 
 fn totals(report: &Report, summary: &Summary) -> String {
+    let rejected = summary.rejected.iter().map(|(_, count)| count).sum();
     let totals = [
         ("lines", summary.lines),
         ("packets counted", summary.hits),
-        (
-            "did not count",
-            summary.rejected.iter().map(|(_, count)| count).sum(),
-        ),
+        ("did not count", rejected),
         ("events", report.events),
         ("opened", summary.opens),
         ("losses", summary.losses.times),
@@ -159,12 +140,8 @@ fn knockers(sources: &Sources<'_>) -> String {
         "Did not count",
     ];
     let rows = sources.iter().enumerate().map(row).collect();
-    section(
-        "Who knocked",
-        "Nobody: no packet was the first step of a door.",
-        &columns,
-        rows,
-    )
+    let none = "Nobody: no packet was the first step of a door.";
+    section("Who knocked", none, &columns, rows)
 }
 
 fn doors(report: &Report) -> String {
@@ -194,43 +171,29 @@ fn told(counts: &Counts) -> Vec<(String, u64)> {
 }
 
 fn rejected(summary: &Summary) -> String {
-    let most = summary
-        .rejected
-        .iter()
-        .map(|(_, count)| count)
-        .max()
-        .unwrap_or(0);
+    let most = summary.rejected.iter().map(|(_, count)| count).max();
+    let most = most.unwrap_or(0);
     let rows = summary.rejected.iter().map(|(reason, count)| {
         let (word, meaning) = (reason.as_str().to_owned(), escaped(reason.meaning()));
         vec![word, meaning, grouped(count), bar(count, most)]
     });
     let columns = ["Reason", "Meaning", "Lines", ""];
-    section(
+    let (title, none) = (
         "Lines that did not count",
         "None: every packet line counted.",
-        &columns,
-        rows.collect(),
-    )
+    );
+    section(title, none, &columns, rows.collect())
 }
 
 fn most(top: &Sources<'_>) -> String {
     let most = top.first().map_or(0, |(_, source)| source.sent());
     let row = |(src, source): &(&IpAddr, &Source)| {
-        let bar = bar(source.sent(), most);
-        vec![
-            src.to_string(),
-            grouped(source.packets),
-            grouped(source.rejected),
-            bar,
-        ]
+        let [packets, rejected] = [source.packets, source.rejected].map(grouped);
+        vec![src.to_string(), packets, rejected, bar(source.sent(), most)]
     };
     let columns = ["Address", "Packets", "Did not count", ""];
-    section(
-        "Top sources",
-        "No packet was read.",
-        &columns,
-        top.iter().map(row).collect(),
-    )
+    let rows = top.iter().map(row).collect();
+    section("Top sources", "No packet was read.", &columns, rows)
 }
 
 fn timelines(sources: &Sources<'_>, files: &[String]) -> String {
@@ -277,19 +240,15 @@ fn happenings(src: IpAddr, events: &[&Shown], files: &[String]) -> String {
                 0 | 1 => whence.line.to_string(),
                 _ => format!("{}:{}", u32::from(whence.source) + 1, whence.line),
             });
-        let time = time.map_or_else(String::new, |time| {
-            format!("<time>{}</time>", rfc3339(time))
-        });
+        let time = time.map(rfc3339);
+        let time = time.map_or_else(String::new, |time| format!("<time>{time}</time>"));
         let (word, what) = (event.kind.as_str(), what(event.kind));
         let what = format!("<span class=\"{word}\">{what}</span>");
         vec![time, gap, escaped(&event.door), what, line]
     });
     let line = if files.len() > 1 { "File:line" } else { "Line" };
-    table(
-        &format!("Events of {src}"),
-        &["Time", "After", "Door", "Event", line],
-        rows.collect(),
-    )
+    let columns = ["Time", "After", "Door", "Event", line];
+    table(&format!("Events of {src}"), &columns, rows.collect())
 }
 
 /// A timeline with a lane for each door: it climbs with each step, falls at a reset, and has a bar while open.
@@ -305,12 +264,8 @@ fn picture(src: IpAddr, events: &[&Shown]) -> String {
         let gap = next.event.at.since(one.event.at).as_secs();
         let (x, y) = (f64::midpoint(*from, *to), height - 4.0);
         let is_told = gap >= 60 && to - from >= LABEL;
-        is_told.then(|| {
-            format!(
-                "<text class=\"gap\" x=\"{x:.1}\" y=\"{y}\">{}</text>\n",
-                span(gap)
-            )
-        })
+        let gap = span(gap);
+        is_told.then(|| format!("<text class=\"gap\" x=\"{x:.1}\" y=\"{y}\">{gap}</text>\n"))
     });
     let lanes = doors.into_iter().enumerate().map(|(number, door)| {
         let marks = events.iter().copied().zip(places.iter().copied());
