@@ -19,8 +19,8 @@ use super::one_time::{self, LOOK_AHEAD};
 use super::report::{Finding, Report, Span, error, warning};
 use super::schema::{DoorTable, NamedDoor, Schema, Table as _};
 use super::scope::leaves_nobody;
-use super::sequence::{Counts, Ports};
-use super::value::{Given, out_of, value, written};
+use super::sequence::Counts;
+use super::value::{Given, Optional as _, Within};
 
 /// knockd's `Seq_Timeout`.
 const SEQ_TIMEOUT: Duration = Duration::from_secs(25);
@@ -56,8 +56,8 @@ pub(super) fn resolve(own: &NamedDoor, schema: &Schema, report: &mut Report) -> 
         scope,
         rule: rule?,
         limits: Limits {
-            lockout: value(draft.table.lockout.as_ref()),
-            cooldown: value(draft.table.cooldown.as_ref()),
+            lockout: draft.table.lockout.value(),
+            cooldown: draft.table.cooldown.value(),
         },
         grant: grant?,
         fleet,
@@ -92,16 +92,15 @@ impl Draft<'_> {
     fn scope(&self, report: &mut Report) -> Scope {
         let table = &self.table;
         let default = Scope::default();
-        let flags = value(table.tcpflags.as_ref());
+        let flags = table.tcpflags.value();
         let scope = Scope {
             flags_set: flags.map_or(default.flags_set, |flags| flags.set),
             flags_clear: flags.map_or(default.flags_clear, |flags| flags.clear),
-            interface: value(table.interface.as_ref()).map(|interface| interface.0),
-            target: value(table.target.as_ref()).map(|target| target.0),
-            allow: value(table.allow.as_ref()).unwrap_or_default(),
-            deny: value(table.deny.as_ref()).unwrap_or_default(),
-            public: value(self.schema.firewall.public.as_ref())
-                .map_or_else(Box::default, |Ports(ports)| ports),
+            interface: table.interface.value().map(|interface| interface.0),
+            target: table.target.value().map(|target| target.0),
+            allow: table.allow.value().unwrap_or_default(),
+            deny: table.deny.value().unwrap_or_default(),
+            public: self.schema.firewall.public.value().unwrap_or_default().0,
         };
         if let Some(allow) = &table.allow
             && allow.value.as_ref().is_some_and(Vec::is_empty)
@@ -169,14 +168,14 @@ impl Draft<'_> {
     fn refuse_keys_of_other_rules(&self, has_counts: bool, report: &mut Report) {
         let own = &self.own.table;
         let ordered = [
-            ("seq_timeout", written(own.seq_timeout.as_ref())),
-            ("knock_timeout", written(own.knock_timeout.as_ref())),
-            ("min_gap", written(own.min_gap.as_ref())),
-            ("strict", written(own.strict.as_ref())),
+            ("seq_timeout", own.seq_timeout.written()),
+            ("knock_timeout", own.knock_timeout.written()),
+            ("min_gap", own.min_gap.written()),
+            ("strict", own.strict.written()),
         ];
         let counted = [
-            ("port", written(own.port.as_ref())),
-            ("window", written(own.window.as_ref())),
+            ("port", own.port.written()),
+            ("window", own.window.written()),
         ];
         if has_counts {
             self.refuse_idle(&ordered, "it counts the hits on one port", report);
@@ -184,21 +183,21 @@ impl Draft<'_> {
             self.refuse_idle(&counted, "it has no 'counts'", report);
         }
         if own.one_time_sequences.is_none() {
-            let ahead = [("look_ahead", written(own.look_ahead.as_ref()))];
+            let ahead = [("look_ahead", own.look_ahead.written())];
             self.refuse_idle(&ahead, "it has no 'one_time_sequences'", report);
         }
-        let steps = own.sequence.as_ref().and_then(|given| given.value.as_ref());
+        let steps = own.sequence.set();
         let is_udp = |steps: &Sequence| {
             let mut steps = steps.steps().iter();
             steps.all(|step| step.transport == Transport::Udp)
         };
-        if self.is_code() && value(own.strict.as_ref()) == Some(false) {
-            let strict = [("strict", written(own.strict.as_ref()))];
+        if self.is_code() && own.strict.value() == Some(false) {
+            let strict = [("strict", own.strict.written())];
             let why = "a scan of all ports would knock its code";
             self.refuse_idle(&strict, why, report);
         }
         if own.totp.is_none() && steps.is_some_and(is_udp) {
-            let flags = [("tcpflags", written(own.tcpflags.as_ref()))];
+            let flags = [("tcpflags", own.tcpflags.written())];
             self.refuse_idle(&flags, "all its knocks are UDP", report);
         }
     }
@@ -231,7 +230,7 @@ impl Draft<'_> {
             );
             return None;
         };
-        let window = value(self.table.window.as_ref()).unwrap_or(WINDOW);
+        let window = self.table.window.value().unwrap_or(WINDOW);
         let mut rule = CountsRule::new(port.value?.0, window, &given.value.as_ref()?.0)?;
         rule.while_right = self.table.cmd_timeout.is_none();
         Some(rule)
@@ -257,15 +256,8 @@ impl Draft<'_> {
             return Some(Origin::Totp(totp));
         }
         let given = own.one_time_sequences.as_ref()?;
-        let range = 1..=100;
-        let ahead = match &self.table.look_ahead {
-            None => LOOK_AHEAD,
-            Some(ahead) if range.contains(&ahead.value?) => usize::try_from(ahead.value?).ok()?,
-            Some(ahead) => {
-                report.add(error(ahead.span, out_of(&range)));
-                return None;
-            }
-        };
+        let Within(ahead) = self.table.look_ahead.value().unwrap_or(LOOK_AHEAD);
+        let ahead = usize::try_from(ahead).ok()?;
         let list = one_time::list(given.value.as_ref()?, given.span, ahead, report)?;
         let mut lines = list.lines.iter();
         if lines.any(|line| is_in_order(line.sequence.steps())) {
@@ -312,7 +304,7 @@ impl Draft<'_> {
     }
 
     fn other_ports(&self) -> OtherPorts {
-        match value(self.table.strict.as_ref()) {
+        match self.table.strict.value() {
             Some(false) if !self.is_code() => OtherPorts::Ignore,
             _ => OtherPorts::Reset,
         }
@@ -341,9 +333,9 @@ impl Draft<'_> {
     fn pace(&self, steps: usize, report: &mut Report) -> Pace {
         let table = &self.table;
         let pace = Pace {
-            window: value(table.seq_timeout.as_ref()).unwrap_or(SEQ_TIMEOUT),
-            knock_timeout: value(table.knock_timeout.as_ref()),
-            min_gap: value(table.min_gap.as_ref()),
+            window: table.seq_timeout.value().unwrap_or(SEQ_TIMEOUT),
+            knock_timeout: table.knock_timeout.value(),
+            min_gap: table.min_gap.value(),
             other_ports: self.other_ports(),
         };
         self.check_gap(steps, &pace, report);

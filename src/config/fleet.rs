@@ -16,10 +16,10 @@ use crate::fleet::grant::{self, is_name};
 use crate::fleet::{Peer, Rules, WithoutBus};
 
 use super::door::Draft;
-use super::read::unknown_key;
+use super::read::fill;
 use super::report::{Report, error};
-use super::schema::{FleetTable, PeerTable, Secrecy, Table as _};
-use super::value::{Given, User, Value, Written, choice, out_of, value};
+use super::schema::{FleetTable, PeerTable, Secrecy};
+use super::value::{Optional as _, User, Value, Within, Words, Written};
 
 const PING_INTERVAL: Duration = Duration::from_secs(2);
 const CLAIM_TIMEOUT: Duration = Duration::from_millis(300);
@@ -104,25 +104,16 @@ impl Value for PublicKey {
     }
 }
 
-impl Value for WithoutBus {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        choice(
-            written,
-            [("alone", Self::Alone), ("shut", Self::Shut)],
-            report,
-        )
-    }
+impl Words for WithoutBus {
+    const WORDS: &'static [(&'static str, Self)] = &[("alone", Self::Alone), ("shut", Self::Shut)];
 }
 
-impl Value for Sharing {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        let choices = [
-            ("off", Self::Off),
-            ("open", Self::Open),
-            ("once", Self::Once),
-        ];
-        choice(written, choices, report)
-    }
+impl Words for Sharing {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("off", Self::Off),
+        ("open", Self::Open),
+        ("once", Self::Once),
+    ];
 }
 
 /// `[fleet.peer.NAME]`
@@ -146,14 +137,7 @@ impl Value for BTreeMap<String, PeerTable> {
                 continue;
             };
             let mut table = PeerTable::default();
-            for (key, value) in keys {
-                let at = item.span.beside(key.span());
-                if !table.set(key.get_ref(), at, item.inner(value), report) {
-                    let valid: Vec<_> = PeerTable::KEYS.iter().map(|key| key.name).collect();
-                    let key = key.get_ref();
-                    report.add(unknown_key(at, key, "in [fleet.peer.NAME]", None, &valid));
-                }
-            }
+            fill(&mut table, "[fleet.peer.NAME]", keys, item.span, report);
             if table.public_key.is_none() || table.doors.is_none() {
                 report.add(error(at, "a peer needs a 'public_key' and 'doors'"));
             }
@@ -192,46 +176,40 @@ pub(super) fn resolve(
         return None;
     }
     let mut peers = BTreeMap::new();
-    for (name, peer) in value(table.peer.as_ref()).unwrap_or_default() {
-        let key = value(peer.public_key.as_ref()).map(|PublicKey(key)| key);
-        let doors = value(peer.doors.as_ref()).and_then(|names| names.among(doors, report));
+    for (name, peer) in table.peer.value().unwrap_or_default() {
+        let key = peer.public_key.value().map(|PublicKey(key)| key);
+        let doors = peer
+            .doors
+            .value()
+            .and_then(|names| names.among(doors, report));
         if let (Some(key), Some(doors)) = (key, doors) {
             let doors = doors.to_vec();
             peers.insert(name, Peer { key, doors });
         }
     }
-    let most = table.max_opens_per_minute.as_ref();
-    let most = most.map_or(Some(MOST_A_MINUTE), |given| small(given, report));
-    let Gateway(name) = value(table.name.as_ref())?;
-    let Servers(servers) = value(table.servers.as_ref())?;
+    let most = table.max_opens_per_minute.value();
+    let user = table.user.value().map(|User(name)| name);
+    let Gateway(name) = table.name.value()?;
+    let Servers(servers) = table.servers.value()?;
     Some(Fleet {
         rules: Rules {
             name,
             peers,
-            without_bus: value(table.without_bus.as_ref()).unwrap_or_default(),
-            claim_timeout: value(table.claim_timeout.as_ref()).unwrap_or(CLAIM_TIMEOUT),
-            most_a_minute: most?,
+            without_bus: table.without_bus.value().unwrap_or_default(),
+            claim_timeout: table.claim_timeout.value().unwrap_or(CLAIM_TIMEOUT),
+            most_a_minute: most.map_or(MOST_A_MINUTE, |Within(most)| most),
         },
         servers,
         tls: [
-            value(table.tls_ca.as_ref())?,
-            value(table.tls_cert.as_ref())?,
-            value(table.tls_key.as_ref())?,
+            table.tls_ca.value()?,
+            table.tls_cert.value()?,
+            table.tls_key.value()?,
         ],
-        signing_key: value(table.signing_key.as_ref())?,
-        ping: value(table.ping_interval.as_ref()).unwrap_or(PING_INTERVAL),
-        socket: value(table.socket.as_ref()),
-        user: value(table.user.as_ref()).map_or_else(|| USER.into(), |User(name)| name),
+        signing_key: table.signing_key.value()?,
+        ping: table.ping_interval.value().unwrap_or(PING_INTERVAL),
+        socket: table.socket.value(),
+        user: user.unwrap_or_else(|| USER.into()),
     })
-}
-
-fn small(given: &Given<i64>, report: &mut Report) -> Option<u32> {
-    let range = 1..=100_000;
-    let number = given.value?;
-    if !range.contains(&number) {
-        report.add(error(given.span, out_of(&range)));
-    }
-    u32::try_from(number).ok()
 }
 
 /// What the door of `draft` shares.
@@ -245,33 +223,31 @@ pub(super) fn sharing(draft: &Draft<'_>, rule: Option<&Rule>, report: &mut Repor
     let holds = draft.table.opens.is_some()
         || draft.table.stop_command.is_some()
         || draft.table.stop_command_6.is_some();
-    let flaw = match sharing {
-        Sharing::Off => return sharing,
-        _ if !is_name(&draft.own.name) => Some((
-            "has a name that a fleet cannot share",
-            "name it with A-Z a-z 0-9 _ - alone",
-        )),
-        _ if draft.schema.fleet.name.is_none() => Some((
-            "is shared with a fleet, but there is no [fleet]",
-            "add [fleet]; 'logknock-fleet init' writes it",
-        )),
-        Sharing::Once if !has_codes => Some((
-            "has no code that could open once: fleet = \"once\" is for 'totp' and 'one_time_sequences'",
-            "write fleet = \"open\"",
-        )),
-        Sharing::Open if !holds => Some((
-            "holds nothing open that a fleet could share",
-            "give it 'opens' or a 'stop_command'",
-        )),
-        _ => None,
-    };
-    match flaw {
-        None => sharing,
+    let mut refuse = |what: &str, fix: &str| {
         // A default is for the doors that can use it.
-        Some(_) if !is_own => Sharing::Off,
-        Some((what, fix)) => {
+        if is_own {
             report.add(draft.error(given.key, what).fix(fix));
-            Sharing::Off
         }
+        Sharing::Off
+    };
+    match sharing {
+        Sharing::Off => sharing,
+        _ if !is_name(&draft.own.name) => {
+            let fix = "name it with A-Z a-z 0-9 _ - alone";
+            refuse("has a name that a fleet cannot share", fix)
+        }
+        _ if draft.schema.fleet.name.is_none() => {
+            let fix = "add [fleet]; 'logknock-fleet init' writes it";
+            refuse("is shared with a fleet, but there is no [fleet]", fix)
+        }
+        Sharing::Once if !has_codes => {
+            let what = "has no code that could open once: fleet = \"once\" is for 'totp' and 'one_time_sequences'";
+            refuse(what, "write fleet = \"open\"")
+        }
+        Sharing::Open if !holds => {
+            let fix = "give it 'opens' or a 'stop_command'";
+            refuse("holds nothing open that a fleet could share", fix)
+        }
+        _ => sharing,
     }
 }

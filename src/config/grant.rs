@@ -14,7 +14,7 @@ use super::door::Draft;
 use super::report::{Report, error};
 use super::schema::{DoorTable, NamedDoor};
 use super::sequence::Ports;
-use super::value::{Given, value, written};
+use super::value::{Given, Optional as _};
 
 /// knockd's `Cmd_Timeout`.
 const CMD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ pub(super) fn resolve(
         Some(Rule::Counts(rule)) => rule.window,
         _ => CMD_TIMEOUT,
     };
-    let hold = value(draft.table.cmd_timeout.as_ref()).unwrap_or(usual);
+    let hold = draft.table.cmd_timeout.value().unwrap_or(usual);
     // A connection that is let in empties the list of hits.
     let ends_with_connection = matches!(rule, Some(Rule::Counts(rule)) if rule.while_right);
     match opens(draft.own, &draft.schema.defaults) {
@@ -75,7 +75,7 @@ impl Draft<'_> {
         report: &mut Report,
     ) -> Option<GrantRule> {
         let own = &self.own.table;
-        let shell = [("shell", written(own.shell.as_ref()))];
+        let shell = [("shell", own.shell.written())];
         self.refuse_idle(&shell, "'opens' runs no command", report);
         let mut refuse = |at, what: &str, fix: &str| {
             report.add(self.error(at, what).fix(fix));
@@ -90,7 +90,7 @@ impl Draft<'_> {
             let what = "has 'opens' and a 'user', who could not change the firewall";
             return refuse(user.key, what, "remove one of them");
         }
-        let Some(backend) = value(self.schema.firewall.backend.as_ref()) else {
+        let Some(backend) = self.schema.firewall.backend.value() else {
             let what = "has 'opens', but there is no [firewall]";
             let fix = "add [firewall] with backend = \"nft\", \"ipset\" or \"iptables\"";
             return refuse(given.key, what, fix);
@@ -109,12 +109,12 @@ impl Draft<'_> {
             .ok()?;
         Some(GrantRule {
             hold,
-            on_repeat: value(self.table.on_repeat.as_ref()).unwrap_or_default(),
+            on_repeat: self.table.on_repeat.value().unwrap_or_default(),
             open: commands.open,
             refresh: commands.refresh,
             close: commands.close,
             opens: ports.clone(),
-            once: match value(self.table.once.as_ref()) {
+            once: match self.table.once.value() {
                 Some(true) => ports.clone(),
                 _ if ends_with_connection => ports.clone(),
                 _ => Box::default(),
@@ -133,7 +133,7 @@ impl Draft<'_> {
             let fix = "add opens = [\"22:tcp\"] instead of commands, or remove 'once'";
             report.add(self.error(given.key, what).fix(fix));
         }
-        let shell = value(table.shell.as_ref()).unwrap_or(false);
+        let shell = table.shell.value().unwrap_or(false);
         let mut commands = |v4: &Option<Given<CommandText>>, v6: &Option<Given<CommandText>>| {
             per_family(v4.as_ref(), v6.as_ref(), shell, report)
         };
@@ -145,7 +145,7 @@ impl Draft<'_> {
         let run_as = |command: Option<Template>| Some(command?.run_as(account.clone()));
         Some(GrantRule {
             hold,
-            on_repeat: value(table.on_repeat.as_ref()).unwrap_or_default(),
+            on_repeat: table.on_repeat.value().unwrap_or_default(),
             refresh: PerFamily::default(),
             // A stop command that IPv6 has only from IPv4 goes where nothing is opened.
             close: PerFamily {
@@ -158,7 +158,7 @@ impl Draft<'_> {
             },
             opens: Box::default(),
             once: Box::default(),
-            judging: match value(table.ignore_status.as_ref()) {
+            judging: match table.ignore_status.value() {
                 Some(true) => Judging::Knockd,
                 _ => Judging::Own,
             },
@@ -204,8 +204,8 @@ impl Draft<'_> {
             // Only of the door's own: as a default they are meant for others.
             let own = &self.own.table;
             let idle = [
-                ("cmd_timeout", written(own.cmd_timeout.as_ref())),
-                ("on_repeat", written(own.on_repeat.as_ref())),
+                ("cmd_timeout", own.cmd_timeout.written()),
+                ("on_repeat", own.on_repeat.written()),
             ];
             self.refuse_idle(&idle, "without a stop command nothing is held open", report);
         }

@@ -78,6 +78,20 @@ pub struct Config {
     pub written: Written,
 }
 
+impl Config {
+    /// Whether the firewall has to open ports for some door.
+    pub fn opens_ports(&self) -> bool {
+        let firewall = self.firewall.as_ref();
+        firewall.is_some_and(|firewall| !firewall.opens.is_empty())
+    }
+
+    /// Every port that the firewall opens for some door, once, in order.
+    pub fn guarded(&self) -> Vec<Step> {
+        let firewall = self.firewall.as_ref();
+        firewall.map(Firewall::guarded).unwrap_or_default()
+    }
+}
+
 /// The text of each file of a config, and of those that it names, with its name. It holds what is secret.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {

@@ -17,7 +17,7 @@ use super::files;
 use super::report::{Report, Span, error, warning};
 use super::schema::Secrecy;
 use super::sequence;
-use super::value::{Keys, Value, Written, choice};
+use super::value::{Keys, Value, Within, Written};
 
 /// What a `totp` has that does not say so.
 const KNOCKS: u8 = 4;
@@ -40,7 +40,7 @@ const NEW_SECRET: &str =
 const MIN_CHOICES: f64 = 1e6;
 
 /// How many of the next lines of a list may be knocked, unless it says so.
-pub(super) const LOOK_AHEAD: usize = 5;
+pub(super) const LOOK_AHEAD: Within<1, 100> = Within(5);
 
 /// `totp`: what there is but for the key, and where that is.
 #[derive(Clone)]
@@ -116,10 +116,7 @@ pub(super) fn form(keys: &Keys<'_>, report: &mut Report) -> Option<(Form, u8)> {
         let ports = ports(text).map(Some);
         ports.or_else(|| item.refuse_with("not a range of ports", fix, report))
     });
-    let transport = keys.read("proto", Transport::Tcp, report, |item, report| {
-        let choices = [("tcp", Transport::Tcp), ("udp", Transport::Udp)];
-        choice(item, choices, report)
-    });
+    let transport = keys.read("proto", Transport::Tcp, report, Transport::read);
     let code = keys.read("code", None, report, |item, report| {
         for key in ["knocks", "ports", "step", "skew"] {
             if let Some(idle) = keys.get(key) {

@@ -14,7 +14,7 @@ use super::schema::{
     DaemonTable, DoorTable, FirewallTable, FleetTable, LogTable, NamedDoor, NotifyTable, SECTIONS,
     Schema, SourceTable, Table, is_door_name, looks_like_a_key,
 };
-use super::value::{Given, Written, nearest, value};
+use super::value::{Given, Optional as _, Written, nearest};
 
 impl Schema {
     /// Reads the files in order. A later file overrides an earlier one; a door may be in one of them only.
@@ -78,7 +78,7 @@ impl Schema {
 
 /// Puts the sources of `earlier` files before those of `log`: a drop-in adds one.
 fn add_sources(log: &mut LogTable, earlier: Option<Given<Vec<SourceTable>>>) {
-    let tables = |given: &Option<Given<Vec<SourceTable>>>| value(given.as_ref());
+    let tables = |given: &Option<Given<Vec<SourceTable>>>| given.value();
     let (before, after) = (tables(&earlier), tables(&log.source));
     let Some(given) = log.source.as_mut() else {
         log.source = earlier;
@@ -98,19 +98,8 @@ struct Reader<'a, 'r> {
 
 impl Reader<'_, '_> {
     fn keys<T: Table>(&mut self, table: &mut T, section: &str, keys: &DeTable<'_>) {
-        for (name, value) in keys {
-            let at = self.document.span(name.span());
-            let written = Written {
-                value: value.get_ref(),
-                span: self.document.span(value.span()),
-            };
-            if !table.set(name.get_ref(), at, written, self.report) {
-                let valid: Vec<_> = T::KEYS.iter().map(|key| key.name).collect();
-                let section = format!("in {section}");
-                self.report
-                    .add(unknown(at, name.get_ref(), &section, &valid));
-            }
-        }
+        let whole = self.document.span(0..0);
+        fill(table, section, keys, whole, self.report);
     }
 
     fn doors(&mut self, doors: &mut Vec<NamedDoor>, tables: &DeTable<'_>) {
@@ -144,7 +133,7 @@ impl Reader<'_, '_> {
             let message = format!("'{name}' must be a table");
             error(at, message).fix(format!("write [{name}] above its keys"))
         } else {
-            unknown(at, name, "outside of the tables", &names)
+            unknown_key(at, name, "outside of the tables", owner(name), &names)
         });
     }
 }
@@ -153,7 +142,30 @@ fn door_without_name(at: Span) -> Finding {
     error(at, "a door needs a name").fix("write [door.NAME] above its keys, as in [door.ssh]")
 }
 
-fn unknown(at: Span, name: &str, section: &str, valid: &[&'static str]) -> Finding {
+/// Sets in `table` what the `keys` of a `section` say, which stand in the file that `at` is in.
+pub(super) fn fill<T: Table>(
+    table: &mut T,
+    section: &str,
+    keys: &DeTable<'_>,
+    at: Span,
+    report: &mut Report,
+) {
+    for (name, value) in keys {
+        let (key, name) = (at.beside(name.span()), name.get_ref());
+        let written = Written {
+            value: value.get_ref(),
+            span: at.beside(value.span()),
+        };
+        if !table.set(name, key, written, report) {
+            let valid: Vec<_> = T::KEYS.iter().map(|key| key.name).collect();
+            let section = format!("in {section}");
+            report.add(unknown_key(key, name, &section, owner(name), &valid));
+        }
+    }
+}
+
+/// The table that has a key called `name`.
+fn owner(name: &str) -> Option<&'static str> {
     let owners = [
         ("[log]", LogTable::KEYS),
         ("[daemon]", DaemonTable::KEYS),
@@ -162,10 +174,9 @@ fn unknown(at: Span, name: &str, section: &str, valid: &[&'static str]) -> Findi
         ("[fleet]", FleetTable::KEYS),
         ("[door.NAME] or [defaults]", DoorTable::KEYS),
     ];
-    let elsewhere = owners
-        .into_iter()
-        .find(|(_, keys)| keys.iter().any(|key| key.name == name));
-    unknown_key(at, name, section, elsewhere.map(|(owner, _)| owner), valid)
+    let mut owners = owners.into_iter();
+    let owner = owners.find(|(_, keys)| keys.iter().any(|key| key.name == name));
+    owner.map(|(owner, _)| owner)
 }
 
 /// A key that does not exist where it stands. It is named if it looks like a name and not like a lost value.

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use crate::engine::door::Door;
 use crate::engine::event::Occasion;
-use crate::engine::knock::KnockerPrefix;
 use crate::engine::sequence::Step;
 use crate::firewall::Backend;
 use crate::source_spec::SourceSpec;
@@ -21,8 +20,7 @@ use super::files;
 use super::prefix::{Prefix, PrefixError};
 use super::report::{Report, Where, error, warning};
 use super::schema::{DaemonTable, FirewallTable, LogTable, NamedDoor, NotifyTable, Schema};
-use super::sequence::Ports;
-use super::value::{DoorNames, Given, Group, Occasions, User, out_of, value, written};
+use super::value::{Group, Occasions, Optional as _, User, Within};
 use super::{
     Config, Daemon, Firewall, Log, Notify, OwnSource, Written, command, door, fleet, grant,
 };
@@ -32,9 +30,9 @@ const MAX_LINE_AGE: Duration = Duration::from_secs(30);
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
-const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3600);
-const MAX_COMMANDS: i64 = 8;
+const COMMAND_TIMEOUTS: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(3600);
+const MAX_COMMANDS: Within<1, 64> = Within(8);
 
 /// What `schema` means. Only to be used when nothing in `report` is an error.
 pub(super) fn resolve(schema: &Schema, documents: &[Document<'_>], report: &mut Report) -> Config {
@@ -47,7 +45,7 @@ pub(super) fn resolve(schema: &Schema, documents: &[Document<'_>], report: &mut 
         };
         report.add(error(Path::new(path), "there is no door").fix(fix));
     }
-    let backend = value(schema.firewall.backend.as_ref());
+    let backend = schema.firewall.backend.value();
     let doors: Vec<Arc<Door>> = schema
         .doors
         .iter()
@@ -74,7 +72,7 @@ pub(super) fn resolve(schema: &Schema, documents: &[Document<'_>], report: &mut 
 
 fn log(schema: &Schema, doors: &[Arc<Door>], report: &mut Report) -> Log {
     let table = &schema.log;
-    let udp_peers = value(table.udp_peers.as_ref()).unwrap_or_default();
+    let udp_peers = table.udp_peers.value().unwrap_or_default();
     if let Some(sources) = table.sources.as_ref().filter(|_| udp_peers.is_empty())
         && let Some(specs) = &sources.value
         && specs.iter().any(SourceSpec::is_open_to_the_network)
@@ -83,31 +81,21 @@ fn log(schema: &Schema, doors: &[Arc<Door>], report: &mut Report) -> Log {
         let fix = "add udp_peers = [\"192.0.2.1\"] with the hosts that may, or listen at 127.0.0.1";
         report.add(error(sources.span, message).fix(fix));
     }
-    let longest = doors
-        .iter()
-        .map(|door| door.rule.window())
-        .max()
-        .unwrap_or(MAX_LINE_AGE);
-    let knockers = within(
-        table.knocker_prefix_v6.as_ref(),
-        i64::from(KnockerPrefix::LEAST)..=i64::from(KnockerPrefix::MOST),
-        out_of,
-        report,
-    );
-    let knockers = knockers.and_then(|bits| KnockerPrefix::new(u8::try_from(bits).ok()?));
-    let mut sources = value(table.sources.as_ref()).unwrap_or_default();
+    let longest = doors.iter().map(|door| door.rule.window()).max();
+    let usual_age = longest.map_or(MAX_LINE_AGE, |longest| longest.min(MAX_LINE_AGE));
+    let mut sources = table.sources.value().unwrap_or_default();
     let own = own_sources(table, doors, &sources, report);
     sources.extend(own.iter().map(|own| own.source.clone()));
     Log {
         sources,
         own,
         prefix: prefix(schema, report),
-        format: value(table.format.as_ref()).unwrap_or_default(),
-        accept_forgeable: value(table.accept_forgeable.as_ref()).unwrap_or(false),
-        max_line_age: value(table.max_line_age.as_ref()).unwrap_or(longest.min(MAX_LINE_AGE)),
-        knocker_prefix: knockers.unwrap_or_default(),
+        format: table.format.value().unwrap_or_default(),
+        accept_forgeable: table.accept_forgeable.value().unwrap_or(false),
+        max_line_age: table.max_line_age.value().unwrap_or(usual_age),
+        knocker_prefix: table.knocker_prefix_v6.value().unwrap_or_default(),
         udp_peers,
-        relay_user: value(table.relay_user.as_ref()).map(|User(name)| name),
+        relay_user: table.relay_user.value().map(|User(name)| name),
     }
 }
 
@@ -119,9 +107,9 @@ fn own_sources(
     report: &mut Report,
 ) -> Vec<OwnSource> {
     let mut own: Vec<OwnSource> = Vec::new();
-    for source in value(table.source.as_ref()).unwrap_or_default() {
+    for source in table.source.value().unwrap_or_default() {
         let Some(path) = &source.path else { continue };
-        let Some(spec) = path.value.clone() else {
+        let Some(spec) = source.path.value() else {
             continue;
         };
         let is_twice = sources.contains(&spec) || own.iter().any(|own| own.source == spec);
@@ -131,18 +119,15 @@ fn own_sources(
             report.add(error(path.span, message).fix(fix));
         }
         if let Some(names) = &source.doors
-            && names
-                .value
-                .as_ref()
-                .is_some_and(|DoorNames(names)| names.is_empty())
+            && source.doors.set().is_some_and(|names| names.0.is_empty())
         {
             let message = "no door takes lines from this source";
             report.add(error(names.span, message).fix("remove the whole [[log.source]]"));
         }
-        let doors = value(source.doors.as_ref()).map(|names| names.among(doors, report));
+        let doors = source.doors.value().map(|names| names.among(doors, report));
         own.push(OwnSource {
             source: spec,
-            prefix: value(source.prefix.as_ref()),
+            prefix: source.prefix.value(),
             doors: doors.map(Option::unwrap_or_default),
         });
     }
@@ -156,7 +141,7 @@ fn prefix(schema: &Schema, report: &mut Report) -> Option<Prefix> {
     }
     match &schema.prefix_file {
         Some(given) => prefix_in(given.value.as_ref()?, given.span, report),
-        None => value(schema.log.prefix.as_ref()),
+        None => schema.log.prefix.value(),
     }
 }
 
@@ -175,9 +160,9 @@ pub(super) fn prefix_in(path: &Path, at: impl Into<Where>, report: &mut Report) 
 /// Keys that say how a backend is used, where none is named.
 fn refuse_without_backend(table: &FirewallTable, report: &mut Report) {
     let keys = [
-        written(table.always_allow.as_ref()),
-        written(table.public.as_ref()),
-        written(table.heal.as_ref()),
+        table.always_allow.written(),
+        table.public.written(),
+        table.heal.written(),
     ];
     if table.backend.is_none()
         && let Some(at) = keys.into_iter().flatten().min()
@@ -214,15 +199,15 @@ fn firewall(backend: Backend, schema: &Schema, report: &mut Report) -> Firewall 
     Firewall {
         backend,
         opens,
-        always_allow: value(table.always_allow.as_ref()).unwrap_or_default(),
-        public: value(table.public.as_ref()).map_or_else(Box::default, |Ports(ports)| ports),
-        heal: value(table.heal.as_ref()).unwrap_or(false),
+        always_allow: table.always_allow.value().unwrap_or_default(),
+        public: table.public.value().unwrap_or_default().0,
+        heal: table.heal.value().unwrap_or(false),
     }
 }
 
 fn notify(table: &NotifyTable, report: &mut Report) -> Option<Notify> {
     let Some(given) = &table.command else {
-        let keys = [written(table.on.as_ref()), written(table.user.as_ref())];
+        let keys = [table.on.written(), table.user.written()];
         if let Some(at) = keys.into_iter().flatten().min() {
             let fix = "add command = [\"/path/of/program\"]";
             report.add(error(at, "[notify] has no 'command'").fix(fix));
@@ -230,7 +215,7 @@ fn notify(table: &NotifyTable, report: &mut Report) -> Option<Notify> {
         return None;
     };
     let every = Occasions(Occasion::ALL.into());
-    let Occasions(on) = value(table.on.as_ref()).unwrap_or(every);
+    let Occasions(on) = table.on.value().unwrap_or(every);
     Some(Notify {
         argv: command::words(given, report)?,
         account: command::account(table.user.as_ref(), report),
@@ -239,44 +224,28 @@ fn notify(table: &NotifyTable, report: &mut Report) -> Option<Notify> {
 }
 
 fn daemon(table: &DaemonTable, report: &mut Report) -> Daemon {
-    let command_timeout = within(
-        table.command_timeout.as_ref(),
-        SECOND..=HOUR,
-        |range| {
-            let (least, most) = (range.start().as_secs(), range.end().as_secs());
-            format!("must be from {least} to {most} s")
-        },
-        report,
-    );
-    let max_commands = within(table.max_commands.as_ref(), 1..=64, out_of, report);
+    if let Some(given) = &table.command_timeout
+        && let Some(timeout) = given.value
+        && !COMMAND_TIMEOUTS.contains(&timeout)
+    {
+        let (least, most) = COMMAND_TIMEOUTS.into_inner();
+        let message = format!("must be from {} to {} s", least.as_secs(), most.as_secs());
+        report.add(error(given.span, message));
+    }
+    let Within(max_commands) = table.max_commands.value().unwrap_or(MAX_COMMANDS);
     Daemon {
-        on_exit: value(table.on_exit.as_ref()).unwrap_or_default(),
-        stop_timeout: value(table.stop_timeout.as_ref()).unwrap_or(STOP_TIMEOUT),
-        command_timeout: command_timeout.unwrap_or(COMMAND_TIMEOUT),
-        max_commands: usize::try_from(max_commands.unwrap_or(MAX_COMMANDS)).unwrap_or(1),
-        ephemeral: value(table.ephemeral.as_ref()).unwrap_or(false),
-        control: value(table.control.as_ref()),
-        group: value(table.group.as_ref()).map(|Group(name)| name),
-        metrics_file: value(table.metrics_file.as_ref()),
-        event_log: value(table.event_log.as_ref()),
-        knockd_log: value(table.knockd_log.as_ref()),
-        knockd_syslog: value(table.knockd_syslog.as_ref()).unwrap_or(false),
+        on_exit: table.on_exit.value().unwrap_or_default(),
+        stop_timeout: table.stop_timeout.value().unwrap_or(STOP_TIMEOUT),
+        command_timeout: table.command_timeout.value().unwrap_or(COMMAND_TIMEOUT),
+        max_commands: usize::try_from(max_commands).unwrap_or(1),
+        ephemeral: table.ephemeral.value().unwrap_or(false),
+        control: table.control.value(),
+        group: table.group.value().map(|Group(name)| name),
+        metrics_file: table.metrics_file.value(),
+        event_log: table.event_log.value(),
+        knockd_log: table.knockd_log.value(),
+        knockd_syslog: table.knockd_syslog.value().unwrap_or(false),
     }
-}
-
-/// The value of a key, if it is in `range`.
-fn within<T: Copy + PartialOrd>(
-    given: Option<&Given<T>>,
-    range: RangeInclusive<T>,
-    problem: impl Fn(&RangeInclusive<T>) -> String,
-    report: &mut Report,
-) -> Option<T> {
-    let given = given?;
-    let value = given.value?;
-    if !range.contains(&value) {
-        report.add(error(given.span, problem(&range)));
-    }
-    Some(value)
 }
 
 fn warn_of_same_sequences(doors: &[NamedDoor], report: &mut Report) {

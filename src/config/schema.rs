@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::dialect::Format;
 use crate::engine::door::{Lockout, OnRepeat, Sharing};
+use crate::engine::knock::KnockerPrefix;
 use crate::engine::sequence::Sequence;
 use crate::firewall::Backend;
 use crate::fleet::WithoutBus;
@@ -24,7 +25,7 @@ use super::prefix::Prefix;
 use super::report::{Report, Span};
 use super::scope::{Flags, Interface, Networks, Target};
 use super::sequence::{CountedPort, Counts, Ports};
-use super::value::{DoorNames, Given, Group, Occasions, User, Value, Written};
+use super::value::{DoorNames, Given, Group, Occasions, User, Value, Within, Written};
 
 /// A key of a table.
 pub(super) struct Key {
@@ -97,7 +98,7 @@ table! {
         format: Format,
         accept_forgeable: bool,
         max_line_age: Duration,
-        knocker_prefix_v6: i64,
+        knocker_prefix_v6: KnockerPrefix,
         udp_peers: Networks,
         relay_user: User,
     }
@@ -124,7 +125,7 @@ table! {
         ping_interval: Duration,
         without_bus: WithoutBus,
         claim_timeout: Duration,
-        max_opens_per_minute: i64,
+        max_opens_per_minute: Within<1, 100_000>,
         socket: PathBuf,
         user: User,
         peer: BTreeMap<String, PeerTable>,
@@ -145,7 +146,7 @@ table! {
         on_exit: OnExit,
         stop_timeout: Duration,
         command_timeout: Duration,
-        max_commands: i64,
+        max_commands: Within<1, 64>,
         ephemeral: bool,
         control: PathBuf,
         group: Group,
@@ -193,7 +194,7 @@ table! {
         window: Duration,
         totp: TotpText,
         one_time_sequences: PathBuf,
-        look_ahead: i64,
+        look_ahead: Within<1, 100>,
         lockout: Lockout,
         cooldown: Duration,
         opens: Ports,

@@ -57,7 +57,7 @@ impl Value for Sequence {
 }
 
 /// Ports to open, each once, in order; none where a door is not to open what is the default.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Ports(pub(super) Box<[Step]>);
 
 impl Value for Ports {

@@ -14,15 +14,17 @@ use toml::de::{DeTable, DeValue};
 use crate::dialect::{Format, Keys as JsonKeys, Pattern, PatternError};
 use crate::engine::door::{Door, Lockout, OnRepeat};
 use crate::engine::event::Occasion;
+use crate::engine::knock::KnockerPrefix;
+use crate::engine::sequence::Transport;
 use crate::firewall::Backend;
 use crate::source_spec::SourceSpec;
 
 use super::OnExit;
 use super::duration::{self, DurationError};
 use super::prefix::Prefix;
-use super::read::unknown_key;
+use super::read::fill;
 use super::report::{Finding, Report, Span, error, warning};
-use super::schema::{Secrecy, SourceTable, Table as _};
+use super::schema::{Secrecy, SourceTable};
 
 /// Most `sources`.
 const MAX_SOURCES: usize = 64;
@@ -65,16 +67,32 @@ impl<T> Given<T> {
     }
 }
 
-/// The value of a key that may be left out.
-pub(super) fn value<T: Clone>(given: Option<&Given<T>>) -> Option<T> {
-    given.and_then(|given| given.value.clone())
+/// A key that may be left out.
+pub(super) trait Optional<T> {
+    /// Its value, as it stands there.
+    fn set(&self) -> Option<&T>;
+
+    /// Its value.
+    fn value(&self) -> Option<T>
+    where
+        T: Clone,
+    {
+        self.set().cloned()
+    }
+
+    /// Where it stands, if it has a value.
+    fn written(&self) -> Option<Span>;
 }
 
-/// Where a key stands that has a value.
-pub(super) fn written<T>(given: Option<&Given<T>>) -> Option<Span> {
-    given
-        .filter(|given| given.value.is_some())
-        .map(|given| given.key)
+impl<T> Optional<T> for Option<Given<T>> {
+    fn set(&self) -> Option<&T> {
+        self.as_ref()?.value.as_ref()
+    }
+
+    fn written(&self) -> Option<Span> {
+        self.set()?;
+        self.as_ref().map(|given| given.key)
+    }
 }
 
 impl<'a> Written<'a> {
@@ -190,15 +208,22 @@ impl<'a> Written<'a> {
     pub(super) fn within(self, range: RangeInclusive<i64>, report: &mut Report) -> Option<i64> {
         let number = i64::read(self, report)?;
         if !range.contains(&number) {
-            return self.refuse(out_of(&range), report);
+            let message = format!("must be from {} to {}", range.start(), range.end());
+            return self.refuse(message, report);
         }
         Some(number)
     }
 }
 
-/// That a number is not in `range`.
-pub(super) fn out_of(range: &RangeInclusive<i64>) -> String {
-    format!("must be from {} to {}", range.start(), range.end())
+/// A whole number in a range.
+#[derive(Clone, Copy)]
+pub(super) struct Within<const LEAST: u32, const MOST: u32>(pub(super) u32);
+
+impl<const LEAST: u32, const MOST: u32> Value for Within<LEAST, MOST> {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        let number = written.within(LEAST.into()..=MOST.into(), report)?;
+        u32::try_from(number).ok().map(Self)
+    }
 }
 
 /// The keys of a table that is a value.
@@ -254,6 +279,13 @@ impl Value for i64 {
 /// The forms of a duration.
 const DURATION_FORMS: &str = "write seconds (15, 0.5), or numbers with the units d, h, m, s, ms \
                               (\"15s\", \"1m30s\", \"500ms\")";
+
+impl Value for KnockerPrefix {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        let bits = written.within(Self::LEAST.into()..=Self::MOST.into(), report)?;
+        Self::new(u8::try_from(bits).ok()?)
+    }
+}
 
 impl Value for Duration {
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
@@ -333,19 +365,32 @@ fn account(written: Written<'_>, what: &str, report: &mut Report) -> Option<Box<
     Some(name.into())
 }
 
+/// What is written as one of some words.
+pub(super) trait Words: Copy + 'static {
+    /// Each with its word.
+    const WORDS: &'static [(&'static str, Self)];
+}
+
+impl<T: Words> Value for T {
+    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+        choice(written, Self::WORDS.iter().copied(), report)
+    }
+}
+
 /// The value of the word in `choices` that is written.
-pub(super) fn choice<T, const N: usize>(
+fn choice<T>(
     written: Written<'_>,
-    choices: [(&'static str, T); N],
+    choices: impl IntoIterator<Item = (&'static str, T)>,
     report: &mut Report,
 ) -> Option<T> {
     let text = written.string("a string", report)?;
-    let words = choices.each_ref().map(|(word, _)| *word);
-    let value = choices.into_iter().find(|(word, _)| *word == text);
-    value.map(|(_, value)| value).or_else(|| {
+    let (words, values): (Vec<_>, Vec<_>) = choices.into_iter().unzip();
+    let place = words.iter().position(|word| *word == text);
+    let value = place.and_then(|place| values.into_iter().nth(place));
+    if value.is_none() {
         report.add(no_choice(written.span, text, &words));
-        None
-    })
+    }
+    value
 }
 
 /// That `text` is none of `words`.
@@ -381,11 +426,24 @@ pub(super) fn nearest<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
         .or_else(|| begun(&|name| name.starts_with(&word)))
 }
 
-impl Value for OnExit {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        let choices = [("close", Self::Close), ("keep", Self::Keep)];
-        choice(written, choices, report)
-    }
+impl Words for OnExit {
+    const WORDS: &'static [(&'static str, Self)] = &[("close", Self::Close), ("keep", Self::Keep)];
+}
+
+impl Words for OnRepeat {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("extend", Self::Extend),
+        ("ignore", Self::Ignore),
+        ("reopen", Self::Reopen),
+    ];
+}
+
+impl Words for Backend {
+    const WORDS: &'static [(&'static str, Self)] = &Self::ALL;
+}
+
+impl Words for Transport {
+    const WORDS: &'static [(&'static str, Self)] = &[("tcp", Self::Tcp), ("udp", Self::Udp)];
 }
 
 /// `on`: the events to report.
@@ -398,23 +456,6 @@ impl Value for Occasions {
         let occasion = |_, item: Written<'_>, report: &mut Report| choice(item, choices, report);
         let most = choices.len();
         written.each("occasions", most, report, occasion).map(Self)
-    }
-}
-
-impl Value for OnRepeat {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        let choices = [
-            ("extend", Self::Extend),
-            ("ignore", Self::Ignore),
-            ("reopen", Self::Reopen),
-        ];
-        choice(written, choices, report)
-    }
-}
-
-impl Value for Backend {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        choice(written, Self::ALL, report)
     }
 }
 
@@ -528,14 +569,7 @@ impl Value for Vec<SourceTable> {
                 return item.wrong_type("a table, below [[log.source]]", report);
             };
             let mut table = SourceTable::default();
-            for (name, value) in keys {
-                let at = item.span.beside(name.span());
-                if !table.set(name.get_ref(), at, item.inner(value), report) {
-                    let valid: Vec<_> = SourceTable::KEYS.iter().map(|key| key.name).collect();
-                    let name = name.get_ref();
-                    report.add(unknown_key(at, name, "in [[log.source]]", None, &valid));
-                }
-            }
+            fill(&mut table, "[[log.source]]", keys, item.span, report);
             if table.path.is_none() {
                 let message = "a [[log.source]] needs a 'path'";
                 return item.refuse_with(message, "add path = \"/PATH\"", report);

@@ -12,7 +12,7 @@ use crate::config::duration;
 use crate::config::report::{Report, Span, error, warning};
 use crate::config::schema::{DoorTable, NamedDoor};
 use crate::config::scope::{ADDRESS_FORM, Flags, NO_ADDRESS, Target};
-use crate::config::value::{Given, absolute, duration_flaw, no_choice};
+use crate::config::value::{Given, Within, absolute, duration_flaw, no_choice};
 use crate::engine::command::Template;
 use crate::engine::packet::TcpFlags;
 use crate::engine::sequence::{Sequence, Transport};
@@ -218,7 +218,7 @@ impl<'s, 'a> Reader<'s, 'a> {
         };
         let path = absolute(given.1.text, self.span(given.1), self.report);
         table.one_time_sequences = Some(self.entry(given, path));
-        table.look_ahead = Some(self.entry(given, Some(1)));
+        table.look_ahead = Some(self.entry(given, Some(Within(1))));
         if let Some(sequence) = table.sequence.take() {
             let message = "has no effect: the one-time sequences replace it";
             self.warn(sequence.key, message, "remove one of them");

@@ -11,7 +11,7 @@ use crate::config::report::{Report, error};
 use crate::config::schema::{NamedDoor, Schema};
 use crate::config::scope::Flags;
 use crate::config::sequence::steps;
-use crate::config::value::Given;
+use crate::config::value::{Given, Optional as _};
 use crate::engine::packet::TcpFlags;
 
 use super::door::is_ambiguous;
@@ -67,8 +67,8 @@ pub(in crate::config) fn write(schema: &Schema, prefix: Option<&Prefix>) -> Stri
         None => text.push_str("# prefix  = \"…\"\n"),
     }
     let daemon = &schema.daemon;
-    let log = set(daemon.knockd_log.as_ref()).and_then(|path| path.to_str());
-    let syslog = set(daemon.knockd_syslog.as_ref()).filter(|syslog| **syslog);
+    let log = daemon.knockd_log.set().and_then(|path| path.to_str());
+    let syslog = daemon.knockd_syslog.set().filter(|syslog| **syslog);
     if log.is_some() || syslog.is_some() {
         text.push_str("\n[daemon]\n");
     }
@@ -80,7 +80,7 @@ pub(in crate::config) fn write(schema: &Schema, prefix: Option<&Prefix>) -> Stri
     }
     text.push('\n');
     text.push_str(DEFAULTS);
-    if let Some(interface) = set(schema.defaults.interface.as_ref()) {
+    if let Some(interface) = schema.defaults.interface.set() {
         line(&mut text, "interface", &quoted(&interface.0));
     }
     for door in &schema.doors {
@@ -100,30 +100,33 @@ fn write_door(text: &mut String, door: &NamedDoor) {
     text.push_str(&name);
     text.push_str("]\n");
     let table = &door.table;
-    let path = set(table.one_time_sequences.as_ref()).and_then(|path| path.to_str());
-    let command = |given: &Option<Given<CommandText>>| match set(given.as_ref()) {
+    let path = table
+        .one_time_sequences
+        .set()
+        .and_then(|path| path.to_str());
+    let command = |given: &Option<Given<CommandText>>| match given.set() {
         Some(CommandText::Script(script)) => Some(quoted(script)),
         _ => None,
     };
-    let seconds = |given: &Option<Given<Duration>>| set(given.as_ref()).map(|span| duration(*span));
+    let seconds = |given: &Option<Given<Duration>>| given.set().map(|span| duration(*span));
     let keys = [
         (
             "sequence",
-            set(table.sequence.as_ref()).map(|sequence| steps(sequence.steps())),
+            table.sequence.set().map(|sequence| steps(sequence.steps())),
         ),
         ("one_time_sequences", path.map(quoted)),
         (
             "look_ahead",
-            set(table.look_ahead.as_ref()).map(i64::to_string),
+            table.look_ahead.set().map(|ahead| ahead.0.to_string()),
         ),
         ("seq_timeout", seconds(&table.seq_timeout)),
-        (
-            "tcpflags",
-            set(table.tcpflags.as_ref()).map(|flags| words(*flags)),
-        ),
+        ("tcpflags", table.tcpflags.set().map(|flags| words(*flags))),
         (
             "target",
-            set(table.target.as_ref()).map(|target| quoted(&target.0.to_string())),
+            table
+                .target
+                .set()
+                .map(|target| quoted(&target.0.to_string())),
         ),
         ("start_command", command(&table.start_command)),
         ("start_command_6", command(&table.start_command_6)),
@@ -136,10 +139,6 @@ fn write_door(text: &mut String, door: &NamedDoor) {
             line(text, key, &value);
         }
     }
-}
-
-fn set<T>(given: Option<&Given<T>>) -> Option<&T> {
-    given.and_then(|given| given.value.as_ref())
 }
 
 /// One key.
