@@ -4,11 +4,16 @@
 //! format it is; the name does not matter. Archives that were put one behind the other, as `cat` does, are one text.
 //! A truncated or damaged archive is an error at that point, never a shorter log.
 
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+
+/// A log as it stands there, behind its first bytes.
+type Raw = Chain<Cursor<Vec<u8>>, Box<dyn Read + Send>>;
 
 /// How much of an archive is read at a time.
 const PIECE: usize = 128 * 1024;
@@ -19,24 +24,30 @@ pub(super) fn unpack(mut raw: Box<dyn Read + Send>) -> io::Result<Box<dyn Read +
     raw.by_ref().take(4).read_to_end(&mut head)?;
     let kind = Kind::of(&head);
     let whole = Cursor::new(head).chain(raw);
-    let archive = Source {
-        input: BufReader::with_capacity(PIECE, whole),
-        has_ended: false,
+    let input = BufReader::with_capacity(PIECE, whole);
+    let has_ended = Arc::default();
+    let source = |input| Source {
+        input,
+        has_ended: Arc::clone(&has_ended),
     };
-    Ok(match kind {
+    let unpacker: Box<dyn Read + Send> = match kind {
         Kind::Text => {
-            let (head, raw) = archive.input.into_inner().into_inner();
-            Box::new(head.chain(raw))
+            let (head, raw) = input.into_inner().into_inner();
+            return Ok(Box::new(head.chain(raw)));
         }
-        Kind::Gzip => Box::new(Unpacked(MultiGzDecoder::new(archive))),
-        Kind::Zstd => Box::new(Unpacked(Zstd::new(archive))),
+        Kind::Gzip => Box::new(MultiGzDecoder::new(source(input))),
+        Kind::Zstd => Box::new(Zstd::new(source(input))),
         Kind::Foreign(name, tool) => {
             let what = format!(
                 "is packed by {name}, which is not unpacked here; try '{tool} FILE | logknock … -'"
             );
             return Err(io::Error::other(what));
         }
-    })
+    };
+    Ok(Box::new(Unpacked {
+        unpacker,
+        has_ended,
+    }))
 }
 
 #[derive(Clone, Copy)]
@@ -60,25 +71,25 @@ impl Kind {
     }
 }
 
-/// A packed log; remembers whether its end was seen.
-struct Source<R> {
-    input: BufReader<R>,
-    has_ended: bool,
+/// A packed log; says when its end was seen.
+struct Source {
+    input: BufReader<Raw>,
+    has_ended: Arc<AtomicBool>,
 }
 
-impl<R: Read> Read for Source<R> {
+impl Read for Source {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(room)?;
-        self.has_ended |= count == 0 && !room.is_empty();
+        self.note_end(count == 0 && !room.is_empty());
         Ok(count)
     }
 }
 
-impl<R: Read> BufRead for Source<R> {
+impl BufRead for Source {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let rest = self.input.fill_buf()?;
-        self.has_ended |= rest.is_empty();
-        Ok(rest)
+        let is_end = self.input.fill_buf()?.is_empty();
+        self.note_end(is_end);
+        Ok(self.input.buffer())
     }
 
     fn consume(&mut self, count: usize) {
@@ -86,53 +97,45 @@ impl<R: Read> BufRead for Source<R> {
     }
 }
 
-impl<R: Read> Source<R> {
-    /// What `error` says of the archive.
-    fn wrong(&self, error: &dyn std::fmt::Display) -> io::Error {
-        if self.has_ended {
-            let cut = "the archive is cut short: its end is missing";
-            return io::Error::new(io::ErrorKind::UnexpectedEof, cut);
-        }
-        let damaged = format!("the archive is damaged: {error}");
-        io::Error::new(io::ErrorKind::InvalidData, damaged)
+impl Source {
+    fn note_end(&self, is_end: bool) {
+        self.has_ended.fetch_or(is_end, Ordering::Relaxed);
     }
 }
 
-/// What unpacks a [`Source`], whose errors are of the archive.
-struct Unpacked<D>(D);
-
-trait Unpacker: Read {
-    type Raw: Read;
-
-    fn source(&self) -> &Source<Self::Raw>;
+/// What unpacks a [`Source`], with errors that are of the archive.
+struct Unpacked {
+    unpacker: Box<dyn Read + Send>,
+    has_ended: Arc<AtomicBool>,
 }
 
-impl<R: Read> Unpacker for MultiGzDecoder<Source<R>> {
-    type Raw = R;
-
-    fn source(&self) -> &Source<R> {
-        self.get_ref()
-    }
-}
-
-impl<R: Read> Unpacker for Zstd<R> {
-    type Raw = R;
-
-    fn source(&self) -> &Source<R> {
-        &self.source
+impl Read for Unpacked {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let read = self.unpacker.read(room);
+        read.map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => error,
+            _ if self.has_ended.load(Ordering::Relaxed) => {
+                let cut = "the archive is cut short: its end is missing";
+                io::Error::new(io::ErrorKind::UnexpectedEof, cut)
+            }
+            _ => {
+                let damaged = format!("the archive is damaged: {error}");
+                io::Error::new(io::ErrorKind::InvalidData, damaged)
+            }
+        })
     }
 }
 
 /// The frames of a zstd archive (RFC 8878), one behind the other.
-struct Zstd<R> {
-    source: Source<R>,
+struct Zstd {
+    source: Source,
     frame: FrameDecoder,
     /// Bytes unpacked of the frame; `None` before the first frame and between two.
     length: Option<u64>,
 }
 
-impl<R: Read> Zstd<R> {
-    fn new(source: Source<R>) -> Self {
+impl Zstd {
+    fn new(source: Source) -> Self {
         let (frame, length) = (FrameDecoder::new(), None);
         Self {
             source,
@@ -175,7 +178,7 @@ impl<R: Read> Zstd<R> {
     }
 }
 
-impl<R: Read> Read for Zstd<R> {
+impl Read for Zstd {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         loop {
             let Some(length) = self.length else {
@@ -198,15 +201,6 @@ impl<R: Read> Read for Zstd<R> {
                 decoded.map_err(io::Error::other)?;
             }
         }
-    }
-}
-
-impl<D: Unpacker> Read for Unpacked<D> {
-    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        self.0.read(room).map_err(|error| match error.kind() {
-            io::ErrorKind::Interrupted => error,
-            _ => self.0.source().wrong(&error),
-        })
     }
 }
 

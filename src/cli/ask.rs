@@ -1,6 +1,7 @@
 //! `logknock status`, `open`, `close`, `reload`: one request to the running daemon each.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -15,8 +16,8 @@ use super::{Format, watch};
 use crate::config;
 use crate::metrics;
 use crate::protocol::{
-    self, AskError, FleetStatus, GivenUp, GrantStatus, Phase, REPLY_TIMEOUT, Reply, Request,
-    SourceStatus, Status, Whose,
+    self, AskError, FleetStatus, GrantStatus, Phase, REPLY_TIMEOUT, Reply, Request, SourceStatus,
+    Status, Whose,
 };
 
 /// How long the daemon may take to answer …
@@ -91,7 +92,7 @@ pub(super) fn close(args: &CloseArgs, global: &Global, format: Format) -> Result
     let count = done(ask(global, &Request::Close(whose))?)?;
     let text = match (whose, count) {
         (Whose::Of(src), 0) => {
-            let message = format!("logknock: nothing is open for {src}");
+            let message = format!("nothing is open for {src}");
             return Err(Failure::new(Code::Failed, message));
         }
         (Whose::Everybody, 0) => "nothing is open".to_owned(),
@@ -145,25 +146,24 @@ impl Asked {
 
 fn unanswered(path: &Path, error: &AskError) -> Failure {
     let path = path.display();
-    match error {
-        AskError::NoDaemon(error) => Failure::new(
-            Code::Unavailable,
-            format!(
-                "logknock: no daemon answers at '{path}': {error}\n\
-                 start one ('systemctl start logknock'), or name its socket with --control PATH"
-            ),
-        ),
-        AskError::Denied => Failure::new(
-            Code::Permission,
-            format!(
-                "logknock: '{path}': not permitted; root, the daemon's user and members of 'group' in [daemon] may use this socket"
-            ),
-        ),
-        AskError::NoReply(error) => Failure::new(
-            Code::Unavailable,
-            format!("logknock: the daemon at '{path}' did not answer: {error}"),
-        ),
-    }
+    let (code, message) = match error {
+        AskError::NoDaemon(error) => {
+            let fix =
+                "start one ('systemctl start logknock'), or name its socket with --control PATH";
+            let message = format!("no daemon answers at '{path}': {error}\n{fix}");
+            (Code::Unavailable, message)
+        }
+        AskError::Denied => {
+            let who =
+                "root, the daemon's user and members of 'group' in [daemon] may use this socket";
+            (Code::Permission, format!("'{path}': not permitted; {who}"))
+        }
+        AskError::NoReply(error) => {
+            let message = format!("the daemon at '{path}' did not answer: {error}");
+            (Code::Unavailable, message)
+        }
+    };
+    Failure::new(code, message)
 }
 
 fn done(reply: Reply) -> Result<usize, Failure> {
@@ -178,7 +178,7 @@ pub(super) fn refusal(reply: Reply) -> Failure {
     match reply {
         Reply::Failed { message } => Failure::new(Code::Failed, message),
         Reply::Busy => {
-            let message = "logknock: the daemon is busy with other requests; try again";
+            let message = "the daemon is busy with other requests; try again";
             Failure::new(Code::Busy, message)
         }
         _ => misunderstood(),
@@ -186,10 +186,7 @@ pub(super) fn refusal(reply: Reply) -> Failure {
 }
 
 fn misunderstood() -> Failure {
-    Failure::new(
-        Code::Internal,
-        "logknock: the daemon's answer was not expected",
-    )
+    Failure::new(Code::Internal, "the daemon's answer was not expected")
 }
 
 fn say(format: Format, count: usize, text: &str) -> Result<(), Failure> {
@@ -201,61 +198,58 @@ fn say(format: Format, count: usize, text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What stands above the sources.
+const SOURCE_HEAD: [&str; 7] = [
+    "source",
+    "trust",
+    "lines",
+    "last line",
+    "lag",
+    "lost",
+    "health",
+];
+
+/// How it is drawn that something is wrong.
+const ALARM: Style = AnsiColor::Red.on_default().bold();
+
+/// Says that something is wrong.
+fn alarm(out: &mut impl Write, text: &str) -> io::Result<()> {
+    writeln!(out, "{ALARM}{text}{ALARM:#}")
+}
+
 /// The status in words and tables; of each table `limit` rows.
 pub(super) fn write_status(out: &mut impl Write, status: &Status, limit: usize) -> io::Result<()> {
     let Status { version, .. } = status;
     let up = span(status.uptime_seconds);
     writeln!(out, "logknock {version}, up {up}")?;
-    let bad = AnsiColor::Red.on_default().bold();
     if let Some(trouble) = &status.detector_trouble {
-        writeln!(out, "{bad}detector: {trouble}{bad:#}")?;
+        alarm(out, &format!("detector: {trouble}"))?;
     }
     if let Some(trouble) = &status.disk_trouble {
-        writeln!(
-            out,
-            "{bad}no door opens until the ledger can be written: {trouble}{bad:#}"
-        )?;
+        let text = format!("no door opens until the ledger can be written: {trouble}");
+        alarm(out, &text)?;
     }
     if let Some(firewall) = &status.firewall {
         let style = match (&firewall.unknown, firewall.faults.is_empty()) {
             (Some(_), _) => AnsiColor::Yellow.on_default(),
             (None, true) => AnsiColor::Green.on_default(),
-            (None, false) => bad,
+            (None, false) => ALARM,
         };
         let looked = span(firewall.looked_seconds);
         writeln!(out, "firewall: {style}{firewall}{style:#} ({looked} ago)")?;
         if let Some(why) = &firewall.not_healed {
-            writeln!(out, "{bad}the rules cannot be restored: {why}{bad:#}")?;
+            alarm(out, &format!("the rules cannot be restored: {why}"))?;
         }
     }
     let doors = status.doors.iter().map(|door| {
-        [
-            Cell::from(&door.name),
-            door.steps.into(),
-            door.attempts.into(),
-        ]
+        let counts = [door.steps, door.attempts].map(Cell::from);
+        let [steps, attempts] = counts;
+        [Cell::from(&door.name), steps, attempts]
     });
-    write_table(
-        out,
-        ["door", "steps", "in progress"],
-        &doors.collect::<Vec<_>>(),
-        limit,
-    )?;
+    let head = ["door", "steps", "in progress"];
+    write_table(out, head, &doors.collect::<Vec<_>>(), limit)?;
     let sources: Vec<_> = status.sources.iter().map(source_row).collect();
-    write_table(
-        out,
-        [
-            "source",
-            "trust",
-            "lines",
-            "last line",
-            "lag",
-            "lost",
-            "health",
-        ],
-        &sources,
-        limit,
-    )?;
+    write_table(out, SOURCE_HEAD, &sources, limit)?;
     if let Some(fleet) = &status.fleet {
         write_fleet(out, fleet, limit)?;
     }
@@ -280,25 +274,16 @@ pub(super) fn write_status(out: &mut impl Write, status: &Status, limit: usize) 
         }
         _ => {}
     }
-    for GivenUp {
-        door,
-        src,
-        failed,
-        words,
-    } in &status.given_up
-    {
-        let tries = failures(*failed, words);
-        writeln!(
-            out,
-            "{bad}{door} may still be open for {src}: {tries}; not tried again{bad:#}"
-        )?;
+    for given_up in &status.given_up {
+        let (door, src) = (&given_up.door, given_up.src);
+        let tries = failures(given_up.failed, &given_up.words);
+        let text = format!("{door} may still be open for {src}: {tries}; not tried again");
+        alarm(out, &text)?;
     }
     for (door, seconds) in &status.codes_refused {
         let left = span(*seconds);
-        writeln!(
-            out,
-            "{bad}{door} refuses every code for {left}: too many failed within an hour{bad:#}"
-        )?;
+        let text = format!("{door} refuses every code for {left}: too many failed within an hour");
+        alarm(out, &text)?;
     }
     write_counts(out, status)
 }
@@ -311,12 +296,8 @@ fn write_counts(out: &mut impl Write, status: &Status) -> io::Result<()> {
     writeln!(out, "\n{hits}, {rejected} rejected{reasons}")?;
     let resets = status.resets.values().sum::<u64>();
     let opened = status.events.get("open").copied().unwrap_or(0);
-    writeln!(
-        out,
-        "{opened} opened, {} failed{}",
-        counted(resets, "attempt"),
-        counts(&status.resets)
-    )?;
+    let (resets, reasons) = (counted(resets, "attempt"), counts(&status.resets));
+    writeln!(out, "{opened} opened, {resets} failed{reasons}")?;
     let failed: u64 = status.failed_commands.values().sum();
     if failed > 0 {
         let kinds = counts(&status.failed_commands);
@@ -349,23 +330,19 @@ fn write_table<const N: usize>(
     }
 }
 
+const ALONE: &str = "this gateway works alone";
+
 /// Whether the other gateways are reached, and what came from each.
 fn write_fleet(out: &mut impl Write, fleet: &FleetStatus, limit: usize) -> io::Result<()> {
-    let bad = AnsiColor::Red.on_default().bold();
     let peers = fleet.peers.iter().map(|peer| {
-        let last = peer.last_grant_seconds;
         [
-            Cell::from(if peer.name.is_empty() {
-                "(unknown)"
-            } else {
-                &peer.name
+            Cell::from(match &*peer.name {
+                "" => "(unknown)",
+                name => name,
             }),
             peer.grants.into(),
-            last.map_or("never".to_owned(), |last| format!("{} ago", span(last)))
-                .into(),
-            peer.lag_ms
-                .map_or(String::new(), |lag| format!("{lag} ms"))
-                .into(),
+            ago(peer.last_grant_seconds).into(),
+            lag(peer.lag_ms).into(),
             counts(&peer.refused)
                 .trim_matches([' ', '(', ')'])
                 .to_owned()
@@ -375,19 +352,12 @@ fn write_fleet(out: &mut impl Write, fleet: &FleetStatus, limit: usize) -> io::R
     let head = ["gateway", "grants", "last", "lag", "refused"];
     write_table(out, head, &peers.collect::<Vec<_>>(), limit)?;
     match (fleet.agent, fleet.connected) {
-        (false, _) => writeln!(
-            out,
-            "{bad}logknock-fleet does not run: this gateway works alone{bad:#}"
-        )?,
-        (true, false) => writeln!(
-            out,
-            "{bad}the fleet cannot be reached: this gateway works alone{bad:#}"
-        )?,
-        (true, true) => writeln!(
-            out,
-            "connected to the fleet, {} grants to publish",
-            fleet.unpublished
-        )?,
+        (false, _) => alarm(out, &format!("logknock-fleet does not run: {ALONE}"))?,
+        (true, false) => alarm(out, &format!("the fleet cannot be reached: {ALONE}"))?,
+        (true, true) => {
+            let count = fleet.unpublished;
+            writeln!(out, "connected to the fleet, {count} grants to publish")?;
+        }
     }
     let claims = [
         fleet.claims_won,
@@ -396,16 +366,21 @@ fn write_fleet(out: &mut impl Write, fleet: &FleetStatus, limit: usize) -> io::R
     ];
     let [won, lost, without] = claims;
     if claims != [0; 3] {
-        writeln!(
-            out,
-            "codes: {won} used here, {lost} used elsewhere, {without} decided without the fleet"
-        )?;
+        let used = format!("{won} used here, {lost} used elsewhere");
+        writeln!(out, "codes: {used}, {without} decided without the fleet")?;
     }
     Ok(())
 }
 
+fn ago(seconds: Option<u64>) -> String {
+    seconds.map_or("never".to_owned(), |last| format!("{} ago", span(last)))
+}
+
+fn lag(millis: Option<impl Display>) -> String {
+    millis.map_or(String::new(), |lag| format!("{lag} ms"))
+}
+
 fn source_row(source: &SourceStatus) -> [Cell; 7] {
-    let last = source.last_line_seconds;
     let health = match &source.trouble {
         Some(_) => Cell::styled(&source.health, AnsiColor::Yellow.on_default()),
         None => Cell::from(&source.health),
@@ -420,12 +395,8 @@ fn source_row(source: &SourceStatus) -> [Cell; 7] {
             None => Cell::from(&source.trust),
         },
         source.lines.into(),
-        last.map_or("never".to_owned(), |last| format!("{} ago", span(last)))
-            .into(),
-        source
-            .lag_ms
-            .map_or(String::new(), |lag| format!("{lag} ms"))
-            .into(),
+        ago(source.last_line_seconds).into(),
+        lag(source.lag_ms).into(),
         match (source.gaps, source.lost_lines) {
             (0, _) => "0".into(),
             // Of some gaps it is not known how many lines they are.

@@ -23,19 +23,6 @@ use crate::source_spec::SourceSpec;
 use crate::trust::{self, Finding, Grade, Machine, Trust};
 
 #[derive(Serialize)]
-struct Json<'a> {
-    severity: &'static str,
-    path: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    column: Option<usize>,
-    message: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fix: Option<&'a str>,
-}
-
-#[derive(Serialize)]
 struct TrustJson<'a> {
     source: String,
     trust: &'static str,
@@ -59,7 +46,7 @@ pub(super) struct Args {
 
 /// Runs `check`.
 pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Failure> {
-    let loaded = global.load_with(true).map_err(|errors| {
+    let loaded = global.load_to_run().map_err(|errors| {
         match format {
             // What is wrong counts more than that nobody reads it.
             Format::Json => drop(write_json(&errors.diagnostics)),
@@ -97,11 +84,8 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
             write_json(&all)?;
             write_sources_json(&graded)?;
             if let Some(firewall) = firewall(config) {
-                writeln!(
-                    anstream::stdout(),
-                    "{}",
-                    serde_json::json!({ "firewall": firewall })
-                )?;
+                let firewall = serde_json::json!({ "firewall": firewall });
+                writeln!(anstream::stdout(), "{firewall}")?;
             }
         }
         Format::Text => {
@@ -154,10 +138,9 @@ fn advice(config: &Config, path: &Path) -> Vec<Diagnostic> {
             let steps = rule.sequence.steps().iter();
             let ports: Vec<_> = steps.map(|step| step.port).collect();
             if PUBLISHED.iter().any(|published| published[..] == ports) {
-                add(
-                    format!("door '{name}' has the published sequence of knockd's documentation"),
-                    "choose other ports, at random, as 'logknock init' does",
-                );
+                let what = "has the published sequence of knockd's documentation";
+                let fix = "choose other ports, at random, as 'logknock init' does";
+                add(format!("door '{name}' {what}"), fix);
             }
         }
         for src in EXAMPLES {
@@ -171,13 +154,11 @@ fn advice(config: &Config, path: &Path) -> Vec<Diagnostic> {
             };
             let kernel = kernel.get_or_init(|| kernel::read().unwrap_or_default());
             if kernel.drops_before_appended(port) {
-                add(
-                    format!(
-                        "door '{name}' appends to INPUT, behind a rule that drops {}: it lets nobody in",
-                        port.port
-                    ),
-                    "in the command, write -I INPUT in place of -A INPUT",
-                );
+                let port = port.port;
+                let what =
+                    format!("appends to INPUT, behind a rule that drops {port}: it lets nobody in");
+                let fix = "in the command, write -I INPUT in place of -A INPUT";
+                add(format!("door '{name}' {what}"), fix);
                 break;
             }
         }
@@ -200,11 +181,7 @@ fn appended(command: &str) -> Option<Step> {
 
 /// What doors with `opens` need and the kernel's rules lack; nothing where there is no such door.
 fn firewall(config: &Config) -> Option<Vec<String>> {
-    let has_doors = config
-        .firewall
-        .as_ref()
-        .is_some_and(|firewall| !firewall.opens.is_empty());
-    has_doors.then(|| match kernel::faults(config) {
+    config.opens_ports().then(|| match kernel::faults(config) {
         Ok(faults) => faults.iter().map(ToString::to_string).collect(),
         Err(why) => vec![format!("unknown: {why}")],
     })
@@ -277,16 +254,7 @@ fn is_refused(trust: &Trust) -> bool {
 fn write_json(diagnostics: &[Diagnostic]) -> io::Result<()> {
     let mut out = anstream::stdout();
     for diagnostic in diagnostics {
-        let place = diagnostic.place.as_ref();
-        let json = Json {
-            severity: diagnostic.severity.as_str(),
-            path: &diagnostic.path,
-            line: place.map(|place| place.line),
-            column: place.map(|place| place.column),
-            message: &diagnostic.message,
-            fix: diagnostic.fix.as_deref(),
-        };
-        writeln!(out, "{}", serde_json::to_string(&json)?)?;
+        writeln!(out, "{}", serde_json::to_string(diagnostic)?)?;
     }
     Ok(())
 }
@@ -379,10 +347,8 @@ fn strength(rule: &Rule) -> String {
         );
     }
     if is_strict {
-        return format!(
-            "strict, one in about 10^{:.0} guesses opens it",
-            guesses.log10()
-        );
+        let digits = guesses.log10();
+        return format!("strict, one in about 10^{digits:.0} guesses opens it");
     }
     // A scan knocks at every port, so only the order counts.
     let orders: f64 = (1..=32_u8).take(rule.knocks()).map(f64::from).product();

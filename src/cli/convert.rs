@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::exit::{Failure, tell};
 use super::input;
-use super::settings::{Global, refused};
+use super::settings::Global;
 use crate::config;
 
 /// Longest file that is read: one byte more than a configuration may have.
@@ -27,8 +27,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     read.map_err(|error| input::unreadable(&args.file, &error))?;
     let name = args.file.display().to_string();
     let prefix = global.given_prefix()?;
-    let converted = config::convert(&name, &text, prefix.as_ref());
-    let (toml, warnings) = converted.map_err(|errors| refused(&errors))?;
+    let (toml, warnings) = config::convert(&name, &text, prefix.as_ref())?;
     for warning in warnings {
         tell(&warning.styled());
     }

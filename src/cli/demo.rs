@@ -20,6 +20,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -81,9 +82,9 @@ impl<'a> Stage<'a> {
         let (config_file, log_file) = (dir.join("logknock.toml"), dir.join("kern.log"));
         write_private(&config_file, &config)?;
         let log = write_private(&log_file, "")?;
+        let shown = log_file.display();
         say(&format!(
-            "\n  $ logknock --config logknock.toml --follow {}\n",
-            log_file.display()
+            "\n  $ logknock --config logknock.toml --follow {shown}\n"
         ))?;
         let mut daemon = Command::new(std::env::current_exe()?)
             .args(["--json", "--config"])
@@ -121,10 +122,8 @@ impl<'a> Stage<'a> {
         say(
             "\nSomeone writes a line to the log that looks like a knock (here: an ssh login name). The kernel did not write it:",
         )?;
-        self.line(&format!(
-            "sshd[4711]: Invalid user kernel: {}",
-            self.body(SCANNER, "TCP", 7000)
-        ))?;
+        let name = self.body(SCANNER, "TCP", 7000);
+        self.line(&format!("sshd[4711]: Invalid user kernel: {name}"))?;
         self.hear(Duration::from_millis(200))?;
 
         say("\nYou knock 7000, 8000/udp, 9000:")?;
@@ -147,11 +146,7 @@ impl<'a> Stage<'a> {
     }
 
     fn end(mut self) -> Result<(), Failure> {
-        rustix::process::kill_process(
-            rustix::process::Pid::from_child(&self.daemon),
-            rustix::process::Signal::TERM,
-        )
-        .map_err(io::Error::from)?;
+        kill_process(Pid::from_child(&self.daemon), Signal::TERM).map_err(io::Error::from)?;
         let status = self.daemon.wait()?;
         let took = self.started.elapsed().as_secs_f32();
         say(&format!(
@@ -164,12 +159,9 @@ impl<'a> Stage<'a> {
     /// Writes a line as rsyslog does, and shows the part of it that matters.
     fn packet(&mut self, src: &str, proto: &str, port: u16) -> io::Result<()> {
         let uptime = clock::monotonic_now().as_nanos();
-        let stamp = format!(
-            "[{:>5}.{:06}]",
-            uptime / 1_000_000_000,
-            uptime / 1_000 % 1_000_000
-        );
-        self.line(&format!("kernel: {stamp} {}", self.body(src, proto, port)))
+        let (seconds, micros) = (uptime / 1_000_000_000, uptime / 1_000 % 1_000_000);
+        let body = self.body(src, proto, port);
+        self.line(&format!("kernel: [{seconds:>5}.{micros:06}] {body}"))
     }
 
     fn body(&self, src: &str, proto: &str, port: u16) -> String {
@@ -283,11 +275,8 @@ fn show(event: &Value) -> io::Result<()> {
         "reset" => format!("reset: {}", text("reason")),
         other => other.to_owned(),
     };
-    say(&format!(
-        "  logknock: {:<4} {:<14} {what}",
-        text("door"),
-        text("src")
-    ))
+    let (door, src) = (text("door"), text("src"));
+    say(&format!("  logknock: {door:<4} {src:<14} {what}"))
 }
 
 fn say(text: &str) -> io::Result<()> {

@@ -10,30 +10,30 @@
 )]
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::IpAddr;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anstyle::AnsiColor;
-use rustix::fs::OFlags;
 use serde::Serialize;
 
 use super::Format;
 use super::exit::{Code, Failure, tell};
 use super::settings::Global;
 use super::table::span;
-use super::{ask, kernel};
+use super::{ask, host, kernel};
 use crate::calendar::{Calendar, Zone};
 use crate::clock::wall_now;
-use crate::config::{Config, Firewall, Prefix, duration};
+use crate::config::{Config, Prefix, duration};
 use crate::engine::line;
-use crate::engine::sequence::Transport;
+use crate::engine::sequence::{Step, Transport};
 use crate::engine::time::Time;
 use crate::engine::timeline::Wall;
-use crate::protocol::{FleetStatus, PeerStatus, Phase, Reply, Request, Status};
+use crate::firewall::live::Fault;
+use crate::protocol::{FleetStatus, PeerStatus, Phase, Reply, Request, Status, Story};
 use crate::source_spec::SourceSpec;
 use crate::trust::Machine;
 
@@ -64,7 +64,7 @@ enum State {
     Unknown,
 }
 
-/// A step of the way.
+/// What there is to say of a step of the way.
 #[derive(Debug, Serialize)]
 struct Row {
     step: &'static str,
@@ -74,42 +74,55 @@ struct Row {
     fix: Option<String>,
 }
 
-impl Row {
-    fn well(step: &'static str, saw: impl Into<String>) -> Self {
-        let (state, saw) = (State::Well, saw.into());
-        Self {
-            step,
-            state,
-            saw,
-            fix: None,
-        }
-    }
+/// A step of the way, by its name.
+#[derive(Clone, Copy)]
+struct Place(&'static str);
 
-    fn unknown(step: &'static str, saw: impl Into<String>) -> Self {
-        let state = State::Unknown;
-        Self {
-            state,
-            ..Self::well(step, saw)
-        }
-    }
+const CONFIGURATION: Place = Place("configuration");
+const FIREWALL: Place = Place("firewall");
+const INTERFACE: Place = Place("interface");
+const LOG: Place = Place("log");
+const CLOCK: Place = Place("clock");
+const SECRECY: Place = Place("secrecy");
+const DAEMON: Place = Place("daemon");
+const FLEET: Place = Place("fleet");
+const SOURCE: Place = Place("source");
+const DISK: Place = Place("disk");
+const CLOSE: Place = Place("close");
+const SERVICE: Place = Place("service");
+const METRICS: Place = Place("metrics");
+const KNOCK: Place = Place("knock");
 
-    fn broken(step: &'static str, saw: impl Into<String>, fix: impl Into<String>) -> Self {
-        let (state, fix) = (State::Broken, Some(fix.into()));
-        Self {
+impl Place {
+    fn row(self, state: State, saw: impl Into<String>, fix: Option<String>) -> Row {
+        Row {
+            step: self.0,
             state,
+            saw: saw.into(),
             fix,
-            ..Self::well(step, saw)
         }
+    }
+
+    fn well(self, saw: impl Into<String>) -> Row {
+        self.row(State::Well, saw, None)
+    }
+
+    fn unknown(self, saw: impl Into<String>) -> Row {
+        self.row(State::Unknown, saw, None)
+    }
+
+    fn broken(self, saw: impl Into<String>, fix: impl Into<String>) -> Row {
+        self.row(State::Broken, saw, Some(fix.into()))
     }
 }
 
 /// Runs `doctor`.
 pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Failure> {
-    let mut rows = match global.load_with(true) {
+    let mut rows = match global.load_to_run() {
         Err(errors) => {
             let what = errors.to_string();
             let first = what.lines().next().unwrap_or_default().to_owned();
-            vec![Row::broken("configuration", first, "logknock check")]
+            vec![CONFIGURATION.broken(first, "logknock check")]
         }
         Ok(loaded) => examine(&loaded.config, global),
     };
@@ -150,10 +163,7 @@ fn write(rows: &[Row], format: Format) -> Result<(), Failure> {
 }
 
 fn examine(config: &Config, global: &Global) -> Vec<Row> {
-    let mut rows = vec![Row::well(
-        "configuration",
-        global.config.display().to_string(),
-    )];
+    let mut rows = vec![CONFIGURATION.well(global.config.display().to_string())];
     rows.extend(rules(config));
     rows.extend(interfaces(config));
     let status = match ask::ask(global, &Request::Status) {
@@ -173,67 +183,46 @@ fn examine(config: &Config, global: &Global) -> Vec<Row> {
     rows
 }
 
-fn guarded(config: &Config) -> Vec<crate::engine::sequence::Step> {
-    config
-        .firewall
-        .as_ref()
-        .map(Firewall::guarded)
-        .unwrap_or_default()
-}
-
 fn rules(config: &Config) -> Vec<Row> {
     match kernel::faults(config) {
-        Err(why) => vec![Row::unknown("firewall", why)],
-        Ok(faults) if faults.is_empty() => vec![Row::well(
-            "firewall",
-            "knocks are logged, strangers dropped, and addresses that knocked get in",
-        )],
-        Ok(faults) => faults
-            .iter()
-            .map(|fault| Row::broken("firewall", fault.to_string(), fault.fix()))
-            .collect(),
+        Err(why) => vec![FIREWALL.unknown(why)],
+        Ok(faults) if faults.is_empty() => {
+            let saw = "knocks are logged, strangers dropped, and addresses that knocked get in";
+            vec![FIREWALL.well(saw)]
+        }
+        Ok(faults) => {
+            let row = |fault: &Fault| FIREWALL.broken(fault.to_string(), fault.fix());
+            faults.iter().map(row).collect()
+        }
     }
 }
 
 fn interfaces(config: &Config) -> Vec<Row> {
-    let there: Vec<_> = fs::read_dir("/sys/class/net")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
+    let there = host::interfaces();
     if there.is_empty() {
         return Vec::new();
     }
-    let named: BTreeSet<_> = config
-        .doors
-        .iter()
+    let doors = config.doors.iter();
+    let named: BTreeSet<_> = doors
         .filter_map(|door| door.scope.interface.as_deref())
-        .map(str::to_owned)
         .collect();
-    let others = || {
-        let others = there.iter().filter(|name| *name != "lo");
-        others.cloned().collect::<Vec<_>>().join(", ")
+    let others = there.iter().filter(|name| *name != "lo");
+    let others = others.cloned().collect::<Vec<_>>().join(", ");
+    let row = |name: &str| {
+        if there.iter().any(|other| other == name) {
+            return INTERFACE.well(format!("{name} is there"));
+        }
+        let saw = format!("no interface {name}; there are {others}");
+        let fix = "set 'interface' of the door to one of them, or remove it";
+        INTERFACE.broken(saw, fix)
     };
-    named
-        .into_iter()
-        .map(|name| {
-            if there.contains(&name) {
-                return Row::well("interface", format!("{name} is there"));
-            }
-            Row::broken(
-                "interface",
-                format!("no interface {name}; there are {}", others()),
-                "set 'interface' of the door to one of them, or remove it",
-            )
-        })
-        .collect()
+    named.into_iter().map(row).collect()
 }
 
 /// Whether the lines of the rules come where they are looked for.
 fn log(config: &Config, is_followed: bool) -> Vec<Row> {
     let prefix = config.log.prefix.as_ref().map(Prefix::as_bytes);
-    let ring = prefix.and_then(ring_has);
+    let ring = prefix.and_then(host::ring_has);
     let mut rows = Vec::new();
     for source in &config.log.sources {
         let name = source.to_string();
@@ -242,24 +231,21 @@ fn log(config: &Config, is_followed: bool) -> Vec<Row> {
                 rows.push(file(path, prefix, ring));
                 rows.extend(clock(path));
             }
-            SourceSpec::Kmsg if ring.is_none() && prefix.is_some() => rows.push(Row::broken(
-                "log",
-                "/dev/kmsg cannot be read",
-                "run it as root, or with CAP_SYSLOG",
-            )),
-            SourceSpec::Kmsg if ring == Some(false) && is_held_back() => rows.push(Row::broken(
-                "log",
-                "the rules match packets, but the kernel logs none: this is not the first network namespace",
-                "on the host: sysctl -w net.netfilter.nf_log_all_netns=1; or use the source nflog",
-            )),
-            SourceSpec::Nflog(group) if !is_followed && kernel::groups_read().contains(group) => {
-                rows.push(Row::broken(
-                    "log",
-                    format!("another program reads {name}, and a group has only one reader"),
-                    "stop that program, or name another group in [log] sources and load the rules again",
-                ));
+            SourceSpec::Kmsg if ring.is_none() && prefix.is_some() => {
+                let fix = "run it as root, or with CAP_SYSLOG";
+                rows.push(LOG.broken("/dev/kmsg cannot be read", fix));
             }
-            _ => rows.push(Row::well("log", name)),
+            SourceSpec::Kmsg if ring == Some(false) && is_held_back() => {
+                let saw = "the rules match packets, but the kernel logs none: this is not the first network namespace";
+                let fix = "on the host: sysctl -w net.netfilter.nf_log_all_netns=1; or use the source nflog";
+                rows.push(LOG.broken(saw, fix));
+            }
+            SourceSpec::Nflog(group) if !is_followed && kernel::groups_read().contains(group) => {
+                let saw = format!("another program reads {name}, and a group has only one reader");
+                let fix = "stop that program, or name another group in [log] sources and load the rules again";
+                rows.push(LOG.broken(saw, fix));
+            }
+            _ => rows.push(LOG.well(name)),
         }
     }
     rows
@@ -270,11 +256,8 @@ fn file(path: &Path, prefix: Option<&[u8]>, ring: Option<bool>) -> Row {
     let opened = match File::open(path) {
         Ok(opened) => opened,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Row::broken(
-                "log",
-                format!("{shown} does not exist"),
-                "let the syslog write kernel messages to it",
-            );
+            let fix = "let the syslog write kernel messages to it";
+            return LOG.broken(format!("{shown} does not exist"), fix);
         }
         Err(error) => {
             let uid = rustix::process::geteuid().as_raw();
@@ -282,44 +265,31 @@ fn file(path: &Path, prefix: Option<&[u8]>, ring: Option<bool>) -> Row {
                 |_| String::new(),
                 |data| format!(" (mode {:04o}, owner {})", data.mode() & 0o7777, data.uid()),
             );
-            return Row::broken(
-                "log",
-                format!("uid {uid} cannot open {shown}{rights}: {error}"),
-                "let it read the file, or run it as root",
-            );
+            let saw = format!("uid {uid} cannot open {shown}{rights}: {error}");
+            return LOG.broken(saw, "let it read the file, or run it as root");
         }
     };
     let Some(prefix) = prefix else {
-        return Row::well("log", shown.to_string());
+        return LOG.well(shown.to_string());
     };
     if has(opened, prefix) {
-        return Row::well("log", format!("{shown} has lines with the prefix"));
+        return LOG.well(format!("{shown} has lines with the prefix"));
     }
     if ring != Some(true) {
-        return Row::unknown(
-            "log",
-            format!("{shown} has no line with the prefix yet, and neither has the kernel"),
-        );
+        let saw = format!("{shown} has no line with the prefix yet, and neither has the kernel");
+        return LOG.unknown(saw);
     }
-    let elsewhere = path
-        .parent()
-        .and_then(|directory| found_in(directory, prefix));
-    let elsewhere = elsewhere.or_else(|| found_in(Path::new("/var/log"), prefix));
-    let (saw, fix) = match elsewhere {
-        Some(other) => (
-            format!("; they are in {}", other.display()),
-            format!("follow that file, or let the syslog write kernel messages to {shown}"),
+    let mut places = path.parent().into_iter().chain([Path::new("/var/log")]);
+    let elsewhere = places.find_map(|directory| found_in(directory, prefix));
+    let saw = format!("the kernel has lines with the prefix, and {shown} has none");
+    let fix = format!("let the syslog write kernel messages to {shown}");
+    match elsewhere {
+        Some(other) => LOG.broken(
+            format!("{saw}; they are in {}", other.display()),
+            format!("follow that file, or {fix}"),
         ),
-        None => (
-            String::new(),
-            format!("let the syslog write kernel messages to {shown}"),
-        ),
-    };
-    Row::broken(
-        "log",
-        format!("the kernel has lines with the prefix, and {shown} has none{saw}"),
-        fix,
-    )
+        None => LOG.broken(saw, fix),
+    }
 }
 
 /// Whether the stamps of a log agree with this host's clock and zone: its last line was written when the file was.
@@ -330,14 +300,10 @@ fn clock(path: &Path) -> Option<Row> {
     let written = Time::from_secs(data.mtime());
     let ahead = written.since(wall_now());
     if ahead > MAX_OFF {
-        return Some(Row::broken(
-            "clock",
-            format!(
-                "{shown} was last written {} in the future: the clock was set back",
-                span(ahead.as_secs())
-            ),
-            "set the clock and keep it right: timedatectl set-ntp true; lines count again when the clock has passed their stamps",
-        ));
+        let ahead = span(ahead.as_secs());
+        let saw = format!("{shown} was last written {ahead} in the future: the clock was set back");
+        let fix = "set the clock and keep it right: timedatectl set-ntp true; lines count again when the clock has passed their stamps";
+        return Some(CLOCK.broken(saw, fix));
     }
     let tail = tail(&mut file);
     let line = tail.trim_ascii_end().rsplit(|byte| *byte == b'\n').next()?;
@@ -353,11 +319,13 @@ fn clock(path: &Path) -> Option<Row> {
     let rest = off.as_secs().abs_diff(quarters * QUARTER);
     let is_zone = (1..=14 * 4).contains(&quarters) && rest <= MAX_OFF.as_secs();
     is_zone.then(|| {
-        Row::broken(
-            "clock",
-            format!("the lines of {shown} are {} {way}: its syslog uses another time zone than this host", span(quarters * QUARTER)),
-            "restart the syslog (systemctl restart rsyslog), or remove TZ from its environment",
-        )
+        let off = span(quarters * QUARTER);
+        let saw = format!(
+            "the lines of {shown} are {off} {way}: its syslog uses another time zone than this host"
+        );
+        let fix =
+            "restart the syslog (systemctl restart rsyslog), or remove TZ from its environment";
+        CLOCK.broken(saw, fix)
     })
 }
 
@@ -382,32 +350,6 @@ fn tail(file: &mut File) -> Vec<u8> {
     tail
 }
 
-/// Whether the kernel's ring has a line that begins with the prefix; `None` when it cannot be read.
-pub(super) fn ring_has(prefix: &[u8]) -> Option<bool> {
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let mut ring = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open("/dev/kmsg")
-        .ok()?;
-    let mut record = [0; 8192];
-    loop {
-        match ring.read(&mut record) {
-            Ok(0) => return Some(false),
-            Ok(length) => {
-                let record = record.get(..length).unwrap_or_default();
-                let text = memchr::memchr(b';', record).and_then(|at| record.get(at + 1..));
-                if text.is_some_and(|text| text.starts_with(prefix)) {
-                    return Some(true);
-                }
-            }
-            // Others were pushed out while we read.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            Err(_) => return Some(false),
-        }
-    }
-}
-
 /// Whether our rules have just seen packets in a network namespace whose packets the kernel may not log.
 fn is_held_back() -> bool {
     let listed = |set: &str| {
@@ -424,54 +366,42 @@ fn is_held_back() -> bool {
 }
 
 fn readers() -> Option<Row> {
-    Machine::look().shows_kernel_log.then(|| {
-        Row::broken(
-            "secrecy",
-            "kernel.dmesg_restrict is 0: local users can read the log prefix and what is knocked",
-            "sysctl -w kernel.dmesg_restrict=1",
-        )
-    })
+    let saw = "kernel.dmesg_restrict is 0: local users can read the log prefix and what is knocked";
+    let is_shown = Machine::look().shows_kernel_log;
+    is_shown.then(|| SECRECY.broken(saw, "sysctl -w kernel.dmesg_restrict=1"))
 }
 
 fn daemon(config: &Config, status: Option<&Status>) -> Row {
     if let Some(status) = status {
-        return Row::well("daemon", format!("logknock {} runs", status.version));
+        return DAEMON.well(format!("logknock {} runs", status.version));
     }
-    let ports: Vec<_> = guarded(config)
-        .iter()
-        .map(|port| port.port.to_string())
-        .collect();
+    let ports = config.guarded();
+    let ports: Vec<_> = ports.iter().map(|port| port.port.to_string()).collect();
     let closed = match ports.as_slice() {
         [] => "no door opens".to_owned(),
         [port] => format!("port {port} is closed to everybody"),
         ports => format!("ports {} are closed to everybody", ports.join(", ")),
     };
-    Row::broken(
-        "daemon",
-        format!("not running: {closed}"),
-        "systemctl start logknock",
-    )
+    DAEMON.broken(format!("not running: {closed}"), "systemctl start logknock")
 }
 
 /// Whether the other gateways are reached, and whose grants do not count because of a clock.
 fn fleet(fleet: &FleetStatus) -> Vec<Row> {
     let mut rows = vec![match (fleet.agent, fleet.connected) {
-        (false, _) => Row::broken(
-            "fleet",
+        (false, _) => FLEET.broken(
             "logknock-fleet does not run: this gateway works alone",
             "systemctl start logknock-fleet",
         ),
-        (true, false) => Row::broken(
-            "fleet",
+        (true, false) => FLEET.broken(
             "no server can be reached: this gateway works alone",
             "journalctl -u logknock-fleet",
         ),
-        (true, true) => Row::well("fleet", "connected"),
+        (true, true) => FLEET.well("connected"),
     }];
     let is_off = |peer: &&PeerStatus| peer.refused.contains_key("clock");
     rows.extend(fleet.peers.iter().filter(is_off).map(|peer| {
         let saw = format!("grants of {} have stamps in the future", peer.name);
-        Row::broken("fleet", saw, "chronyc tracking    (here and there)")
+        FLEET.broken(saw, "chronyc tracking    (here and there)")
     }));
     rows
 }
@@ -500,11 +430,8 @@ fn others() -> Option<Row> {
     daemons.sort_unstable();
     daemons.dedup();
     let second = daemons.get(1)?;
-    Some(Row::broken(
-        "daemon",
-        format!("a second logknock runs, pid {second}: both open and close doors"),
-        format!("kill {second}"),
-    ))
+    let saw = format!("a second logknock runs, pid {second}: both open and close doors");
+    Some(DAEMON.broken(saw, format!("kill {second}")))
 }
 
 /// What the daemon says of itself.
@@ -513,145 +440,65 @@ fn account(status: &Status) -> Vec<Row> {
     for source in &status.sources {
         let name = &source.source;
         rows.push(match (&source.trouble, source.health.as_str()) {
-            (Some(trouble), _) => {
-                Row::broken("source", format!("{name}: {trouble}"), "logknock status")
+            (Some(trouble), _) => SOURCE.broken(format!("{name}: {trouble}"), "logknock status"),
+            (None, "following" | "starting") => SOURCE.well(format!("{name}: {}", source.health)),
+            (None, health) => {
+                SOURCE.broken(format!("{name}: {health}"), "systemctl restart logknock")
             }
-            (None, "following" | "starting") => {
-                Row::well("source", format!("{name}: {}", source.health))
-            }
-            (None, health) => Row::broken(
-                "source",
-                format!("{name}: {health}"),
-                "systemctl restart logknock",
-            ),
         });
     }
     if let Some(trouble) = &status.disk_trouble {
-        rows.push(Row::broken(
-            "disk",
-            format!("no door opens until the ledger can be written: {trouble}"),
-            "free disk space for the state directory",
-        ));
+        let saw = format!("no door opens until the ledger can be written: {trouble}");
+        rows.push(DISK.broken(saw, "free disk space for the state directory"));
     }
-    let failed = status
-        .grants
-        .iter()
-        .filter(|grant| grant.phase == Phase::Owed);
-    for grant in failed {
-        rows.push(Row::broken(
-            "close",
-            format!(
-                "the close of {} for {} has failed {} times",
-                grant.door, grant.src, grant.failed
-            ),
-            "see the output of the command in the daemon's log",
-        ));
-    }
+    let grants = status.grants.iter();
+    rows.extend(
+        grants
+            .filter(|grant| grant.phase == Phase::Owed)
+            .map(|grant| {
+                let (door, src, failed) = (&grant.door, grant.src, grant.failed);
+                let saw = format!("the close of {door} for {src} has failed {failed} times");
+                CLOSE.broken(saw, "see the output of the command in the daemon's log")
+            }),
+    );
     rows
 }
 
 /// Whether somebody listens where the doors open.
 fn listening(config: &Config) -> Vec<Row> {
-    let ports = listeners();
+    let ports = host::listeners();
     if ports.is_empty() {
         return Vec::new();
     }
-    let tcp = guarded(config);
-    let missing = tcp
-        .iter()
-        .filter(|port| port.transport == Transport::Tcp)
-        .filter(|port| !ports.contains(&port.port));
-    missing
-        .map(|port| {
-            let sshd = sshd_ports();
-            let sshd: Vec<_> = sshd.iter().map(u16::to_string).collect();
-            let port = port.port;
-            if sshd.is_empty() {
-                return Row::unknown(
-                    "service",
-                    format!("no process of this host listens on {port}"),
-                );
-            }
-            Row::broken(
-                "service",
-                format!(
-                    "nothing listens on {port}; sshd listens on {}",
-                    sshd.join(", ")
-                ),
-                "set 'opens' of the door to that port, and load the rules: logknock rules --load",
-            )
-        })
-        .collect()
-}
-
-/// TCP ports where somebody listens.
-pub(super) fn listeners() -> BTreeSet<u16> {
-    listening_sockets()
-        .into_iter()
-        .map(|(port, _)| port)
-        .collect()
-}
-
-/// Ports and inodes of listening sockets.
-fn listening_sockets() -> Vec<(u16, String)> {
-    let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
-    let all = read("/proc/net/tcp") + &read("/proc/net/tcp6");
-    let one = |line: &str| {
-        let mut words = line.split_whitespace();
-        let local = words.nth(1)?;
-        let state = words.nth(1)?;
-        let inode = words.nth(5)?;
-        let (_, port) = local.rsplit_once(':')?;
-        (state == "0A").then_some(())?;
-        Some((u16::from_str_radix(port, 16).ok()?, inode.to_owned()))
+    let sshd: Vec<_> = host::sshd_ports().iter().map(u16::to_string).collect();
+    let row = |port: Step| {
+        let Step { port, .. } = port;
+        if sshd.is_empty() {
+            return SERVICE.unknown(format!("no process of this host listens on {port}"));
+        }
+        let sshd = sshd.join(", ");
+        let saw = format!("nothing listens on {port}; sshd listens on {sshd}");
+        let fix = "set 'opens' of the door to that port, and load the rules: logknock rules --load";
+        SERVICE.broken(saw, fix)
     };
-    all.lines().filter_map(one).collect()
-}
-
-/// Where sshd listens: by its sockets, or systemd's for it.
-pub(super) fn sshd_ports() -> BTreeSet<u16> {
-    let sockets = listening_sockets();
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let mut ports = BTreeSet::new();
-    for process in processes {
-        let path = process.path();
-        let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
-        if name.trim_end() != "sshd" {
-            continue;
-        }
-        for descriptor in fs::read_dir(path.join("fd"))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            let target = fs::read_link(descriptor.path()).unwrap_or_default();
-            let target = target.to_string_lossy();
-            let inode = target
-                .strip_prefix("socket:[")
-                .and_then(|rest| rest.strip_suffix(']'));
-            let of = sockets
-                .iter()
-                .filter(|(_, other)| Some(other.as_str()) == inode);
-            ports.extend(of.map(|(port, _)| *port));
-        }
-    }
-    ports
+    let tcp = config.guarded().into_iter();
+    let tcp = tcp.filter(|port| port.transport == Transport::Tcp);
+    tcp.filter(|port| !ports.contains(&port.port))
+        .map(row)
+        .collect()
 }
 
 fn metrics(config: &Config) -> Option<Row> {
     let path = config.daemon.metrics_file.as_ref()?;
     let shown = path.display();
     Some(match path.metadata() {
-        Ok(data) if data.mode() & 0o004 == 0 => Row::broken(
-            "metrics",
-            format!(
-                "{shown} cannot be read by others (mode {:04o})",
-                data.mode() & 0o7777
-            ),
-            format!("chmod 0644 {shown}"),
-        ),
-        Ok(_) => Row::well("metrics", shown.to_string()),
-        Err(error) => Row::unknown("metrics", format!("{shown}: {error}")),
+        Ok(data) if data.mode() & 0o004 == 0 => {
+            let mode = data.mode() & 0o7777;
+            let saw = format!("{shown} cannot be read by others (mode {mode:04o})");
+            METRICS.broken(saw, format!("chmod 0644 {shown}"))
+        }
+        Ok(_) => METRICS.well(shown.to_string()),
+        Err(error) => METRICS.unknown(format!("{shown}: {error}")),
     })
 }
 
@@ -663,41 +510,23 @@ fn live(src: IpAddr, within: Duration, global: &Global) -> Vec<Row> {
         _ => None,
     };
     let Some(before) = known() else {
-        return vec![Row::broken(
-            "knock",
-            "no daemon answers",
-            "systemctl start logknock",
-        )];
+        return vec![KNOCK.broken("no daemon answers", "systemctl start logknock")];
     };
-    let old: u64 = before
-        .happenings
-        .iter()
-        .map(|happening| happening.times)
-        .sum();
-    tell(&format!(
-        "waiting for a knock from {src}, at most {}",
-        span(within.as_secs())
-    ));
+    let seen = |story: &Story| -> u64 { story.happenings.iter().map(|one| one.times).sum() };
+    let old = seen(&before);
+    let time = span(within.as_secs());
+    tell(&format!("waiting for a knock from {src}, at most {time}"));
     let mut story = before;
     while Instant::now() < end && story.grants.is_empty() {
         std::thread::sleep(Duration::from_millis(200));
         story = known().unwrap_or(story);
     }
     if let Some(grant) = story.grants.first() {
-        return vec![Row::well(
-            "knock",
-            format!("{} is open for {src}", grant.door),
-        )];
+        return vec![KNOCK.well(format!("{} is open for {src}", grant.door))];
     }
-    let seen: u64 = story
-        .happenings
-        .iter()
-        .map(|happening| happening.times)
-        .sum();
-    let last = story.happenings.last().filter(|_| seen != old);
+    let last = story.happenings.last().filter(|_| seen(&story) != old);
     vec![match last {
-        None => Row::broken(
-            "knock",
+        None => KNOCK.broken(
             format!("no packet from {src} has reached the daemon in {within:?}"),
             "does it reach this host? tcpdump -ni any host ADDRESS",
         ),
@@ -707,15 +536,10 @@ fn live(src: IpAddr, within: Duration, global: &Global) -> Vec<Row> {
                 (Some(stage), Some(of)) => format!("step {stage} of {of}"),
                 _ => last.event.clone(),
             };
-            let reason = last
-                .reason
-                .as_deref()
-                .map_or(String::new(), |reason| format!(" ({reason})"));
-            Row::broken(
-                "knock",
-                format!("{door}: the knock ended at {stage}{reason}"),
-                format!("logknock explain {src}"),
-            )
+            let reason = last.reason.as_ref();
+            let reason = reason.map_or(String::new(), |reason| format!(" ({reason})"));
+            let saw = format!("{door}: the knock ended at {stage}{reason}");
+            KNOCK.broken(saw, format!("logknock explain {src}"))
         }
     }]
 }

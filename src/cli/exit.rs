@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use super::journal;
-use crate::config::ErrorKind;
+use crate::config::{ErrorKind, Errors};
 
 /// What every message on standard error begins with.
 const NAME: &str = "logknock: ";
@@ -102,6 +102,13 @@ impl From<ErrorKind> for Code {
             ErrorKind::Permission => Self::Permission,
             ErrorKind::Invalid | ErrorKind::Missing => Self::Config,
         }
+    }
+}
+
+impl From<Errors> for Failure {
+    /// A config that cannot be used.
+    fn from(errors: Errors) -> Self {
+        Self::new(errors.kind.into(), errors.styled())
     }
 }
 

@@ -75,11 +75,11 @@ fn from_logs(src: IpAddr, files: &[PathBuf], global: &Global) -> Result<Story, F
         notes: MOST,
     });
     let (mut latest, mut has_wall) = (Time::default(), false);
-    let doors = settings.doors.clone();
+    let doors = &settings.config.doors;
     replay::watch(
         inputs,
         &settings.readers.usual,
-        settings.doors,
+        doors.clone(),
         settings.config.log.knocker_prefix,
         Zone::Local,
         &mut |seen| {
@@ -118,7 +118,7 @@ fn from_logs(src: IpAddr, files: &[PathBuf], global: &Global) -> Result<Story, F
         },
     )
     .map_err(|error| {
-        let message = format!("logknock: reading a log failed: {error}");
+        let message = format!("reading a log failed: {error}");
         Failure::new(Code::Unavailable, message)
     })?;
     let reader = memory::Reader {

@@ -46,23 +46,6 @@ impl Args {
             self.follow.clone()
         }
     }
-
-    /// Refuses options of the daemon in front of a command, where they would mean nothing. (clap could
-    /// do so itself, but only together with the options that every command takes.)
-    pub(super) fn refuse_beside_a_command(&self) -> Result<(), Failure> {
-        let given = [
-            ("--follow", !self.follow.is_empty()),
-            ("--dry-run", self.dry_run),
-            ("--verbose", self.verbose > 0),
-        ];
-        match given.iter().find(|(_, given)| *given) {
-            Some((name, _)) => Err(Failure::new(
-                Code::Usage,
-                format!("{name} is for the daemon, which runs without a command"),
-            )),
-            None => Ok(()),
-        }
-    }
 }
 
 /// How long what is due may take to be closed by a start that cannot follow.
@@ -82,7 +65,7 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
     }
     let (again, followed) = (global.clone(), sources.clone());
     let reload = Box::new(move |_: &str| {
-        let settings = again.load().map_err(|failure| failure.message)?;
+        let settings = again.load().map_err(|errors| errors.styled())?;
         super::trust::require(&settings, &followed, None).map_err(|failure| failure.message)?;
         Ok(rules(settings))
     });
@@ -96,7 +79,8 @@ fn prepare(args: &Args, global: &Global) -> Result<(Settings, Vec<SourceSpec>), 
     } else {
         global.load_to_run()
     };
-    let settings = settings.map_err(|mut failure| {
+    let settings = settings.map_err(|errors| {
+        let mut failure = Failure::from(errors);
         if !global.config.exists() {
             failure.message +=
                 "\n'logknock init' writes one; 'logknock demo' shows a knock without any";
@@ -191,7 +175,7 @@ fn confined(global: &Global, sources: &[SourceSpec]) -> Box<dyn FnOnce()> {
 /// What the daemon's loop needs of the config.
 pub(super) fn rules(settings: Settings) -> Rules {
     Rules {
-        doors: settings.doors,
+        doors: settings.config.doors,
         readers: settings.readers,
         max_line_age: settings.config.log.max_line_age,
         knocker_prefix: settings.config.log.knocker_prefix,
@@ -266,5 +250,5 @@ fn failure(error: &StartError) -> Failure {
             RefusalKind::System => Code::Internal,
         },
     };
-    Failure::new(code, format!("logknock: {error}"))
+    Failure::new(code, error)
 }

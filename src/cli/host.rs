@@ -1,16 +1,25 @@
-//! What `init` finds out about this host.
+//! What `init` and `doctor` find out about this host.
 //!
 //! In: `/proc`, the firewall's own tools, our environment. Out: which firewall is in use, where sshd listens, whether
 //! we sit in an ssh session, and which log proves that the kernel wrote it. Nothing is changed.
-#![expect(clippy::disallowed_methods, reason = "looks at this host")]
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "looks at this host"
+)]
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read as _};
 use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use super::{doctor, kernel, tool};
+use rustix::fs::OFlags;
+
+use super::{kernel, tool};
 use crate::firewall::Backend;
+use crate::firewall::rules::Tool;
 use crate::source_spec::SourceSpec;
 
 /// Lower groups are what other programs take by default.
@@ -19,25 +28,17 @@ const FIRST_GROUP: u16 = 5;
 /// What was found.
 #[derive(Clone, Debug)]
 pub(super) struct Host {
-    pub(super) firewall: Firewall,
+    /// What loads rules for the firewall that is in use; `Nft` where none is.
+    pub(super) firewall: Tool,
     pub(super) has_ipset: bool,
     /// Where sshd listens, and where anybody does.
     pub(super) ssh: BTreeSet<u16>,
     pub(super) taken: BTreeSet<u16>,
     pub(super) session: Option<Session>,
     pub(super) source: SourceSpec,
+    /// All but its own.
     pub(super) interfaces: Vec<String>,
     pub(super) is_systemd: bool,
-}
-
-/// A firewall that is in use; `Nft` where none is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Firewall {
-    Nft,
-    Iptables,
-    Ufw,
-    Firewalld,
-    Openwrt,
 }
 
 /// The ssh session that we sit in.
@@ -47,23 +48,12 @@ pub(super) struct Session {
     pub(super) way: Option<(IpAddr, u16)>,
 }
 
-impl Firewall {
-    /// What `rules --for` calls it.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Nft => "nft",
-            Self::Iptables => "iptables",
-            Self::Ufw => "ufw",
-            Self::Firewalld => "firewalld",
-            Self::Openwrt => "openwrt",
-        }
-    }
-}
-
 impl Host {
     pub(super) fn look() -> Self {
         let session = session();
-        let mut ssh = doctor::sshd_ports();
+        let mut interfaces = interfaces();
+        interfaces.retain(|name| name != "lo");
+        let mut ssh = sshd_ports();
         if ssh.is_empty() {
             ssh = said_by_sshd(&tool::said("sshd", &["-T"]).unwrap_or_default());
         }
@@ -79,10 +69,10 @@ impl Host {
             firewall: firewall(),
             has_ipset: tool::has("ipset"),
             ssh,
-            taken: doctor::listeners(),
+            taken: listeners(),
             session,
             source: source(),
-            interfaces: interfaces(),
+            interfaces,
             is_systemd: Path::new("/run/systemd/system").is_dir(),
         }
     }
@@ -90,31 +80,31 @@ impl Host {
     /// What opens the doors: nft, whose entries end by themselves, where its accept is the last word.
     pub(super) fn backend(&self) -> Backend {
         match (self.firewall, self.has_ipset) {
-            (Firewall::Iptables, true) => Backend::Ipset,
-            (Firewall::Iptables, false) => Backend::Iptables,
-            (Firewall::Ufw, true) if !tool::has("nft") => Backend::Ipset,
-            (Firewall::Ufw, false) if !tool::has("nft") => Backend::Iptables,
+            (Tool::Iptables, true) => Backend::Ipset,
+            (Tool::Iptables, false) => Backend::Iptables,
+            (Tool::Ufw, true) if !tool::has("nft") => Backend::Ipset,
+            (Tool::Ufw, false) if !tool::has("nft") => Backend::Iptables,
             _ => Backend::Nft,
         }
     }
 }
 
-fn firewall() -> Firewall {
+fn firewall() -> Tool {
     if tool::has("fw4") {
-        return Firewall::Openwrt;
+        return Tool::Openwrt;
     }
     if tool::has("firewall-cmd") && tool::said("firewall-cmd", &["--state"]).is_some() {
-        return Firewall::Firewalld;
+        return Tool::Firewalld;
     }
     let ufw = fs::read_to_string("/etc/ufw/ufw.conf").unwrap_or_default();
     if tool::has("ufw") && ufw.lines().any(|line| line.trim() == "ENABLED=yes") {
-        return Firewall::Ufw;
+        return Tool::Ufw;
     }
     let saved = tool::said("iptables-save", &["-t", "filter"]).unwrap_or_default();
     if !tool::has("nft") && tool::has("iptables") || decides(&saved) {
-        return Firewall::Iptables;
+        return Tool::Iptables;
     }
-    Firewall::Nft
+    Tool::Nft
 }
 
 /// Whether rules of iptables, printed by `iptables-save`, say what comes in. An `accept` of another table would not bind them.
@@ -163,7 +153,7 @@ fn way(words: &str) -> Option<(IpAddr, u16)> {
 
 /// The kernel's log, unless that cannot be read or has no packets of this network namespace.
 fn source() -> SourceSpec {
-    if !kernel::is_mute() && doctor::ring_has(b"").is_some() {
+    if !kernel::is_mute() && ring_has(b"").is_some() {
         return SourceSpec::Kmsg;
     }
     let taken = kernel::groups_read();
@@ -171,16 +161,89 @@ fn source() -> SourceSpec {
     SourceSpec::Nflog(free.unwrap_or(FIRST_GROUP))
 }
 
-/// All but the host's own.
-fn interfaces() -> Vec<String> {
-    let entries = fs::read_dir("/sys/class/net")
-        .into_iter()
-        .flatten()
-        .flatten();
+/// In order.
+pub(super) fn interfaces() -> Vec<String> {
+    let entries = fs::read_dir("/sys/class/net").into_iter().flatten();
+    let entries = entries.flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    let mut names: Vec<_> = names.filter(|name| name != "lo").collect();
+    let mut names: Vec<_> = names.collect();
     names.sort_unstable();
     names
+}
+
+/// TCP ports where somebody listens.
+pub(super) fn listeners() -> BTreeSet<u16> {
+    let sockets = listening_sockets().into_iter();
+    sockets.map(|(port, _)| port).collect()
+}
+
+/// Ports and inodes of listening sockets.
+fn listening_sockets() -> Vec<(u16, String)> {
+    let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
+    let all = read("/proc/net/tcp") + &read("/proc/net/tcp6");
+    let one = |line: &str| {
+        let mut words = line.split_whitespace();
+        let local = words.nth(1)?;
+        let state = words.nth(1)?;
+        let inode = words.nth(5)?;
+        let (_, port) = local.rsplit_once(':')?;
+        (state == "0A").then_some(())?;
+        Some((u16::from_str_radix(port, 16).ok()?, inode.to_owned()))
+    };
+    all.lines().filter_map(one).collect()
+}
+
+/// Where sshd listens: by its sockets, or systemd's for it.
+pub(super) fn sshd_ports() -> BTreeSet<u16> {
+    let sockets = listening_sockets();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut ports = BTreeSet::new();
+    for process in processes {
+        let path = process.path();
+        let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
+        if name.trim_end() != "sshd" {
+            continue;
+        }
+        let descriptors = fs::read_dir(path.join("fd")).into_iter().flatten();
+        for descriptor in descriptors.flatten() {
+            let target = fs::read_link(descriptor.path()).unwrap_or_default();
+            let target = target.to_string_lossy();
+            let inode = target
+                .strip_prefix("socket:[")
+                .and_then(|rest| rest.strip_suffix(']'));
+            let of = sockets
+                .iter()
+                .filter(|(_, other)| Some(other.as_str()) == inode);
+            ports.extend(of.map(|(port, _)| *port));
+        }
+    }
+    ports
+}
+
+/// Whether the kernel's ring has a line that begins with the prefix; `None` when it cannot be read.
+pub(super) fn ring_has(prefix: &[u8]) -> Option<bool> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let mut ring = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open("/dev/kmsg")
+        .ok()?;
+    let mut record = [0; 8192];
+    loop {
+        match ring.read(&mut record) {
+            Ok(0) => return Some(false),
+            Ok(length) => {
+                let record = record.get(..length).unwrap_or_default();
+                let text = memchr::memchr(b';', record).and_then(|at| record.get(at + 1..));
+                if text.is_some_and(|text| text.starts_with(prefix)) {
+                    return Some(true);
+                }
+            }
+            // Others were pushed out while we read.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            Err(_) => return Some(false),
+        }
+    }
 }
 
 #[cfg(test)]

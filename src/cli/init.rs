@@ -104,22 +104,16 @@ pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
     let path = path.display();
     match error.kind() {
-        io::ErrorKind::AlreadyExists => Failure::new(
-            Code::Failed,
-            format!(
-                "logknock: '{path}' exists already, and init overwrites nothing\nmove it away, or give another --config"
-            ),
-        ),
-        io::ErrorKind::PermissionDenied => Failure::new(
-            Code::Permission,
-            format!(
-                "logknock: '{path}' cannot be written: {error}\nrun it as root, or give another --config"
-            ),
-        ),
-        _ => Failure::new(
-            Code::Failed,
-            format!("logknock: '{path}' cannot be written: {error}"),
-        ),
+        io::ErrorKind::AlreadyExists => {
+            let why = "exists already, and init overwrites nothing\nmove it away, or give another --config";
+            Failure::new(Code::Failed, format!("'{path}' {why}"))
+        }
+        io::ErrorKind::PermissionDenied => {
+            let why =
+                format!("cannot be written: {error}\nrun it as root, or give another --config");
+            Failure::new(Code::Permission, format!("'{path}' {why}"))
+        }
+        _ => Failure::new(Code::Failed, format!("'{path}' cannot be written: {error}")),
     }
 }
 

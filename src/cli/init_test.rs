@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
 
-use super::super::host::Firewall;
 use super::*;
 use crate::firewall::Backend;
+use crate::firewall::rules::Tool;
 
-fn host(firewall: Firewall, has_ipset: bool) -> Host {
+fn host(firewall: Tool, has_ipset: bool) -> Host {
     Host {
         firewall,
         has_ipset,
@@ -20,11 +20,11 @@ fn host(firewall: Firewall, has_ipset: bool) -> Host {
 #[test]
 fn what_is_written_is_a_configuration_without_a_warning_whatever_the_firewall() {
     for (firewall, has_ipset, backend) in [
-        (Firewall::Nft, true, Backend::Nft),
-        (Firewall::Iptables, true, Backend::Ipset),
-        (Firewall::Iptables, false, Backend::Iptables),
-        (Firewall::Firewalld, true, Backend::Nft),
-        (Firewall::Openwrt, false, Backend::Nft),
+        (Tool::Nft, true, Backend::Nft),
+        (Tool::Iptables, true, Backend::Ipset),
+        (Tool::Iptables, false, Backend::Iptables),
+        (Tool::Firewalld, true, Backend::Nft),
+        (Tool::Openwrt, false, Backend::Nft),
     ] {
         let host = host(firewall, has_ipset);
         let sequence = secret::sequence().unwrap();

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::tool;
-use crate::config::{Config, Firewall, Prefix};
+use crate::config::{Config, Prefix};
 use crate::engine::door::{CountsRule, Rule, SequenceRule};
 use crate::engine::sequence::{Step, Transport};
 use crate::firewall::live::{self, Fault, Kernel, Need};
@@ -22,11 +22,7 @@ pub(super) fn faults(config: &Config) -> Result<Vec<Fault>, String> {
         .iter()
         .filter_map(|door| knocks(&door.rule))
         .collect();
-    let guarded = config
-        .firewall
-        .as_ref()
-        .map(Firewall::guarded)
-        .unwrap_or_default();
+    let guarded = config.guarded();
     let group = |source: &SourceSpec| match source {
         SourceSpec::Nflog(group) => Some(*group),
         _ => None,

@@ -19,34 +19,9 @@ use crate::config::{delay, duration};
 use crate::engine::sequence::{Step, Transport};
 use crate::engine::totp::Totp;
 use crate::knock::counts::{self, Counts};
-use crate::knock::hosts::{Host, Knock};
+use crate::knock::hosts::Knock;
 use crate::knock::portknocker;
 use crate::knock::{Family, Knocking, Schedule, Services, Told, Wait, proxy, resolve, step};
-
-pub(super) const EXAMPLES: &str = "Examples:
-  logknock knock gw.example 7000 8000:udp 9000
-  logknock knock gw.example 7000 8000 9000 -d 500 --wait 22 && ssh gw.example
-  logknock knock gw.example --counts 1234 --port 443 --window 4s
-  logknock knock gw.example --totp ssh.key --wait 22   the ports of this moment (logknock totp)
-  logknock knock home                        a host in ~/.config/logknock/hosts.toml:
-      [host.home]
-      address = \"gw.example\"
-      knock   = [7000, \"8000:udp\", 9000]
-      delay   = \"200ms\"
-      wait    = 22
-      once    = true                         where a knock lets in one connection only: wait with --proxy
-      [host.work]
-      address = \"gw.example\"
-      totp    = \"work.key\"               a file beside this one, or { secret_file = \"work.key\", knocks = 6 }
-
-In ~/.ssh/config, either of:
-  Host home
-      ProxyCommand logknock knock home --wait 22 --proxy
-  Match originalhost home exec \"logknock knock home --wait 22\"
-With --proxy, ssh uses the connection that found the port open. A door that lets in one connection
-for each knock needs it.
-
-Exit status: 0 sent, and open if waited for; 1 not open, or nothing could be sent; 2 usage.";
 
 /// Arguments of `knock`.
 #[derive(Debug, clap::Args)]
@@ -143,6 +118,18 @@ struct Errand {
     once: Option<String>,
 }
 
+impl Errand {
+    fn new(host: String, knocks: Knocks, addresses: Addresses) -> Self {
+        Self {
+            host,
+            knocks,
+            addresses,
+            wait: None,
+            once: None,
+        }
+    }
+}
+
 /// What is to be knocked.
 #[derive(Debug)]
 enum Knocks {
@@ -231,16 +218,25 @@ impl Args {
     fn errand(&self, services: &Services) -> Result<Errand, Failure> {
         let wait = self.wait.as_ref().map(|word| wait_port(word, services));
         let wait = wait.transpose()?;
+        let errand = self.errand_of(services)?;
+        Ok(Errand {
+            wait: wait.or(errand.wait),
+            ..errand
+        })
+    }
+
+    fn errand_of(&self, services: &Services) -> Result<Errand, Failure> {
+        let delay = self.delay.unwrap_or(delay::DEFAULT);
         if let Some(path) = &self.settings {
             let settings = portknocker::load(path, services)
                 .map_err(|error| knock_files::settings_failure(path, &error))?;
             let (step, window) = (self.as_udp(settings.step), settings.window);
-            return self.counted(settings.server, settings.counts, step, window, wait);
+            return self.counted(settings.server, settings.counts, step, window);
         }
         let host = self.host.clone().unwrap_or_default();
         if let (Some(counts), Some(port)) = (self.counts, &self.port) {
             let window = self.window.unwrap_or(counts::DEFAULT_WINDOW);
-            return self.counted(host, counts, self.step(port, services)?, window, wait);
+            return self.counted(host, counts, self.step(port, services)?, window);
         }
         if let Some(path) = &self.totp {
             if !self.ports.is_empty() && !self.form.has_code() {
@@ -250,28 +246,15 @@ impl Args {
             }
             let beginning = self.steps(services)?;
             let totp = self.form.totp(path, self.udp, &beginning)?;
-            return Ok(Errand {
-                host,
-                knocks: Knocks::ByTheTime(totp, self.delay.unwrap_or(delay::DEFAULT)),
-                addresses: Addresses::First,
-                wait,
-                once: None,
-            });
+            let knocks = Knocks::ByTheTime(totp, delay);
+            return Ok(Errand::new(host, knocks, Addresses::First));
         }
         if self.ports.is_empty() {
-            return self.named(&host, services, wait);
+            return self.named(&host, services);
         }
         let steps = self.steps(services)?;
-        Ok(Errand {
-            host,
-            knocks: Knocks::Same(Schedule::sequence(
-                &steps,
-                self.delay.unwrap_or(delay::DEFAULT),
-            )),
-            addresses: Addresses::All,
-            wait,
-            once: None,
-        })
+        let knocks = Knocks::Same(Schedule::sequence(&steps, delay));
+        Ok(Errand::new(host, knocks, Addresses::All))
     }
 
     fn counted(
@@ -280,30 +263,15 @@ impl Args {
         counts: Counts,
         step: Step,
         window: Duration,
-        wait: Option<u16>,
     ) -> Result<Errand, Failure> {
-        Ok(Errand {
-            host,
-            knocks: Knocks::Same(
-                Schedule::counts(counts, step, window, self.delay).map_err(usage)?,
-            ),
-            addresses: Addresses::First,
-            wait,
-            once: None,
-        })
+        let schedule = Schedule::counts(counts, step, window, self.delay).map_err(usage)?;
+        Ok(Errand::new(host, Knocks::Same(schedule), Addresses::First))
     }
 
-    fn named(&self, name: &str, services: &Services, wait: Option<u16>) -> Result<Errand, Failure> {
-        let Host {
-            address,
-            knock,
-            delay,
-            wait: usual,
-            once,
-            ..
-        } = knock_files::host(name, services)?;
-        let delay = self.delay.or(delay).unwrap_or(delay::DEFAULT);
-        let (knocks, addresses) = match knock {
+    fn named(&self, name: &str, services: &Services) -> Result<Errand, Failure> {
+        let host = knock_files::host(name, services)?;
+        let delay = self.delay.or(host.delay).unwrap_or(delay::DEFAULT);
+        let (knocks, addresses) = match host.knock {
             Knock::Steps(steps) => {
                 let steps: Vec<Step> = steps.into_iter().map(|step| self.as_udp(step)).collect();
                 let schedule = Schedule::sequence(&steps, delay);
@@ -318,11 +286,9 @@ impl Args {
             }
         };
         Ok(Errand {
-            host: address,
-            knocks,
-            addresses,
-            wait: wait.or(usual),
-            once: once.then(|| name.to_owned()),
+            wait: host.wait,
+            once: host.once.then(|| name.to_owned()),
+            ..Errand::new(host.address, knocks, addresses)
         })
     }
 
@@ -381,9 +347,9 @@ fn wait_port(word: &Word, services: &Services) -> Result<u16, Failure> {
 }
 
 fn usage(what: impl fmt::Display) -> Failure {
-    Failure::new(Code::Usage, format!("logknock: {what}"))
+    Failure::new(Code::Usage, what)
 }
 
 fn failed(what: impl fmt::Display) -> Failure {
-    Failure::new(Code::Failed, format!("logknock: {what}"))
+    Failure::new(Code::Failed, what)
 }

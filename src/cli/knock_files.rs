@@ -20,7 +20,7 @@ use crate::knock::{PrivateFileError, Services};
 pub(super) fn host(name: &str, services: &Services) -> Result<Host, Failure> {
     let unknown = |place: &str| {
         let message = format!(
-            "logknock: there are no ports to knock for '{name}'; write them, as in\n    \
+            "there are no ports to knock for '{name}'; write them, as in\n    \
              logknock knock {name} 7000 8000:udp 9000\nor {place}"
         );
         Failure::new(Code::Usage, message)
@@ -59,7 +59,7 @@ pub(super) fn settings_failure(path: &Path, error: &SettingsError) -> Failure {
     let said = format!("{}: {error}", path.display());
     match error {
         SettingsError::File(file) => private_file_failure(file, &said),
-        _ => Failure::new(Code::Config, format!("logknock: {said}")),
+        _ => Failure::new(Code::Config, said),
     }
 }
 
@@ -72,5 +72,5 @@ pub(super) fn private_file_failure(error: &PrivateFileError, said: &impl fmt::Di
         }
         _ => Code::Config,
     };
-    Failure::new(code, format!("logknock: {said}"))
+    Failure::new(code, said)
 }

@@ -10,14 +10,17 @@
     reason = "writes the unit, the include and what undoes a trial, and waits for its end"
 )]
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
+use tempfile::NamedTempFile;
 
 use super::exit::{Code, Failure, tell};
 use super::settings::Global;
@@ -103,10 +106,9 @@ impl Loaded {
 fn keep(table: Option<&String>, state_dir: &Path) {
     let Some(table) = table else { return };
     if let Err(error) = write_private(&state_dir.join(LOADED), table) {
-        tell(&format!(
-            "warning: heal cannot restore these rules: {}: {error}",
-            state_dir.display()
-        ));
+        let path = state_dir.display();
+        let why = format!("warning: heal cannot restore these rules: {path}: {error}");
+        tell(&why);
     }
 }
 
@@ -122,12 +124,8 @@ impl Text {
 
 fn feed(reader: &[&str], text: &str) -> Result<(), Failure> {
     let (program, arguments) = reader.split_first().unwrap_or((&"sh", &[]));
-    tool::run(program, arguments, text).map_err(|error| {
-        Failure::new(
-            Code::Failed,
-            format!("logknock: the rules are not loaded: {error}"),
-        )
-    })
+    tool::run(program, arguments, text)
+        .map_err(|error| Failure::new(Code::Failed, format!("the rules are not loaded: {error}")))
 }
 
 /// Loads them for good, and what is open with them.
@@ -166,7 +164,8 @@ pub(super) fn on_trial(
     global: &Global,
 ) -> Result<(), Failure> {
     if Path::new(UNDO).exists() {
-        let message = "logknock: rules are on trial already\nkeep them with 'logknock rules --confirm', or wait";
+        let message =
+            "rules are on trial already\nkeep them with 'logknock rules --confirm', or wait";
         return Err(Failure::new(Code::Busy, message));
     }
     let held = Loaded::forget(&global.state_dir)?;
@@ -192,7 +191,7 @@ pub(super) fn on_trial(
 /// Keeps what is on trial.
 pub(super) fn confirm(global: &Global) -> Result<(), Failure> {
     let table = fs::read_to_string(TRIED).ok();
-    end_trial().map_err(|_| Failure::new(Code::Failed, "logknock: no rules are on trial"))?;
+    end_trial().map_err(|_| Failure::new(Code::Failed, "no rules are on trial"))?;
     keep(table.as_ref(), &global.state_dir);
     say("The rules stay. To keep them over a reboot:  logknock rules --install")
 }
@@ -240,9 +239,8 @@ fn what_undoes(text: &Text, kept: Option<&Loaded>) -> String {
         format!("(\n{}\n)\n", text.remove)
     };
     if let Some(kept) = kept {
-        let path = kept.path.display().to_string();
-        let path = shlex::try_quote(&path).unwrap_or_default();
-        before += &here(&format!("umask 077; cat >{path}"), &kept.text);
+        let command = format!("umask 077; cat >{}", quoted(&kept.path));
+        before += &here(&command, &kept.text);
     }
     format!("#!/bin/sh\n{undo}{before}rm -f {UNDO} {TRIED}\n")
 }
@@ -379,60 +377,51 @@ pub(super) fn install(text: &Text, config: &Config, global: &Global) -> Result<(
             "{NFTABLES} includes {INCLUDED}: install again when prefix or doors change"
         ));
     } else if Path::new(NFTABLES).exists() {
-        said.push(
-            "until the unit has run, a flush by another service leaves the ports open for a moment"
-                .to_owned(),
-        );
+        let until = "until the unit has run";
+        let what = "a flush by another service leaves the ports open for a moment";
+        said.push(format!("{until}, {what}"));
     }
     if is_systemd() {
-        let exe = std::env::current_exe()?;
-        let config_path =
-            fs::canonicalize(&global.config).unwrap_or_else(|_| global.config.clone());
-        let words = [
-            exe.display().to_string(),
-            "--config".to_owned(),
-            config_path.display().to_string(),
-            "--state-dir".to_owned(),
-            global.state_dir.display().to_string(),
-            "rules".to_owned(),
-            "--load".to_owned(),
-            "--for".to_owned(),
-            text.name.to_owned(),
-        ];
-        let command = shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default();
-        replace(
-            Path::new(UNIT_FILE),
-            &UNIT_TEXT.replace(UNIT_COMMAND, &command),
-        )?;
+        let config = fs::canonicalize(&global.config).unwrap_or_else(|_| global.config.clone());
+        let command = format!(
+            "{} --config {} --state-dir {} rules --load --for {}",
+            quoted(&std::env::current_exe()?),
+            quoted(&config),
+            quoted(&global.state_dir),
+            text.name
+        );
+        let unit = UNIT_TEXT.replace(UNIT_COMMAND, &command);
+        replace(Path::new(UNIT_FILE), &unit)?;
         for words in [
             &["daemon-reload"][..],
             &["enable", "--quiet", UNIT],
             &["restart", UNIT],
         ] {
-            tool::run("systemctl", words, "")
-                .map_err(|error| Failure::new(Code::Failed, format!("logknock: {error}")))?;
+            tool::run("systemctl", words, "").map_err(|error| Failure::new(Code::Failed, error))?;
         }
         said.insert(0, format!("{UNIT} is enabled and has loaded the rules"));
     } else {
         load(text, config, global)?;
-        said.insert(
-            0,
-            "the rules are loaded; have 'logknock rules --load' run at boot, before the network"
-                .to_owned(),
-        );
+        let next = "have 'logknock rules --load' run at boot, before the network";
+        said.insert(0, format!("the rules are loaded; {next}"));
     }
     say(&said.join("\n"))
 }
 
+/// A path as a shell reads it.
+fn quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    shlex::try_quote(&path).unwrap_or_default().into_owned()
+}
+
 /// Whether what is loaded there flushes all other rules first.
 fn includes_after_a_flush(conf: &Path) -> io::Result<bool> {
-    match fs::read_to_string(conf) {
-        Ok(text) => Ok(text
-            .lines()
-            .any(|line| line.trim().starts_with("flush ruleset"))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
+    let text = match fs::read_to_string(conf) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read?,
+    };
+    let mut lines = text.lines();
+    Ok(lines.any(|line| line.trim().starts_with("flush ruleset")))
 }
 
 /// Takes away everything: what is on trial, what loads the rules again, and the rules of every kind.
@@ -462,10 +451,8 @@ pub(super) fn remove_all(global: &Global) -> Result<(), Failure> {
         feed(&["sh"], &Rules::remove(Tool::Openwrt))?;
     }
     if tool::has("nft") {
-        feed(
-            &["nft", "-f", "-"],
-            &(Rules::remove(Tool::Nft) + &Knocker::remove(Form::Nft)),
-        )?;
+        let both = Rules::remove(Tool::Nft) + &Knocker::remove(Form::Nft);
+        feed(&["nft", "-f", "-"], &both)?;
     }
     if tool::has("ufw") {
         feed(&["sh"], &Rules::remove(Tool::Ufw))?;
@@ -498,14 +485,14 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 
 /// Replaces a file that the system reads, with the mode it had.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let mut new = PathBuf::from(path).into_os_string();
-    new.push(".logknock-new");
-    let new = PathBuf::from(new);
-    fs::write(&new, text)?;
-    if let Ok(old) = fs::metadata(path) {
-        fs::set_permissions(&new, old.permissions())?;
-    }
-    fs::rename(new, path)
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let usual = Permissions::from_mode(0o644);
+    let permissions = fs::metadata(path).map_or(usual, |old| old.permissions());
+    let mut new = NamedTempFile::new_in(directory)?;
+    new.write_all(text.as_bytes())?;
+    new.as_file().set_permissions(permissions)?;
+    new.persist(path)?;
+    Ok(())
 }
 
 fn say(text: &str) -> Result<(), Failure> {

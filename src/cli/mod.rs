@@ -42,10 +42,13 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use exit::{Code, Failure};
-use settings::Global;
+use settings::{Global, options_of};
 
 use crate::engine::reason::Tally;
 use crate::monitor::session;
+
+/// What help says behind the options of each command.
+const HELP: &str = include_str!("help.txt");
 
 /// A port-knock detector that reads the firewall's own log
 #[derive(Debug, Parser)]
@@ -54,39 +57,7 @@ use crate::monitor::session;
     version,
     about,
     long_about = "Follows the packet lines that a Linux firewall already logs (iptables -j LOG, nft log), \
-        finds port knocks in them and runs open and close commands. No packet capture, no open port.",
-    after_help = "Examples:
-  logknock --follow /var/log/kern.log        the daemon, beside an iptables LOG rule
-  logknock --dry-run --follow /var/log/kern.log
-                                             the same, commands printed instead of run
-  logknock --config /etc/knockd.conf --prefix-file /etc/logknock/prefix --follow kmsg
-                                             a knockd.conf as it is
-  logknock replay /var/log/kern.log.1        what would have happened
-  logknock parse --json /var/log/kern.log    every line as logknock reads it
-  logknock check                             is the configuration right?
-  logknock knock gw.example 7000 8000 9000   knock at a door
-  logknock demo                              see a knock open and close a door, without root",
-    after_long_help = "Examples:
-  logknock --follow /var/log/kern.log        the daemon, beside an iptables LOG rule
-  logknock --dry-run --follow /var/log/kern.log
-                                             the same, commands printed instead of run
-  logknock --config /etc/knockd.conf --prefix-file /etc/logknock/prefix --follow kmsg
-                                             a knockd.conf as it is
-  logknock replay /var/log/kern.log.1        what would have happened
-  logknock parse --json /var/log/kern.log    every line as logknock reads it
-  logknock check                             is the configuration right?
-  logknock knock gw.example 7000 8000 9000   knock at a door
-  logknock demo                              see a knock open and close a door, without root
-
-Exit status:
-   0  done
-   1  the request failed
-   2  the command line is wrong
-  69  a source or the daemon is unavailable
-  70  internal error
-  75  another instance runs, or doors are left open
-  77  not permitted
-  78  the configuration is wrong"
+        finds port knocks in them and runs open and close commands. No packet capture, no open port."
 )]
 struct Cli {
     #[command(flatten)]
@@ -100,110 +71,39 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the detection over finished logs and show what would have happened; nothing is executed
-    #[command(after_help = "Examples:
-  logknock replay /var/log/kern.log
-  logknock replay --json kern.log.1 kern.log | jq 'select(.event==\"open\")'
-  logknock replay --report knocks.html kern.log.*.gz kern.log
-  logknock replay --expect kern.expect kern.log")]
     Replay(replay::Args),
     /// Show how each line is read, or why it is rejected
-    #[command(after_help = "Examples:
-  logknock parse /var/log/kern.log
-  journalctl -k -o short-iso | logknock parse --json")]
     Parse(parse::Args),
     /// Check the configuration: every error at once, with line, column and fix
-    #[command(after_help = "Examples:
-  logknock check
-  logknock check --config ./logknock.toml --json
-  logknock check --config /etc/knockd.conf --follow kmsg")]
     Check(check::Args),
     /// Check each step from a packet to an open door, and print what is broken and how to fix it
-    #[command(after_help = "Examples:
-  logknock doctor
-  logknock doctor --live 203.0.113.7 --for 60s
-
-Exit status 0: all is well; 1: something is broken. No sequence, port of one or prefix is shown.")]
     Doctor(doctor::Args),
     /// Print a knockd.conf as TOML with the same meaning, and warn about lines that knockd misreads
-    #[command(after_help = "Examples:
-  logknock convert /etc/knockd.conf
-  logknock convert /etc/knockd.conf --prefix-file /etc/logknock/prefix
-
-A knockd.conf also works as it is, for every command, with --prefix-file or with a comment in it:
-  #logknock: prefix-file = /etc/logknock/prefix
-What is printed holds the sequences, which are secrets; warnings go to standard error.")]
     Convert(convert::Args),
     /// Write a new configuration with a random sequence and a random log prefix
-    #[command(after_help = "Examples:
-  logknock init
-  logknock init --config ./logknock.toml
-  logknock init --print > logknock.toml
-
-It detects the firewall, the port of sshd and a source that can be trusted, and prints the next steps.
-It overwrites nothing. Only the owner can read the file, which is a secret; without --print, none of it is printed.")]
     Init(init::Args),
     /// Print or load the firewall rules that fit the configuration: what is logged, let in and dropped
-    #[command(after_help = "Examples:
-  logknock rules --for nft                   read them
-  logknock rules --for nft --try 10m         load them; confirm, or they are undone
-  logknock rules --confirm
-  logknock rules --for nft --install         load them at each boot too
-  logknock rules --remove                    remove all of them
-  logknock rules --for iptables | sh
-  logknock rules --for nft-only | nft -f -
-
-The rules contain the log prefix, a secret: do not keep them where others can read them.
-Loading them twice has the effect of loading them once. No policy changes; only new connections to ports in
-'opens' are dropped.
-ufw takes every backend; firewalld and openwrt want \"nft\".
-iptables-recent and nft-only need no daemon: they contain the knock, and each knock lets in one TCP
-connection. Door keys that the kernel cannot enforce are errors.")]
     Rules(rules::Args),
     /// Knock at a door, and wait until it is open
-    #[command(version, after_help = knock::EXAMPLES)]
+    #[command(version)]
     Knock(Box<knock::Args>),
     /// Show the state of the running daemon: doors, sources, open doors, rejected lines and the reasons
-    #[command(after_help = "Examples:
-  logknock status
-  logknock status --watch
-  logknock status --json")]
     Status(ask::StatusArgs),
     /// Open a door for an address, as if it had knocked
-    #[command(after_help = "Examples:
-  logknock open ssh 203.0.113.7")]
     Open(ask::OpenArgs),
     /// Close the open doors of an address, or all of them
-    #[command(after_help = "Examples:
-  logknock close 203.0.113.7
-  logknock close --all")]
     Close(ask::CloseArgs),
     /// Make the running daemon read its configuration again; if it is wrong, print the errors and exit 1
-    #[command(after_help = "Examples:
-  logknock reload")]
     Reload,
     /// Draw what the packets of an address did at each door, with one sentence of advice
-    #[command(after_help = "Examples:
-  logknock explain 203.0.113.7
-  logknock explain 203.0.113.7 --log /var/log/kern.log")]
     Explain(explain::Args),
     /// Show the ports of a totp door now, or make a secret for one
-    #[command(after_help = totp::EXAMPLES)]
     Totp(totp::Args),
     /// Show a knock opening and closing a door, on this machine, without root and without a firewall
-    #[command(after_help = "Examples:
-  logknock demo
-
-It takes a few seconds, needs no configuration and leaves nothing behind.")]
     Demo,
     /// Print a manual page
-    #[command(after_help = "Examples:
-  logknock man | man -l -
-  logknock man logknock.toml | man -l -")]
     Man(manual::ManArgs),
     /// Print the completions of a shell
-    #[command(after_help = "Examples:
-  logknock completions bash > /usr/share/bash-completion/completions/logknock
-  logknock completions zsh > /usr/local/share/zsh/site-functions/_logknock")]
     Completions(manual::CompletionsArgs),
 }
 
@@ -268,9 +168,6 @@ pub fn run() -> ExitCode {
 }
 
 fn dispatch(cli: &Cli, is_detector: bool) -> Result<(), Failure> {
-    if cli.command.is_some() {
-        cli.follow.refuse_beside_a_command()?;
-    }
     let format = if cli.global.json {
         Format::Json
     } else {
@@ -322,7 +219,21 @@ fn reasons(tally: &Tally) -> String {
     }
 }
 
+/// The text of [`HELP`] that is called `name`.
+fn help(name: &str) -> &'static str {
+    let mut texts = HELP.split("\n== ");
+    let text = texts.find_map(|text| text.strip_prefix(name)?.strip_prefix('\n'));
+    text.unwrap_or_default().trim_end()
+}
+
 /// The definitions, for documents that must agree with them.
 pub fn definitions() -> clap::Command {
-    settings::with_options(Cli::command())
+    let whole = format!("{}\n\n{}", help("logknock"), help("exit status"));
+    Cli::command()
+        .mut_subcommands(|command| {
+            let (options, help) = (options_of(command.get_name()), help(command.get_name()));
+            command.args(options).after_help(help)
+        })
+        .after_help(help("logknock"))
+        .after_long_help(whole)
 }

@@ -91,7 +91,7 @@ pub(super) fn run(
             journals: journals.map(|(_, number)| number).collect(),
             journal: Box::new(journal),
             reload: Box::new(move || {
-                let settings = again.load_to_run().map_err(|failure| failure.message)?;
+                let settings = again.load_to_run().map_err(|errors| errors.styled())?;
                 trust::require(&settings, &followed, None).map_err(|failure| failure.message)?;
                 configuration(&again, &settings).map_err(|failure| failure.message)
             }),
@@ -114,15 +114,11 @@ fn configuration(global: &Global, settings: &Settings) -> Result<Configuration, 
         timeout: config.daemon.command_timeout,
     });
     Ok(Configuration {
-        doors: settings.doors.clone(),
+        doors: config.doors.clone(),
         fleet: membership(global, settings)?,
         notify,
-        needs_rules: settings
-            .config
-            .firewall
-            .as_ref()
-            .is_some_and(|firewall| !firewall.opens.is_empty()),
-        text: serde_json::to_string(&settings.config.written)?,
+        needs_rules: config.opens_ports(),
+        text: serde_json::to_string(&config.written)?,
     })
 }
 
@@ -155,7 +151,7 @@ fn membership(global: &Global, settings: &Settings) -> Result<Option<Membership>
 fn signing_key(path: &Path) -> Result<SigningKey, Failure> {
     let failure = |code, why: &str| {
         let path = path.display();
-        Failure::new(code, format!("logknock: signing_key: '{path}': {why}"))
+        Failure::new(code, format!("signing_key: '{path}': {why}"))
     };
     if let Some(flaw) = rights::flaws(path, Role::File, &Trusted::ours()).first() {
         return Err(failure(Code::Permission, &flaw.to_string()));
@@ -196,5 +192,5 @@ fn failure(error: &StartError) -> Failure {
         }
         StartError::State(_) | StartError::System(_) => Code::Internal,
     };
-    Failure::new(code, format!("logknock: {error}"))
+    Failure::new(code, error)
 }

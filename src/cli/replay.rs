@@ -33,28 +33,15 @@ const LARGE: u64 = 256 * 1024 * 1024;
 
 /// Runs `replay`.
 pub(super) fn run(args: &Args, settings: &Settings, format: Format) -> Result<(), Failure> {
-    let names: Vec<_> = args
-        .files
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
+    let files = args.files.iter();
+    let names: Vec<_> = files.map(|path| path.display().to_string()).collect();
     let bar = progress_bar(&args.files);
-    let inputs = args
-        .files
-        .iter()
-        .map(|path| open(path, settings, &bar))
-        .collect::<Result<Vec<_>, _>>()?;
-    let width = settings
-        .doors
-        .iter()
-        .map(|door| door.name.len())
-        .max()
-        .unwrap_or(0);
-    let mut expected = args
-        .expect
-        .as_deref()
-        .map(expect::Expected::read)
-        .transpose()?;
+    let inputs = args.files.iter().map(|path| open(path, settings, &bar));
+    let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+    let doors = &settings.config.doors;
+    let width = doors.iter().map(|door| door.name.len()).max().unwrap_or(0);
+    let expected = args.expect.as_deref().map(expect::Expected::read);
+    let mut expected = expected.transpose()?;
     let format = expected.as_ref().map_or(format, expect::Expected::format);
     // Before the work, which may take long.
     let page = args.report.as_deref().map(new_page).transpose()?;
@@ -87,7 +74,7 @@ pub(super) fn run(args: &Args, settings: &Settings, format: Format) -> Result<()
             Err(error) => Err(error.kind().into()),
         }
     };
-    let (reader, doors) = (&settings.readers.usual, settings.doors.clone());
+    let (reader, doors) = (&settings.readers.usual, doors.clone());
     let knockers = settings.config.log.knocker_prefix;
     let summary = if page.is_some() {
         replay::watch(inputs, reader, doors, knockers, Zone::Local, &mut |seen| {
@@ -131,10 +118,8 @@ pub(super) fn run(args: &Args, settings: &Settings, format: Format) -> Result<()
 fn new_page(path: &Path) -> Result<NamedTempFile, Failure> {
     let there = path.symlink_metadata();
     if there.is_ok_and(|there| !there.is_file()) {
-        let message = format!(
-            "{}: is no regular file, and is not replaced",
-            path.display()
-        );
+        let shown = path.display();
+        let message = format!("{shown}: is no regular file, and is not replaced");
         return Err(Failure::new(Code::Failed, message));
     }
     let directory = path.parent().filter(|parent| *parent != Path::new(""));
@@ -147,10 +132,8 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
         io::ErrorKind::PermissionDenied => Code::Permission,
         _ => Code::Failed,
     };
-    Failure::new(
-        code,
-        format!("{}: cannot be written: {error}", path.display()),
-    )
+    let path = path.display();
+    Failure::new(code, format!("{path}: cannot be written: {error}"))
 }
 
 fn open(path: &Path, settings: &Settings, bar: &ProgressBar) -> Result<Input, Failure> {

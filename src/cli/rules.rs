@@ -160,14 +160,13 @@ fn base(tool: Tool, config: &Config) -> Result<String, Failure> {
         log: &log,
         ..fitting(config, guarded.as_deref().unwrap_or_default(), &once)?
     };
-    rules
-        .load(tool)
-        .map_err(|error| Failure::new(Code::Config, format!("logknock: {error}")))
+    let text = rules.load(tool);
+    text.map_err(|error| Failure::new(Code::Config, error))
 }
 
 fn whole(form: Form, config: &Config) -> Result<String, Failure> {
     if config.log.knocker_prefix != KnockerPrefix::default() {
-        let message = "logknock: rules without a daemon count each address on its own\n\
+        let message = "rules without a daemon count each address on its own\n\
                        remove knocker_prefix_v6 from [log], or use a daemon";
         return Err(Failure::new(Code::Config, message));
     }
@@ -178,7 +177,7 @@ fn whole(form: Form, config: &Config) -> Result<String, Failure> {
     let knocker = knocker.map_err(|flaws| {
         let flaws: Vec<_> = flaws.iter().map(ToString::to_string).collect();
         let message = format!(
-            "logknock: --for {} has no daemon, and cannot enforce these keys\n{}",
+            "--for {} has no daemon, and cannot enforce these keys\n{}",
             form.as_str(),
             flaws.join("\n")
         );
@@ -218,7 +217,7 @@ fn fitting<'a>(
     once: &'a [Step],
 ) -> Result<Rules<'a>, Failure> {
     let no_prefix = || {
-        let message = "logknock: no log prefix is configured, so the rules would log none\n\
+        let message = "no log prefix is configured, so the rules would log none\n\
                        add [log] prefix, or let 'logknock init' write a fresh configuration";
         Failure::new(Code::Config, message)
     };

@@ -1,7 +1,6 @@
 //! The config as one command line means it: the file, and the options that override it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args as _};
@@ -9,7 +8,6 @@ use clap::{ArgMatches, Args as _};
 use super::exit::{Code, Failure};
 use crate::config::{self, Config, Errors, Prefix};
 use crate::dialect::{Feed, Reader, Readers};
-use crate::engine::door::Door;
 use crate::engine::reading::Expected;
 
 /// Where open grants are kept if nobody says otherwise …
@@ -58,117 +56,60 @@ pub(super) struct Global {
 pub(super) struct Settings {
     /// The config, overridden.
     pub(super) config: Config,
-    /// Its doors.
-    pub(super) doors: Vec<Arc<Door>>,
     /// How the lines of each source are read, and what they must begin with.
     pub(super) readers: Readers,
 }
 
-/// The options of [`Global`] that each command uses.
-const USES: [(&str, &[&str]); 17] = [
-    ("replay", &["config", "prefix", "prefix_file", "json"]),
-    ("parse", &["json"]),
-    (
-        "check",
-        &[
-            "config",
-            "state_dir",
-            "prefix",
-            "prefix_file",
-            "accept_forgeable",
-            "json",
-        ],
-    ),
-    ("convert", &["prefix", "prefix_file"]),
-    ("init", &["config"]),
-    (
-        "rules",
-        &["config", "state_dir", "control", "prefix", "prefix_file"],
-    ),
-    (
-        "doctor",
-        &[
-            "config",
-            "state_dir",
-            "control",
-            "prefix",
-            "prefix_file",
-            "json",
-        ],
-    ),
-    ("knock", &["json"]),
-    ("status", &["config", "state_dir", "control", "json"]),
-    ("open", &["config", "state_dir", "control", "json"]),
-    ("close", &["config", "state_dir", "control", "json"]),
-    ("reload", &["config", "state_dir", "control", "json"]),
-    (
-        "explain",
-        &[
-            "config",
-            "state_dir",
-            "control",
-            "prefix",
-            "prefix_file",
-            "json",
-        ],
-    ),
-    ("totp", &["config", "json"]),
-    ("demo", &[]),
-    ("man", &[]),
-    ("completions", &[]),
-];
-
-/// The options that the command called `name` uses.
-fn used_by(name: &str) -> &'static [&'static str] {
-    let uses = USES.iter().find(|(command, _)| *command == name);
-    uses.map_or(&[], |(_, options)| options)
+/// The options of [`Global`] that the command called `name` uses.
+fn used_by(name: &str) -> impl Iterator<Item = &'static str> {
+    let used = match name {
+        "replay" => "config prefix prefix_file json",
+        "parse" | "knock" => "json",
+        "check" => "config state_dir prefix prefix_file accept_forgeable json",
+        "convert" => "prefix prefix_file",
+        "init" => "config",
+        "rules" => "config state_dir control prefix prefix_file",
+        "doctor" | "explain" => "config state_dir control prefix prefix_file json",
+        "status" | "open" | "close" | "reload" => "config state_dir control json",
+        "totp" => "config json",
+        _ => "",
+    };
+    used.split(' ')
 }
 
-/// `command` with the options of the daemon at each of its subcommands that uses them.
-pub(super) fn with_options(mut command: clap::Command) -> clap::Command {
-    let options: Vec<_> = Global::augment_args(clap::Command::new(""))
-        .get_arguments()
-        .cloned()
-        .collect();
-    let names: Vec<_> = command
-        .get_subcommands()
-        .map(|sub| sub.get_name().to_owned())
-        .collect();
-    for name in names {
-        let used = used_by(&name);
-        let used = |option: &&clap::Arg| used.contains(&option.get_id().as_str());
-        let used: Vec<_> = options.iter().filter(used).cloned().collect();
-        command = command.mut_subcommand(&name, |sub| sub.args(used));
-    }
-    command
+/// The options of the daemon.
+fn options() -> Vec<clap::Arg> {
+    let all = Global::augment_args(clap::Command::new(""));
+    all.get_arguments().cloned().collect()
+}
+
+/// Those that the command called `name` uses.
+pub(super) fn options_of(name: &str) -> Vec<clap::Arg> {
+    let mut options = options();
+    options.retain(|option| used_by(name).any(|used| option.get_id() == used));
+    options
 }
 
 impl Global {
     /// The options as `matches` has them: behind the command, or else in front of it. An option that the command does
-    /// not use is refused.
+    /// not use is refused, and so is one of [`super::follow::Args`] in front of a command.
     pub(super) fn of(matches: &ArgMatches) -> Result<Self, Failure> {
         let command = matches.subcommand();
         let is_given = |matches: &ArgMatches, id: &str| {
-            let source = matches
-                .try_contains_id(id)
-                .is_ok()
-                .then(|| matches.value_source(id));
-            source.flatten() == Some(ValueSource::CommandLine)
+            let is_known = matches.try_contains_id(id).is_ok();
+            is_known && matches.value_source(id) == Some(ValueSource::CommandLine)
         };
         if let Some((name, _)) = command {
-            let all = [
-                "config",
-                "state_dir",
-                "control",
-                "prefix",
-                "prefix_file",
-                "accept_forgeable",
-                "json",
-            ];
-            let unused = all
-                .iter()
-                .find(|id| is_given(matches, id) && !used_by(name).contains(id));
-            if let Some(id) = unused {
+            let mut daemons = ["follow", "dry_run", "verbose"].into_iter();
+            if let Some(id) = daemons.find(|id| is_given(matches, id)) {
+                let name = id.replace('_', "-");
+                let message = format!("--{name} is for the daemon, which runs without a command");
+                return Err(Failure::new(Code::Usage, message));
+            }
+            let is_idle = |id: &str| is_given(matches, id) && used_by(name).all(|used| used != id);
+            let all = options();
+            let mut all = all.iter().map(|option| option.get_id().as_str());
+            if let Some(id) = all.find(|id| is_idle(id)) {
                 let message = format!("'{name}' does not take --{}", id.replace('_', "-"));
                 return Err(Failure::new(Code::Usage, message));
             }
@@ -196,9 +137,9 @@ impl Global {
         let Some(path) = &self.prefix_file else {
             return Ok(self.prefix.clone());
         };
-        let prefix = config::read_prefix(path).map_err(|errors| refused(&errors))?;
-        Ok(Some(prefix))
+        Ok(Some(config::read_prefix(path)?))
     }
+
     /// Where the daemon is asked; `configured` is what the config says. Daemons with state directories
     /// of their own have sockets of their own.
     pub(super) fn control_path(&self, configured: Option<&Path>) -> PathBuf {
@@ -214,17 +155,16 @@ impl Global {
     }
 
     /// Loads the config and overrides it.
-    pub(super) fn load(&self) -> Result<Settings, Failure> {
-        self.load_with(false).map_err(|errors| refused(&errors))
+    pub(super) fn load(&self) -> Result<Settings, Errors> {
+        self.load_for(false)
     }
 
     /// The same for the process that runs the commands.
-    pub(super) fn load_to_run(&self) -> Result<Settings, Failure> {
-        self.load_with(true).map_err(|errors| refused(&errors))
+    pub(super) fn load_to_run(&self) -> Result<Settings, Errors> {
+        self.load_for(true)
     }
 
-    /// The same, with all that is wrong with it.
-    pub(super) fn load_with(&self, is_to_run: bool) -> Result<Settings, Errors> {
+    fn load_for(&self, is_to_run: bool) -> Result<Settings, Errors> {
         let options = config::Options {
             prefix_file: self.prefix_file.as_deref(),
             is_to_run,
@@ -257,15 +197,6 @@ impl Global {
             usual: reader(log.prefix.as_ref()),
             own: own.collect(),
         };
-        Settings {
-            doors: config.doors.clone(),
-            readers,
-            config,
-        }
+        Settings { config, readers }
     }
-}
-
-/// The failure that a config is which cannot be used.
-pub(super) fn refused(errors: &Errors) -> Failure {
-    Failure::new(errors.kind.into(), errors.styled())
 }

@@ -21,19 +21,12 @@ use super::{Format, init, secret};
 use crate::calendar::rfc3339;
 use crate::clock;
 use crate::config::one_time::{self, Form};
-use crate::engine::door::Rule;
+use crate::engine::door::{OneTimeRule, Rule};
 use crate::engine::one_time::Origin;
 use crate::engine::sequence::{Sequence, Step, Transport};
 use crate::engine::time::Time;
 use crate::engine::totp::Totp;
 use crate::knock::totp::{SecretError, read_secret};
-
-pub(super) const EXAMPLES: &str = "Examples:
-  logknock totp --new /etc/logknock/ssh.key    a new secret in a file of mode 0600, and the line for the config
-  logknock totp --new /etc/logknock/app.key --qr    the same for an authenticator app, to be scanned
-  logknock totp --door ssh                     the ports of this moment
-  logknock totp --secret-file ssh.key --at 2026-11-21T12:00:00Z --json
-  logknock knock gw.example --totp ssh.key     knocks them";
 
 /// Arguments of `totp`.
 #[derive(Debug, clap::Args)]
@@ -73,13 +66,6 @@ pub(super) struct FormArgs {
     /// With a secret's file: how long a sequence lasts, in seconds [default: 30]
     #[arg(long, value_name = "SECONDS")]
     step: Option<u32>,
-    #[command(flatten)]
-    code: CodeArgs,
-}
-
-/// What makes the standard code of an authenticator app of it.
-#[derive(Clone, Copy, Debug, Default, clap::Args)]
-struct CodeArgs {
     /// With a secret's file: the code of an authenticator app, with this port for the digits 00
     #[arg(long, value_name = "PORT", conflicts_with_all = ["knocks", "range", "step"])]
     code_base: Option<u16>,
@@ -99,7 +85,7 @@ impl FormArgs {
 
     /// Whether it is the code of an authenticator app.
     pub(super) fn has_code(self) -> bool {
-        self.code.code_base.is_some()
+        self.code_base.is_some()
     }
 
     /// What is said here, and else what `form` says.
@@ -109,14 +95,12 @@ impl FormArgs {
             ports: self.range.or(form.ports),
             step: self.step.or(form.step),
             transport: if udp { Transport::Udp } else { form.transport },
-            code: self.code.over(form.code),
+            code: self.code_or(form.code),
         }
     }
-}
 
-impl CodeArgs {
-    /// What is said here, and else what `code` says.
-    fn over(self, code: Option<one_time::Code>) -> Option<one_time::Code> {
+    /// The code that is said here, and else `code`.
+    fn code_or(self, code: Option<one_time::Code>) -> Option<one_time::Code> {
         let Some(base) = self.code_base else {
             return code;
         };
@@ -135,7 +119,7 @@ pub(super) fn of(path: &Path, form: Form, beginning: &[Step]) -> Result<Totp, Fa
         let said = format!("{}: {error}", path.display());
         match &error {
             SecretError::File(file) => private_file_failure(file, &said),
-            SecretError::Base32 => Failure::new(Code::Config, format!("logknock: {said}")),
+            SecretError::Base32 => Failure::new(Code::Config, said),
         }
     })?;
     let wrong = match form.knocks() {
@@ -143,7 +127,7 @@ pub(super) fn of(path: &Path, form: Form, beginning: &[Step]) -> Result<Totp, Fa
         Ok(_) => "there are 1 to 32 knocks, and a step lasts at least a second",
     };
     form.totp(secret, None, beginning)
-        .ok_or_else(|| Failure::new(Code::Usage, format!("logknock: {wrong}")))
+        .ok_or_else(|| Failure::new(Code::Usage, wrong))
 }
 
 fn range(text: &str) -> Result<(u16, u16), String> {
@@ -171,7 +155,7 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
     if let Some(file) = &args.new {
         let code = args.qr.then_some(one_time::Code::default());
         let file = Some(file.as_path()).filter(|file| *file != Path::new("-"));
-        return make(file, args.form.code.over(code), args.qr);
+        return make(file, args.form.code_or(code), args.qr);
     }
     let totp = match (&args.door, &args.secret_file) {
         (Some(name), _) => door(name, global)?,
@@ -195,25 +179,26 @@ pub(super) fn now(lead: Duration) -> i64 {
 
 fn door(name: &str, global: &Global) -> Result<Totp, Failure> {
     let settings = global.load()?;
-    let found = settings.doors.iter().find(|door| *door.name == *name);
+    let found = settings
+        .config
+        .doors
+        .iter()
+        .find(|door| *door.name == *name);
     let found = found.ok_or_else(|| {
-        let said = format!("logknock: no door is called '{name}'");
+        let said = format!("no door is called '{name}'");
         Failure::new(Code::Failed, said)
     })?;
-    match &found.rule {
-        Rule::OneTime(rule) => match &rule.origin {
-            Origin::Totp(totp) => Ok(totp.clone()),
-            Origin::List(_) => Err(not_totp(name)),
-        },
-        _ => Err(not_totp(name)),
-    }
-}
-
-fn not_totp(name: &str) -> Failure {
-    Failure::new(
-        Code::Failed,
-        format!("logknock: door '{name}' has no 'totp'"),
-    )
+    let totp = match &found.rule {
+        Rule::OneTime(OneTimeRule {
+            origin: Origin::Totp(totp),
+            ..
+        }) => Some(totp.clone()),
+        _ => None,
+    };
+    totp.ok_or_else(|| {
+        let said = format!("door '{name}' has no 'totp'");
+        Failure::new(Code::Failed, said)
+    })
 }
 
 fn show(steps: &[Step], now: i64, until: i64, format: Format) -> io::Result<()> {
@@ -256,7 +241,7 @@ fn make(file: Option<&Path>, code: Option<one_time::Code>, qr: bool) -> Result<(
         None => writeln!(out, "totp = {{ secret = \"{key}\"{code} }}")?,
         Some(path) => {
             init::write(path, &format!("{key}\n")).map_err(|error| {
-                let said = format!("logknock: '{}' cannot be written: {error}", path.display());
+                let said = format!("'{}' cannot be written: {error}", path.display());
                 Failure::new(Code::Failed, said)
             })?;
             let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -284,7 +269,7 @@ fn draw(out: &mut impl Write, key: &str, digits: u8) -> Result<(), Failure> {
     };
     let uri = format!("otpauth://totp/logknock:{name}?secret={key}&issuer=logknock{digits}");
     let code = QrCode::with_error_correction_level(uri, EcLevel::L);
-    let code = code.map_err(|error| Failure::new(Code::Internal, format!("logknock: {error}")))?;
+    let code = code.map_err(|error| Failure::new(Code::Internal, error))?;
     let mut picture = code.render();
     picture
         .dark_color(Dense1x2::Light)

@@ -201,14 +201,10 @@ fn frame(status: &Status, trouble: Option<&str>, sort: Sort, rows: usize) -> Vec
     sort.sort(&mut status.grants);
     let dim = Style::new().dimmed();
     let foot = match trouble {
-        Some(trouble) => format!(
-            "{dim}q{dim:#} quit  {}",
-            trouble
-                .lines()
-                .next()
-                .unwrap_or("")
-                .trim_start_matches("logknock: ")
-        ),
+        Some(trouble) => {
+            let first = trouble.lines().next().unwrap_or("");
+            format!("{dim}q{dim:#} quit  {first}")
+        }
         None => format!("{dim}q{dim:#} quit  {dim}s{dim:#} sort: {}", sort.name()),
     };
     let room = rows.saturating_sub(1);

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
+use serde::Serialize;
 
 use super::document::Document;
 
@@ -38,23 +39,26 @@ pub enum ErrorKind {
     Permission,
 }
 
-/// One thing found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One thing found; what `check --json` prints of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
     /// Whether the config can be used in spite of it.
     pub severity: Severity,
     /// The file, as it was named.
     pub path: String,
+    /// Where in the file; `None` when it is about the file as a whole.
+    #[serde(flatten)]
+    pub place: Option<Place>,
     /// What is wrong.
     pub message: String,
     /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
-    /// Where in the file; `None` when it is about the file as a whole.
-    pub place: Option<Place>,
 }
 
 /// Whether a config can be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// It cannot.
     Error,
@@ -62,26 +66,18 @@ pub enum Severity {
     Warning,
 }
 
-impl Severity {
-    /// `error` or `warning`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warning => "warning",
-        }
-    }
-}
-
 /// A place in a file.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct Place {
     /// The line, from 1.
     pub line: usize,
     /// The character in it, from 1.
     pub column: usize,
     /// The bytes of `source` that it is about, in one line.
+    #[serde(skip)]
     pub(super) span: Range<usize>,
     /// The text of the file, with its secrets masked.
+    #[serde(skip)]
     pub(super) source: Arc<str>,
 }
 

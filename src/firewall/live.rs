@@ -422,7 +422,7 @@ pub enum Fault {
     /// A knock gets another port before it is logged.
     #[error("{0} redirects step {1} before it is logged")]
     StepRedirected(Place, usize),
-    /// Whoever has knocked is dropped at a port all the same.
+    /// An address that has knocked is dropped at a port all the same.
     #[error("{0} drops what a door lets in at {port}", port = port(*.1))]
     OpenDropped(Place, Step),
 }
