@@ -36,6 +36,7 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
 };
+use strum::IntoStaticStr;
 
 /// What is still needed.
 #[derive(Clone, Debug, Default)]
@@ -60,7 +61,8 @@ pub struct Confined {
 }
 
 /// How much of it this kernel does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Strength {
     /// All.
     Full,
@@ -72,12 +74,8 @@ pub enum Strength {
 
 impl Strength {
     /// The word used in JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::Partial => "partial",
-            Self::None => "none",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

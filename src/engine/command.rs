@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use super::account::Account;
 use super::sequence::Step;
@@ -34,7 +35,8 @@ pub struct Facts {
 }
 
 /// A placeholder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "UPPERCASE")]
 pub enum Placeholder {
     /// `%IP%`: the address that knocked.
     Ip,
@@ -55,17 +57,12 @@ pub enum Placeholder {
 }
 
 impl Placeholder {
-    /// Every placeholder with its word.
-    pub const ALL: [(&'static str, Self); 8] = [
-        ("IP", Self::Ip),
-        ("DOOR", Self::Door),
-        ("PORT", Self::Port),
-        ("PROTO", Self::Proto),
-        ("FAMILY", Self::Family),
-        ("TIMEOUT", Self::Timeout),
-        ("DST", Self::Dst),
-        ("IN", Self::In),
-    ];
+    /// Every placeholder.
+    pub const ALL: &[Self] = Self::VARIANTS;
+
+    fn word(self) -> &'static str {
+        self.into()
+    }
 
     fn value(self, facts: &Facts) -> String {
         match self {
@@ -120,7 +117,7 @@ impl fmt::Display for TemplateError {
                 write!(f, "'%{word}%' is not a placeholder; valid are")?;
                 Placeholder::ALL
                     .iter()
-                    .try_for_each(|(word, _)| write!(f, " %{word}%"))
+                    .try_for_each(|known| write!(f, " %{}%", known.word()))
             }
             Self::Unsafe(word) => write!(
                 f,
@@ -157,11 +154,7 @@ impl Template {
             if let Piece::Value(value) = piece
                 && *value != Placeholder::Ip
             {
-                let word = Placeholder::ALL
-                    .iter()
-                    .find(|(_, other)| other == value)
-                    .map_or("", |(word, _)| word);
-                return Err(TemplateError::Unsafe(word));
+                return Err(TemplateError::Unsafe(value.word()));
             }
         }
         Ok(Self::for_shell(script))
@@ -225,19 +218,12 @@ impl Template {
     /// The command as a log may show it: words with blanks between them, a shell's script alone. No value
     /// but the address is in it.
     pub fn shown_to(&self, src: IpAddr) -> String {
-        let word = |pieces: &[Piece]| -> String {
-            let piece = |piece: &Piece| match piece {
-                Piece::Text(text) => text.to_string(),
-                Piece::Value(Placeholder::Ip) => src.to_string(),
-                Piece::Value(other) => {
-                    let mut all = Placeholder::ALL.iter();
-                    let word = all.find(|(_, known)| known == other);
-                    format!("%{}%", word.map_or("", |(word, _)| word))
-                }
-            };
-            pieces.iter().map(piece).collect()
+        let shown = |value| match value {
+            Placeholder::Ip => src.to_string(),
+            other => format!("%{}%", other.word()),
         };
-        let words: Vec<String> = self.words.iter().map(|pieces| word(pieces)).collect();
+        let words = self.words.iter().map(|pieces| text(pieces, shown));
+        let words: Vec<_> = words.collect();
         match words.as_slice() {
             [shell, option, script] if shell == "/bin/sh" && option == "-c" => script.clone(),
             _ => words.join(" "),
@@ -246,21 +232,14 @@ impl Template {
 
     /// The command for one knock.
     pub fn expand(&self, facts: &Facts) -> Invocation {
-        let word = |pieces: &[Piece]| {
-            pieces
-                .iter()
-                .map(|piece| match piece {
-                    Piece::Text(text) => text.to_string(),
-                    Piece::Value(placeholder) => placeholder.value(facts),
-                })
-                .collect()
-        };
+        let words = self.words.iter();
+        let words = words.map(|pieces| text(pieces, |value| value.value(facts)));
         Invocation {
             account: self.account.clone(),
-            argv: self.words.iter().map(|pieces| word(pieces)).collect(),
+            argv: words.collect(),
             env: Placeholder::ALL
                 .iter()
-                .map(|(word, placeholder)| (format!("LOGKNOCK_{word}"), placeholder.value(facts)))
+                .map(|it| (format!("LOGKNOCK_{}", it.word()), it.value(facts)))
                 .collect(),
         }
     }
@@ -274,6 +253,15 @@ impl fmt::Debug for Template {
             _ => f.write_str("Template(…)"),
         }
     }
+}
+
+/// A word with what its placeholders stand for.
+fn text(pieces: &[Piece], value: impl Fn(Placeholder) -> String) -> String {
+    let piece = |piece: &Piece| match piece {
+        Piece::Text(text) => text.to_string(),
+        Piece::Value(placeholder) => value(*placeholder),
+    };
+    pieces.iter().map(piece).collect()
 }
 
 /// A word with its placeholders found. `%` is literal unless two of them enclose upper-case letters;
@@ -296,13 +284,13 @@ fn parse_word(word: &str) -> Result<Box<[Piece]>, TemplateError> {
             rest = after;
             continue;
         };
-        let Some((_, placeholder)) = Placeholder::ALL.iter().find(|(word, _)| *word == name) else {
-            return Err(TemplateError::Unknown(name.to_owned()));
-        };
+        let placeholder = name
+            .parse()
+            .map_err(|_| TemplateError::Unknown(name.to_owned()))?;
         if !text.is_empty() {
             pieces.push(Piece::Text(std::mem::take(&mut text).into()));
         }
-        pieces.push(Piece::Value(*placeholder));
+        pieces.push(Piece::Value(placeholder));
         rest = after.get(name.len() + 1..).unwrap_or("");
     }
     text.push_str(rest);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use super::reason::DoorReason;
 use super::time::Time;
@@ -36,8 +37,9 @@ pub struct Whence {
 }
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[strum(serialize_all = "snake_case")]
 pub enum EventKind {
     /// A knock was right: `stage` of `of` are done.
     Stage {
@@ -79,17 +81,8 @@ impl EventKind {
     }
 
     /// The word used in JSON and tables.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Stage { .. } => "stage",
-            Self::Open => "open",
-            Self::Refresh => "refresh",
-            Self::Close => "close",
-            Self::Reset { .. } => "reset",
-            Self::LockedOut => "locked_out",
-            Self::CodesRefused => "codes_refused",
-            Self::Refused { .. } => "refused",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// How far the attempt is or was: steps done, and steps there are.
@@ -101,7 +94,7 @@ impl EventKind {
     }
 
     /// The word for why, where there is a reason.
-    pub const fn reason(self) -> Option<&'static str> {
+    pub fn reason(self) -> Option<&'static str> {
         match self {
             Self::Reset { reason, .. } => Some(reason.as_str()),
             Self::Refused { reason } => Some(reason.as_str()),
@@ -163,8 +156,9 @@ pub struct View {
 }
 
 /// Why a right sequence was not answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum RefusedReason {
     /// There is no room for another grant.
     Full,
@@ -173,6 +167,7 @@ pub enum RefusedReason {
     /// Too many codes have failed at the door.
     FailedCodes,
     /// It opens once, and another gateway of the fleet has used it.
+    #[strum(serialize = "used_elsewhere")]
     Elsewhere,
     /// It opens once, and no other gateway can be asked whether it was used.
     NoBus,
@@ -180,20 +175,15 @@ pub enum RefusedReason {
 
 impl RefusedReason {
     /// The word used in JSON and tables.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::Used => "used",
-            Self::FailedCodes => "failed_codes",
-            Self::Elsewhere => "used_elsewhere",
-            Self::NoBus => "no_bus",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
 /// Why an attempt ended before its last step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum ResetReason {
     /// A hit that was not the next step.
     WrongPort,
@@ -211,14 +201,7 @@ pub enum ResetReason {
 
 impl ResetReason {
     /// The word used in JSON and tables.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::WrongPort => "wrong_port",
-            Self::Timeout => "timeout",
-            Self::TooFast => "too_fast",
-            Self::Gap => "gap",
-            Self::Overcount => "overcount",
-            Self::Evicted => "evicted",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }

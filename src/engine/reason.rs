@@ -1,10 +1,13 @@
 //! Why a line or a packet was not a knock, and how often each was the reason.
 //!
 //! One closed list for the whole walk, so that `status`, `parse`, `replay` and the metrics count
-//! with the same words. Nothing here carries text from a line: a counter cannot leak a prefix.
+//! with the same words, which are made of its names. Nothing here carries text from a line: a counter cannot leak a prefix.
+
+use strum::{IntoStaticStr, VariantArray};
 
 /// Why something that looked like a packet line was not counted as a knock.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Reason {
     /// Longer than a line may be; dropped to the next newline.
     TooLong,
@@ -37,6 +40,7 @@ pub enum Reason {
     /// Neither TCP nor UDP.
     Protocol,
     /// TCP or UDP without ports: a later fragment, or a header that was cut.
+    #[strum(serialize = "noport")]
     NoPort,
     /// Older than `max_line_age`.
     Stale,
@@ -50,102 +54,59 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the walk.
-    pub const ALL: [Self; 20] = [
-        Self::TooLong,
-        Self::Partial,
-        Self::Transport,
-        Self::Facility,
-        Self::Program,
-        Self::Header,
-        Self::Multiline,
-        Self::Peer,
-        Self::Repeated,
-        Self::Grammar,
-        Self::Truncated,
-        Self::Prefix,
-        Self::Forwarded,
-        Self::Never,
-        Self::Protocol,
-        Self::NoPort,
-        Self::Stale,
-        Self::Future,
-        Self::Duplicate,
-        Self::Answered,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The word used in JSON, tables and metrics.
-    pub const fn as_str(self) -> &'static str {
-        self.texts().0
-    }
-
-    /// What it means, for somebody whose line did not count.
-    pub const fn meaning(self) -> &'static str {
-        self.texts().1
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The reason whose word is `word`.
     pub fn of(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|reason| reason.as_str() == word)
     }
 
-    const fn texts(self) -> (&'static str, &'static str) {
+    /// What it means, for somebody whose line did not count.
+    pub const fn meaning(self) -> &'static str {
         match self {
-            Self::TooLong => ("too_long", "the line is longer than any packet line"),
-            Self::Partial => ("partial", "the line has no newline: it is incomplete"),
-            Self::Transport => (
-                "transport",
-                "the transport says that the kernel did not write it",
-            ),
-            Self::Facility => ("facility", "its syslog facility is not the kernel's"),
-            Self::Program => ("program", "another program wrote the line"),
-            Self::Header => (
-                "header",
-                "the form of its header is unknown; see format in logknock.toml(5)",
-            ),
-            Self::Multiline => (
-                "multiline",
-                "its record has several lines; write the log with journalctl -k -o short-iso, or with dmesg without -J",
-            ),
-            Self::Peer => ("peer", "its sender is not one that may send lines"),
-            Self::Repeated => (
-                "repeated",
-                "the syslog has replaced repeated lines by this one, and their number and times are lost",
-            ),
-            Self::Grammar => (
-                "grammar",
-                "it does not match the kernel's grammar of a packet line",
-            ),
-            Self::Truncated => (
-                "truncated",
-                "the line is cut off: its last field is missing",
-            ),
-            Self::Prefix => ("prefix", "its log prefix differs from the configured one"),
-            Self::Forwarded => (
-                "forwarded",
-                "the packet was not for this host (IN= empty, or OUT= set)",
-            ),
-            Self::Never => ("never", "no single host can send from this address"),
-            Self::Protocol => ("protocol", "it is neither TCP nor UDP"),
-            Self::NoPort => (
-                "noport",
-                "it has no ports: a fragment, or a header that was cut",
-            ),
-            Self::Stale => ("stale", "it is older than max_line_age; is a clock wrong?"),
-            Self::Future => ("future", "its stamp is in the future; is a clock wrong?"),
-            Self::Duplicate => (
-                "duplicate",
-                "the same packet was seen before: it was sent again, or logged twice",
-            ),
-            Self::Answered => (
-                "answered",
-                "it was read again after a restart, and its knock may have been answered before",
-            ),
+            Self::TooLong => "the line is longer than any packet line",
+            Self::Partial => "the line has no newline: it is incomplete",
+            Self::Transport => "the transport says that the kernel did not write it",
+            Self::Facility => "its syslog facility is not the kernel's",
+            Self::Program => "another program wrote the line",
+            Self::Header => "the form of its header is unknown; see format in logknock.toml(5)",
+            Self::Multiline => {
+                "its record has several lines; write the log with journalctl -k -o short-iso, or with dmesg without -J"
+            }
+            Self::Peer => "its sender is not one that may send lines",
+            Self::Repeated => {
+                "the syslog has replaced repeated lines by this one, and their number and times are lost"
+            }
+            Self::Grammar => "it does not match the kernel's grammar of a packet line",
+            Self::Truncated => "the line is cut off: its last field is missing",
+            Self::Prefix => "its log prefix differs from the configured one",
+            Self::Forwarded => "the packet was not for this host (IN= empty, or OUT= set)",
+            Self::Never => "no single host can send from this address",
+            Self::Protocol => "it is neither TCP nor UDP",
+            Self::NoPort => "it has no ports: a fragment, or a header that was cut",
+            Self::Stale => "it is older than max_line_age; is a clock wrong?",
+            Self::Future => "its stamp is in the future; is a clock wrong?",
+            Self::Duplicate => {
+                "the same packet was seen before: it was sent again, or logged twice"
+            }
+            Self::Answered => {
+                "it was read again after a restart, and its knock may have been answered before"
+            }
         }
     }
 }
 
 /// Why one door does not count a hit that has the port of one of its knocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum DoorReason {
     /// Its TCP flags are not those of `tcpflags`.
     Flags,
@@ -169,18 +130,8 @@ pub enum DoorReason {
 
 impl DoorReason {
     /// The word used in JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Flags => "flags",
-            Self::Interface => "interface",
-            Self::Target => "target",
-            Self::Public => "public",
-            Self::Address => "address",
-            Self::Transport => "transport",
-            Self::Source => "source",
-            Self::LockedOut => "locked_out",
-            Self::Cooldown => "cooldown",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -209,8 +160,8 @@ impl Tally {
     /// The reasons that were given at all, in the order of the walk.
     pub fn iter(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
         Reason::ALL
-            .into_iter()
-            .map(|reason| (reason, self.of(reason)))
+            .iter()
+            .map(|&reason| (reason, self.of(reason)))
             .filter(|&(_, count)| count > 0)
     }
 }

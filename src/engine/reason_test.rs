@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn every_reason_has_its_own_counter_and_word() {
     let mut tally = Tally::default();
-    for reason in Reason::ALL {
+    for &reason in Reason::ALL {
         tally.add(reason);
     }
     assert!(
@@ -12,6 +12,7 @@ fn every_reason_has_its_own_counter_and_word() {
             .map(|(_, count)| count)
             .eq([1; Reason::ALL.len()])
     );
-    let words: std::collections::HashSet<_> = Reason::ALL.map(Reason::as_str).into();
+    let words: std::collections::HashSet<_> =
+        Reason::ALL.iter().map(|reason| reason.as_str()).collect();
     assert_eq!(words.len(), Reason::ALL.len());
 }

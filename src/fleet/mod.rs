@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
+use strum::IntoStaticStr;
 
 use self::grant::SignedGrant;
 use self::message::{Code, ToAgent};
@@ -79,7 +80,8 @@ pub enum WithoutBus {
 }
 
 /// Why a grant of another gateway does not count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Refused {
     /// It is our own.
     Own,
@@ -90,12 +92,16 @@ pub enum Refused {
     /// Its texts or times cannot be.
     Malformed,
     /// It came from the subject of another gateway.
+    #[strum(serialize = "wrong_subject")]
     Subject,
     /// No such peer is configured.
+    #[strum(serialize = "unknown_peer")]
     Peer,
     /// The peer may not open this door, or there is none that a fleet opens.
+    #[strum(serialize = "door_not_listed")]
     Door,
     /// The door does not let this address in.
+    #[strum(serialize = "address_not_allowed")]
     Address,
     /// It was opened in the future: a clock is wrong.
     Clock,
@@ -109,21 +115,8 @@ pub enum Refused {
 
 impl Refused {
     /// The word used in JSON and tables.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Own => "own",
-            Self::Known => "known",
-            Self::Expired => "expired",
-            Self::Malformed => "malformed",
-            Self::Subject => "wrong_subject",
-            Self::Peer => "unknown_peer",
-            Self::Door => "door_not_listed",
-            Self::Address => "address_not_allowed",
-            Self::Clock => "clock",
-            Self::Rate => "rate",
-            Self::Full => "full",
-            Self::Signature => "signature",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// Whether it happens where all is well: grants are read again after each interruption.

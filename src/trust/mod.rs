@@ -11,6 +11,8 @@ mod machine;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use strum::IntoStaticStr;
+
 use crate::config::{Config, Daemon, Diagnostic, ErrorKind, Log, Prefix, Severity};
 use crate::rights::{self, Flaw, Role, Trusted};
 use crate::source_spec::{Pattern, SourceSpec};
@@ -18,11 +20,13 @@ use crate::source_spec::{Pattern, SourceSpec};
 pub use machine::Machine;
 
 /// What vouches for the lines of a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Grade {
     /// The transport: nobody but the kernel can have written them.
     Kernel,
     /// A log prefix that a forger would have to know.
+    #[strum(serialize = "secret_prefix")]
     Secret,
     /// Nothing.
     Forgeable,
@@ -30,12 +34,8 @@ pub enum Grade {
 
 impl Grade {
     /// The word used in JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Kernel => "kernel",
-            Self::Secret => "secret_prefix",
-            Self::Forgeable => "forgeable",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -134,7 +134,7 @@ const WALK: [&str; 30] = [
 ];
 
 /// Crates, and parts of the standard library, that only some rooms may use.
-const KEPT: [(&str, &[&str]); 36] = [
+const KEPT: [(&str, &[&str]); 37] = [
     (
         "std::fs",
         &[
@@ -183,6 +183,7 @@ const KEPT: [(&str, &[&str]); 36] = [
     ("hmac", &["engine"]),
     ("indicatif", &["cli"]),
     ("notify", &["source"]),
+    ("strum", &["engine", "fleet", "confine", "trust"]),
     ("regex", &["dialect"]),
     (
         "rustix",

@@ -19,6 +19,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use memchr::{memchr_iter, memmem, memrchr, memrchr_iter};
+use strum::Display;
 
 use super::reason::Reason;
 
@@ -184,7 +185,8 @@ pub struct Fingerprint {
 }
 
 /// Transport protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Display)]
+#[strum(serialize_all = "lowercase")]
 pub enum Proto {
     /// 6
     Tcp,
@@ -203,6 +205,7 @@ pub enum Proto {
     /// 51
     Ah,
     /// Any other, by number.
+    #[strum(to_string = "{0}")]
     Number(u8),
 }
 
@@ -326,22 +329,6 @@ fn endpoint(f: &mut fmt::Formatter<'_>, address: IpAddr, port: Option<u16>) -> f
     match port {
         Some(port) => write!(f, "{}", SocketAddr::new(address, port)),
         None => write!(f, "{address}"),
-    }
-}
-
-impl fmt::Display for Proto {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Icmp => "icmp",
-            Self::Icmpv6 => "icmpv6",
-            Self::UdpLite => "udplite",
-            Self::Sctp => "sctp",
-            Self::Esp => "esp",
-            Self::Ah => "ah",
-            Self::Number(number) => return write!(f, "{number}"),
-        })
     }
 }
 
