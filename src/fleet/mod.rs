@@ -203,6 +203,16 @@ struct Claim {
     until: Time,
 }
 
+impl Claim {
+    fn decided(self, verdict: Verdict) -> Decided {
+        Decided {
+            door: self.door,
+            knocked: self.knocked,
+            verdict,
+        }
+    }
+}
+
 /// The state of this gateway in its fleet.
 pub struct Fleet {
     rules: Rules,
@@ -457,18 +467,14 @@ impl Fleet {
             .claims
             .iter()
             .position(|claim| claim.number == number)?;
-        let Claim { door, knocked, .. } = self.claims.swap_remove(at);
+        let claim = self.claims.swap_remove(at);
         let (count, verdict) = if is_won {
             (&mut self.claim_counts.won, Verdict::Open)
         } else {
             (&mut self.claim_counts.lost, Verdict::Elsewhere)
         };
         *count += 1;
-        Some(Decided {
-            door,
-            knocked,
-            verdict,
-        })
+        Some(claim.decided(verdict))
     }
 
     /// Takes whether the bus can be reached. Claims that wait for it do so no longer when it is gone.
@@ -502,14 +508,10 @@ impl Fleet {
 
     fn without_bus(&mut self, claim: Claim) -> Decided {
         self.claim_counts.without_bus += 1;
-        Decided {
-            door: claim.door,
-            knocked: claim.knocked,
-            verdict: match self.rules.without_bus {
-                WithoutBus::Alone => Verdict::Open,
-                WithoutBus::Shut => Verdict::NoBus,
-            },
-        }
+        claim.decided(match self.rules.without_bus {
+            WithoutBus::Alone => Verdict::Open,
+            WithoutBus::Shut => Verdict::NoBus,
+        })
     }
 
     /// Whether the bus can be reached.
