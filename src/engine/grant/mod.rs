@@ -9,6 +9,8 @@
 //! grant of the same door and address is open, the older close waits, because it could remove the newer
 //! rule. No grant is ever evicted: at the limit a new knock is refused.
 
+mod order;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::order::{Answer, Change, NotOpened, Order, Outcome, Task};
 use super::answered::{Answers, Last};
 use super::command::{Facts, Invocation};
 use super::door::{Door, Judging, OnRepeat, Rule};
@@ -131,100 +134,6 @@ pub struct SavedGrant {
     pub proven: bool,
     /// Whether it was opened in an earlier boot, which took most rules away with it.
     pub rebooted: bool,
-}
-
-/// What became of a completed knock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// A grant has begun; its open command ends with [`Task::Open`].
-    Opening(GrantId),
-    /// The door holds nothing open; its command ends with [`Task::Run`].
-    Running,
-    /// It was open and stays so for longer.
-    Extended,
-    /// It was open, and nothing changed.
-    Ignored,
-    /// Nothing is opened.
-    Refused(RefusedReason),
-}
-
-/// Why nothing is opened by hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotOpened {
-    /// The door has no open command for the family of this address.
-    NoCommand,
-    /// The door does not let this address in.
-    NotAllowed,
-    /// No single host can have this address.
-    Nobody,
-}
-
-/// What a command is for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Task {
-    /// To open a grant.
-    Open(GrantId),
-    /// To close it.
-    Close(GrantId),
-    /// At a door that holds nothing open, or to renew what would end by itself.
-    Run(Arc<str>),
-    /// None: only a used sequence is to be marked in its list.
-    Mark(Arc<str>),
-}
-
-/// What the caller must do. Orders of one address are carried out one after another, in their order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "an order that is not carried out is a door that does not open or does not close"]
-pub struct Order {
-    /// What it is for.
-    pub task: Task,
-    /// Whose it is.
-    pub src: IpAddr,
-    /// What to run; a close takes [`Grant::close`] when its turn comes.
-    pub invocation: Option<Invocation>,
-    /// It must not run before the changes made with it are on disk.
-    pub awaits_disk: bool,
-    /// The line of a list that must be marked as used before it runs.
-    pub mark: Option<Mark>,
-    /// The packet that completed the knock which it answers.
-    pub last: Option<Last>,
-    /// From then on it is not worth running.
-    pub expires: Option<Time>,
-}
-
-/// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Exit status 0.
-    Done,
-    /// Another exit status, a signal, a timeout: it may have done half of it.
-    Failed,
-    /// It never ran.
-    NotRun,
-}
-
-/// What is to be put on disk. It names what changed; its present state is in [`Grants`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// A grant began. Its open command may run once this is on the disk.
-    Begun(GrantId),
-    /// Its open command has succeeded.
-    Opened(GrantId),
-    /// It has another deadline.
-    Moved(GrantId),
-    /// It is over.
-    Closed(GrantId),
-    /// More one-time sequences of a door are used. What they open may run once this is on the disk.
-    Used(Arc<str>),
-    /// A knock was answered.
-    Answered(Arc<str>, IpAddr),
-}
-
-impl Change {
-    /// Whether something waits until this is on the disk.
-    pub fn is_awaited(&self) -> bool {
-        matches!(self, Self::Begun(_) | Self::Used(_))
-    }
 }
 
 /// A close that is not tried again.
@@ -957,20 +866,6 @@ impl Grant {
             took_over: false,
             in_doubt: false,
             timer: Some(deadline),
-        }
-    }
-}
-
-impl Order {
-    fn new(task: Task, src: IpAddr) -> Self {
-        Self {
-            task,
-            src,
-            invocation: None,
-            awaits_disk: false,
-            mark: None,
-            last: None,
-            expires: None,
         }
     }
 }
