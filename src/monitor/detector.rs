@@ -39,6 +39,20 @@ pub struct Start {
     pub arguments: Vec<OsString>,
 }
 
+impl Start {
+    /// What starts it; the service manager is not its business.
+    pub(super) fn command(&self) -> Command {
+        let mut command = Command::new(OURSELVES);
+        command
+            .arg0(self.name)
+            .args(&self.arguments)
+            .env_remove("NOTIFY_SOCKET")
+            .env_remove("WATCHDOG_USEC")
+            .env_remove("WATCHDOG_PID");
+        command
+    }
+}
+
 /// The child.
 pub(super) struct Detector {
     child: Owned,
@@ -54,14 +68,7 @@ impl Detector {
     /// Starts it.
     pub(super) fn start(start: &Start) -> io::Result<Self> {
         let (channel, theirs) = Channel::pair()?;
-        let child = Command::new(OURSELVES)
-            .arg0(start.name)
-            .args(&start.arguments)
-            .env_remove("NOTIFY_SOCKET")
-            .env_remove("WATCHDOG_USEC")
-            .env_remove("WATCHDOG_PID")
-            .stdin(Stdio::from(theirs))
-            .spawn()?;
+        let child = start.command().stdin(Stdio::from(theirs)).spawn()?;
         Ok(Self::new(Owned::new(child), channel))
     }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 use rustix::fs::{MemfdFlags, OFlags, fcntl_setfl, memfd_create};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::detector::{OURSELVES, Start};
+use super::detector::Start;
 use super::report;
 use crate::child::Owned;
 use crate::engine::time::Time;
@@ -116,7 +116,7 @@ impl Firewall {
         if self.due.is_some_and(|due| now >= due) {
             self.due = Some(now.after(INTERVAL));
             let may_heal = self.may_heal(now);
-            match Looking::start(command(&self.start), text, may_heal, now) {
+            match Looking::start(self.start.command(), text, may_heal, now) {
                 Ok(looking) => self.looking = Some(looking),
                 Err(error) => drop(self.saw(FirewallStatus::unknown(&error.to_string()), now)),
             }
@@ -161,9 +161,6 @@ impl Looking {
         let (answers, writer) = io::pipe()?;
         fcntl_setfl(&answers, OFlags::NONBLOCK)?;
         let child = command
-            .env_remove("NOTIFY_SOCKET")
-            .env_remove("WATCHDOG_USEC")
-            .env_remove("WATCHDOG_PID")
             .process_group(0)
             .stdin(asked)
             .stdout(writer)
@@ -192,12 +189,6 @@ impl Looking {
         }
         Err(io::ErrorKind::InvalidData.into())
     }
-}
-
-fn command(start: &Start) -> Command {
-    let mut command = Command::new(OURSELVES);
-    command.arg0(start.name).args(&start.arguments);
-    command
 }
 
 fn parse(answer: &[u8]) -> Option<FirewallStatus> {
