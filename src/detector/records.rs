@@ -9,7 +9,7 @@
     reason = "the files that the monitor has opened"
 )]
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -186,9 +186,7 @@ impl Flood {
 
 /// The files.
 struct Writer {
-    event_log: Log,
-    knockd_log: Log,
-    knockd_syslog: Log,
+    logs: HashMap<Record, Log>,
     /// Lines for a syslog daemon that has gone.
     unsent: VecDeque<String>,
     /// The means to connect to it again, and when it may be asked for that, on the monotonic clock.
@@ -199,9 +197,7 @@ struct Writer {
 impl Writer {
     fn new(office: &Holder) -> Self {
         Self {
-            event_log: Log::default(),
-            knockd_log: Log::default(),
-            knockd_syslog: Log::default(),
+            logs: HashMap::new(),
             unsent: VecDeque::new(),
             monitor: match office {
                 Holder::Monitor(link) => Some(link.clone()),
@@ -230,11 +226,9 @@ impl Writer {
     /// Sends to the syslog daemon, one datagram a line. When that has gone, the lines wait for the next one.
     fn send(&mut self) {
         while let Some(line) = self.unsent.front() {
-            let sent = match &mut self.knockd_syslog.file {
-                Some(file) => file.write(line.as_bytes()),
-                None => Err(io::ErrorKind::NotConnected.into()),
-            };
-            if sent.is_err() {
+            let log = self.logs.get_mut(&Record::KnockdSyslog);
+            let file = log.and_then(|log| log.file.as_mut());
+            if file.is_none_or(|file| file.write(line.as_bytes()).is_err()) {
                 break;
             }
             self.unsent.pop_front();
@@ -252,11 +246,7 @@ impl Writer {
     }
 
     fn log(&mut self, record: Record) -> &mut Log {
-        match record {
-            Record::EventLog => &mut self.event_log,
-            Record::KnockdLog => &mut self.knockd_log,
-            Record::KnockdSyslog | Record::Checkpoint => &mut self.knockd_syslog,
-        }
+        self.logs.entry(record).or_default()
     }
 }
 
