@@ -27,9 +27,9 @@ use crate::monitor::{
     self, Configuration, End, Files, Journal, Membership, Notify, Options, Plan, Socket, Start,
     StartError, Storage,
 };
-use crate::privsep::Read;
+use crate::privsep::Wanted;
 use crate::rights::{self, Role, Trusted};
-use crate::source::journal::{Journalctl, Start as _, Wanted};
+use crate::source::journal::{Journalctl, Start as _};
 use crate::source_spec::SourceSpec;
 
 /// The name that tells this program that it is the detector.
@@ -169,12 +169,8 @@ fn arguments() -> Vec<OsString> {
     std::env::args_os().skip(1).collect()
 }
 
-fn journal(read: &Read) -> io::Result<Journal> {
-    let wanted = match read {
-        Read::Latest => Wanted::Latest,
-        Read::From(cursor) => Wanted::From(cursor.clone()),
-    };
-    let running = Journalctl::of_this_system()?.start(&wanted)?;
+fn journal(wanted: &Wanted) -> io::Result<Journal> {
+    let running = Journalctl::of_this_system()?.start(wanted)?;
     Ok(Journal {
         output: running.output,
         end: running.end,

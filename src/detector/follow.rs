@@ -13,8 +13,8 @@ use ipnet::IpNet;
 
 use super::StartError;
 use super::inbox::{Message, Outlet};
-use crate::privsep::{Journals, Read};
-use crate::source::journal::{Journalctl, Running, Wanted};
+use crate::privsep::{Journals, Wanted};
+use crate::source::journal::{Journalctl, Running};
 use crate::source::{self, Closed, Handle, Health, Refusal, Sink};
 use crate::source_spec::SourceSpec;
 
@@ -36,8 +36,10 @@ pub(super) struct Followed {
 /// How often lines were lost, and how many as far as that is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Gaps {
-    times: u64,
-    lines: u64,
+    /// How often.
+    pub(super) times: u64,
+    /// How many lines at least.
+    pub(super) lines: u64,
 }
 
 impl Gaps {
@@ -45,11 +47,6 @@ impl Gaps {
     pub(super) fn add(&mut self, lines: Option<u64>) {
         self.times = self.times.saturating_add(1);
         self.lines = self.lines.saturating_add(lines.unwrap_or(0));
-    }
-
-    /// How often, and how many lines at least.
-    pub(super) fn counts(self) -> (u64, u64) {
-        (self.times, self.lines)
     }
 }
 
@@ -185,11 +182,7 @@ struct Elsewhere {
 
 impl source::journal::Start for Elsewhere {
     fn start(&mut self, wanted: &Wanted) -> io::Result<Running> {
-        let read = match wanted {
-            Wanted::Latest => Read::Latest,
-            Wanted::From(cursor) => Read::From(cursor.clone()),
-        };
-        let output = self.journals.start(self.number, read)?;
+        let output = self.journals.start(self.number, wanted.clone())?;
         let mut started = Started {
             journals: self.journals.clone(),
             number: self.number,

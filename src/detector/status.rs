@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Followed;
+use super::follow::Gaps;
 use crate::confine::Confined;
 use crate::engine::detection::Detection;
 use crate::engine::event::{Event, EventKind};
@@ -126,10 +127,10 @@ pub(super) fn in_short(detection: &Detection, sources: &[Followed]) -> Option<St
         if let Health::Degraded(trouble) = followed.health.as_ref()? {
             troubles.push(format!("{spec}: {trouble}"));
         }
-        match followed.gaps.counts() {
-            (0, _) => {}
-            (times, 0) => gaps.push(format!("{spec} lost lines {times} times")),
-            (times, lines) => {
+        match followed.gaps {
+            Gaps { times: 0, .. } => {}
+            Gaps { times, lines: 0 } => gaps.push(format!("{spec} lost lines {times} times")),
+            Gaps { times, lines } => {
                 gaps.push(format!("{spec} lost lines {times} times, {lines} or more"));
             }
         }
@@ -158,7 +159,6 @@ fn source(followed: &Followed, traffic: &Traffic, now: Time) -> SourceStatus {
         Some(Health::Following) => ("following", None),
         Some(Health::Degraded(trouble)) => ("degraded", Some(trouble.to_string())),
     };
-    let (gaps, lost_lines) = followed.gaps.counts();
     SourceStatus {
         source: followed.spec.to_string(),
         trust: match followed.spec {
@@ -175,8 +175,8 @@ fn source(followed: &Followed, traffic: &Traffic, now: Time) -> SourceStatus {
         lag_ms: traffic
             .lag
             .map(|lag| lag.as_millis().try_into().unwrap_or(u64::MAX)),
-        gaps,
-        lost_lines,
+        gaps: followed.gaps.times,
+        lost_lines: followed.gaps.lines,
     }
 }
 

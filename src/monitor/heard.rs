@@ -21,7 +21,7 @@ use crate::engine::grant::may_open;
 use crate::engine::one_time::{Origin, Used};
 use crate::engine::time::Time;
 use crate::engine::totp::{MAX_SKEW, REFUSAL};
-use crate::privsep::{Broken, Read, Record, ToDetector, ToMonitor};
+use crate::privsep::{Broken, Record, ToDetector, ToMonitor, Wanted};
 use crate::systemd;
 
 /// How far a kernel's stamp may be ahead of the boot clock; one that is further is not kept.
@@ -78,7 +78,7 @@ impl Monitor {
             }
             ToMonitor::Reloaded => self.reloaded(),
             ToMonitor::Answer { to, piece } => self.answered(to, &piece),
-            ToMonitor::Journal { source, read } => self.start_journal(source, &read),
+            ToMonitor::Journal { source, wanted } => self.start_journal(source, &wanted),
             ToMonitor::JournalEnd { source, latest } => self.end_journal(source, latest),
             ToMonitor::SourceLost(number) => {
                 if let Some(source) = self.plan.sources.get(usize::from(number)) {
@@ -141,12 +141,12 @@ impl Monitor {
         }
     }
 
-    fn start_journal(&mut self, source: u16, read: &Read) {
-        let is_latest = *read == Read::Latest;
+    fn start_journal(&mut self, source: u16, wanted: &Wanted) {
+        let is_latest = *wanted == Wanted::Latest;
         self.running
             .retain(|other| (other.source, other.is_latest) != (source, is_latest));
         let started = if self.plan.journals.contains(&source) {
-            (self.plan.journal)(read)
+            (self.plan.journal)(wanted)
         } else {
             Err(Errno::PERM.into())
         };

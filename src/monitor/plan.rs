@@ -21,7 +21,7 @@ use super::ledger::OpenError;
 use super::notifier::Notify;
 use super::records::Files;
 use crate::engine::door::Door;
-use crate::privsep::Read;
+use crate::privsep::Wanted;
 
 /// Where open grants are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub struct Configuration {
 pub type EndOfJournal = Box<dyn FnMut() -> Option<ExitStatus>>;
 
 /// Starts a journalctl.
-pub type StartOfJournal = Box<dyn FnMut(&Read) -> io::Result<Journal>>;
+pub type StartOfJournal = Box<dyn FnMut(&Wanted) -> io::Result<Journal>>;
 
 /// A journalctl that runs.
 pub struct Journal {

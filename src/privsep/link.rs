@@ -17,7 +17,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::channel::{Broken, Channel};
-use super::message::{MAX_TO_DETECTOR, Piece, Read, Record, ToDetector, ToMonitor, VERSION};
+use super::message::{MAX_TO_DETECTOR, Piece, Record, ToDetector, ToMonitor, VERSION, Wanted};
 use crate::engine::answered::Last;
 use crate::engine::time::Time;
 
@@ -209,8 +209,8 @@ fn hear_all(channel: &Channel, journals: &Journals, hear: &mut impl FnMut(Heard)
 
 impl Journals {
     /// Starts a journalctl for a source: its output, or the kernel's number.
-    pub fn start(&self, source: u16, read: Read) -> io::Result<OwnedFd> {
-        match self.ask(source, &ToMonitor::Journal { source, read })? {
+    pub fn start(&self, source: u16, wanted: Wanted) -> io::Result<OwnedFd> {
+        match self.ask(source, &ToMonitor::Journal { source, wanted })? {
             Answer::Started(output) => Ok(output),
             Answer::Failed(errno) => Err(io::Error::from_raw_os_error(errno)),
             Answer::Ended(_) => Err(io::ErrorKind::BrokenPipe.into()),

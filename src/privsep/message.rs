@@ -55,7 +55,7 @@ pub enum ToMonitor {
         /// The source, as the configuration counts them.
         source: u16,
         /// What it is to show.
-        read: Read,
+        wanted: Wanted,
     },
     /// End the journalctl of this source, if it has not ended, and say how.
     JournalEnd {
@@ -161,13 +161,14 @@ pub enum Question {
     Explain(IpAddr),
 }
 
-/// What of the journal is to be shown.
+/// What of the journal a journalctl is to show.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Read {
-    /// The latest entry, or why there is none.
+pub enum Wanted {
+    /// The latest entry; what it prints on standard error is among its output.
     Latest,
-    /// Everything from this place on; from the oldest entry without one.
+    /// What is written from now on, and all from the entry at this place on, that one included; all there is
+    /// without one.
     From(Option<String>),
 }
 
@@ -205,7 +206,7 @@ impl ToMonitor {
             }
             Self::Answer { piece, .. } => piece.text.len() <= PIECE_SIZE,
             Self::Journal {
-                read: Read::From(Some(cursor)),
+                wanted: Wanted::From(Some(cursor)),
                 ..
             } => {
                 let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"=;-".contains(&byte);

@@ -82,11 +82,11 @@ fn messages() -> Vec<ToMonitor> {
         },
         ToMonitor::Journal {
             source: 3,
-            read: Read::From(Some("s=5c;i=1a2;b=-".to_owned())),
+            wanted: Wanted::From(Some("s=5c;i=1a2;b=-".to_owned())),
         },
         ToMonitor::Journal {
             source: 3,
-            read: Read::Latest,
+            wanted: Wanted::Latest,
         },
         ToMonitor::JournalEnd {
             source: 3,
@@ -162,7 +162,7 @@ fn no_command_and_no_second_line_is_ever_a_message() {
     };
     let from = |cursor: &str| ToMonitor::Journal {
         source: 0,
-        read: Read::From(Some(cursor.to_owned())),
+        wanted: Wanted::From(Some(cursor.to_owned())),
     };
     let door = || Arc::from("d".repeat(65));
     let src = "192.0.2.7".parse().unwrap();
@@ -226,8 +226,8 @@ fn no_command_and_no_second_line_is_ever_a_message() {
         r#"{"open":1}"#.to_owned(),
         r#"{"close":1}"#.to_owned(),
         r#"{"alive":null,"reloaded":null}"#.to_owned(),
-        r#"{"journal":{"source":1,"read":{"file":"/etc/shadow"}}}"#.to_owned(),
-        r#"{"journal":{"source":70000,"read":"latest"}}"#.to_owned(),
+        r#"{"journal":{"source":1,"wanted":{"file":"/etc/shadow"}}}"#.to_owned(),
+        r#"{"journal":{"source":70000,"wanted":"latest"}}"#.to_owned(),
         r#"{"journal_end":{"source":1}}"#.to_owned(),
         r#""done" "done""#.to_owned(),
         String::new(),

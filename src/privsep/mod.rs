@@ -10,6 +10,6 @@ mod message;
 pub use self::channel::{Broken, Channel};
 pub use self::link::{Heard, Journals, Link, Welcome};
 pub use self::message::{
-    MAX_CURSOR, MAX_TO_DETECTOR, MAX_TO_MONITOR, Piece, Question, Read, Record, ToDetector,
-    ToMonitor, VERSION, pieces,
+    MAX_CURSOR, MAX_TO_DETECTOR, MAX_TO_MONITOR, Piece, Question, Record, ToDetector, ToMonitor,
+    VERSION, Wanted, pieces,
 };

@@ -5,13 +5,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::thread;
 
 use rustix::io::{Errno, read};
 
 use super::assembler::Assembler;
 use super::outbox::Outbox;
-use super::thread::{Stop, Woken};
+use super::thread::{self, Stop, Woken};
 use super::{Closed, Handle, Health, Refusal, Sink};
 
 /// How many bytes are read at once.
@@ -20,26 +19,14 @@ const BLOCK_SIZE: usize = 64 << 10;
 /// Reads standard input, which is `input` if somebody has handed it over, in a thread of its own, to
 /// its end.
 pub fn spawn(source: u16, input: Option<OwnedFd>, sink: impl Sink) -> Result<Handle, Refusal> {
-    Ok(match input {
-        Some(input) => read_from(input, source, sink)?,
-        None => read_from(io::stdin(), source, sink)?,
-    })
-}
-
-fn read_from<F: AsFd + Send + 'static>(
-    input: F,
-    source: u16,
-    sink: impl Sink,
-) -> io::Result<Handle> {
-    let stop = Stop::new()?;
-    let asked = stop.clone();
-    let thread = thread::Builder::new()
-        .name(format!("stdin-{source}"))
-        .spawn(move || {
-            // The sink has closed, or the request was made: nobody minds which.
-            let _ = read_all(input.as_fd(), &asked, Outbox::new(sink));
-        })?;
-    Ok(Handle::new(thread, move || stop.ask()))
+    let input = match input {
+        Some(input) => input,
+        None => io::stdin().as_fd().try_clone_to_owned()?,
+    };
+    Ok(thread::start("stdin", source, move |asked| {
+        // The sink has closed, or the request was made: nobody minds which.
+        let _ = read_all(input.as_fd(), &asked, Outbox::new(sink));
+    })?)
 }
 
 fn read_all(input: BorrowedFd<'_>, stop: &Stop, mut outbox: Outbox) -> Result<(), Closed> {

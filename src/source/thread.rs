@@ -112,6 +112,20 @@ impl Stop {
     }
 }
 
+/// Runs `run` in a thread called `name`; it ends soon after the request that it is given was made.
+pub(super) fn start(
+    name: &str,
+    source: u16,
+    run: impl FnOnce(Stop) + Send + 'static,
+) -> io::Result<Handle> {
+    let stop = Stop::new()?;
+    let asked = stop.clone();
+    let thread = thread::Builder::new()
+        .name(format!("{name}-{source}"))
+        .spawn(move || run(asked))?;
+    Ok(Handle::new(thread, move || stop.ask()))
+}
+
 /// What messages are read from, one at a time. Reading never waits.
 pub(super) trait Messages: Send + 'static {
     /// Reads the next message into `outbox`; [`Errno::AGAIN`] where there is none.
@@ -128,31 +142,26 @@ pub(super) fn spawn(
     mut messages: impl Messages,
     sink: impl Sink,
 ) -> io::Result<Handle> {
-    let stop = Stop::new()?;
-    let asked = stop.clone();
     let mut outbox = Outbox::new(sink);
-    let thread = thread::Builder::new()
-        .name(format!("{name}-{source}"))
-        .spawn(move || {
-            loop {
-                let read = read_turn(&mut messages, &mut outbox);
-                let health = match read {
-                    Ok(()) => Health::Following,
-                    Err(errno) => Health::Degraded(errno.into()),
-                };
-                if outbox.send_all(health) == Err(Closed) {
-                    return;
-                }
-                let woken = match read {
-                    Ok(()) => asked.wait(Some(messages.descriptor()), None),
-                    Err(_) => asked.wait(None, Some(RETRY_WAIT)),
-                };
-                if woken == Woken::Stop {
-                    return;
-                }
+    start(name, source, move |asked| {
+        loop {
+            let read = read_turn(&mut messages, &mut outbox);
+            let health = match read {
+                Ok(()) => Health::Following,
+                Err(errno) => Health::Degraded(errno.into()),
+            };
+            if outbox.send_all(health) == Err(Closed) {
+                return;
             }
-        })?;
-    Ok(Handle::new(thread, move || stop.ask()))
+            let woken = match read {
+                Ok(()) => asked.wait(Some(messages.descriptor()), None),
+                Err(_) => asked.wait(None, Some(RETRY_WAIT)),
+            };
+            if woken == Woken::Stop {
+                return;
+            }
+        }
+    })
 }
 
 /// Reads what there is, at most a turn's worth.

@@ -17,6 +17,7 @@ use ipnet::{IpNet, Ipv4Net};
 use rustix::io::Errno;
 
 use super::datagram::{self, Receive};
+use super::stream::errno;
 use super::{Handle, Refusal, Sink};
 
 /// A socket that is bound, and who may send to it.
@@ -61,8 +62,4 @@ impl Receive for Bound {
     fn descriptor(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-fn errno(error: &io::Error) -> Errno {
-    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }

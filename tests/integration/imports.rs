@@ -21,7 +21,7 @@ const ROOMS: [(&str, &[&str]); 28] = [
     ("firewall", &["engine"]),
     ("dialect", &["engine", "source_spec"]),
     ("render", &["engine", "calendar"]),
-    ("source", &["engine", "clock", "child"]),
+    ("source", &["engine", "clock", "child", "privsep"]),
     ("signals", &[]),
     ("confine", &[]),
     ("privsep", &["engine"]),

@@ -22,6 +22,7 @@ use super::boot;
 use super::entry::{Entry, MISSED};
 use crate::child::Owned;
 use crate::clock;
+use crate::privsep::Wanted;
 use crate::source::Refusal;
 use crate::source::thread::{Stop, Woken};
 
@@ -32,16 +33,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ANSWER: usize = 1 << 20;
 /// How long journalctl may take to end after it has closed its output.
 const EXIT_TIMEOUT: Duration = Duration::from_millis(200);
-
-/// What a journalctl is to show.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// The latest entry; what it prints on standard error is among its output.
-    Latest,
-    /// What is written from now on, and all from the entry at this place on, that one included; all
-    /// there is without one.
-    From(Option<String>),
-}
 
 /// Starts journalctls, one at a time.
 pub trait Start: Send {

@@ -10,20 +10,20 @@ mod journalctl;
 
 use std::io;
 use std::os::fd::AsFd;
-use std::thread;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
 use self::entry::Entry;
 use self::journalctl::latest;
-pub use self::journalctl::{Journalctl, Running, Start, Wanted};
+pub use self::journalctl::{Journalctl, Running, Start};
 use super::assembler::{Assembler, Yield};
 use super::outbox::Outbox;
-use super::thread::{Stop, Woken};
+use super::thread::{self, Stop, Woken};
 use super::{Closed, Handle, Health, Refusal, Sink, Trouble, kmsg};
 use crate::clock;
 use crate::engine::reason::Reason;
+use crate::privsep::Wanted;
 
 /// The longest entry that is looked at.
 const MAX_ENTRY: usize = 1 << 20;
@@ -75,8 +75,7 @@ pub fn spawn(
     sink: impl Sink,
 ) -> Result<Handle, Refusal> {
     let cursor = latest(&mut *journalctl)?;
-    let stop = Stop::new()?;
-    let follower = Follower {
+    let follow = move |stop| Follower {
         journalctl,
         entries: Entries {
             outbox: Outbox::new(sink),
@@ -91,12 +90,11 @@ pub fn spawn(
             kmsg: options.witness,
             is_suspicious: false,
         },
-        stop: stop.clone(),
+        stop,
     };
-    let thread = thread::Builder::new()
-        .name(format!("journal-{source}"))
-        .spawn(move || follower.run())?;
-    Ok(Handle::new(thread, move || stop.ask()))
+    Ok(thread::start("journal", source, move |stop| {
+        follow(stop).run();
+    })?)
 }
 
 struct Follower {
