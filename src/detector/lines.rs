@@ -38,7 +38,7 @@ impl DetectorLoop {
                 self.detection.handle_rejected_many(reason, count);
                 self.rejections.tell(reason, clock::boot_now());
             }
-            Report::Lost { count } => {
+            Report::Lost(count) => {
                 self.detection.attempts.forget_all();
                 self.lost(number, Cause::Overrun, count);
             }
@@ -46,10 +46,10 @@ impl DetectorLoop {
                 report::ended(&followed.spec);
                 followed.ended = true;
             }
-            Report::Overflowed { times } => followed.overflows += times,
-            Report::Read { read } => self.read(Some(read)),
-            Report::Unproven { path } => report::unproven(&path),
-            Report::Health { health } => {
+            Report::Overflowed(times) => followed.overflows += times,
+            Report::Read(read) => self.read(Some(read)),
+            Report::Unproven(path) => report::unproven(&path),
+            Report::Health(health) => {
                 report::health(&followed.spec, &health);
                 let was_lost = followed.health.as_ref().is_some_and(Health::is_lost);
                 if health.is_lost()

@@ -178,8 +178,7 @@ impl One {
             outbox.lose(None);
         }
         if self.tail.take_unproven() {
-            let path = self.path.clone();
-            outbox.send(Report::Unproven { path });
+            outbox.send(Report::Unproven(self.path.clone()));
         }
         let now = self.tail.checkpoint();
         if let Some(checkpoint) = now.filter(|_| now != self.told) {

@@ -12,7 +12,7 @@ fn told(records: &[Option<&str>]) -> Vec<String> {
         let told = match report {
             Report::Lines(batch) => String::from_utf8(batch.bytes).unwrap(),
             Report::Rejected { reason, count, .. } => format!("{} {count}", reason.as_str()),
-            Report::Lost { count, .. } => format!("lost {count:?}"),
+            Report::Lost(count) => format!("lost {count:?}"),
             _ => return Ok(()),
         };
         sender.send(told).map_err(|_| Closed)

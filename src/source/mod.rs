@@ -97,33 +97,18 @@ pub enum Report {
         /// How many of them.
         count: u64,
     },
-    /// Lines were lost before they could be read.
-    Lost {
-        /// How many, if that is known.
-        count: Option<u64>,
-    },
+    /// Lines were lost before they could be read; so many, if that is known.
+    Lost(Option<u64>),
     /// A file is read further, though no line has come of it.
-    Read {
-        /// How far.
-        read: Read,
-    },
-    /// A file differs from the one that an earlier process read, so it is followed from its end.
-    Unproven {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The kernel had more to tell of directories than room for it. Everything was checked again.
-    Overflowed {
-        /// How often.
-        times: u64,
-    },
+    Read(Read),
+    /// This file differs from the one that an earlier process read, so it is followed from its end.
+    Unproven(PathBuf),
+    /// The kernel had more to tell of directories than room for it, so often. Everything was checked again.
+    Overflowed(u64),
     /// The source has come to its end, and nothing more comes from it.
     Ended,
     /// The source's health is now this; reported at the start and at each change.
-    Health {
-        /// How it is.
-        health: Health,
-    },
+    Health(Health),
 }
 
 /// Nobody listens any more: the source ends.

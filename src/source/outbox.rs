@@ -100,13 +100,13 @@ impl Outbox {
     /// Tells that lines are missing here; `count` of them, if that is known.
     pub(super) fn lose(&mut self, count: Option<u64>) {
         self.send_lines(None);
-        self.send(Report::Lost { count });
+        self.send(Report::Lost(count));
     }
 
     /// Tells that the kernel has told of less than happened, so often.
     pub(super) fn overflowed(&mut self, times: u64) {
         if times > 0 {
-            self.send(Report::Overflowed { times });
+            self.send(Report::Overflowed(times));
         }
     }
 
@@ -132,7 +132,7 @@ impl Outbox {
             };
             self.send(Report::Lines(batch));
         } else if let Some(read) = read {
-            self.send(Report::Read { read });
+            self.send(Report::Read(read));
         }
         self.first_line = self.next_line;
     }
@@ -152,7 +152,7 @@ impl Outbox {
         self.flush()?;
         if self.health.as_ref() != Some(&health) {
             self.health = Some(health.clone());
-            self.send(Report::Health { health });
+            self.send(Report::Health(health));
         }
         self.sent
     }

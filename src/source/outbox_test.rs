@@ -43,9 +43,7 @@ fn a_dropped_line_has_a_number_and_ends_the_batch() {
                 reason: Reason::TooLong,
                 count: 2
             },
-            Report::Health {
-                health: Health::Following
-            },
+            Report::Health(Health::Following),
         ]
     );
 }
@@ -60,7 +58,7 @@ fn a_gap_stands_between_the_lines_before_and_behind_it() {
     let sent: Vec<_> = sent.try_iter().collect();
     let kinds: Vec<_> = sent.iter().map(std::mem::discriminant).collect();
     assert_eq!(kinds.len(), 4);
-    assert_eq!(sent.get(1), Some(&Report::Lost { count: Some(3) }));
+    assert_eq!(sent.get(1), Some(&Report::Lost(Some(3))));
     assert_eq!(kinds[0], kinds[2]);
 }
 

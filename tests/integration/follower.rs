@@ -141,7 +141,7 @@ impl Follower {
             | Report::Ended
             | Report::Read { .. }
             | Report::Unproven { .. }) => panic!("{other:?}"),
-            Report::Health { health, .. } => self.health = Some(health),
+            Report::Health(health) => self.health = Some(health),
         }
     }
 

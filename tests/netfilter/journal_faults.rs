@@ -87,7 +87,7 @@ impl Followed {
                     self.ports.extend(ours.filter_map(port));
                 }
                 Report::Lost { .. } => self.lost += 1,
-                Report::Health { health, .. } => self.health = Some(health),
+                Report::Health(health) => self.health = Some(health),
                 _ => {}
             }
         }

@@ -59,7 +59,7 @@ impl Followed {
                 self.lines.extend(text.lines().map(str::to_owned));
             }
             Report::Rejected { count, .. } => self.rejected += count,
-            Report::Lost { count, .. } => self.lost += count.expect("the numbers tell"),
+            Report::Lost(count) => self.lost += count.expect("the numbers tell"),
             _ => {}
         }
     }

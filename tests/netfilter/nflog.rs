@@ -152,7 +152,7 @@ fn what_a_full_socket_loses_is_counted_exactly() {
         while let Ok(report) = reports.recv_timeout(QUIET) {
             match report {
                 Report::Packets { packets, .. } => came += packets.len() as u64,
-                Report::Lost { count, .. } => lost += count.unwrap_or(0),
+                Report::Lost(count) => lost += count.unwrap_or(0),
                 _ => {}
             }
         }

@@ -60,7 +60,7 @@ pub struct Order {
     pub task: Task,
     /// Whose it is.
     pub src: IpAddr,
-    /// What to run; a close takes [`Grant::close`] when its turn comes.
+    /// What to run; a close takes [`Grant::close`](super::Grant::close) when its turn comes.
     pub invocation: Option<Invocation>,
     /// It must not run before the changes made with it are on disk.
     pub awaits_disk: bool,

@@ -70,7 +70,7 @@ fn told_until(reports: &Receiver<Report>, last: &str) -> Vec<String> {
             | Report::Unproven { .. } => {
                 panic!("the journal has no end and is no file")
             }
-            Report::Health { health, .. } => told.push(match health {
+            Report::Health(health) => told.push(match health {
                 Health::Following if last != "following" => continue,
                 Health::Following => "following".to_owned(),
                 Health::Degraded(Trouble::Ended(Some(status))) => format!("{status}"),
