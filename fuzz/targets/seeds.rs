@@ -131,7 +131,7 @@ const MESSAGES: [&str; 9] = [
     r#"{"overcount":{"door":"ssh","src":"203.0.113.7","whence":null}}"#,
     r#"{"alive":"following, 1 door open"}"#,
     r#"{"answer":{"to":1,"piece":{"more":false,"text":"{}"}}}"#,
-    r#"{"journal":{"source":0,"read":{"from":"s=5c;i=1a2;b=-"}}}"#,
+    r#"{"journal":{"source":0,"wanted":{"from":"s=5c;i=1a2;b=-"}}}"#,
     r#"{"event":{"at":1,"door":"ssh","src":"203.0.113.7","kind":"open","whence":[0,7]}}"#,
     r#"{"journal_end":{"source":0,"latest":true}}"#,
 ];

@@ -241,7 +241,7 @@ fn a_detector_that_says_what_is_no_message_is_ended_before_anything_behind_it_is
         known.replace("ssh", &"x".repeat(65)),
         format!("{{\"alive\":\"{}\"}}", "x".repeat(1025)),
         "{\"alive\":\"one\\u000aREADY=1\"}".to_owned(),
-        "{\"journal\":{\"source\":0,\"read\":{\"from\":\"--file=/etc/shadow\"}}}".to_owned(),
+        "{\"journal\":{\"source\":0,\"wanted\":{\"from\":\"--file=/etc/shadow\"}}}".to_owned(),
     ] {
         let says = format!("\"following\"\n{garbage}\n{known}");
         let mut daemon = Daemon::start_lied_to("", &says);
@@ -259,7 +259,7 @@ fn a_detector_that_floods_holds_up_no_stop_and_no_request() {
         "20000*{\"alive\":\"x\"}",
         "20000*{\"answer\":{\"to\":1,\"piece\":{\"more\":true,\"text\":\"x\"}}}",
         "20000*\"reloaded\"",
-        "2000*{\"journal\":{\"source\":7,\"read\":\"latest\"}}",
+        "2000*{\"journal\":{\"source\":7,\"wanted\":\"latest\"}}",
     ];
     let Some(mut daemon) = lied_to("", &says.join("\n")) else {
         return;
