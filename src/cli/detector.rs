@@ -12,7 +12,6 @@ use super::exit::{Code, Failure};
 use super::follow;
 use super::settings::{Global, Settings};
 use crate::config::{self, Written};
-use crate::detector::Office;
 use crate::privsep::Link;
 
 /// Runs the detector, which the monitor has started.
@@ -32,8 +31,8 @@ pub(super) fn run(args: &follow::Args, global: &Global, format: Format) -> Resul
     let sources = args.sources(&settings);
     let again = global.clone();
     let reload = Box::new(move |text: &str| Ok(follow::rules(read(&again, text)?)));
-    let office = Office::Monitor(link, Box::new(welcome));
-    follow::work(args, global, settings, sources, format, office, reload)
+    let monitor = Some((link, welcome));
+    follow::work(args, global, settings, sources, format, monitor, reload)
 }
 
 fn read(global: &Global, text: &str) -> Result<Settings, String> {

@@ -15,9 +15,9 @@ use super::exit::{Code, Failure};
 use super::journal::Stderr;
 use super::settings::{Global, Settings};
 use crate::accounts;
-use crate::detector::{self, Office, Plan, Reload, Rules, StartError, Told};
+use crate::detector::{self, Plan, Reload, Rules, StartError, Told};
 use crate::monitor::{self, Files};
-use crate::privsep::Record;
+use crate::privsep::{Link, Record, Welcome};
 use crate::render::Row;
 use crate::source::RefusalKind;
 use crate::source_spec::SourceSpec;
@@ -69,7 +69,7 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
         super::trust::require(&settings, &followed, None).map_err(|failure| failure.message)?;
         Ok(rules(settings))
     });
-    work(args, global, settings, sources, format, Office::Dry, reload)
+    work(args, global, settings, sources, format, None, reload)
 }
 
 /// What is to be followed and how, if that is as it must be.
@@ -120,14 +120,14 @@ pub(super) fn work(
     settings: Settings,
     sources: Vec<SourceSpec>,
     format: Format,
-    office: Office,
+    monitor: Option<(Link, Welcome)>,
     reload: Reload,
 ) -> Result<(), Failure> {
     let daemon = &settings.config.daemon;
     let plan = Plan {
         udp_peers: settings.config.log.udp_peers.clone(),
         relay: relay(&settings)?,
-        office,
+        monitor,
         records: if args.dry_run {
             dry_records(daemon.event_log.clone())?
         } else {

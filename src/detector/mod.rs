@@ -26,7 +26,7 @@ use self::alive::Alive;
 use self::checkpoints::Checkpoints;
 use self::follow::Followed;
 use self::inbox::{Inbox, Message, Next};
-pub use self::plan::{Office, Plan, Reload, Rules, Told};
+pub use self::plan::{Plan, Reload, Rules, Told};
 use self::records::Records;
 use self::report::{Losses, Reboots, Rejections};
 use self::start::LATENESS;

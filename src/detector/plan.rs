@@ -30,14 +30,6 @@ pub struct Rules {
     pub knocker_prefix: KnockerPrefix,
 }
 
-/// The holder of the grants.
-pub enum Office {
-    /// This process: commands are only told.
-    Dry,
-    /// The monitor, with what it said first.
-    Monitor(Link, Box<Welcome>),
-}
-
 /// What is reported to the caller while the daemon runs.
 #[derive(Debug)]
 pub enum Told<'a> {
@@ -61,8 +53,9 @@ pub struct Plan {
     pub udp_peers: Vec<IpNet>,
     /// The number of the user who may send to a `unix:` source, beside root and ourselves.
     pub relay: Option<u32>,
-    /// The holder of the grants.
-    pub office: Office,
+    /// The monitor, which holds the grants, with what it said first; none in a dry run, where commands are only
+    /// told.
+    pub monitor: Option<(Link, Welcome)>,
     /// The files of a dry run's records; those of a daemon come from the monitor.
     pub records: Vec<(Record, Option<OwnedFd>)>,
     /// Called when the configuration is to be taken again.

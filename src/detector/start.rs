@@ -6,7 +6,6 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -18,7 +17,7 @@ use super::inbox::{Inbox, Message, Outlet};
 use super::records::Records;
 use super::report::{Losses, Reboots, Rejections};
 use super::status::Counts;
-use super::{DetectorLoop, Feed, Holder, Office, Plan, Rules, report};
+use super::{DetectorLoop, Feed, Holder, Plan, Rules, report};
 use crate::calendar::{Calendar, Zone};
 use crate::clock;
 use crate::confine::{self, Needs};
@@ -26,7 +25,7 @@ use crate::engine::attempts::Limits;
 use crate::engine::detection::Detection;
 use crate::engine::timeline::Timeline;
 use crate::memory::{self, Memory};
-use crate::privsep::{Record, ToMonitor, Welcome};
+use crate::privsep::{Record, ToDetector, ToMonitor, Welcome};
 use crate::signals::{self, Signals};
 use crate::source::{self, Refusal};
 use crate::source_spec::SourceSpec;
@@ -51,9 +50,9 @@ pub enum StartError {
 impl DetectorLoop {
     /// Starts it on `plan`.
     pub(super) fn start(plan: Plan, inbox: &Outlet, messages: Inbox) -> Result<Self, StartError> {
-        let (office, mut welcome) = match plan.office {
-            Office::Dry => (Holder::Here(Box::default()), None),
-            Office::Monitor(link, welcome) => (Holder::Monitor(link), Some(*welcome)),
+        let (office, mut welcome) = match plan.monitor {
+            None => (Holder::Here(Box::default()), None),
+            Some((link, welcome)) => (Holder::Monitor(link), Some(welcome)),
         };
         let stdin = welcome.as_mut().and_then(|welcome| welcome.stdin.take());
         let peers = Peers {
@@ -115,9 +114,9 @@ impl DetectorLoop {
         });
         let sources = sources.collect::<Result<Vec<_>, _>>()?;
         let now = clock::boot_now();
-        let mut detection = detection(&plan.rules, welcome.as_ref());
-        let feeds = feeds(&sources, &plan.rules, &mut detection);
         let alive_every = welcome.as_ref().and_then(|welcome| welcome.alive_every);
+        let mut detection = detection(&plan.rules, welcome);
+        let feeds = feeds(&sources, &plan.rules, &mut detection);
         report::started(plan.rules.doors.len(), sources.len());
         let checkpoints = keeper
             .map(|keeper| Checkpoints::kept(keeper, boot))
@@ -167,20 +166,24 @@ fn feeds(sources: &[Followed], rules: &Rules, detection: &mut Detection) -> Vec<
 }
 
 /// The detection, with what it has to know of earlier runs.
-fn detection(rules: &Rules, welcome: Option<&Welcome>) -> Detection {
+fn detection(rules: &Rules, welcome: Option<Welcome>) -> Detection {
     let mut detection = Detection::new(rules.doors.clone(), LATENESS, Limits::default());
     detection.attempts.set_knocker_prefix(rules.knocker_prefix);
     let Some(welcome) = welcome else {
         return detection;
     };
-    for (door, src) in &welcome.open {
-        detection.restore_open(Arc::clone(door), *src);
-    }
-    for (door, until) in &welcome.used {
-        detection.attempts.restore_used(Arc::clone(door), *until);
-    }
-    for (door, src, at, last) in &welcome.answered {
-        detection.attempts.restore_answer(door, *src, *at, *last);
+    for known in welcome.known {
+        match known {
+            ToDetector::Open(door, src) => detection.restore_open(door, src),
+            ToDetector::Used(door, until) => detection.attempts.restore_used(door, until),
+            ToDetector::Answered {
+                door,
+                src,
+                at,
+                last,
+            } => detection.attempts.restore_answer(&door, src, at, last),
+            _ => {}
+        }
     }
     report::sequences_left(&detection);
     detection

@@ -7,7 +7,6 @@
 //! To say something may wait for the monitor, which never waits for us.
 
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,8 +17,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::channel::{Broken, Channel};
 use super::message::{MAX_TO_DETECTOR, Piece, Record, ToDetector, ToMonitor, VERSION, Wanted};
-use crate::engine::answered::Last;
-use crate::engine::time::Time;
 
 /// How long a journalctl may take to start or to end.
 const JOURNAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,12 +32,8 @@ pub struct Welcome {
     pub stdin: Option<OwnedFd>,
     /// The files for records; none for a file that cannot be opened now.
     pub records: Vec<(Record, Option<OwnedFd>)>,
-    /// What is open: door and address.
-    pub open: Vec<(Arc<str>, IpAddr)>,
-    /// By door, before which Unix time its one-time sequences are used.
-    pub used: Vec<(Arc<str>, i64)>,
-    /// By door and address, when a knock was last answered, and the packet that completed it.
-    pub answered: Vec<(Arc<str>, IpAddr, Time, Last)>,
+    /// What is open, used and answered, each as it was said.
+    pub known: Vec<ToDetector>,
     /// The configuration.
     pub rules: String,
 }
@@ -156,14 +149,9 @@ fn welcome(channel: &Channel) -> Option<Welcome> {
     loop {
         let (bytes, descriptor) = channel.receive_with(&mut room).ok()?;
         match ToDetector::decode(bytes)? {
-            ToDetector::Open(door, src) => welcome.open.push((door, src)),
-            ToDetector::Used(door, until) => welcome.used.push((door, until)),
-            ToDetector::Answered {
-                door,
-                src,
-                at,
-                last,
-            } => welcome.answered.push((door, src, at, last)),
+            known @ (ToDetector::Open(..) | ToDetector::Used(..) | ToDetector::Answered { .. }) => {
+                welcome.known.push(known);
+            }
             ToDetector::Record(record) => welcome.records.push((record, descriptor)),
             ToDetector::Rules(Piece { more, text }) => {
                 welcome.rules.push_str(&text);
