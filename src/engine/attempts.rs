@@ -13,11 +13,10 @@ use std::time::Duration;
 
 use super::answered::{Answers, Last};
 use super::attempt::{Attempt, Context, Progress};
-use super::command::Facts;
 use super::dedup::{RETRANSMISSION, RecentPackets};
 use super::door::{Door, Rule};
 use super::event::{ResetReason, View};
-use super::facts;
+use super::finding::Knocked;
 use super::identity::Identity;
 use super::knock::{Hit, KernelId, KnockerPrefix};
 use super::knockers::{Knocker, Knockers, Slot};
@@ -60,8 +59,8 @@ pub struct Detected {
     pub door: Arc<Door>,
     /// What.
     pub progress: Progress,
-    /// Of a completed knock, what the door's commands may know of it, and the packet that completed it.
-    pub knock: Option<(Facts, Last)>,
+    /// Of a completed knock, what is known of it here.
+    pub knock: Option<Knocked>,
 }
 
 /// Which doors a table is for.
@@ -657,7 +656,7 @@ impl Whose<'_> {
         };
         let mut locked_out = false;
         for progress in made {
-            let of_hit = || self.hit.map(|hit| (facts::of(hit, door), Last::of(hit)));
+            let of_hit = || self.hit.map(|hit| Knocked::by_hit(hit, door));
             let knock = match progress {
                 Progress::Completed { .. } => attempt.knock().or_else(of_hit),
                 _ => None,

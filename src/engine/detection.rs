@@ -15,7 +15,6 @@ use super::attempt::Progress;
 use super::attempts::{AttemptTable, Detected, Limits};
 use super::door::{Door, Scope};
 use super::event::{Event, EventKind, View, Whence};
-use super::facts;
 use super::finding::{Finding, Knocked, Told};
 use super::knock::{Hit, Logged};
 use super::packet::Packet;
@@ -219,7 +218,7 @@ impl Detection {
     /// Whether `door` holds something open for `src` once it is knocked at.
     fn is_held(&self, door: &str, src: IpAddr) -> bool {
         let door = self.door(door);
-        door.is_some_and(|door| facts::hold(&door, src).is_some())
+        door.is_some_and(|door| door.hold(src).is_some())
     }
 
     fn handle_hit(&mut self, hit: &Hit<'_>, whence: Whence) -> Result<(), Reason> {
@@ -249,7 +248,7 @@ impl Detection {
                 findings.push_back(Finding::CodesFailed { door, until });
             }
             let knocked = knocked(&detected, Some(whence));
-            if knocked.is_some() && facts::hold(&detected.door, hit.src).is_some() {
+            if knocked.is_some() && detected.door.hold(hit.src).is_some() {
                 // The open is reported later, and a hit too many may come before.
                 let pair = (Arc::clone(&detected.door.name), hit.src);
                 open.entry(pair).or_insert(None);
@@ -301,19 +300,17 @@ fn knocked(detected: &Detected, whence: Option<Whence>) -> Option<Finding> {
     let Detected {
         door,
         progress: Progress::Completed { number, until },
-        knock: Some((facts, last)),
+        knock: Some(knock),
         ..
     } = detected
     else {
         return None;
     };
     Some(Finding::Knocked(Knocked {
-        facts: facts.clone(),
         used: number.and_then(|number| door.rule.origin()?.used(number)),
         until: *until,
-        origin: None,
-        last: Some(*last),
         whence,
+        ..knock.clone()
     }))
 }
 

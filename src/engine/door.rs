@@ -36,6 +36,11 @@ impl Door {
         self.grant.opens.contains(&step)
     }
 
+    /// How long it stays open for `src`; `None` where nothing is held open.
+    pub fn hold(&self, src: IpAddr) -> Option<Duration> {
+        self.grant.close.of(src).map(|_| self.grant.hold)
+    }
+
     /// Whether a hit at `step` changes nothing: the port is one that the door opens, where the client that
     /// knocks may be trying already, and none of its knocks.
     pub fn is_neutral(&self, step: Step) -> bool {

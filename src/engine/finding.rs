@@ -3,15 +3,18 @@
 //! One way [`Finding`]s: what was seen. The other way what was [`Told`]: what became of it. Nothing here
 //! names a grant.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::answered::Last;
 use super::command::Facts;
+use super::door::Door;
 use super::event::{Event, Whence};
+use super::knock::Hit;
 use super::one_time::Used;
+use super::sequence::{Step, Transport};
 use super::time::Time;
 
 /// What was found.
@@ -77,6 +80,56 @@ pub struct Knocked {
     pub last: Option<Last>,
     /// The line that completed it.
     pub whence: Option<Whence>,
+}
+
+impl Knocked {
+    /// One that `hit` completes at `door`.
+    pub(super) fn by_hit(hit: &Hit<'_>, door: &Door) -> Self {
+        let facts = Facts {
+            src: hit.src,
+            dst: hit.dst,
+            step: hit.step,
+            interface: String::from_utf8_lossy(hit.interface).into(),
+            door: Arc::clone(&door.name),
+            hold: door.hold(hit.src),
+        };
+        Self {
+            last: Some(Last::of(hit)),
+            ..Self::with(facts)
+        }
+    }
+
+    /// As if `door` had been knocked at rightly: its commands are told what the last right knock would have told
+    /// them, as far as the door says it.
+    pub fn by_hand(src: IpAddr, door: &Door) -> Self {
+        let anywhere = match src {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let nowhere = Step {
+            port: 0,
+            transport: Transport::Tcp,
+        };
+        Self::with(Facts {
+            src,
+            dst: door.scope.target.unwrap_or(anywhere),
+            step: door.rule.last_step().unwrap_or(nowhere),
+            interface: door.scope.interface.clone().unwrap_or_default(),
+            door: Arc::clone(&door.name),
+            hold: door.hold(src),
+        })
+    }
+
+    const fn with(facts: Facts) -> Self {
+        Self {
+            facts,
+            used: None,
+            until: None,
+            origin: None,
+            last: None,
+            whence: None,
+        }
+    }
 }
 
 /// What to tell.

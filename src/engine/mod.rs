@@ -25,7 +25,6 @@ mod dedup;
 pub mod detection;
 pub mod door;
 pub mod event;
-pub mod facts;
 pub mod finding;
 pub mod grant;
 mod identity;

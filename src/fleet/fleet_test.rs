@@ -3,7 +3,6 @@
 
 use super::*;
 use crate::engine::example;
-use crate::engine::facts;
 use crate::engine::grant::Grants;
 
 const HOLD: Duration = Duration::from_secs(60);
@@ -380,12 +379,8 @@ fn the_bus_never_shortens_what_is_open() {
 fn code_door() -> (Arc<Door>, Knocked) {
     let door = door("vpn", Sharing::Once);
     let knocked = Knocked {
-        facts: facts::by_hand(src(7), &door),
         used: Some(Used::Until(1_795_300_030)),
-        until: None,
-        origin: None,
-        last: None,
-        whence: None,
+        ..Knocked::by_hand(src(7), &door)
     };
     (door, knocked)
 }

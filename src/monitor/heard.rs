@@ -15,7 +15,6 @@ use super::{EndOfJournal, Journal, Monitor, report};
 use crate::clock;
 use crate::engine::door::Door;
 use crate::engine::event::Occasion;
-use crate::engine::facts;
 use crate::engine::finding::{Finding, Knocked};
 use crate::engine::grant::may_open;
 use crate::engine::one_time::{Origin, Used};
@@ -102,7 +101,7 @@ impl Monitor {
         };
         let facts = &mut knocked.facts;
         facts.door = Arc::clone(&door.name);
-        facts.hold = facts::hold(&door, facts.src);
+        facts.hold = door.hold(facts.src);
         if let Some(last) = &mut knocked.last {
             // It would hide knocks that are still to come.
             last.kernel = last.kernel.filter(|&kernel| kernel <= now.after(MAX_AHEAD));

@@ -100,7 +100,7 @@ const ROOMS: [(&str, &[&str]); 28] = [
 ];
 
 /// The engine's modules in the order of the walk: each may know only those before it.
-const WALK: [&str; 30] = [
+const WALK: [&str; 29] = [
     "reason",
     "time",
     "scan",
@@ -117,7 +117,6 @@ const WALK: [&str; 30] = [
     "command",
     "door",
     "knock",
-    "facts",
     "identity",
     "bloom",
     "dedup",

@@ -10,11 +10,9 @@
 use std::time::Duration;
 
 use super::{Context, Progress};
-use crate::engine::answered::Last;
-use crate::engine::command::Facts;
 use crate::engine::door::CountsRule;
 use crate::engine::event::ResetReason;
-use crate::engine::facts;
+use crate::engine::finding::Knocked;
 use crate::engine::knock::{Hit, KernelId};
 use crate::engine::sequence::Transport;
 use crate::engine::time::Time;
@@ -36,8 +34,8 @@ pub(in crate::engine) struct Hits {
     wrong: usize,
     /// The kernels that logged them.
     kernels: Vec<KernelId>,
-    /// What the door's commands may know of the last hit.
-    knock: Option<(Facts, Last)>,
+    /// What it is if the last hit completes it.
+    knock: Option<Knocked>,
 }
 
 /// What the windows hold.
@@ -64,8 +62,8 @@ impl Hits {
         self.at.len()
     }
 
-    /// What the door's commands may know of the last hit.
-    pub(super) fn knock(&self) -> Option<(Facts, Last)> {
+    /// What it is if the last hit completes it.
+    pub(super) fn knock(&self) -> Option<Knocked> {
         self.knock.clone()
     }
 
@@ -152,7 +150,7 @@ impl Hits {
         if !self.kernels.contains(&hit.kernel()) {
             self.kernels.push(hit.kernel());
         }
-        self.knock = Some((facts::of(hit, context.door), Last::of(hit)));
+        self.knock = Some(Knocked::by_hit(hit, context.door));
         self.stage = (held + 1).min(sum);
         let stage = self.stage;
         progress(Progress::Stage { stage, at });

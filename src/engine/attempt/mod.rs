@@ -8,10 +8,9 @@ mod sequence;
 
 use std::sync::Arc;
 
-use super::answered::Last;
-use super::command::Facts;
 use super::door::{Door, Rule};
 use super::event::{RefusedReason, ResetReason};
+use super::finding::Knocked;
 use super::knock::{Hit, KernelId};
 use super::one_time::Book;
 use super::time::{Time, UnixClock};
@@ -132,8 +131,8 @@ impl Attempt {
         }
     }
 
-    /// What the door's commands may know of a knock that time completed, and its packet.
-    pub(super) fn knock(&self) -> Option<(Facts, Last)> {
+    /// What it is if time completes it.
+    pub(super) fn knock(&self) -> Option<Knocked> {
         match self {
             Self::Sequence(_) => None,
             Self::Counts(hits) => hits.knock(),

@@ -23,7 +23,6 @@ use super::answered::{Answers, Last};
 use super::command::{Facts, Invocation};
 use super::door::{Door, Judging, OnRepeat, Rule};
 use super::event::{Event, EventKind, RefusedReason, Whence};
-use super::facts;
 use super::finding::{Finding, Knocked, Told};
 use super::knock;
 use super::one_time::{Mark, Used};
@@ -296,15 +295,7 @@ impl Grants {
     ) -> Result<Answer, NotOpened> {
         let src = src.to_canonical();
         may_open(door, src)?;
-        let knocked = Knocked {
-            facts: facts::by_hand(src, door),
-            used: None,
-            until: None,
-            origin: None,
-            last: None,
-            whence: None,
-        };
-        Ok(self.handle_knocked(door, &knocked, now))
+        Ok(self.handle_knocked(door, &Knocked::by_hand(src, door), now))
     }
 
     /// Opens again what `door` holds open: somebody may have taken it away with the rules. It stays open until its
@@ -317,7 +308,7 @@ impl Grants {
             }
             let facts = Facts {
                 hold: Some(grant.deadline.since(now)),
-                ..facts::by_hand(grant.src, door)
+                ..Knocked::by_hand(grant.src, door).facts
             };
             // One that an earlier configuration opened is not opened as this one says: nothing would close that.
             let refresh = door.grant.refresh.of(grant.src);
@@ -345,12 +336,9 @@ impl Grants {
     ) -> Result<Answer, NotOpened> {
         may_open(door, src)?;
         let knocked = Knocked {
-            facts: facts::by_hand(src, door),
-            used: None,
             until: Some(until),
             origin: Some(Arc::clone(origin)),
-            last: None,
-            whence: None,
+            ..Knocked::by_hand(src, door)
         };
         let live = self.live(&door.name, src);
         let open = live.and_then(|id| self.table.get(&id));
