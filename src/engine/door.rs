@@ -284,8 +284,13 @@ impl CountsRule {
 
     /// All windows together.
     pub fn span(&self) -> Duration {
-        self.window
-            .saturating_mul(u32::try_from(self.groups.len()).unwrap_or(u32::MAX))
+        self.span_of(self.groups.len())
+    }
+
+    /// So many windows together.
+    pub(super) fn span_of(&self, windows: usize) -> Duration {
+        let windows = u32::try_from(windows).unwrap_or(u32::MAX);
+        self.window.saturating_mul(windows)
     }
 
     /// Whether `step` is one that is counted.

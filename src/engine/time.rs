@@ -99,7 +99,7 @@ impl Pause {
 }
 
 /// A span as signed nanoseconds, at the limit of the type where it does not fit.
-fn nanos(span: Duration) -> i64 {
+pub(super) fn nanos(span: Duration) -> i64 {
     i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
 }
 

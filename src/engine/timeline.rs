@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::kernel::{AHEAD, Kernel, Kernels, SECOND, Witness, between, drift};
 use super::reason::Reason;
-use super::time::Time;
+use super::time::{Time, nanos};
 
 /// Hosts whose clocks are followed; the one longest unheard goes first.
 const MAX_HOSTS: usize = 64;
@@ -421,10 +421,6 @@ fn check_future(ahead: i64, slack: i64) -> Result<(), Reason> {
         return Err(Reason::Future);
     }
     Ok(())
-}
-
-fn nanos(span: Duration) -> i64 {
-    i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

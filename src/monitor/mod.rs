@@ -306,7 +306,6 @@ impl Monitor {
         let descriptors = descriptors.chain(look).chain(fleet);
         self.poll
             .wait(descriptors, dues.into_iter().flatten().min())
-            .map(drop)
     }
 
     fn do_what_is_due(&mut self, now: Time) {

@@ -29,13 +29,12 @@ impl Poll {
         })
     }
 
-    /// Waits until one of `descriptors` is ready for what stands beside it, or until `due`. Returns which
-    /// are ready, in their order.
+    /// Waits until one of `descriptors` is ready for what stands beside it, or until `due`.
     pub(super) fn wait<'a>(
         &'a mut self,
         descriptors: impl Iterator<Item = (BorrowedFd<'a>, PollFlags)>,
         due: Option<Time>,
-    ) -> io::Result<Vec<PollFlags>> {
+    ) -> io::Result<()> {
         self.set(due)?;
         let timer = (self.timer.as_fd(), PollFlags::IN);
         let mut watched: Vec<_> = std::iter::once(timer)
@@ -44,10 +43,9 @@ impl Poll {
             .collect();
         match poll(&mut watched, None) {
             // A signal is read from its own descriptor.
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
         }
-        Ok(watched.iter().skip(1).map(PollFd::revents).collect())
     }
 
     fn set(&mut self, due: Option<Time>) -> io::Result<()> {

@@ -95,10 +95,7 @@ impl Link {
     /// Whether the monitor is still there.
     pub fn is_attended(&self) -> bool {
         let mut end = [PollFd::new(&*self.channel, PollFlags::empty())];
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
+        let now = Timespec::default();
         // An end that nobody has the other end of says so unasked.
         poll(&mut end, Some(&now)) == Ok(0)
     }

@@ -247,14 +247,14 @@ impl Hits {
     /// The last moment, from `at` on, before a hit leaves a window.
     fn next_change(&self, rule: &CountsRule, at: Time) -> Option<Time> {
         let ends = self.at.iter().flat_map(|hit| {
-            (1..=rule.groups().len()).map(|windows| hit.after(span(rule, windows)))
+            (1..=rule.groups().len()).map(|windows| hit.after(rule.span_of(windows)))
         });
         ends.filter(|&end| end >= at).min()
     }
 
     /// Hits in the last `windows` windows at `at`.
     fn within(&self, rule: &CountsRule, windows: usize, at: Time) -> usize {
-        let span = span(rule, windows);
+        let span = rule.span_of(windows);
         let hits = self.at.iter().rev();
         hits.take_while(|hit| at.since(**hit) <= span).count()
     }
@@ -262,8 +262,3 @@ impl Hits {
 
 /// The engine's clock knows nothing shorter.
 const TICK: Duration = Duration::from_nanos(1);
-
-fn span(rule: &CountsRule, windows: usize) -> Duration {
-    let windows = u32::try_from(windows).unwrap_or(u32::MAX);
-    rule.window.saturating_mul(windows)
-}
