@@ -31,7 +31,7 @@ use rustix::process::{
 use signal_hook::flag;
 
 use super::ended::{Ended, HEAD, How, NotStarted};
-use super::session::{Becomes, Session};
+use super::session::{Becomes, Sessions};
 use crate::clock;
 use crate::engine::account::Account;
 use crate::engine::command::Invocation;
@@ -131,11 +131,11 @@ enum Stage {
 }
 
 impl Command {
-    /// Starts `invocation`, which may take until the monotonic time `deadline`, in `session` if that waits.
+    /// Starts `invocation`, which may take until the monotonic time `deadline`.
     pub(super) fn start(
         invocation: &Invocation,
         deadline: Time,
-        session: Option<Session>,
+        sessions: &mut Sessions,
     ) -> Result<Self, NotStarted> {
         let program = invocation.argv.first().ok_or(NotStarted::NoCommand)?;
         let path = locate(program).ok_or(NotStarted::NotFound)?;
@@ -153,12 +153,7 @@ impl Command {
                 .collect(),
             account: account.cloned(),
         };
-        // A waiting command may have been killed meanwhile.
-        let waited = session.and_then(|session| session.run(&what).ok());
-        let (child, pipe) = match waited {
-            Some(started) => started,
-            None => Session::start()?.run(&what)?,
-        };
+        let (child, pipe) = sessions.run(&what)?;
         Ok(Self {
             pidfd: pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).ok(),
             child,

@@ -20,7 +20,11 @@ fn invocation(words: &[&str]) -> Invocation {
 
 /// Starts it and does what is to be done, as the loop of the monitor does.
 fn run(invocation: &Invocation, timeout: Duration) -> Ended {
-    match Command::start(invocation, clock::monotonic_now().after(timeout), None) {
+    match Command::start(
+        invocation,
+        clock::monotonic_now().after(timeout),
+        &mut Sessions::default(),
+    ) {
         Ok(command) => finish(command),
         Err(why) => Ended::not_started(Some(invocation), why),
     }
@@ -163,7 +167,12 @@ fn a_flood_without_end_does_not_hide_the_timeout() {
 #[test]
 fn what_is_told_to_stop_is_ended_at_once_with_its_group() {
     let words = invocation(&["sleep", "600"]);
-    let mut command = Command::start(&words, clock::monotonic_now().after(LONG), None).unwrap();
+    let mut command = Command::start(
+        &words,
+        clock::monotonic_now().after(LONG),
+        &mut Sessions::default(),
+    )
+    .unwrap();
     command.stop();
     let ended = finish(command);
     assert_eq!(
@@ -177,7 +186,7 @@ fn what_is_told_to_stop_is_ended_at_once_with_its_group() {
 fn nothing_waits_for_a_command_that_runs() {
     let words = invocation(&["sleep", "600"]);
     let deadline = clock::monotonic_now().after(LONG);
-    let mut command = Command::start(&words, deadline, None).unwrap();
+    let mut command = Command::start(&words, deadline, &mut Sessions::default()).unwrap();
     assert_eq!(command.advance(), None);
     assert_eq!(
         (command.due(), command.descriptors().count()),

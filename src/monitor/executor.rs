@@ -18,7 +18,7 @@ use super::ended::{Ended, How, NotStarted};
 use super::ledger::{Ledger, Trouble};
 use super::nftables::Nftables;
 use super::queue::{Lane, Queue};
-use super::session::Session;
+use super::session::Sessions;
 use super::{list, orphans};
 use crate::clock;
 use crate::engine::grant::{GrantId, Grants, Order, Outcome, Phase, Task};
@@ -81,13 +81,10 @@ pub(super) struct Executor {
     /// None where a crash may leave doors open.
     ledger: Option<Ledger>,
     options: Options,
-    /// What tells our state directory, in the environment of each command.
-    mark: Option<String>,
     queue: Queue<Order>,
     running: Vec<Running>,
     nftables: Nftables,
-    /// For the next command, so that it starts sooner.
-    session: Option<Session>,
+    sessions: Sessions,
     /// Children that even SIGKILL has not ended yet.
     undead: Vec<Child>,
     reports: Vec<Report>,
@@ -114,11 +111,10 @@ impl Executor {
             grants,
             ledger,
             options,
-            mark,
             queue: Queue::new(options.max_commands),
             running: Vec::new(),
             nftables: Nftables::default(),
-            session: None,
+            sessions: Sessions::new(mark),
             undead: Vec::new(),
             reports: Vec::new(),
             trouble: None,
@@ -203,8 +199,8 @@ impl Executor {
             self.unfinished += usize::from(how == How::Stopped);
             self.ended(task, door, src, ended, now);
             // Where one command ran the next will; beside one that runs it would only be in its way.
-            if self.session.is_none() && self.running.is_empty() && self.queue.is_idle() {
-                self.session = Session::start().ok();
+            if self.running.is_empty() && self.queue.is_idle() {
+                self.sessions.prepare();
             }
         }
     }
@@ -302,12 +298,8 @@ impl Executor {
         }
         let started = invocation.as_ref().ok_or(NotStarted::Expired);
         let started = started.and_then(|invocation| {
-            let mut invocation = invocation.clone();
-            let mark = self.mark.iter();
-            let mark = mark.map(|mark| (orphans::VARIABLE.to_owned(), mark.clone()));
-            invocation.env.extend(mark);
             let deadline = clock::monotonic_now().after(self.options.timeout);
-            Command::start(&invocation, deadline, self.session.take())
+            Command::start(invocation, deadline, &mut self.sessions)
         });
         match started {
             Ok(command) => self.running.push(Running {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::command::Command;
 use super::ended::{Ended, How};
 use super::report;
+use super::session::Sessions;
 use crate::clock;
 use crate::engine::account::Account;
 use crate::engine::command::Invocation;
@@ -143,7 +144,11 @@ impl Notifier {
             env: environment(occasion, about, missed),
             account: notify.account.clone(),
         };
-        match Command::start(&invocation, now.after(notify.timeout), None) {
+        match Command::start(
+            &invocation,
+            now.after(notify.timeout),
+            &mut Sessions::default(),
+        ) {
             Ok(command) => self.running = Some(command),
             Err(why) => self.ended(&Ended::not_started(Some(&invocation), why)),
         }

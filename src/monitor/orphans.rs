@@ -18,7 +18,7 @@ use std::os::unix::fs::MetadataExt;
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::clock;
 
@@ -32,8 +32,10 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) fn end(mark: &str, users: &BTreeSet<u32>) -> usize {
     let orphans = find(mark, users);
     for &orphan in &orphans {
-        // It may have ended by itself meanwhile.
-        let _ = kill_process_group(orphan, Signal::KILL);
+        // It may have ended by itself meanwhile, or lead no group yet.
+        if kill_process_group(orphan, Signal::KILL).is_err() {
+            let _ = kill_process(orphan, Signal::KILL);
+        }
     }
     let until = clock::monotonic_now().after(KILL_TIMEOUT);
     while !orphans.is_empty() && !find(mark, users).is_empty() && clock::monotonic_now() < until {
@@ -60,15 +62,18 @@ pub(super) fn mark_of(mark: &str, pid: u32) -> String {
     format!("{mark}:{pid}")
 }
 
+/// Whether it is a command, or becomes one: only that has the mark without a number.
 fn is_command(pid: i32, mark: &str) -> bool {
-    let mark = mark_of(mark, pid.unsigned_abs());
-    let carries = |environ: Vec<u8>| {
+    // Whose environment we may not read runs with rights that we do not have.
+    let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else {
+        return false;
+    };
+    let carries = |mark: &str| {
         let mut variables = environ.split(|&byte| byte == 0);
         variables.any(|variable| variable == format!("{VARIABLE}={mark}").as_bytes())
     };
-    // Whose environment we may not read runs with rights that we do not have.
-    fs::read(format!("/proc/{pid}/environ")).is_ok_and(carries)
-        && leads_a_session(pid) == Some(true)
+    let its_own = mark_of(mark, pid.unsigned_abs());
+    carries(mark) || carries(&its_own) && leads_a_session(pid) == Some(true)
 }
 
 /// Whether it leads a session, as the commands that we start do.

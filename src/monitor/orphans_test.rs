@@ -69,3 +69,14 @@ fn commands_with_the_mark_are_ended_and_nothing_else() {
         assert_eq!(other.0.try_wait().unwrap(), None);
     }
 }
+
+#[test]
+fn a_session_that_has_not_become_its_command_yet_is_ended_too() {
+    let mark = format!("test-session-{}", std::process::id());
+    let mut command = Command::new("sleep");
+    let mut session = Left(command.arg("600").env(VARIABLE, &mark).spawn().unwrap());
+    let ourselves = rustix::process::geteuid().as_raw();
+    assert_eq!(end(&mark, &BTreeSet::from([ourselves])), 1);
+    let ended = session.0.wait().unwrap();
+    assert_eq!(ended.signal(), Some(Signal::KILL.as_raw()));
+}

@@ -3,12 +3,13 @@
 //! In: a command, and the [`Account`] that runs it, if that is not our own. Out: the process that becomes it. Without
 //! a session of its own a command could open the terminal that the daemon was started from, and type there. The step
 //! between is there because nothing can safely be done between a fork and an exec. It takes 2 ms, most of an open's
-//! time, so a [`Session`] can be started before there is a command for it. The process keeps its number, so the end
+//! time, so one is started before there is a command for it ([`Sessions`]). The process keeps its number, so the end
 //! of it is the end of the command. It can report a failure only on its standard error and with [`REFUSED`], as
 //! env(1) and sudo(8) do.
 #![expect(
+    clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "the command takes the place of this process"
+    reason = "the command takes the place of this process, and is marked with its number"
 )]
 
 use std::io::{self, PipeReader, Read, Write};
@@ -51,9 +52,44 @@ pub(super) struct Becomes {
     pub(super) account: Option<Account>,
 }
 
-/// A session that waits for its command. Dropped, it is ended.
+/// What starts sessions.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    /// What tells our state directory, in the environment of each of them.
+    mark: Option<String>,
+    /// For the next command.
+    waiting: Option<Session>,
+}
+
+impl Sessions {
+    pub(super) fn new(mark: Option<String>) -> Self {
+        Self {
+            mark,
+            waiting: None,
+        }
+    }
+
+    /// Has one wait for the next command. What keeps it from that will be said of that command.
+    pub(super) fn prepare(&mut self) {
+        if self.waiting.is_none() {
+            self.waiting = Session::start(self.mark.as_deref()).ok();
+        }
+    }
+
+    /// Starts a command. The child, and what it writes to both of its outputs.
+    pub(super) fn run(&mut self, what: &Becomes) -> io::Result<(Child, PipeReader)> {
+        // One that waited may have been killed meanwhile.
+        let waiting = self.waiting.take();
+        match waiting.and_then(|session| session.run(what).ok()) {
+            Some(started) => Ok(started),
+            None => Session::start(self.mark.as_deref())?.run(what),
+        }
+    }
+}
+
+/// A session that waits to be told what it becomes. Dropped, it is ended.
 #[derive(Debug)]
-pub(super) struct Session {
+struct Session {
     child: Owned,
     order: ChildStdin,
     output: PipeReader,
@@ -61,11 +97,12 @@ pub(super) struct Session {
 
 impl Session {
     /// Starts one. It ends by itself when this process does.
-    pub(super) fn start() -> io::Result<Self> {
+    fn start(mark: Option<&str>) -> io::Result<Self> {
         let (output, writer) = io::pipe()?;
         fcntl_setfl(&output, OFlags::NONBLOCK)?;
         let mut child = ourselves()
             .env_clear()
+            .envs(mark.map(|mark| (orphans::VARIABLE, mark)))
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(writer.try_clone()?)
@@ -81,8 +118,7 @@ impl Session {
         })
     }
 
-    /// Has it become a command. The child, and what it writes to both of its outputs.
-    pub(super) fn run(mut self, what: &Becomes) -> io::Result<(Child, PipeReader)> {
+    fn run(mut self, what: &Becomes) -> io::Result<(Child, PipeReader)> {
         let what = serde_json::to_vec(what)?;
         if what.len() > PIPE_SIZE {
             fcntl_setpipe_size(&self.order, what.len())?;
@@ -118,7 +154,7 @@ pub fn run() -> io::Error {
 }
 
 fn begin() -> io::Result<Becomes> {
-    // A monitor that is killed now must not leave a command that its next run cannot find.
+    // A monitor that is killed now must not leave a command that begins after its next run has.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     setsid()?;
     let mut what = Vec::new();
@@ -136,14 +172,13 @@ fn become_command(what: Becomes) -> io::Error {
         return error;
     }
     let mut command = Command::new(what.path);
+    // With our number it marks the command itself, and nothing that it starts.
+    let mark = std::env::var_os(orphans::VARIABLE).and_then(|mark| mark.into_string().ok());
+    let mark = mark.map(|mark| orphans::mark_of(&mark, std::process::id()));
     command
         .env_clear()
-        .envs(what.env.iter().map(|(name, value)| {
-            // With our number it marks the command itself, and nothing that it starts.
-            let is_mark = name == orphans::VARIABLE;
-            let marked = is_mark.then(|| orphans::mark_of(value, std::process::id()));
-            (name, marked.unwrap_or_else(|| value.clone()))
-        }));
+        .envs(what.env)
+        .envs(mark.map(|mark| (orphans::VARIABLE, mark)));
     command.arg0(name).args(arguments).stdin(Stdio::null());
     match set_parent_process_death_signal(None) {
         Ok(()) => command.exec(),

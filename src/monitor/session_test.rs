@@ -42,7 +42,7 @@ fn a_number_that_changes_nothing_is_refused() {
 
 #[test]
 fn a_session_that_is_not_told_a_command_ends() {
-    let session = Session::start().unwrap();
+    let session = Session::start(None).unwrap();
     let Session {
         mut child, order, ..
     } = session;
@@ -60,6 +60,6 @@ fn a_command_longer_than_a_pipe_is_run_too() {
         env: Vec::new(),
         account: None,
     };
-    let (mut child, _output) = Session::start().unwrap().run(&what).unwrap();
+    let (mut child, _output) = Sessions::default().run(&what).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(7));
 }
