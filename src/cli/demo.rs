@@ -37,16 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two lines, so that eyes can follow.
 const PACE: Duration = Duration::from_millis(400);
 
-const CONFIG: &str = r#"[log]
-prefix = "@PREFIX@"
-
-[door.ssh]
-sequence      = [7000, "8000:udp", 9000]
-seq_timeout   = "10s"
-start_command = ["/bin/sh", "-c", "echo \"let $1 in\" > \"$2\"", "open", "%IP%", "@DIR@/door-%IP%"]
-stop_command  = ["/bin/rm", "@DIR@/door-%IP%"]
-cmd_timeout   = "2s"
-"#;
+const CONFIG: &str = include_str!("demo.toml");
 
 /// Runs the demonstration. It ends by itself in a few seconds.
 pub(super) fn run() -> Result<(), Failure> {

@@ -55,23 +55,13 @@ fn configuration(host: &Host, prefix: &str, sequence: &[Step]) -> String {
     let here = host.session.and_then(|session| session.way);
     let here = here.map_or("192.0.2.0/24".to_owned(), |(client, _)| client.to_string());
     format!(
-        r#"# Written by 'logknock init'. The sequence and the prefix are secrets: keep this file at mode 0600.
-
-[log]
-sources = ["{source}"]
-prefix  = "{prefix}"
-
-[firewall]
-backend = "{backend}"
-# A network that never needs a knock, such as the administrator's:
-# always_allow = ["{here}"]
-
-[door.ssh]
-sequence    = {sequence}
-seq_timeout = "15s"
-opens       = [{opens}]
-cmd_timeout = "30s"
-"#
+        include_str!("init.toml"),
+        sequence = sequence,
+        prefix = prefix,
+        source = source,
+        backend = backend,
+        here = here,
+        opens = opens,
     )
 }
 
