@@ -1,6 +1,5 @@
 //! `logknock status`, `open`, `close`, `reload`: one request to the running daemon each.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -11,7 +10,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::exit::{Code, Failure};
 use super::settings::Global;
-use super::table::{self, Cell, counted, span};
+use super::table::{self, Cell, counted, counts, span};
 use super::{Format, watch};
 use crate::config;
 use crate::metrics;
@@ -444,13 +443,4 @@ fn failures(failed: u32, words: &str) -> String {
         "" => format!("close failed ({count})"),
         words => format!("close failed ({count}): {words}"),
     }
-}
-
-/// Words and how often each, in brackets; nothing when there are none.
-fn counts(words: &BTreeMap<String, u64>) -> String {
-    if words.is_empty() {
-        return String::new();
-    }
-    let words = words.iter().map(|(word, count)| format!("{word} {count}"));
-    format!(" ({})", words.collect::<Vec<_>>().join(", "))
 }

@@ -14,6 +14,7 @@ use super::host::Host;
 use super::secret;
 use crate::config;
 use crate::engine::sequence::Step;
+use crate::rights;
 use crate::source_spec::SourceSpec;
 
 /// Arguments of `init`.
@@ -110,7 +111,7 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
 fn say(path: &Path, host: &Host) -> io::Result<()> {
     let config = match path.to_str() {
         Some("/etc/logknock/logknock.toml") => String::new(),
-        Some(path) => format!(" --config {}", shlex::try_quote(path).unwrap_or_default()),
+        Some(_) => format!(" --config {}", rights::quoted(path)),
         None => " --config …".to_owned(),
     };
     let name = host.firewall.as_str();

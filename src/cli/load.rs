@@ -30,6 +30,7 @@ use crate::firewall::OWN_TABLES;
 use crate::firewall::kernel::{Form, Knocker};
 use crate::firewall::rules::{Rules, Tool};
 use crate::protocol::{Reply, Request};
+use crate::rights::quoted;
 
 /// What undoes a trial, while there is one, and the table that it tries.
 const UNDO: &str = "/run/logknock-rules/undo";
@@ -406,12 +407,6 @@ pub(super) fn install(text: &Text, config: &Config, global: &Global) -> Result<(
         said.insert(0, format!("the rules are loaded; {next}"));
     }
     say(&said.join("\n"))
-}
-
-/// A path as a shell reads it.
-fn quoted(path: &Path) -> String {
-    let path = path.display().to_string();
-    shlex::try_quote(&path).unwrap_or_default().into_owned()
 }
 
 /// Whether what is loaded there flushes all other rules first.

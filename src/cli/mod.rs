@@ -206,17 +206,11 @@ fn results() -> Box<dyn Write> {
     }
 }
 
-/// Reasons and how often each was given, in brackets behind a number; nothing when there are none.
-fn reasons(tally: &Tally) -> String {
-    let reasons: Vec<_> = tally
-        .iter()
-        .map(|(reason, count)| format!("{} {count}", reason.as_str()))
-        .collect();
-    if reasons.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", reasons.join(", "))
-    }
+/// How many lines were rejected, and why.
+fn rejected(tally: &Tally) -> String {
+    let all: u64 = tally.iter().map(|(_, count)| count).sum();
+    let reasons = tally.iter().map(|(reason, count)| (reason.as_str(), count));
+    format!("{all} rejected{}", table::counts(reasons))
 }
 
 /// The text of [`HELP`] that is called `name`.

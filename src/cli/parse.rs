@@ -199,12 +199,8 @@ impl Counts {
     }
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
-        let rejected: u64 = self.rejected.iter().map(|(_, count)| count).sum();
-        let reasons = super::reasons(&self.rejected);
-        writeln!(
-            out,
-            "{} packets, {rejected} rejected{reasons}, {} other",
-            self.packets, self.other
-        )
+        let Self { packets, other, .. } = self;
+        let rejected = super::rejected(&self.rejected);
+        writeln!(out, "{packets} packets, {rejected}, {other} other")
     }
 }

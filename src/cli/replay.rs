@@ -181,13 +181,13 @@ fn progress_bar(files: &[PathBuf]) -> ProgressBar {
 }
 
 fn write_summary(summary: &Summary) -> io::Result<()> {
-    let reasons = super::reasons(&summary.rejected);
-    let rejected: u64 = summary.rejected.iter().map(|(_, count)| count).sum();
+    let rejected = super::rejected(&summary.rejected);
     let Summary {
         lines, hits, opens, ..
     } = summary;
+    let mut out = anstream::stderr();
     writeln!(
-        anstream::stderr(),
-        "{lines} lines: {hits} hits, {rejected} rejected{reasons}; {opens} opened"
+        out,
+        "{lines} lines: {hits} hits, {rejected}; {opens} opened"
     )
 }

@@ -90,6 +90,18 @@ pub(super) fn counted<T: Copy + Display + PartialEq + From<u8>>(count: T, what: 
     format!("{count} {what}{end}")
 }
 
+/// Words and how often each, in brackets behind a number; nothing when there are none.
+pub(super) fn counts<W: Display, C: Display>(words: impl IntoIterator<Item = (W, C)>) -> String {
+    let words = words.into_iter();
+    let words: Vec<_> = words
+        .map(|(word, count)| format!("{word} {count}"))
+        .collect();
+    match words.as_slice() {
+        [] => String::new(),
+        words => format!(" ({})", words.join(", ")),
+    }
+}
+
 /// How many columns a text with styles takes.
 fn columns_of(text: &str) -> usize {
     anstream::adapter::strip_str(text)

@@ -4,13 +4,14 @@
 //! cannot be read, and what would be read otherwise than it looks, in the report.
 
 use std::collections::{HashMap, HashSet};
+use std::mem;
 
 use crate::config::document::Document;
 use crate::config::read::unknown_key;
 use crate::config::report::{Finding, Report, Span, error, warning};
 use crate::config::schema::{Schema, is_door_name, looks_like_a_key};
 use crate::config::scope::{Interface, NO_INTERFACE};
-use crate::config::value::{Given, absolute};
+use crate::config::value::{Given, Optional as _, absolute};
 
 use super::door::Section;
 use super::lines::{Line, Word};
@@ -164,7 +165,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn end_section(&mut self) {
-        if let Place::Door(section) = std::mem::replace(&mut self.place, Place::Nowhere) {
+        if let Place::Door(section) = mem::replace(&mut self.place, Place::Nowhere) {
             let door = section.door(self.document, self.report);
             self.schema.doors.extend(door);
         }
@@ -236,30 +237,25 @@ impl<'a> Reader<'a, '_> {
                 self.report.add(warning(at, message).fix(fix));
             }
             Key::LogFile => {
-                let log = &mut self.schema.daemon.knockd_log;
-                let earlier = log.take().map(|given| given.key);
-                *log = (!value.text.is_empty()).then(|| Given {
+                let log = (!value.text.is_empty()).then(|| Given {
                     key: at,
                     span,
                     value: absolute(value.text, span, self.report),
                 });
-                self.given_again(earlier);
+                let earlier = mem::replace(&mut self.schema.daemon.knockd_log, log);
+                self.given_again(earlier.map(|given| given.key));
             }
             Key::Interface => {
-                let interface = &mut self.schema.defaults.interface;
-                let earlier = interface.take().map(|given| given.key);
-                *interface = (value.text != EVERY_INTERFACE).then(|| Given {
+                let interface = (value.text != EVERY_INTERFACE).then(|| Given {
                     key: at,
                     span,
                     value: Interface::named(value.text),
                 });
-                if interface
-                    .as_ref()
-                    .is_some_and(|given| given.value.is_none())
-                {
+                if interface.is_some() && interface.written().is_none() {
                     self.report.add(error(span, NO_INTERFACE));
                 }
-                self.given_again(earlier);
+                let earlier = mem::replace(&mut self.schema.defaults.interface, interface);
+                self.given_again(earlier.map(|given| given.key));
             }
             _ => {}
         }
