@@ -132,7 +132,7 @@ async fn connect(bus: &Bus, tell: UnboundedSender<FromAgent>) -> Result<Client, 
                     Event::Disconnected | Event::Closed => false,
                     other => return say(&format!("the bus: {other}")),
                 };
-                // Nobody listens only once the daemon has gone.
+                // There is no listener only after the daemon has gone.
                 let _ = tell.send(FromAgent::Connected(is_connected));
             }
         });
@@ -192,7 +192,7 @@ async fn consume_once(
         if from == bus.name || recent.contains(&this) {
             continue;
         }
-        // What is malformed is nobody's grant; a line that is too long would cost us the daemon.
+        // A malformed message is not a grant; a line that is too long would cost us the daemon.
         if let Ok(grant) = serde_json::from_slice::<SignedGrant>(&message.payload)
             && grant.is_sound()
             && message.payload.len() < MAX_LINE / 2
@@ -245,7 +245,7 @@ async fn publish(js: jetstream::Context, grant: SignedGrant, tell: UnboundedSend
     }
 }
 
-/// Claims a code: the first gateway that writes to its subject gets it. No answer is given where nobody can know.
+/// Claims a code: the first gateway that writes to its subject gets it. It gives no answer if the outcome is unknown.
 async fn claim(
     js: jetstream::Context,
     number: u64,

@@ -78,6 +78,6 @@ fn runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failur
 
 /// Writes it to standard error, as a rule the journal.
 fn say(text: &str) {
-    // Nobody may be reading it.
+    // The reader may be gone.
     let _ = writeln!(io::stderr(), "{text}");
 }

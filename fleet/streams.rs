@@ -54,7 +54,7 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         max_message_size: 2048,
         ..Config::default()
     };
-    // The first to write has it: nobody can write again, delete or purge.
+    // The first to write has it: no gateway can write again, delete or purge.
     let once = |name: &str, subject: &str, max_age| Config {
         name: name.to_owned(),
         subjects: vec![subject.to_owned()],

@@ -72,7 +72,7 @@ impl Owned {
         }
     }
 
-    /// Nobody waits for it any more but a thread.
+    /// Only a thread still waits for it.
     fn leave(&mut self) {
         let child = self.0.take();
         // Without a thread it stays a zombie until we end.

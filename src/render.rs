@@ -90,7 +90,7 @@ pub fn what(kind: EventKind) -> String {
     }
 }
 
-/// So many seconds: `0s`, `4m12s`, `3h`, `2d5h`; no more than two units.
+/// A number of seconds: `0s`, `4m12s`, `3h`, `2d5h`; no more than two units.
 pub fn span(seconds: u64) -> String {
     let units = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
     let Some(first) = units.iter().position(|(unit, _)| seconds >= *unit) else {

@@ -135,8 +135,8 @@ pub fn flaws(path: &Path, role: Role, trusted: &Trusted) -> Vec<Flaw> {
     flaws
 }
 
-/// In a user namespace, the number that the machine's own root has there: that of everybody who is not of the
-/// namespace, so it is believed of directories on the way only.
+/// In a user namespace, the number that the machine's own root has there: the number of every user outside the
+/// namespace, so it is accepted only for directories on the way.
 fn outer_root() -> Option<u32> {
     let map = fs::read_to_string("/proc/self/uid_map").ok()?;
     let whole_machine = ["0", "0", "4294967295"];

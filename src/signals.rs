@@ -70,7 +70,7 @@ impl Signals {
         came.collect()
     }
 
-    /// Tells them by `tell` from now on, on a thread of its own, until it says that nobody listens.
+    /// Reports them with `tell` on a thread of its own, until `tell` says that there is no listener.
     pub fn tell(mut self, mut tell: impl FnMut(Signal) -> bool + Send + 'static) -> io::Result<()> {
         let wait = move || {
             loop {

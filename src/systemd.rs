@@ -18,7 +18,7 @@ pub fn ready() {
     say(&[NotifyState::Ready]);
 }
 
-/// How we are, in one line.
+/// Our state, in one line.
 pub fn status(text: &str) {
     say(&[NotifyState::Status(text)]);
 }

@@ -57,7 +57,7 @@ pub(super) fn rehearse(state: &Path, config: &Path, log: &Path) {
             fs::remove_file(state.join("lock")),
         ),
         ("write the log", write(log)),
-        ("write beside the log", write(&beside)),
+        ("write next to the log", write(&beside)),
         ("write to /tmp", write(Path::new("/tmp/logknock-attack"))),
         ("remove the log", fs::remove_file(log)),
         (
@@ -88,7 +88,7 @@ pub(super) fn rehearse(state: &Path, config: &Path, log: &Path) {
                 .raw_os_error()
                 .map_or_else(|| error.to_string(), |errno| format!("errno {errno}")),
         };
-        // Nobody may be there to read it.
+        // The reader may be gone.
         drop(writeln!(io::stderr(), "attack: {what}: {said}"));
     }
 }

@@ -48,7 +48,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Failure> {
     let loaded = global.load_to_run().map_err(|errors| {
         match format {
-            // What is wrong counts more than that nobody reads it.
+            // An error in the configuration counts more than a closed pipe.
             Format::Json => drop(write_json(&errors.diagnostics)),
             Format::Text => tell(&errors.styled()),
         }
@@ -157,7 +157,7 @@ fn advice(config: &Config, path: &Path) -> Vec<Diagnostic> {
                 let port = port.port;
                 let what =
                     format!("appends to INPUT, behind a rule that drops {port}: it lets nobody in");
-                let fix = "in the command, write -I INPUT in place of -A INPUT";
+                let fix = "in the command, write -I INPUT instead of -A INPUT";
                 add(format!("door '{name}' {what}"), fix);
                 break;
             }

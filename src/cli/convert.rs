@@ -19,7 +19,7 @@ pub(super) struct Args {
     file: PathBuf,
 }
 
-/// Runs `convert`. Nothing is printed on stdout unless all of it is.
+/// Runs `convert`. It is printed on stdout completely or not at all.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Failure> {
     let (content, _) = input::open(&args.file)?;
     let mut text = Vec::new();

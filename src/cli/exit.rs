@@ -26,13 +26,13 @@ pub(super) struct Failure {
 /// How a command that failed ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Code {
-    /// Nobody reads the results any more.
+    /// The reader of the results is gone.
     Done = 0,
     /// The answer is no, or the request failed.
     Failed = 1,
     /// The command line is wrong (clap's own).
     Usage = 2,
-    /// A source or the daemon is not there (`EX_UNAVAILABLE`).
+    /// A source or the daemon is unavailable (`EX_UNAVAILABLE`).
     Unavailable = 69,
     /// Our fault (`EX_SOFTWARE`).
     Internal = 70,
@@ -78,7 +78,7 @@ impl Failure {
     }
 }
 
-/// Says `message` on standard error, behind the program's name. Nobody may be there to read it.
+/// Says `message` on standard error, behind the program's name. The reader may be gone.
 pub(super) fn tell(message: &str) {
     tell_as(message, str::to_owned);
 }

@@ -13,7 +13,7 @@ const KNOCKER: &str = "203.0.113.7";
 /// Ports and prefix of every fixture.
 const SECRETS: [&str; 4] = ["7101", "8202", "9303", "lk-4f9a"];
 
-/// A fixture: what is told before its first `---`, its configuration, its log or the daemon's story, its picture.
+/// A fixture: the text before its first `---`, its configuration, its log or the daemon's story, its picture.
 fn story(text: &str) -> Story {
     let parts: Vec<_> = text.split("\n---\n").collect();
     let [config, log, ..] = parts[..] else {

@@ -145,7 +145,7 @@ pub(super) fn work(
     detector::run(plan).map_err(|error| failure(&error))
 }
 
-/// The records of a dry run. It runs no command, so nobody is to read in knockd's words that it does.
+/// The records of a dry run. It runs no command, so knockd's log must not say that it does.
 fn dry_records(event_log: Option<PathBuf>) -> Result<Vec<(Record, Option<OwnedFd>)>, Failure> {
     let files = Files {
         event_log,

@@ -122,7 +122,7 @@ fn said_by_sshd(settings: &str) -> BTreeSet<u16> {
     ports.filter_map(|port| port.trim().parse().ok()).collect()
 }
 
-/// By what sshd has left in the environment, else (sudo takes it away) by whose descendant we are.
+/// From the variables that sshd leaves in the environment, or, as sudo removes them, from our ancestors.
 fn session() -> Option<Session> {
     if let Some(words) = std::env::var_os("SSH_CONNECTION") {
         return Some(Session {
@@ -144,7 +144,7 @@ fn session() -> Option<Session> {
     None
 }
 
-/// Of `CLIENT PORT SERVER PORT` who has come, and where.
+/// The client and the server's port, from `CLIENT PORT SERVER PORT`.
 fn way(words: &str) -> Option<(IpAddr, u16)> {
     let mut words = words.split(' ');
     let client: IpAddr = words.next()?.parse().ok()?;

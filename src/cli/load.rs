@@ -103,7 +103,7 @@ impl Loaded {
     }
 }
 
-/// Keeps a table for `heal`. The rules are in the kernel, so a state directory that is not there yet is no failure.
+/// Keeps a table for `heal`. The rules are in the kernel, so a missing state directory is not a failure.
 fn keep(table: Option<&String>, state_dir: &Path) {
     let Some(table) = table else { return };
     if let Err(error) = write_private(&state_dir.join(LOADED), table) {

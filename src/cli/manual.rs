@@ -44,7 +44,7 @@ pub(super) fn man(args: &ManArgs) -> Result<(), Failure> {
 
 /// Prints what a shell reads to complete our commands and options.
 pub(super) fn completions(args: &CompletionsArgs) -> Result<(), Failure> {
-    // It has no way to say that nobody reads, so it writes where somebody does.
+    // It cannot report a closed pipe, so it writes to memory first.
     let mut script = Vec::new();
     clap_complete::generate(
         args.shell,

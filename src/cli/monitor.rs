@@ -147,7 +147,7 @@ fn membership(global: &Global, settings: &Settings) -> Result<Option<Membership>
     }))
 }
 
-/// The key that signs our grants. Nobody else may read or change it: with it all gateways could be opened.
+/// The key that signs our grants. No other user may read or change it: with it all gateways could be opened.
 fn signing_key(path: &Path) -> Result<SigningKey, Failure> {
     let failure = |code, why: &str| {
         let path = path.display();

@@ -28,7 +28,7 @@ pub(super) struct Args {
     report: Option<PathBuf>,
 }
 
-/// From so many bytes on there is a progress bar: about what takes a second.
+/// Logs of at least this size get a progress bar: about what takes a second.
 const LARGE: u64 = 256 * 1024 * 1024;
 
 /// Runs `replay`.

@@ -39,7 +39,7 @@ pub(super) struct Args {
     /// Load them now, at each boot, and whenever the firewall's own service loads its rules again
     #[arg(long, group = "act")]
     install: bool,
-    /// Undo a trial after so many seconds
+    /// Undo a trial after this number of seconds
     #[arg(long, hide = true, value_name = "SECONDS", group = "act")]
     undo_in: Option<u64>,
 }
@@ -228,7 +228,7 @@ fn fitting<'a>(
         (door.scope.flags_set, door.scope.flags_clear) == (default.flags_set, default.flags_clear)
     });
     Ok(Rules {
-        // A backend that no door uses binds nobody.
+        // A backend that no door uses does not matter.
         backend: firewall
             .filter(|_| !guarded.is_empty())
             .map(|firewall| firewall.backend),

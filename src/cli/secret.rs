@@ -1,4 +1,4 @@
-//! Secrets from the kernel's random numbers: log prefixes and knock sequences that nobody can guess.
+//! Secrets from the kernel's random numbers: log prefixes and knock sequences.
 
 use std::io;
 
@@ -14,7 +14,7 @@ const COMMON: [u16; 48] = [
     51820,
 ];
 
-/// A prefix that nobody can guess: 32 random bits in hexadecimal, until there are letters and digits.
+/// A random prefix: 32 random bits in hexadecimal, until there are letters and digits.
 pub(super) fn prefix() -> io::Result<String> {
     loop {
         let prefix = format!("lk-{:08x}: ", u32::from_be_bytes(random()?));

@@ -10,7 +10,7 @@ use crate::config::{self, Config, Errors, Prefix};
 use crate::dialect::{Feed, Reader, Readers};
 use crate::engine::reading::Expected;
 
-/// Where open grants are kept if nobody says otherwise …
+/// The default directory for open grants …
 const STATE_DIR: &str = "/var/lib/logknock";
 /// … and where the daemon is asked then.
 const CONTROL: &str = "/run/logknock/control.sock";

@@ -40,7 +40,7 @@ pub(super) fn feed(program: &str, arguments: &[&str], input: &str) -> io::Result
     child.wait_with_output()
 }
 
-/// What a program prints; `None` when it is not there or fails.
+/// What a program prints; `None` when it is missing or fails.
 pub(super) fn said(program: &str, arguments: &[&str]) -> Option<String> {
     let output = feed(program, arguments, "").ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -9,8 +9,8 @@ use crate::source::{Trouble, is_mount_point};
 use crate::source_spec::SourceSpec;
 use crate::trust::{self, Finding, Machine};
 
-/// Refuses sources whose lines anybody could have written, or whose files anybody could have made,
-/// unless the operator accepts it. Answers what is worth a warning all the same.
+/// Refuses sources whose lines anybody could have written, or whose files anybody could have made, unless the
+/// operator accepts it. Answers what is nevertheless worth a warning.
 pub(super) fn require(
     settings: &Settings,
     sources: &[SourceSpec],

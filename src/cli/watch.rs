@@ -195,7 +195,7 @@ fn write(bytes: &[u8]) -> io::Result<()> {
     out.flush()
 }
 
-/// The lines for so many rows: of each table as many of its rows as fit.
+/// The lines for a screen of this height: of each table as many of its rows as fit.
 fn frame(status: &Status, trouble: Option<&str>, sort: Sort, rows: usize) -> Vec<String> {
     let mut status = status.clone();
     sort.sort(&mut status.grants);

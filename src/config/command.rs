@@ -55,7 +55,7 @@ impl CommandText {
     }
 }
 
-/// A command that is none: the door cannot be used, and why has been reported.
+/// An empty command: the door cannot be used, and why has been reported.
 #[derive(Clone, Copy)]
 struct Reported;
 
@@ -81,7 +81,7 @@ pub(super) fn account(given: Option<&Given<User>>, report: &mut Report) -> Optio
     account.map(Arc::new)
 }
 
-/// The commands for both families; `None` when one is none, which has been reported.
+/// The commands for both families; `None` when one is wrong, which has been reported.
 pub(super) fn per_family(
     v4: Option<&Given<CommandText>>,
     v6: Option<&Given<CommandText>>,

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::duration::{self, DurationError};
 
-/// What `--delay` is where nobody says.
+/// The default of `--delay`.
 pub const DEFAULT: Duration = Duration::from_millis(100);
 
 const LONGEST: Duration = Duration::from_secs(60);

@@ -1,7 +1,7 @@
 //! One config file as text: what it says, and where its lines are.
 //!
-//! In: a name and bytes. Out: its TOML tree, or knockd's lines, with byte spans; syntax errors into the report; and for
-//! each span a [`Place`]. Nobody looks at the tree of a text with a syntax error: one missing quote would be reported
+//! In: a name and bytes. Out: its TOML tree, or knockd's lines, with byte spans; syntax errors into the report; and
+//! for each span a [`Place`]. The tree of a text with a syntax error is not used: one missing quote would be reported
 //! as ten missing keys.
 
 use std::ops::Range;

@@ -329,7 +329,7 @@ impl Draft<'_> {
         Some(SequenceRule { sequence, pace })
     }
 
-    /// How fast so many steps must be knocked, and what other ports do.
+    /// How fast the steps must be knocked, and what other ports do.
     fn pace(&self, steps: usize, report: &mut Report) -> Pace {
         let table = &self.table;
         let pace = Pace {

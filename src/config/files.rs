@@ -80,7 +80,7 @@ fn read_file(path: &Path, report: &mut Report) -> Result<Vec<u8>, Finding> {
         report.add(warning(path, message).fix(fix));
     }
     let mut bytes = Vec::new();
-    // One byte more than allowed, so that the parser sees that it is too much.
+    // One byte more than allowed, so that the parser sees that the file is too large.
     let limit = u64::try_from(MAX_BYTES + 1).unwrap_or(u64::MAX);
     file.take(limit).read_to_end(&mut bytes).map_err(refuse)?;
     Ok(bytes)

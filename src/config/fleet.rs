@@ -42,7 +42,7 @@ pub struct Fleet {
     pub signing_key: PathBuf,
     /// Between two pings of the bus.
     pub ping: Duration,
-    /// The agent's socket; `None` beside the control socket.
+    /// The agent's socket; `None` means the directory of the control socket.
     pub socket: Option<PathBuf>,
     /// The user that the agent runs as.
     pub user: Box<str>,

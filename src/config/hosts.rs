@@ -45,7 +45,7 @@ pub enum Knock {
     Totp(PathBuf, Form, Vec<Step>),
 }
 
-/// Reads a port as the client's user writes it; why it is none.
+/// Reads a port as the client's user writes it; why it is wrong.
 pub type StepReader<'a> = dyn Fn(&str) -> Result<Step, String> + 'a;
 
 /// The hosts of a file called `name`. Files that it names are as it names them.
@@ -178,7 +178,7 @@ fn port(item: Written<'_>, what: &str, step: &StepReader<'_>, report: &mut Repor
         .ok()
 }
 
-/// A file, or a table with `secret_file` and what a door's `totp` has beside it.
+/// A file, or a table with `secret_file` and the other keys of a door's `totp`.
 fn totp(item: Written<'_>, report: &mut Report) -> Option<(PathBuf, Form)> {
     const KEYS: [&str; 6] = ["secret_file", "code", "knocks", "ports", "step", "proto"];
     const FILE: &str = "the file of a secret";

@@ -285,8 +285,8 @@ impl<'a> Reader<'a> {
                 .is_some_and(|token| token.kind == TokenKind::Equals)
     }
 
-    /// A value of a key that holds no secret is masked all the same where that key cannot have it: lost lines can put
-    /// the end of a sequence behind another key.
+    /// The value of a key without a secret is masked nevertheless if that key cannot have it: lost lines can put the
+    /// end of a sequence behind another key.
     fn may_show(&self, token: &Token<'_>, secrecy: Secrecy, in_array: bool) -> bool {
         let is_number = token.kind == TokenKind::Atom;
         match secrecy {

@@ -1,10 +1,9 @@
 //! The config: a file and its drop-ins become doors and settings.
 //!
-//! In: `logknock.toml` and `conf.d/*.toml` beside it, or a knockd.conf as it is. Out: a [`Config`] that keeps every rule, or
-//! [`Errors`] with all that is wrong at once. It never carries on with less than was written. The
-//! walk is `files`, `document`, `schema`, `resolve`; only `files` touches the file system. The
-//! config holds secrets: nothing that comes out of here shows one, not even the line that an error
-//! is about.
+//! In: `logknock.toml` and `conf.d/*.toml` in its directory, or a knockd.conf as it is. Out: a [`Config`] that keeps
+//! every rule, or [`Errors`] with all that is wrong at once. It never carries on with less than was written. The walk
+//! is `files`, `document`, `schema`, `resolve`; only `files` touches the file system. The config holds secrets:
+//! nothing that comes out of here shows one, not even the line that an error is about.
 
 mod command;
 pub mod delay;
@@ -72,7 +71,7 @@ pub struct Config {
     pub doors: Vec<Arc<Door>>,
     /// Whether a knockd.conf says it.
     pub is_knockds: bool,
-    /// What the operator should change all the same.
+    /// What the operator should change nevertheless.
     pub warnings: Vec<Diagnostic>,
     /// The files as they are written, for [`reread`].
     pub written: Written,
@@ -149,7 +148,7 @@ impl Log {
 pub struct OwnSource {
     /// Where its lines come from.
     pub source: SourceSpec,
-    /// What a packet line of it begins with, in place of the common prefix.
+    /// What its packet lines begin with, instead of the common prefix.
     pub prefix: Option<Prefix>,
     /// The only doors that it may knock at.
     pub doors: Option<Arc<[Arc<str>]>>,
@@ -253,7 +252,7 @@ pub struct Options<'a> {
     pub is_to_run: bool,
 }
 
-/// Reads the config at `path` and the drop-ins beside it. A file that others could have written is refused.
+/// Reads the config at `path` and its drop-ins. A file that others could have written is refused.
 pub fn load(path: &Path) -> Result<Config, Errors> {
     load_with(path, Options::default())
 }
@@ -292,8 +291,8 @@ pub fn parse(name: &str, text: &str) -> Result<Config, Errors> {
     build(&alone(name, text.as_bytes()), Report::default())
 }
 
-/// What the knockd.conf `text`, called `name`, is in TOML, with what its owner should know about it.
-/// Nothing in the warnings is secret; the text is. `prefix` is the log prefix to write into it, in place of its own.
+/// What the knockd.conf `text`, called `name`, is in TOML, with what its owner should know about it. Nothing in the
+/// warnings is secret; the text is. `prefix` is the log prefix to write into it, instead of its own.
 pub fn convert(
     name: &str,
     text: &[u8],

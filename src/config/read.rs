@@ -1,7 +1,6 @@
 //! The files of a config, read into the one schema.
 //!
-//! In: documents, in order. Out: a [`Schema`]; keys that nobody knows and doors with one name go into the
-//! report.
+//! In: documents, in order. Out: a [`Schema`]; unknown keys and doors with the same name go into the report.
 
 use std::collections::HashMap;
 

@@ -1,8 +1,8 @@
 //! Values as written, and what they are read as.
 //!
-//! In: a TOML value with its place. Out: a typed value, or a finding that says why it is none. Each type of
-//! value has its [`Value`] here or where its rules are; a rule that needs a second key is in
-//! [`super::door`] or [`super::resolve`].
+//! In: a TOML value with its place. Out: a typed value, or a finding that says what is wrong. Each type of value has
+//! its [`Value`] here or where its rules are; a rule that needs a second key is in [`super::door`] or
+//! [`super::resolve`].
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ pub(super) trait Value: Sized {
     /// Whether it may be shown.
     const SECRECY: Secrecy = Secrecy::Public;
 
-    /// Reads it; `None` when it is none, which has been reported.
+    /// Reads it; `None` when it is wrong, which has been reported.
     fn read(written: Written<'_>, report: &mut Report) -> Option<Self>;
 }
 
@@ -240,7 +240,7 @@ impl<'a> Keys<'a> {
         Some(self.written.inner(self.table.get(name)?))
     }
 
-    /// What `read` makes of the value of a key; `usual` where it is not there.
+    /// What `read` makes of the value of a key; `usual` if it is missing.
     pub(super) fn read<T>(
         &self,
         name: &str,
@@ -308,7 +308,7 @@ impl Value for Duration {
     }
 }
 
-/// What to say of a duration that is none.
+/// The message for a wrong duration.
 pub(super) fn duration_flaw(at: Span, why: DurationError) -> Finding {
     let found = error(at, why.to_string());
     match why {
@@ -325,7 +325,7 @@ impl Value for PathBuf {
     }
 }
 
-/// The path of a file from `/` on: the daemon's working directory is nobody's.
+/// The path of a file from `/` on: the daemon's working directory is not known to the user.
 pub(super) fn absolute(text: &str, at: Span, report: &mut Report) -> Option<PathBuf> {
     let path = Path::new(text);
     if path.is_absolute() && path.file_name().is_some() && !text.contains('\0') {
@@ -393,7 +393,7 @@ fn choice<T>(
     value
 }
 
-/// That `text` is none of `words`.
+/// The error that `text` is not one of `words`.
 pub(super) fn no_choice(at: Span, text: &str, words: &[&str]) -> Finding {
     let found = error(at, format!("must be one of {}", words.join(", ")));
     match nearest(text, words) {
@@ -597,7 +597,7 @@ impl Value for DoorNames {
 }
 
 impl DoorNames {
-    /// The names, if each is one of `doors`; one that is none is reported.
+    /// The names, if each is one of `doors`; a name that is no door is reported.
     pub(super) fn among(
         &self,
         doors: &[Arc<Door>],
@@ -623,7 +623,7 @@ fn source(item: Written<'_>, report: &mut Report) -> Option<SourceSpec> {
     let text = item.string("a string that names a source", report)?;
     match text.parse::<SourceSpec>() {
         Err(why) => item.refuse(why.to_string(), report),
-        // The daemon's working directory is nobody's.
+        // The daemon's working directory is not known to the user.
         Ok(source) if source.relative_path().is_some() => item.refuse_with(
             "the path is not absolute",
             "write the whole path, from / on",

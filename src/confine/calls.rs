@@ -88,7 +88,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_rt_sigreturn,
     libc::SYS_exit,
     libc::SYS_exit_group,
-    // who and where we are
+    // our user, group and directory
     libc::SYS_getpid,
     libc::SYS_getppid,
     libc::SYS_gettid,

@@ -11,7 +11,7 @@
     target_arch = "riscv64"
 ))]
 mod calls;
-/// Nobody has written a compiler of filters for this machine.
+/// There is no compiler of filters for this machine.
 #[cfg(not(any(
     target_arch = "x86_64",
     target_arch = "aarch64",

@@ -30,7 +30,7 @@ impl Alive {
         self.watchdog.map(|(_, due)| due)
     }
 
-    /// What to say now, if anything; `status` is how we are, once that is known.
+    /// What to say now, if anything; `status` is our state, once that is known.
     pub(super) fn message(&mut self, now: Time, status: Option<String>) -> Option<ToMonitor> {
         let status = status.map(|status| ToMonitor::status(&status));
         let changed = status.filter(|status| *status != self.said);

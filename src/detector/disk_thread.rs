@@ -1,4 +1,5 @@
-//! A thread that writes to a disk. The disk may be full or hang: nobody waits for it, but for a moment at the end.
+//! A thread that writes to a disk. The disk may be full or hang: no other thread waits for it, except for a moment at
+//! the end.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -17,7 +18,7 @@ pub(super) struct DiskThread<T> {
 }
 
 impl<T: Send + 'static> DiskThread<T> {
-    /// Starts a thread called `name`, which writes until there are no more orders; so many may wait.
+    /// Starts a thread called `name`, which writes until there are no more orders; the most orders that may wait.
     pub(super) fn start(
         name: &str,
         room: usize,

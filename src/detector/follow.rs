@@ -43,7 +43,7 @@ pub(super) struct Gaps {
 }
 
 impl Gaps {
-    /// One more, of so many lines if that is known.
+    /// Counts one more gap, with its number of lines if that is known.
     pub(super) fn add(&mut self, lines: Option<u64>) {
         self.times = self.times.saturating_add(1);
         self.lines = self.lines.saturating_add(lines.unwrap_or(0));

@@ -1,9 +1,9 @@
 //! The daemon's queue: whatever happens comes through here.
 //!
-//! Lines have a lane of their own, in the order in which they came; everything else (the monitor's
-//! messages, signals) goes before the lines that wait, so a flood of them holds up no answer and no end. Both lanes are bounded. A source that finds its lane full waits, so a flood is held back
-//! in the kernel and in the files, not in memory; the loop itself never waits for anybody who could
-//! wait for it.
+//! Lines have a lane of their own, in the order in which they came; everything else (the monitor's messages, signals)
+//! goes before the lines that wait, so a flood of them holds up no answer and no end. Both lanes are bounded. A
+//! source that finds its lane full waits, so a flood is held back in the kernel and in the files, not in memory; the
+//! loop never waits for a thread that could wait for it.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub(super) struct Inbox {
     others: Receiver<Message>,
 }
 
-/// The loop has ended: nobody receives any more.
+/// The loop has ended: there is no receiver any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gone;
 
@@ -56,7 +56,7 @@ pub(super) enum Next {
     Message(Message),
     /// The moment waited for has come.
     Due,
-    /// There is nobody left who could say anything.
+    /// There is no sender left.
     Deserted,
 }
 

@@ -19,7 +19,7 @@ use crate::memory;
 use crate::privsep::ToMonitor;
 use crate::source::{self, Batch, Health, LoggedPacket, Report};
 
-/// Among so many of the last lines that came together, the newest packet line is looked for.
+/// The newest packet line is searched for in this many of the last lines that came together.
 const LOOKED_BACK: usize = 64;
 
 impl DetectorLoop {

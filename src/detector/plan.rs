@@ -1,7 +1,6 @@
 //! What the daemon is to do, as the command line and the config say it.
 //!
-//! In: nothing; the caller fills it in. It holds two calls back to the caller, who alone reads the
-//! config and prints.
+//! In: nothing; the caller fills it in. It holds two callbacks, because only the caller reads the config and prints.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -39,8 +38,8 @@ pub enum Told<'a> {
     Would(&'a [String]),
 }
 
-/// Makes rules of a text that the monitor has read, or says what is wrong with them. In a dry run, where
-/// nobody has, it reads the files itself.
+/// Makes rules of a text that the monitor has read, or says what is wrong with them. In a dry run there is no
+/// monitor, and it reads the files itself.
 pub type Reload = Box<dyn FnMut(&str) -> Result<Rules, String>>;
 
 /// Everything the daemon is to do.

@@ -1,9 +1,9 @@
-//! What is written beside the commands: the event log, and the log in knockd's words.
+//! The records of the daemon: the event log, and the log in knockd's words.
 //!
-//! In: events as text; files that the monitor has opened, as this process may open none. Out: lines appended to
-//! them. A thread of its own writes: a disk that is full or hangs holds up nobody, what it does not take is
-//! dropped and counted, and each trouble is reported once. What any stranger can cause (stages and resets) is
-//! written so often a minute and no more, or a flood of first knocks would fill the disk.
+//! In: events as text; files that the monitor has opened, as this process may open none. Out: lines appended to them.
+//! A thread of its own writes: a full or hanging disk delays nothing. What it does not take is dropped and counted,
+//! and each trouble is reported once. Events that any stranger can cause (stages and resets) are limited in a minute;
+//! otherwise a flood of first knocks would fill the disk.
 #![expect(
     clippy::disallowed_types,
     reason = "the files that the monitor has opened"
@@ -37,7 +37,7 @@ const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
 enum Order {
     /// A line for a record.
     Line(Record, String),
-    /// The file of a record, in place of any other.
+    /// The file of a record, which replaces any other.
     File(Record, File),
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Records {
 }
 
 impl DetectorLoop {
-    /// Takes the file of a record, in place of any other: its name may mean another one now.
+    /// Takes the file of a record, which replaces any other: its name may mean another one now.
     pub(super) fn record(&mut self, record: Record, file: Option<OwnedFd>) {
         if let Some(records) = &mut self.records {
             records.take(record, file);
@@ -160,7 +160,7 @@ impl Records {
     }
 }
 
-/// Lets so many through in a minute.
+/// Lets this number through in a minute.
 #[derive(Debug)]
 struct Flood {
     begun: Time,

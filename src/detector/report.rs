@@ -113,7 +113,7 @@ pub(super) fn not_written(record: Record, error: &io::Error) {
 /// How far files are read.
 pub(super) fn checkpoints_not_written(error: &io::Error) {
     error!(
-        "the record of the record of how far files are read cannot be written; further errors are suppressed until it can: {error}"
+        "the record of how far files are read cannot be written; further errors are suppressed until it can: {error}"
     );
 }
 

@@ -99,7 +99,7 @@ impl DetectorLoop {
                 signals::ignore()?;
                 let inbox = inbox.clone();
                 link.start(move |heard| {
-                    // Nobody listens only once we have stopped.
+                    // There is no listener only after we have stopped.
                     let _ = inbox.send(Message::Heard(heard));
                 })?;
                 Some(link.journals())

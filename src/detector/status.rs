@@ -1,4 +1,4 @@
-//! How the daemon is: what only the loop can count, and the whole as the protocol tells it.
+//! How the daemon is: what only the loop can count, and the whole in the form of the protocol.
 //!
 //! In: what happens, as the loop sees it. Out: a [`Status`]. What the engine counts is taken from the
 //! detection. Nothing here decides anything.
@@ -38,7 +38,7 @@ struct Traffic {
 }
 
 impl Counts {
-    /// Nothing has happened; there are so many sources.
+    /// Nothing has happened; the number of sources.
     pub(super) fn new(sources: usize) -> Self {
         Self {
             hits: 0,
@@ -68,7 +68,7 @@ impl Counts {
         }
     }
 
-    /// The engine told of an event.
+    /// The engine has reported an event.
     pub(super) fn event(&mut self, event: &Event) {
         *self.events.entry(event.kind.as_str()).or_default() += 1;
         if let EventKind::Reset { reason, .. } = event.kind {
@@ -107,7 +107,7 @@ impl Counts {
     }
 }
 
-/// What has been given up, as the protocol tells it.
+/// The rights that were given up, in the form of the protocol.
 pub(super) fn confined(confined: &Confined) -> ConfinedStatus {
     let capabilities = confined.capabilities.iter();
     ConfinedStatus {
@@ -118,7 +118,7 @@ pub(super) fn confined(confined: &Confined) -> ConfinedStatus {
     }
 }
 
-/// How we are in one line, for `systemctl status`; `None` until each source has said how it is.
+/// Our state in one line, for `systemctl status`; `None` until each source has said how it is.
 pub(super) fn in_short(detection: &Detection, sources: &[Followed]) -> Option<String> {
     let mut troubles = Vec::new();
     let mut gaps = Vec::new();

@@ -1,8 +1,8 @@
 //! A line of unknown form, as `parse` shows it.
 //!
-//! In: a line, text or JSON. Out: its framing, and its packet or why it is not to be believed. The surprise:
-//! another program's line is shown as the packet it holds, since ulogd and many routers log under a tag of their
-//! own, unless that program quotes the kernel.
+//! In: a line, text or JSON. Out: its framing, and its packet or why it is not to be believed. Another program's line
+//! is shown as the packet that it holds, because ulogd and many routers log under their own tag; but not if that
+//! program quotes the kernel.
 
 use super::json::{self, Entry, Keys, Object};
 use super::ulogd;

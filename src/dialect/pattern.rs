@@ -1,9 +1,9 @@
 //! A log format of the operator's own: a regex whose groups are the fields of a packet.
 //!
-//! In: the regex of `[log.format]`, then lines. Out: a [`Pattern`], or why it is none; the packet of a
-//! line that the regex matches from end to end. A value that does not parse is [`Reason::Grammar`],
-//! never a guess. The surprise: without a group `flags` a TCP line is taken for a SYN, as most
-//! firewalls log only these; and without `spt` two knocks at one port within ten seconds are one.
+//! In: the regex of `[log.format]`, then lines. Out: a [`Pattern`], or what is wrong with it; the packet of a line
+//! that the regex matches from end to end. A value that does not parse is [`Reason::Grammar`], never a guess. Without
+//! a group `flags`, a TCP line counts as a SYN, because most firewalls log only these. Without `spt`, two knocks at
+//! one port within ten seconds are one.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,7 +1,7 @@
 //! ulogd2's JSON output of a packet: one key per field, no log line in it.
 //!
-//! In: a JSON object. Out: the packet, or why its fields are none. Flow records of the same plugin have
-//! the same address keys but no interface, so the interface key is what tells a packet.
+//! In: a JSON object. Out: the packet, or what is wrong with its fields. Flow records of the same plugin have the
+//! same address keys but no interface, so the interface key is what tells a packet.
 
 use std::net::IpAddr;
 

@@ -242,7 +242,7 @@ fn line(at: u64, port: u16) -> Line {
     }
 }
 
-/// A process that goes on after an answer to the packet of port 3 at 0 ms.
+/// A process that continues after an answer to the packet of port 3 at 0 ms.
 fn after_an_answer(stamped: Stamped) -> Process {
     let mut answers = Answers::default();
     let mut first = Process::new(&answers, stamped);

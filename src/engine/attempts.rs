@@ -151,8 +151,8 @@ impl AttemptTable {
         hears(&self.audiences, source, door)
     }
 
-    /// Sets which addresses are one knocker. Attempts in flight are forgotten when that changes.
-    /// What is opened is opened for one address all the same: the one that completes the knock.
+    /// Sets which addresses are one knocker. Attempts in flight are forgotten when that changes. The door still opens
+    /// for one address: the one that completes the knock.
     pub fn set_knocker_prefix(&mut self, prefix: KnockerPrefix) {
         if prefix != self.knocker_prefix() {
             self.tables = tables(prefix);
@@ -204,7 +204,7 @@ impl AttemptTable {
     }
 
     /// Takes over that the knock of `src` at `door` which `last` completed was answered at `at`: it is not answered
-    /// again. A door that opens the next step after its cooldown.
+    /// again. A door with a cooldown continues it.
     pub fn restore_answer(&mut self, door: &Arc<str>, src: IpAddr, at: Time, last: Last) {
         let known = self.doors.iter().find(|other| other.name == *door);
         let kind = known.map_or(Kind::Ports, |door| Kind::of(door));
@@ -275,8 +275,8 @@ impl AttemptTable {
             is_hidden |= fate == Fate::Hidden;
         }
         if age.is_none() {
-            // Without a blank for the one that a knocker has kept, only wrong hits would make the ring grow, and
-            // the daemon's page faults would tell a local user which hits are right.
+            // A blank takes the place of a packet that a knocker has kept. Otherwise only wrong hits would make the
+            // ring grow, and the daemon's page faults would show a local user which hits are right.
             self.recent
                 .remember(unkept.unwrap_or_else(|| sighting.blank()));
         }
@@ -320,7 +320,7 @@ impl AttemptTable {
             if Kind::of(door) != kind || !heard.is_new_to(door) {
                 continue;
             }
-            // Of most hits most doors never hear: nobody is at them, and they do not begin so.
+            // Of most hits most doors never hear: no attempt is at them, and attempts do not begin there.
             if !door.rule.may_begin_with(hit.step) && !knocker.is_at(number) {
                 continue;
             }

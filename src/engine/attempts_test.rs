@@ -325,7 +325,7 @@ proptest! {
         for knock in &knocks {
             now = now.after(Duration::from_millis(knock.0));
             let (mut told, mut expected) = (Vec::new(), Vec::new());
-            // Not every hit is preceded by the end of what is over.
+            // Not every hit comes after the end of expired attempts.
             if knock.3 % 3 > 0 {
                 table.handle_timeout(now, &mut |detected| told.push(detected));
                 plain.handle_timeout(now, &mut expected);

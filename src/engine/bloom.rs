@@ -12,13 +12,13 @@ const BITS: usize = 8;
 pub(super) struct BloomFilter {
     young: Vec<u64>,
     elder: Vec<u64>,
-    /// So many more until the young one is full.
+    /// How many more fit into the young one.
     left: usize,
     room: usize,
 }
 
 impl BloomFilter {
-    /// One that knows the last `room` identities, and some more.
+    /// A filter that knows the last `room` identities, and some more.
     pub(super) fn new(room: usize) -> Self {
         Self {
             young: Vec::new(),

@@ -1,4 +1,4 @@
-//! What is opened and closed by hand, beside what is knocked.
+//! Opens and closes by hand, together with knocks.
 
 use super::door::{GrantRule, OnRepeat, PerFamily, Scope};
 use super::event::Whence;

@@ -22,7 +22,7 @@ impl Script {
         self.counts.iter().map(|count| usize::from(*count)).sum()
     }
 
-    /// `--rcheck --seconds` so many windows: how many stamps match.
+    /// `--rcheck --seconds` of this many windows: how many stamps match.
     fn within(&self, windows: u32, at: Time) -> usize {
         let stamps = self.list.iter();
         stamps
@@ -230,8 +230,8 @@ fn counts_let_in_whom_open_sesamys_own_rules_let_in() {
     assert!(opened > least && refused > least, "{opened} {refused}");
 }
 
-/// Every pattern of four digits once, each a digit further than the one before (de Bruijn, by the
-/// algorithm of Fredricksen, Kessler and Maiorana), with the first three once more at its end.
+/// Every pattern of four digits once, each a digit further than the one before, with the first three once more at its
+/// end. It is a de Bruijn sequence (algorithm of Fredricksen, Kessler and Maiorana).
 fn de_bruijn() -> Vec<u8> {
     fn extend(place: usize, period: usize, word: &mut [u8; 5], walk: &mut Vec<u8>) {
         if place > 4 {

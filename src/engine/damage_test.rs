@@ -1,8 +1,8 @@
 //! A line with one thing wrong with it, in every way: for readers of usual lines, which must agree with the
 //! others on whatever else comes.
 
-/// Hands to `read` what becomes of `line` when it is cut at any place, and when any byte is changed into
-/// any other, is left out, or has one of `between` put before it.
+/// Passes damaged copies of `line` to `read`: cut at any place, with any byte changed into any other, with any byte
+/// left out, or with one of `between` before it.
 pub(super) fn damage(line: &[u8], between: &[u8], mut read: impl FnMut(&[u8])) {
     for place in 0..line.len() {
         read(&line[..place]);

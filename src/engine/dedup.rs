@@ -16,8 +16,8 @@ use super::knock::Hit;
 use super::sequence::Transport;
 use super::time::Time;
 
-/// How long a TCP packet with the same ports is sent again, from the last sighting; a door with a longer
-/// window takes it for the same for so long.
+/// How long a TCP packet with the same ports is sent again, from the last sighting; a door with a longer window takes
+/// it for the same packet during its window.
 pub(super) const RETRANSMISSION: Duration = Duration::from_secs(10);
 /// The same where the sequence numbers are equal: longest pause of a kernel (`TCP_RTO_MAX`).
 const SAME_SEQ: Duration = Duration::from_secs(120);
@@ -255,8 +255,8 @@ impl RecentPackets {
         }
     }
 
-    /// How long ago the packet of `sighting` was seen, if it was. Of many that are alike the last
-    /// [`REMEMBERED`] are looked at, so that nobody makes this slow.
+    /// How long ago the packet of `sighting` was seen, if it was. Of many equal ones only the last [`REMEMBERED`] are
+    /// compared, so that an attacker cannot make this slow.
     pub(super) fn seen(&mut self, sighting: &Sighting, reach: Duration) -> Option<Duration> {
         if !self.filter.may_have(sighting.identity) {
             return None;

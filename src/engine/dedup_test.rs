@@ -49,7 +49,7 @@ fn udp(id: Option<u16>) -> Hit<'static> {
     hit
 }
 
-/// The hit so many milliseconds later.
+/// The hit, later by a number of milliseconds.
 fn later<'a>(hit: &Hit<'a>, millis: u64) -> Hit<'a> {
     let span = Duration::from_millis(millis);
     Hit {

@@ -106,7 +106,7 @@ impl Detection {
         self.rejected.add(reason);
     }
 
-    /// Counts so many lines that never came here at all.
+    /// Counts lines that never came here at all.
     pub fn handle_rejected_many(&mut self, reason: Reason, count: u64) {
         self.rejected.add_many(reason, count);
     }

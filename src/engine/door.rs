@@ -95,11 +95,11 @@ pub struct Limits {
 /// wrong port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lockout {
-    /// So many …
+    /// How many failures …
     pub fails: u32,
     /// … within this, from the first, inclusive …
     pub within: Duration,
-    /// … and nothing counts for so long.
+    /// … and how long nothing counts.
     pub time: Duration,
 }
 
@@ -133,8 +133,8 @@ impl Rule {
         }
     }
 
-    /// Whether a knock at `step` can be the first one. `false` only where it does nothing to somebody
-    /// who has not begun.
+    /// Whether a knock at `step` can be the first one. `false` only if it does nothing to an address that has not
+    /// begun.
     pub fn may_begin_with(&self, step: Step) -> bool {
         match self {
             Self::Sequence(rule) => rule.sequence.steps().first() == Some(&step),
@@ -247,7 +247,7 @@ pub struct OneTimeRule {
     pub pace: Pace,
 }
 
-/// Hits on one port, so many in each window (Open Sesamy).
+/// Hits on one port, counted in windows (Open Sesamy).
 #[derive(Clone, PartialEq, Eq)]
 pub struct CountsRule {
     /// The port, and its transport if only one counts.
@@ -287,7 +287,7 @@ impl CountsRule {
         self.span_of(self.groups.len())
     }
 
-    /// So many windows together.
+    /// The length of a number of windows.
     pub(super) fn span_of(&self, windows: usize) -> Duration {
         let windows = u32::try_from(windows).unwrap_or(u32::MAX);
         self.window.saturating_mul(windows)

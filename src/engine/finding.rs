@@ -99,8 +99,8 @@ impl Knocked {
         }
     }
 
-    /// As if `door` had been knocked at rightly: its commands are told what the last right knock would have told
-    /// them, as far as the door says it.
+    /// As if `door` had been knocked at rightly: its commands get what the last right knock would have given them, as
+    /// far as the door fixes it.
     pub fn by_hand(src: IpAddr, door: &Door) -> Self {
         let anywhere = match src {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),

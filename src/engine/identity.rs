@@ -10,11 +10,11 @@ use super::knock::Hit;
 use super::packet::{Fingerprint, TcpFlags};
 use super::sequence::Transport;
 
-/// Hashes packets with keys of its own, so that nobody can aim for a collision: each word of a packet is
-/// multiplied with a key, and of their sum the upper half is the hash. Without the keys, two
-/// packets are as seldom alike as by chance (strongly universal: Thorup, High Speed Hashing for Integers and
-/// Strings, §3.3), and nobody is shown a hash. Each line is hashed, and a hash that must also hide its keys from
-/// the observer of it costs several times as much.
+/// Hashes packets with random keys, so that an attacker cannot aim for a collision: each word of a packet is
+/// multiplied with a key, and of their sum the upper half is the hash. Without the keys, two packets are as seldom
+/// alike as by chance (strongly universal: Thorup, High Speed Hashing for Integers and Strings, §3.3), and no hash is
+/// shown. Each line is hashed, and a hash that must also hide its keys from the observer of it costs several times as
+/// much.
 #[derive(Clone)]
 pub(super) struct Identity {
     start: u128,

@@ -87,7 +87,7 @@ impl Kernels {
     }
 }
 
-/// What speaks for a line's being of now, beside the kernel's stamp in it.
+/// What shows that a line is of now, apart from the kernel's stamp in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Witness {
     /// The stamp is of the kernel that we run on: our clocks.
@@ -115,8 +115,8 @@ impl Kernel {
             .is_some_and(|latest| latest > uptime.after(REBOOT))
     }
 
-    /// Its number, if a stamp of `uptime` at `now` says that it has booted. One that goes far back to a time at
-    /// which this kernel was still heard is of another kernel.
+    /// Its number, if a stamp of `uptime` at `now` says that it has booted. A stamp far back, at a time when this
+    /// kernel was still heard, is of another kernel.
     pub(super) fn booted_before(&self, uptime: Time, now: Option<Time>) -> Option<u16> {
         let was_heard = |now| {
             let elapsed = between(self.compared, now);

@@ -1,6 +1,6 @@
 //! Packet → hit: which packets can be a knock at all, whatever the doors are.
 //!
-//! In: a packet. Out: a [`Hit`], or the [`Reason`] why it is none. What only one door minds (its
+//! In: a packet. Out: a [`Hit`], or the [`Reason`] why the packet does not count. What only one door minds (its
 //! interface, target, networks, flags, public ports) is asked door by door in [`Scope::admits`]: a packet out of a
 //! door's scope neither advances nor resets anything there.
 
@@ -21,7 +21,7 @@ pub struct Logged {
     pub kernel: Option<Time>,
     /// The header's stamp, from the Unix epoch.
     pub header: Option<Time>,
-    /// Whether it may have been written while nobody read.
+    /// Whether it may have been written while no process read.
     pub late: bool,
     /// Whose clock stamped it: the source's number for that kernel.
     pub clock: u16,
@@ -46,7 +46,7 @@ pub struct Hit<'a> {
     pub flags: TcpFlags,
     /// The interface it arrived at.
     pub interface: &'a [u8],
-    /// What tells it from other packets with the same addresses and ports.
+    /// What distinguishes it from other packets with the same addresses and ports.
     pub mark: Fingerprint,
     /// The caller's number of the source that showed it.
     pub source: u16,

@@ -1,7 +1,7 @@
 //! Lockouts and cooldowns: addresses whose hits are ignored after failed attempts, or after an open.
 //!
-//! In: failed attempts and opens. Out: whether a hit counts at all. The table is bounded: at the limit
-//! what would end first goes first, so a flood gains no more than waiting would.
+//! In: failed attempts and opens. Out: whether a hit counts at all. The table is bounded: at the limit the lockout
+//! that ends first is dropped, so a flood gains only what waiting would.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;

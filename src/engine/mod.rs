@@ -119,7 +119,7 @@ impl Engine {
         dues.into_iter().flatten().min()
     }
 
-    /// What to run next. Where nothing is run, [`Self::settle`] answers in place of it.
+    /// What to run next. Where nothing is run, [`Self::settle`] answers instead.
     pub fn poll_order(&mut self) -> Option<Order> {
         self.grants.take_changes();
         self.grants.poll_order()

@@ -209,8 +209,8 @@ impl Book {
         }
     }
 
-    /// Shows every sequence that may be knocked at `door` by somebody who begins at a Unix time in
-    /// seconds, if it is known. Those that are used are among them.
+    /// Shows every sequence that counts at `door` for a knock that begins at a Unix time in seconds, if it is known.
+    /// Those that are used are among them.
     pub fn candidates(
         &mut self,
         door: &Arc<str>,

@@ -145,7 +145,7 @@ impl Tally {
         self.add_many(reason, 1);
     }
 
-    /// Counts `reason` so many times more.
+    /// Counts `reason` `times` more.
     pub fn add_many(&mut self, reason: Reason, times: u64) {
         if let Some(count) = self.0.get_mut(reason as usize) {
             *count = count.saturating_add(times);

@@ -19,14 +19,13 @@ const SUSPENDED: i64 = 2 * SECOND;
 /// In a file, a kernel's stamps that went on by so much more than the header are of another kernel: the header
 /// may be late by as long as a syslog takes to start.
 const LATE: i64 = 3600 * SECOND;
-/// In a file, so many packets ahead are asked when a boot began.
+/// In a file, this many packets ahead are used to find when a boot began.
 const MAX_AHEAD: usize = 1024;
 /// No logged stamp is later than this (the year 2189): later times leave no room for windows to end, and a log with
 /// one line of the year 9999 would never end.
 const END: Time = Time::from_nanos(i64::MAX / 4 * 3);
-/// A header without a zone is believed whole quarters of an hour beside now (Nepal is at +5:45): so
-/// many when it is the only witness (a zone changed under a running syslog), and as many as there
-/// are when the kernel's own stamp is fresh.
+/// A header without a zone is believed whole quarters of an hour beside now (Nepal is at +5:45): a few when it is the
+/// only witness (a zone changed under a running syslog), and any number when the kernel's own stamp is fresh.
 const QUARTER: i64 = 900 * SECOND;
 const QUARTERS_ALONE: i64 = 8;
 const QUARTERS_WITNESSED: i64 = 26 * 4;
@@ -40,8 +39,8 @@ pub struct Received {
     pub awake: Time,
     /// The wall clock, from the Unix epoch.
     pub wall: Time,
-    /// Whether it may have been written long before, while nobody read. Then only a stamp can tell that
-    /// it is fresh, and no zone is guessed.
+    /// Whether it may have been written long before, while no process read. Then only a stamp can tell that it is
+    /// fresh, and no zone is guessed.
     pub late: bool,
 }
 

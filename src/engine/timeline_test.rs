@@ -58,7 +58,7 @@ impl Clock {
     }
 }
 
-/// A line of our kernel, logged so many seconds after the test began, with no header.
+/// A line of our kernel without a header, logged some seconds after the test began.
 pub(super) fn kernel(at: f64) -> Stamps<'static> {
     from(b"", BOOTED_FOR + at)
 }
@@ -71,7 +71,7 @@ pub(super) fn from(host: &[u8], uptime: f64) -> Stamps<'_> {
     }
 }
 
-/// The header's stamp, so many seconds after the test began, in UTC as it says.
+/// The header's stamp, some seconds after the test began, in UTC as it says.
 pub(super) fn exact(at: f64) -> Wall {
     Wall::Exact(time(EPOCH + at))
 }

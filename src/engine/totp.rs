@@ -1,9 +1,9 @@
 //! Sequences from a secret and the time, in the way of RFC 6238.
 //!
-//! In: a key, and the number of a step of time, T = ⌊Unix time / step⌋ (§4.2). Out: that step's sequence.
-//! Either all of it is derived, by SHA-256, or it is a static beginning and then the standard code that an
-//! authenticator app shows (SHA-1), a few digits a knock. A code is short, so its door also limits how many
-//! are tried: [`Totp::refused_for`].
+//! In: a key, and the number of a step of time, T = ⌊Unix time / step⌋ (§4.2). Out: that step's sequence. Either all
+//! of it is derived, by SHA-256; or it has a static beginning, followed by the standard code of an authenticator app
+//! (SHA-1), a few digits in each knock. A code is short, so its door also limits how many are tried:
+//! [`Totp::refused_for`].
 
 use std::fmt;
 
@@ -126,7 +126,7 @@ impl Totp {
         self.0.beginning.as_deref()
     }
 
-    /// Random guesses that one right guess is among, on average: so many sequences count at a time.
+    /// Random guesses that one right guess is among, on average: the number of sequences that count at a time.
     ///
     /// A repeat of a step changes nothing, so the knocks `x x y x z` are at once the codes xxy, xyx and xyz:
     /// at most as many as there are ways to part the knocks of a code into groups (Bell's numbers). The ports

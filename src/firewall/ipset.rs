@@ -1,8 +1,8 @@
 //! `backend = "ipset"`: entries `address,protocol:port` with the kernel's own timeout.
 //!
-//! `-exist` makes an entry that is added again take the new timeout, and one that is not there no
-//! failure when it is deleted. `ipset` takes one entry a call, so a shell strings them together;
-//! nothing but an address gets into its script. When the whole set has gone, there is nothing to close.
+//! With `-exist`, an entry that is added again takes the new timeout, and deleting a missing entry succeeds. `ipset`
+//! takes one entry a call, so a shell strings them together; nothing but an address gets into its script. When the
+//! whole set has gone, there is nothing to close.
 
 use super::{Family, each};
 use crate::engine::command::{Template, TemplateError};

@@ -1,9 +1,10 @@
 //! `backend = "iptables"`: rules in chains of our own, marked with the door's name: one where packets arrive, before
 //! any NAT, and one where they have arrived.
 //!
-//! Where they arrive a rule passes the chain that closes, which is jumped to by the last rule. A rule is looked for before it is added, so there is never a second one; when it is to go, exit
-//! status 1 says that it is not there, or that the chain is not, and any other that it could not be
-//! deleted. No rule ends by itself: the door is closed by the daemon, or by its next start.
+//! Where they arrive a rule passes the chain that closes, which is jumped to by the last rule. A rule is looked for
+//! before it is added, so there is never a second one; at the deletion, exit status 1 means that the rule or the
+//! chain does not exist; any other means that it could not be deleted. No rule ends by itself: the door is closed by
+//! the daemon, or by its next start.
 
 use super::{Family, each};
 use crate::engine::command::{Template, TemplateError};

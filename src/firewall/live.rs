@@ -59,10 +59,10 @@ enum Point {
 #[derive(Clone, Debug, Default)]
 struct Rule {
     when: Vec<Match>,
-    /// So many packets a second over all addresses, at most.
+    /// The most packets a second, over all addresses.
     rate: Option<f64>,
     log: Option<String>,
-    /// The NFLOG group that it logs to, in place of the kernel's log.
+    /// The NFLOG group that it logs to, instead of the kernel's log.
     group: Option<u16>,
     then: Option<Then>,
 }
@@ -183,7 +183,7 @@ struct Walk {
     rate: Option<(f64, Place)>,
     /// Other prefixes that it was logged with.
     others: Vec<Place>,
-    /// Where it was logged with ours, to what nobody reads.
+    /// Where it was logged with ours, to a group that no source reads.
     unread: Vec<Place>,
     rewritten: Option<Place>,
     /// Whether it was rewritten or dropped before it was logged.
@@ -201,8 +201,8 @@ enum End {
 }
 
 impl Kernel {
-    /// Reads what the tools print; what is no such text is no rules. Tables that `iptables-save` prints too are
-    /// taken from there, as nft does not say what their matches mean.
+    /// Reads what the tools print; other text gives no rules. Tables that `iptables-save` prints too are taken from
+    /// there, as nft does not say what their matches mean.
     pub fn read(nft: &str, iptables: [&str; 2]) -> Self {
         let mut kernel = Self::default();
         for (family, text) in Family::ALL.into_iter().zip(iptables) {
@@ -369,7 +369,7 @@ pub struct Need<'a> {
     pub groups: Option<&'a [u16]>,
     /// The knocks of each door, and the time for all of them.
     pub doors: &'a [(Vec<Step>, Duration)],
-    /// The ports that are closed to all who have not knocked.
+    /// The ports that are closed to addresses that have not knocked.
     pub guarded: &'a [Step],
     /// What opens them.
     pub backend: Option<Backend>,
@@ -409,20 +409,20 @@ pub enum Fault {
     Limited {
         /// The rule's.
         place: Place,
-        /// So many a minute.
+        /// The packets a minute that are logged.
         per_minute: u32,
-        /// A knock is of so many …
+        /// The number of knocks …
         knocks: usize,
-        /// … in so long.
+        /// … in this time.
         within: Duration,
     },
-    /// A knock, the number of whose step is told from 1, is dropped before it is logged.
+    /// A knock is dropped before it is logged. Its step is numbered from 1.
     #[error("{0} drops step {1} before it is logged")]
     StepDropped(Place, usize),
     /// A knock gets another port before it is logged.
     #[error("{0} redirects step {1} before it is logged")]
     StepRedirected(Place, usize),
-    /// An address that has knocked is dropped at a port all the same.
+    /// An address that has knocked is still dropped at a port.
     #[error("{0} drops what a door lets in at {port}", port = port(*.1))]
     OpenDropped(Place, Step),
 }

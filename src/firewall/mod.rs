@@ -63,7 +63,7 @@ pub struct Commands {
     pub close: PerFamily,
 }
 
-/// The commands with which `backend` opens `ports` for who knocked at `door`.
+/// The commands with which `backend` opens `ports` for the address that knocked at `door`.
 pub fn commands(backend: Backend, door: &str, ports: &[Step]) -> Result<Commands, TemplateError> {
     let both = |command: fn(Family, &str, &[Step]) -> Result<Template, TemplateError>| {
         Ok(PerFamily {

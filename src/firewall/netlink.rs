@@ -1,8 +1,8 @@
 //! The commands of the nft backend as one message of netlink, which the kernel takes without a process.
 //!
-//! In: the argv of a command that the nft backend has made, now or in an earlier version. Out: the bytes of
-//! a batch (`linux/netfilter/nfnetlink.h`, `nf_tables.h`), and what its answers say. Any other argv is none of
-//! ours. The text stays what people read and what the ledger holds.
+//! In: the argv of a command that the nft backend has made, now or in an earlier version. Out: the bytes of a batch
+//! (`linux/netfilter/nfnetlink.h`, `nf_tables.h`), and what its answers say. Any other argv is not our command. The
+//! text stays what people read and what the ledger holds.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -241,7 +241,7 @@ fn a_grant_that_was_closed_here_is_refused_by_a_later_run() {
     assert_eq!(taken(&mut next, plain(), 2, NOW + 5), Err(Refused::Known));
 }
 
-/// So many gateways that may open `ssh` at each other.
+/// Gateways that may open `ssh` at each other.
 fn peers(count: usize) -> BTreeMap<String, Peer> {
     let keys: Vec<_> = (0..250).map(|seed| key(seed).verifying_key()).collect();
     let peer = |number: usize| {
@@ -463,8 +463,8 @@ impl Dice {
     }
 }
 
-/// `count` gateways with clocks up to half a second apart, on a bus that delays each message by up to half a second
-/// and does not reach a third of the gateways for a while. What it holds back comes when it is healed.
+/// `count` gateways with clocks up to half a second apart. Their bus delays each message by up to half a second, and
+/// does not reach a third of the gateways for a while. What it holds back comes when it is healed.
 fn simulate(count: usize, knocks: usize, seed: u64) {
     let mut dice = Dice(seed);
     let all = peers(count);
@@ -515,7 +515,7 @@ fn simulate(count: usize, knocks: usize, seed: u64) {
     let open = gateways[0].open();
     assert!(!open.is_empty());
     for gateway in &gateways {
-        // Whoever's end is within the second by which clocks differ may be in one and not in the other.
+        // A grant whose end is within the second by which clocks differ may be in one and not in the other.
         assert_eq!(gateway.open(), open, "{}", gateway.fleet.rules.name);
     }
     let over = begin.after(Duration::from_secs(29) + HOLD + Duration::from_secs(1));

@@ -37,7 +37,7 @@ pub enum ToAgent {
     Hello(Box<Bus>),
     /// Publish this.
     Publish(SignedGrant),
-    /// Write `by` to the subject of `code`, if nobody has written there.
+    /// Write `by` to the subject of `code`, if no gateway has written there.
     Claim {
         /// The number of the claim.
         number: u64,

@@ -52,7 +52,7 @@ pub struct Rules {
     pub name: String,
     /// The gateways that may open doors here.
     pub peers: BTreeMap<String, Peer>,
-    /// What becomes of a code when nobody can be asked whether it was used elsewhere.
+    /// What a code does when no gateway can be asked whether it was used elsewhere.
     pub without_bus: WithoutBus,
     /// How long a claim may take.
     pub claim_timeout: Duration,
@@ -132,7 +132,7 @@ pub enum Verdict {
     Open,
     /// Another gateway has used it.
     Elsewhere,
-    /// Nobody can be asked, and it opens nothing then.
+    /// No gateway can be asked, and it opens nothing then.
     NoBus,
 }
 
@@ -287,7 +287,7 @@ impl Fleet {
     ) -> Result<i64, Refused> {
         self.forget(now);
         let taken = self.check(from, grant, door, now);
-        // Names that nobody has configured are not collected.
+        // Names that are not configured are not collected.
         let name = if self.rules.peers.contains_key(from) {
             from
         } else {

@@ -56,7 +56,7 @@ impl FromStr for Counts {
     }
 }
 
-/// The window where nobody says: what people use.
+/// The default window: what people use.
 pub const DEFAULT_WINDOW: Duration = Duration::from_secs(4);
 
 /// Shortest and longest window.

@@ -64,7 +64,7 @@ pub enum Told<'a> {
     Open(SocketAddr),
 }
 
-/// Told of everything that the client does.
+/// Called for everything that the client does.
 pub type Listener<'a> = dyn FnMut(&Told<'_>) + 'a;
 
 impl Knocking {

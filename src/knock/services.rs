@@ -16,7 +16,7 @@ use crate::engine::sequence::Transport;
 
 const PATH: &str = "/etc/services";
 
-/// The file is some 20 kB; nobody needs more than this.
+/// The file is some 20 kB; more than this is not needed.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The names of ports.

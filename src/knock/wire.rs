@@ -1,8 +1,8 @@
 //! What leaves this machine.
 //!
-//! In: where to. Out: one SYN that is never repeated, one datagram of one NUL byte, or a connection
-//! that has begun. The kernel repeats the SYN of a socket that waits for an answer, so the socket of
-//! a hit is closed at once; what answers then finds nobody.
+//! In: where to. Out: one SYN that is never repeated, one datagram of one NUL byte, or a connection that has begun.
+//! The kernel repeats the SYN of a socket that waits for an answer, so the socket of a hit is closed at once; an
+//! answer then finds no socket.
 #![expect(
     clippy::disallowed_methods,
     reason = "the pause between two knocks is a sleep: nothing could end it early"

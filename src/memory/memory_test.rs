@@ -45,7 +45,7 @@ fn packet(src: IpAddr, port: u16) -> Packet<'static> {
     }
 }
 
-/// Notes a packet to `port` at so many milliseconds.
+/// Notes a packet to `port` at a time in milliseconds.
 fn note(memory: &mut Memory, who: u32, port: u16, at: i64, verdict: Result<(), Reason>) {
     let (whence, at) = (line(at.unsigned_abs()), Time::from_nanos(at * 1_000_000));
     let packet = packet(address(who), port);
@@ -110,7 +110,7 @@ fn the_port_of_a_knock_is_a_step_and_no_number() {
     // One that is a knock only since the rules were read again.
     note(&mut memory, 1, 2222, 2, Ok(()));
     let [knock, later] = &told(&memory, address(1))[..] else {
-        panic!("two are told");
+        panic!("there are not two");
     };
     assert_eq!((knock.seen[0].step, knock.seen[0].of), (Some(3), 3));
     assert_eq!((&knock.port, &later.port), (&None, &None));
@@ -184,7 +184,7 @@ fn a_scan_is_one_thing_with_a_count() {
     }
     assert_eq!(words(&memory, address(1)), ["hit 1000"]);
     let [scan] = &told(&memory, address(1))[..] else {
-        panic!("one is told");
+        panic!("there is not one");
     };
     assert_eq!((scan.since_us, scan.at_us), (Some(1000), 1_000_000));
 }

@@ -1,9 +1,9 @@
 //! The last things that happened to each address, so that a knock that failed can be explained.
 //!
-//! In: the engine's events, packets with what became of them, losses. Out: [`Happening`]s of one address, and what they
-//! come to at each door ([`picture`]). Bounded: so many addresses, of which the one longest unheard of goes
-//! first, and so many things of each; the same thing again and again is one thing with a count, so a scanner
-//! does not fill it with itself. No port that a door has among its knocks leaves it.
+//! In: the engine's events, packets with what became of them, losses. Out: [`Happening`]s of one address, and what
+//! they come to at each door ([`picture`]). Bounded in addresses, of which the least recent one goes first, and in
+//! events of each. Repeats of an event are one event with a count, so a scanner cannot fill it. No port that a door
+//! has among its knocks leaves it.
 
 pub mod picture;
 
@@ -216,7 +216,7 @@ impl Memory {
         }
     }
 
-    /// Remembers that `source` has lost so many lines, if that is known.
+    /// Remembers that `source` has lost lines, and how many if that is known.
     pub fn lost(&mut self, source: u16, at: Time, count: Option<u64>) {
         let whence = Whence { source, line: 0 };
         self.losses.truncate(MAX_LOSSES - 1);

@@ -457,7 +457,7 @@ fn micros(seconds: u64) -> i64 {
         .saturating_mul(1_000_000)
 }
 
-/// So many microseconds: `120 ms`, `4.2 s`, `40 s`, `12 min`, `5 h`.
+/// A number of microseconds: `120 ms`, `4.2 s`, `40 s`, `12 min`, `5 h`.
 pub fn span(micros: i64) -> String {
     let time = Duration::from_micros(micros.max(0).unsigned_abs());
     match time.as_secs() {

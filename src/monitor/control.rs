@@ -1,12 +1,10 @@
 //! The control socket: who may ask, how many at a time, and for how long.
 //!
-//! In: connections to a UNIX socket, and the replies to their requests. Out: the requests. Nothing here
-//! waits: a client that is slow or silent is hung up on, and is nobody's business but its own. One request
-//! and one reply each.
+//! In: connections to a UNIX socket, and the replies to their requests. Out: the requests. Nothing here waits: a slow
+//! or silent client is disconnected, and delays no other. One request and one reply each.
 //!
-//! The file is made with its mode, not given it later. Nobody but root and our own user can connect;
-//! with a group its members can too, and it is the kernel that checks that: the credentials of a peer
-//! name one of its groups only.
+//! The file is made with its mode, not given it later. Only root and our own user can connect; with a group its
+//! members can too, and it is the kernel that checks that: the credentials of a peer name one of its groups only.
 #![expect(
     clippy::disallowed_types,
     reason = "the daemon's half of the control socket"
@@ -327,7 +325,7 @@ pub(super) fn check_directory(path: &Path) -> Result<(), ControlError> {
     Ok(())
 }
 
-/// Removes a socket on which nobody listens any more.
+/// Removes a socket without a listener.
 pub(super) fn make_room(path: &Path) -> Result<(), ControlError> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -21,7 +21,7 @@ use crate::privsep::{Broken, Channel, MAX_TO_MONITOR, ToDetector, ToMonitor};
 
 /// This program, whatever has become of its file.
 pub(super) const OURSELVES: &str = "/proc/self/exe";
-/// Bytes that may wait for it beside the configuration …
+/// Bytes that may wait for it in addition to the configuration …
 const MAX_UNREAD: usize = 8 * 1024 * 1024;
 /// … and descriptors.
 const MAX_DESCRIPTORS: usize = 16;
@@ -33,7 +33,7 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(3);
 /// What it is started with.
 #[derive(Clone, Debug)]
 pub struct Start {
-    /// The name that tells it what it is.
+    /// The name that makes it the detector.
     pub name: &'static str,
     /// Our own arguments.
     pub arguments: Vec<OsString>,
@@ -83,7 +83,7 @@ impl Detector {
         }
     }
 
-    /// Lets a configuration of so many bytes wait beside all else.
+    /// Lets a configuration of this size wait in addition to the rest.
     pub(super) fn allow(&mut self, bytes: usize) {
         self.allowance = MAX_UNREAD.saturating_add(bytes.saturating_mul(2));
     }

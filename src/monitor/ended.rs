@@ -40,7 +40,7 @@ pub enum How {
     TimedOut,
     /// It was still running when we had to stop; its process group was killed.
     Stopped,
-    /// The kernel was asked in place of a program, and refused, by its number.
+    /// The kernel was asked instead of a program, and refused with this error.
     Refused(i32),
     /// It never ran.
     NotStarted(NotStarted),

@@ -31,7 +31,7 @@ const INTERVAL: Duration = Duration::from_secs(50);
 const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest answer.
 const MAX_ANSWER: usize = 64 * 1024;
-/// So many times in such a span the rules are loaded again; then somebody means it.
+/// How often the rules are loaded again within a span; after that, the flush is taken to be intended.
 const MAX_HEALS: usize = 3;
 const HEALS_WITHIN: Duration = Duration::from_secs(3600);
 

@@ -80,7 +80,7 @@ fn rules_are_loaded_again_three_times_an_hour_and_no_more() {
     };
     for _ in 0..MAX_HEALS {
         assert!(firewall.may_heal(now));
-        assert!(firewall.saw(healed.clone(), now), "somebody is told");
+        assert!(firewall.saw(healed.clone(), now), "it is reported");
     }
     assert!(!firewall.may_heal(now));
     let refused = FirewallStatus {
@@ -116,5 +116,5 @@ fn somebody_is_told_once_that_what_was_there_is_gone() {
     assert!(!firewall.saw(gone.clone(), now), "it never was there");
     assert!(!firewall.saw(FirewallStatus::default(), now));
     assert!(firewall.saw(gone.clone(), now));
-    assert!(!firewall.saw(gone, now), "it is told");
+    assert!(!firewall.saw(gone, now), "it is reported");
 }

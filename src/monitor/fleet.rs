@@ -69,7 +69,7 @@ pub(super) struct Member {
     closed: Option<PathBuf>,
     /// What tells this boot in the ids of our grants.
     boot: String,
-    /// What the agent was told first.
+    /// The first message to the agent.
     greeted: Option<Bus>,
     /// Grants that were refused, and codes that were used elsewhere.
     refusals: Pause,
@@ -284,7 +284,7 @@ impl Monitor {
         })
     }
 
-    /// Hangs up on an agent that was told otherwise; it comes back, and is told.
+    /// Hangs up on an agent that got another configuration; it comes back, and gets the new one.
     pub(super) fn greet_again(&mut self) {
         let hello = self.hello();
         let is_other = |member: &Member| member.agent.is_some() && member.greeted != hello;
@@ -377,7 +377,7 @@ impl Monitor {
         }
     }
 
-    /// Takes a knock. One with a code waits until the code is claimed.
+    /// Takes a knock. A knock with a code waits until the code is claimed.
     pub(super) fn open_or_claim(&mut self, door: &Arc<Door>, knocked: Knocked, now: Time) {
         let Some(member) = self.fleet.as_mut().filter(|_| knocked.used.is_some()) else {
             self.executor.grants.handle_knocked(door, &knocked, now);
@@ -483,7 +483,7 @@ impl Monitor {
         }
     }
 
-    /// How the fleet is, as the protocol tells it.
+    /// The state of the fleet, in the form of the protocol.
     pub(super) fn fleet_status(&self) -> Option<FleetStatus> {
         let member = self.fleet.as_ref()?;
         let state = &member.state;

@@ -1,9 +1,9 @@
 //! What the detector says, one by one.
 //!
-//! In: messages of a process that reads what anybody may have written. Out: findings for the grants, where
-//! the door is configured and lets the address in; journalctls started; answers to questions. A detector
-//! that lies can have a configured door opened for an address that the door lets in, close a `once` or
-//! `counts` door early, and use up sequences that open once; it can do nothing else.
+//! In: messages of a process that reads what anybody may have written. Out: findings for the grants, where the door
+//! is configured and lets the address in; journalctls started; answers to questions. A detector that lies can have a
+//! configured door opened for an allowed address. It can close a `once` or `counts` door early, and use up sequences
+//! that open once; it can do nothing else.
 
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
@@ -86,7 +86,7 @@ impl Monitor {
                 }
             }
             ToMonitor::ReconnectSyslog => self.reconnect_syslog(),
-            // Where there is more to read, nobody else may end the daemon.
+            // While there is more to read, nothing else may end the daemon.
             ToMonitor::Exhausted if self.plan.has_end => self.begin_end(),
             // The end of its socket follows.
             ToMonitor::Exhausted | ToMonitor::Done => {}
@@ -193,7 +193,7 @@ fn admits(door: &Door, knocked: &Knocked) -> bool {
         }
 }
 
-/// Whether the time of a sequence has come, or comes in so many seconds: a later one would shut the door to its
+/// Whether the time of a sequence has come, or comes within some seconds: a later one would shut the door to its
 /// owner.
 fn has_come(door: &Door, until: i64, seconds: i64) -> bool {
     let Some(Origin::Totp(totp)) = door.rule.origin() else {

@@ -1,9 +1,9 @@
 //! A file of one-time sequences: marks the used sequence, as knockd does.
 //!
-//! In: a line's number and what it must still say. Out: `#` in place of the first byte of that line, of every unused
-//! line before it and of every line like it, on the disk. The file stays the same file: processes that have it open
-//! see the marks, and no right to the directory is needed. The line that is used is marked last and nothing opens
-//! before all is on the disk, so a crash in between only loses lines.
+//! In: a line's number and what it must still say. Out: `#` as the first byte of that line, of every unused line
+//! before it and of every line like it, on the disk. The file stays the same file: processes that have it open see
+//! the marks, and no right to the directory is needed. The line that is used is marked last and nothing opens before
+//! all is on the disk, so a crash in between only loses lines.
 
 #![expect(
     clippy::disallowed_types,
@@ -40,7 +40,7 @@ fn mark_in(path: &Path, number: u32, text: &[u8]) -> io::Result<()> {
         .write(true)
         .custom_flags(flags.bits().cast_signed())
         .open(path)?;
-    // Another one of us must not use the same line at the same time; nobody waits for it.
+    // Another one of us must not use the same line at the same time; no caller waits for it.
     flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     let bytes = read(&file)?;
     for place in places(&bytes, number, text).ok_or(io::ErrorKind::InvalidData)? {
@@ -58,7 +58,7 @@ fn read(file: &File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The offsets that are to be marked, that of the line itself last; `None` when it is not there.
+/// The offsets that are to be marked, that of the line itself last; `None` when it does not exist.
 fn places(list: &[u8], number: u32, text: &[u8]) -> Option<Vec<u64>> {
     let (mut places, mut place, mut own) = (Vec::new(), 0, None);
     for (line, count) in list.split_inclusive(|&byte| byte == b'\n').zip(1..) {

@@ -72,7 +72,7 @@ use crate::systemd;
 /// How long to wait before the detector is started again: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(10);
-/// A detector that has lived for so long was well.
+/// A detector that has lived for this long was healthy.
 const SETTLED: Duration = Duration::from_secs(60);
 /// How much longer than commands may take at the end, killing them may.
 const KILL_MARGIN: Duration = Duration::from_secs(5);

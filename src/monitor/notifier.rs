@@ -51,7 +51,7 @@ pub(super) struct Notifier {
     /// Occasions that were only counted.
     missed: u64,
     running: Option<Command>,
-    /// A command that survived even SIGKILL; none starts beside it.
+    /// A command that survived even SIGKILL; no other starts meanwhile.
     undead: Option<Child>,
     /// When the minute began, on the monotonic clock, and how many commands have started in it.
     minute: Time,

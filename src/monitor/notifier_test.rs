@@ -1,4 +1,4 @@
-//! How much is told, and in which words.
+//! How much is reported, and in which words.
 
 use super::*;
 
@@ -23,7 +23,7 @@ fn of_a_flood_a_few_are_told_and_the_others_counted() {
     assert_eq!(notifier.missed, 1000 - MAX_WAITING as u64);
     notifier.turn();
     assert_eq!(notifier.started, MAX_A_MINUTE);
-    assert_eq!(notifier.missed, 0, "the first command was told");
+    assert_eq!(notifier.missed, 0, "the first command got it");
     assert!(notifier.is_idle(), "the others wait for the next minute");
     let due = notifier.due().unwrap();
     assert!(due.since(clock::boot_now()) <= MINUTE);

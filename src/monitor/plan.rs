@@ -84,7 +84,7 @@ pub struct Settings {
     pub stop_timeout: Duration,
     /// How the detector is started.
     pub detector: Start,
-    /// What is written beside the commands.
+    /// The records that are written.
     pub records: Files,
     /// The standard input, if lines are to be read from there.
     pub stdin: Option<OwnedFd>,

@@ -29,7 +29,7 @@ impl Poll {
         })
     }
 
-    /// Waits until one of `descriptors` is ready for what stands beside it, or until `due`.
+    /// Waits until one of `descriptors` is ready for its events, or until `due`.
     pub(super) fn wait<'a>(
         &'a mut self,
         descriptors: impl Iterator<Item = (BorrowedFd<'a>, PollFlags)>,

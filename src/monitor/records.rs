@@ -1,7 +1,7 @@
-//! The files beside the commands: records that the detector writes, and the metrics.
+//! The files that the daemon writes: records that the detector writes, and the metrics.
 //!
-//! In: paths from the configuration. Out: open files for the detector, which may open none itself; metrics
-//! in place of the old ones at once. Each trouble is reported once until it is over.
+//! In: paths from the configuration. Out: open files for the detector, which may open none itself; metrics, which
+//! replace the old ones atomically. Each trouble is reported once until it is over.
 #![expect(clippy::disallowed_types, reason = "the files that [daemon] names")]
 
 use std::fs::{self, OpenOptions};

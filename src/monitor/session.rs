@@ -3,9 +3,9 @@
 //! In: a command, and the [`Account`] that runs it, if that is not our own. Out: the process that becomes it. Without
 //! a session of its own a command could open the terminal that the daemon was started from, and type there. The step
 //! between is there because nothing can safely be done between a fork and an exec. It takes 2 ms, most of an open's
-//! time, so one is started before there is a command for it ([`Sessions`]). The process keeps its number, so the end
-//! of it is the end of the command. It can report a failure only on its standard error and with [`REFUSED`], as
-//! env(1) and sudo(8) do.
+//! time, so one is started before there is a command for it ([`Sessions`]). The process keeps its number, so its end
+//! is the end of the command. It can report a failure only on its standard error and with [`REFUSED`], as env(1) and
+//! sudo(8) do.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -87,7 +87,7 @@ impl Sessions {
     }
 }
 
-/// A session that waits to be told what it becomes. Dropped, it is ended.
+/// A session that waits for its command. Dropped, it is ended.
 #[derive(Debug)]
 struct Session {
     child: Owned,

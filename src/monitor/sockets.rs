@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, lstat, unlink};
 use rustix::io::Errno;
 
-/// Takes away those of `paths` that nobody has.
+/// Removes the sockets in `paths` that no process has bound.
 pub(super) fn remove(paths: &[PathBuf]) {
     for path in paths.iter().filter(|path| is_left(path)) {
         // This is harmless: a client that connects finds no listener.
@@ -22,7 +22,7 @@ pub(super) fn remove(paths: &[PathBuf]) {
     }
 }
 
-/// Whether it is a socket that nobody has. One for datagrams is refused in other words when somebody has
+/// Whether it is a socket that no process has bound. A datagram socket refuses with another error when a process has
 /// it. Without the right to connect it is the relay's, whom we have made it for.
 fn is_left(path: &Path) -> bool {
     let is_socket = |mode| FileType::from_raw_mode(mode) == FileType::Socket;

@@ -96,7 +96,7 @@ impl Link {
     pub fn is_attended(&self) -> bool {
         let mut end = [PollFd::new(&*self.channel, PollFlags::empty())];
         let now = Timespec::default();
-        // An end that nobody has the other end of says so unasked.
+        // poll reports unasked when the other end is closed.
         poll(&mut end, Some(&now)) == Ok(0)
     }
 

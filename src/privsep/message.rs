@@ -16,7 +16,7 @@ use crate::engine::command::Facts;
 use crate::engine::finding::{Finding, Told};
 use crate::engine::time::Time;
 
-/// The version spoken here. Both ends are the same program; it is looked at all the same.
+/// The version spoken here. Both ends are the same program; it is checked nevertheless.
 pub const VERSION: u32 = 3;
 /// Longest message of the detector, in bytes.
 pub const MAX_TO_MONITOR: usize = 64 * 1024;

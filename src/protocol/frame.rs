@@ -117,7 +117,7 @@ pub struct Timed<'a> {
 }
 
 impl<'a> Timed<'a> {
-    /// `stream`, for so long from now.
+    /// `stream`, until this long from now.
     pub fn new(stream: &'a UnixStream, within: Duration) -> Self {
         let until = clock::monotonic_now().after(within);
         Self { stream, until }

@@ -410,7 +410,7 @@ pub struct Seen {
 /// Why there is no reply.
 #[derive(Debug)]
 pub enum AskError {
-    /// Nobody listens there.
+    /// There is no listener.
     NoDaemon(io::Error),
     /// The socket may not be used by us.
     Denied,
@@ -426,7 +426,7 @@ pub fn ask(path: &Path, request: &Request, within: Duration) -> Result<Reply, As
         _ => AskError::NoDaemon(error),
     })?;
     let mut timed = Timed::new(&stream, within);
-    // A daemon that will not hear us says so and hangs up, perhaps before we have said anything.
+    // A daemon that refuses us says so and hangs up, perhaps before we have sent anything.
     let asked = write_frame(&mut timed, request, MAX_REQUEST);
     let answered = read_frame(&mut timed, MAX_REPLY).map(tame);
     let answered =
@@ -438,7 +438,7 @@ pub fn ask(path: &Path, request: &Request, within: Duration) -> Result<Reply, As
     }
 }
 
-/// Puts a sign in place of each control character but the end of a line.
+/// Replaces each control character, except the end of a line, by a sign.
 fn tame(value: Value) -> Value {
     let text = |text: String| {
         text.replace(

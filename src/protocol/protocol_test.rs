@@ -1,4 +1,4 @@
-//! What is written to the control socket and what of it is read, whatever bytes come.
+//! What is written to the control socket, and what is read from it, whatever bytes come.
 
 use super::*;
 

@@ -1,9 +1,8 @@
 //! A finished log → blocks of whole lines.
 //!
-//! In: anything that can be read, in big pieces. Out: blocks that are cut behind a newline; only the last
-//! one may end without, as a finished file may (a followed one may not). What is read comes at once, so
-//! that a pipe that brings little is not waited for. A line over the limit is never held: of it the
-//! next block has the end, and says so.
+//! In: anything that can be read, in big pieces. Out: blocks that are cut behind a newline; only the last one may end
+//! without, as a finished file may (a followed one may not). What is read comes at once, so that a pipe that brings
+//! little is not waited for. A line over the limit is never held: the next block has its end, and reports it.
 
 use std::io::{self, Read};
 

@@ -26,7 +26,7 @@ enum State {
     Here {
         blocks: Blocks,
         block: Block,
-        /// So many more bytes until it is worth threads.
+        /// Bytes until threads are worth it.
         left: usize,
     },
     There {
@@ -101,8 +101,8 @@ struct Turn {
 }
 
 impl Turn {
-    /// Fills `block` with the next lines; room for its findings, and where they go then. `None` after the
-    /// last, or when nobody waits for more, as the replay has ended early.
+    /// Fills `block` with the next lines; room for its findings, and where they go then. `None` after the last, or
+    /// when the replay has ended early.
     fn take(&mut self, block: &mut Block) -> Option<(Findings, SyncSender<Findings>)> {
         let queue = self.queue.take()?;
         let (answer, answered) = sync_channel(1);
@@ -138,7 +138,7 @@ fn start(blocks: Blocks, form: &Form, count: usize) -> io::Result<State> {
             };
             while let Some((mut findings, answer)) = next(&mut block) {
                 findings.read(&block, &mut form);
-                // Nobody waits for it when the replay has ended early.
+                // There is no receiver when the replay has ended early.
                 let _ = answer.send(findings);
             }
         };

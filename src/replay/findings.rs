@@ -1,10 +1,10 @@
 //! A block of lines → what is in them.
 //!
-//! In: a block. Out: its packets, and the lines that look like one and are not to be believed. Nothing here
-//! depends on the lines before, so blocks can be read side by side. Where the format allows it, only
-//! lines that hold the one text that no packet line is without are looked at; the others are counted.
-//! What is found holds nothing of the block and is small, as it goes to another thread and another core: texts
-//! stand beside the packets, mostly once for many of them.
+//! In: a block. Out: its packets, and the lines that look like one and are not to be believed. Nothing here depends
+//! on the lines before, so blocks can be read side by side. Where the format allows it, only lines that hold the one
+//! text that no packet line is without are looked at; the others are counted. What is found holds nothing of the
+//! block and is small, as it goes to another thread and another core: texts are kept apart from the packets, mostly
+//! one for many of them.
 
 use std::sync::Arc;
 

@@ -110,7 +110,7 @@ pub struct Losses {
     pub messages: u64,
 }
 
-/// Runs `inputs` through `doors`; who is one knocker is as `prefix` says. `show` gets every event.
+/// Runs `inputs` through `doors`; `prefix` says which addresses are one knocker. `show` gets every event.
 pub fn run(
     inputs: Vec<Input>,
     form: &dialect::Reader,

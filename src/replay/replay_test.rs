@@ -14,7 +14,7 @@ use crate::engine::timeline::Stamps;
 
 const PREFIX: &str = "lk-1: ";
 
-/// What is found, in words: so much of it that no two different lines are told alike.
+/// What is found, in words: enough of it that different lines are reported differently.
 fn told(line: u64, packet: &Packet<'_>, stamps: Stamps<'_>) -> String {
     let mark = packet.mark;
     format!("{line} {packet} {mark:?} {stamps:?}")

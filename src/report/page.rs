@@ -377,7 +377,7 @@ fn table(caption: &str, columns: &[&str], rows: Vec<Vec<String>>) -> String {
     )
 }
 
-/// A bar for a number beside the greatest one.
+/// A bar for a number, relative to the greatest one.
 fn bar(count: u64, most: u64) -> String {
     let width = u128::from(count) * 1000 / u128::from(most.max(1));
     format!(

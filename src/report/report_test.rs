@@ -118,5 +118,5 @@ fn a_timeline_shows_seconds_and_days_alike() {
     );
     assert_eq!(page.matches("<rect class=\"open\"").count(), 3 + 1);
     assert_eq!(page.matches("class=\"gap\"").count(), 2);
-    assert!(page.contains(">23h59m</text>"), "the gaps are told");
+    assert!(page.contains(">23h59m</text>"), "the gaps are shown");
 }

@@ -57,7 +57,7 @@ impl Default for Begun {
 }
 
 impl Assembler {
-    /// Drops lines of more than `longest` bytes, in place of [`MAX_LINE`].
+    /// Drops lines of more than `longest` bytes, instead of [`MAX_LINE`].
     pub fn for_lines_up_to(longest: usize) -> Self {
         Self {
             begun: Begun::default(),

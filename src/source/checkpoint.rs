@@ -1,8 +1,8 @@
 //! How far a file is read, for a later process to go on there.
 //!
 //! In: where a reader stands. Out: a [`Checkpoint`], which proves whether a file is still the same. It holds no byte
-//! of the file: a line holds the secret prefix. The digest is there against chance, not against an enemy; who can
-//! write the log can do worse.
+//! of the file: a line holds the secret prefix. The digest is there against chance, not against an enemy; a
+//! user who can write the log can do worse.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;

@@ -36,7 +36,7 @@ const DRAIN_TICK: Duration = Duration::from_millis(100);
 const MAX_FILES: usize = 64;
 /// How often the directory is listed though nothing is known to have changed.
 const LIST_TICK: Duration = Duration::from_secs(1);
-/// A file whose name is gone is let go when it has been quiet for so long.
+/// A file whose name is gone is closed when it has been quiet for this long.
 const GONE_WAIT: Duration = Duration::from_secs(60);
 
 /// Follows the file at `path` in a thread of its own. An existing file is followed from its end on, or

@@ -41,7 +41,7 @@ pub struct Batch {
     pub bytes: Vec<u8>,
     /// The number of the first one, counted from 1 since the start; dropped lines count.
     pub first_line: u64,
-    /// Whether they may have been written long before, while nobody read.
+    /// Whether they may have been written long before, while no process read.
     pub late: bool,
     /// What has been read with the last of them.
     pub read: Option<Read>,
@@ -111,7 +111,7 @@ pub enum Report {
     Health(Health),
 }
 
-/// Nobody listens any more: the source ends.
+/// There is no receiver any more: the source ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
 

@@ -103,7 +103,7 @@ impl Outbox {
         self.send(Report::Lost(count));
     }
 
-    /// Tells that the kernel has told of less than happened, so often.
+    /// Reports that the kernel has reported fewer events than happened, and how often.
     pub(super) fn overflowed(&mut self, times: u64) {
         if times > 0 {
             self.send(Report::Overflowed(times));

@@ -24,7 +24,7 @@ pub fn spawn(source: u16, input: Option<OwnedFd>, sink: impl Sink) -> Result<Han
         None => io::stdin().as_fd().try_clone_to_owned()?,
     };
     Ok(thread::start("stdin", source, move |asked| {
-        // The sink has closed, or the request was made: nobody minds which.
+        // The sink has closed, or the request was made: it does not matter which.
         let _ = read_all(input.as_fd(), &asked, Outbox::new(sink));
     })?)
 }

@@ -60,7 +60,7 @@ pub struct Tail {
     /// checkpoint says was not read before.
     origin: Origin,
     checkpoint: Option<Checkpoint>,
-    /// Whether what is read next may have been written while nobody read.
+    /// Whether the next bytes may have been written while no process read.
     is_late: bool,
     is_unproven: bool,
     has_lost: bool,
@@ -169,7 +169,7 @@ impl Tail {
         std::mem::take(&mut self.has_lost)
     }
 
-    /// Whether the next poll may read what was written while nobody read.
+    /// Whether the next poll may read lines that were written while no process read.
     pub fn is_late(&self) -> bool {
         self.is_late
     }
@@ -191,8 +191,7 @@ impl Tail {
         self.trouble.as_ref()
     }
 
-    /// Whether a file that lost its name may still get lines; its events may be in a directory
-    /// that nobody watches.
+    /// Whether a file that lost its name may still get lines; its events may be in a directory that is not watched.
     pub fn is_draining(&self, now: Duration) -> bool {
         let wait = self.options.rotate_wait;
         self.retired.iter().any(|old| !old.is_quiet(now, wait))

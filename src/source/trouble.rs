@@ -70,7 +70,7 @@ pub enum Trouble {
     /// No file matches the pattern.
     #[error("no file matches; each is read from its first line when it appears")]
     NoMatch,
-    /// More files match the pattern than the so many that are followed.
+    /// More files match the pattern than are followed, which is this number.
     #[error("more than {0} files match: the others are not followed")]
     TooMany(usize),
     /// One of several files has this trouble.
@@ -134,7 +134,7 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    /// How it can be read all the same.
+    /// How it can be read nevertheless.
     const fn advice(self) -> &'static str {
         match self {
             Self::Fifo => "; read it as standard input: --follow - <PATH",
@@ -213,7 +213,7 @@ pub enum Refusal {
     /// The socket cannot be bound.
     #[error("cannot listen there: {0}")]
     Bind(Errno),
-    /// The network may send, and nobody is named who is believed.
+    /// The network may send, and no allowed sender is named.
     #[error(
         "any host that reaches this address could send lines; list the allowed ones in [log] udp_peers"
     )]

@@ -2,9 +2,9 @@
 //!
 //! In: datagrams from root, from the daemon's own user and from the relay that is named; the kernel says who sent
 //! each. Out: lines, and how many were from others. Only its owner (the relay, if there is one) can reach the socket;
-//! it is removed when the source ends, and what an earlier run left there is taken away, if it is a socket, ours, and
-//! nobody's. The mode of a socket's file is that of its descriptor at the bind, so there is no moment in which others
-//! could send.
+//! it is removed when the source ends. A socket that an earlier run left there is removed, if it is ours and no
+//! process has it. The mode of a socket's file is that of its descriptor at the bind, so there is no moment in which
+//! others could send.
 #![expect(
     clippy::disallowed_methods,
     reason = "the kernel lists in a file who is bound to a path"

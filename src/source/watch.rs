@@ -1,12 +1,12 @@
-//! Wake-ups when something happens in the directories of a followed file.
+//! Wake-ups when something happens in the directories of a file source.
 //!
-//! In: inotify's events, through `notify`. Out: at most one waiting wake-up, whatever happened; who
-//! is woken looks for itself, so a lost event or an overflow of the queue is a wake-up like any
-//! other. Also out: the files that got the followed name, opened at that moment ([`Pending`]). The follower may
-//! be waiting in a full sink, and a file that is rotated away meanwhile has no name to be found by. The directories are watched, never the file: a watch on a file stays with it when it is
-//! renamed. A directory that is removed takes its watch along without an event, hence
-//! [`arm`](Watch::arm) at every tick; it holds the directory open, so that a new one cannot have
-//! its inode number.
+//! In: inotify's events, through `notify`. Out: at most one waiting wake-up, whatever happened. The woken thread
+//! looks for itself, so a lost event or an overflow of the queue is a wake-up like any other. Also out: the files
+//! that got the followed name, opened at that moment ([`Pending`]). The source may be waiting in a full sink, and a
+//! file that is rotated away meanwhile can no longer be found by name. The directories are watched, never the file: a
+//! watch on a file stays with it when it is renamed. A directory that is removed takes its watch along without an
+//! event, hence [`arm`](Watch::arm) at every tick; it holds the directory open, so that a new one cannot have its
+//! inode number.
 #![expect(
     clippy::disallowed_types,
     reason = "the watched directories and the new files are held open here"
@@ -204,8 +204,8 @@ fn remote(directory: &File) -> Option<&'static str> {
     remote_kind(i128::from(found.f_type))
 }
 
-/// The name of a file system whose writers may be elsewhere. The word it is told by is signed on
-/// one machine and unsigned on another; the magic number is its lower half.
+/// The name of a file system whose writers may be elsewhere. The type of this number is signed on one machine and
+/// unsigned on another; the magic number is its lower half.
 fn remote_kind(word: i128) -> Option<&'static str> {
     let magic = word & 0xffff_ffff;
     REMOTE

@@ -24,7 +24,7 @@ const PACKED: [&str; 8] = [".gz", ".bz2", ".xz", ".zst", ".lz4", ".lzma", ".Z", 
 const ASIDE: [&str; 8] = [
     ".old", ".bak", ".orig", ".save", ".tmp", ".new", ".swp", "~",
 ];
-/// A date has so many digits at least.
+/// The fewest digits of a date.
 const DATE: usize = 8;
 
 /// As a shell reads it: a leading dot is not matched by `*`.

@@ -1,4 +1,4 @@
-//! What of this machine matters for trust: who we are, who syslog is, and a few switches.
+//! What of this machine matters for trust: our user, syslog's user, and a few switches.
 //!
 //! In: nothing. Out: a [`Machine`]. The only reader of these files; what cannot be read is taken as it
 //! is on a machine that has it not.

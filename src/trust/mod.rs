@@ -23,7 +23,7 @@ pub use machine::Machine;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Grade {
-    /// The transport: nobody but the kernel can have written them.
+    /// The transport: only the kernel can have written them.
     Kernel,
     /// A log prefix that a forger would have to know.
     #[strum(serialize = "secret_prefix")]
@@ -285,7 +285,7 @@ fn ways_out(config: &Config, for_file: &str) -> String {
     format!("{secret}{for_file}\nor {accept} to open doors for forged lines")
 }
 
-/// What is wrong with the state directory, if it is there. Nothing makes this acceptable: who writes
+/// What is wrong with the state directory, if it is there. Nothing makes this acceptable: a user who writes
 /// there can have any command run.
 pub fn state_dir(path: &Path) -> Vec<Finding> {
     let flaws = if path.exists() {

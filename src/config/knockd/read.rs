@@ -61,7 +61,7 @@ enum Place<'a> {
     Nowhere,
     Options,
     Door(Section<'a>),
-    /// In a section that is none, which has been reported.
+    /// In a wrong section, which has been reported.
     Lost,
 }
 

@@ -15,7 +15,7 @@ use super::lines::Word;
 pub(super) struct Steps {
     /// `None` when knockd refuses it.
     pub(super) sequence: Option<Sequence>,
-    /// A step that nobody can knock at.
+    /// A step that cannot be knocked.
     pub(super) is_dead: bool,
 }
 
@@ -45,7 +45,7 @@ impl Steps {
     }
 }
 
-/// One step. At port zero nobody can knock.
+/// One step. Port zero cannot be knocked.
 fn step(
     item: &Word<'_>,
     number: usize,

@@ -1,11 +1,11 @@
 //! One port, counted in windows (Open Sesamy).
 //!
-//! With h(t) the hits in the last t, both ends included, S the sum of the counts s1 … sn and W the window, a
-//! list of hits is right while h(nW) ≥ S, h(W) = sn, h(2W) = sn−1 + sn, …, h((n−1)W) = s2 + … + sn. That may
-//! become so at a hit, or when an older hit leaves a window. The rules that Open Sesamy gives to the kernel
-//! look when somebody connects; here the door opens at the first moment at which they would let somebody in.
-//! As there, a connection empties the list once S hits are in nW, and so does the hit after S + 1 of them,
-//! or after more than 2·S that were ever remembered.
+//! Let h(t) be the hits in the last t, both ends included; S the sum of the counts s1 … sn; W the window. A list of
+//! hits is right while h(nW) ≥ S, h(W) = sn, h(2W) = sn−1 + sn, …, h((n−1)W) = s2 + … + sn. That may become so at a
+//! hit, or when an older hit leaves a window. The rules that Open Sesamy gives to the kernel look when somebody
+//! connects; here the door opens at the first moment at which they would let somebody in. As there, a connection
+//! empties the list once S hits are in nW. So does the hit after S + 1 of them, or after more than 2·S that were ever
+//! remembered.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub(in crate::engine) struct Hits {
     phase: Phase,
     /// Up to when that is known.
     looked: Time,
-    /// Hits that were told of, and not yet what became of them.
+    /// Hits that were reported, but not yet their outcome.
     stage: usize,
     /// Hits recorded since the pattern was full and wrong.
     wrong: usize,
@@ -72,7 +72,7 @@ impl Hits {
         self.kernels.contains(&kernel)
     }
 
-    /// When it will be right, if nobody comes before.
+    /// When it will be right, if no hit comes before.
     pub(super) fn opening(&self, rule: &CountsRule) -> Option<Time> {
         if matches!(self.phase, Phase::Few | Phase::Right) {
             return None;
@@ -233,7 +233,7 @@ impl Hits {
             })
     }
 
-    /// The last moment of being right, which it is at `at`, if nobody comes.
+    /// The last moment at which it is right, as it is at `at`, if no hit comes.
     fn right_until(&self, rule: &CountsRule, mut at: Time) -> Option<Time> {
         loop {
             let end = self.next_change(rule, at)?;

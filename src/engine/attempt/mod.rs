@@ -19,7 +19,7 @@ use super::time::{Time, UnixClock};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Progress {
-    /// So many steps are matched at `at`.
+    /// The steps that are matched at `at`.
     Stage {
         /// Steps matched.
         stage: usize,
@@ -139,7 +139,7 @@ impl Attempt {
         }
     }
 
-    /// When time will complete it, if nobody comes before.
+    /// When time alone will complete it, if no hit comes before.
     pub(super) fn opening(&self, rule: &Rule) -> Option<Time> {
         match (self, rule) {
             (Self::Counts(hits), Rule::Counts(rule)) => hits.opening(rule),

@@ -114,7 +114,7 @@ impl Bench {
         ran
     }
 
-    /// The same without the numbers, and behind it what of it is not on disk any more.
+    /// The same without the numbers, followed by the grants that have left the disk.
     fn carry_out(&mut self, outcome: Outcome) -> Vec<&'static str> {
         let mut done: Vec<_> = self
             .run(outcome)

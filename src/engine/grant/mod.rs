@@ -40,7 +40,7 @@ const TRIES_AFTER_REBOOT: u32 = 3;
 const TRIES_OF_KNOCKD: u32 = 3;
 /// Closes of own commands owed to one address at one door; the oldest is given up first.
 const MAX_OWED: usize = 8;
-/// An own command that has failed for so long is given up.
+/// How long a failing command is repeated before it is given up.
 const MAX_OWED_TIME: Duration = Duration::from_secs(24 * 3600);
 /// Closes given up that status still shows.
 const MAX_GIVEN_UP: usize = 64;
@@ -93,7 +93,7 @@ pub struct Grant {
     tries: Option<u32>,
     /// It took the place of an owed close: its own close must run, whatever becomes of its open command.
     took_over: bool,
-    /// An earlier run ended before its open command did, so nobody knows whether it opened anything.
+    /// An earlier run ended before its open command did, so it is unknown whether it opened anything.
     in_doubt: bool,
     /// The deadline, or the next try; none while it waits for something else.
     timer: Option<Time>,
@@ -310,7 +310,7 @@ impl Grants {
                 hold: Some(grant.deadline.since(now)),
                 ..Knocked::by_hand(grant.src, door).facts
             };
-            // One that an earlier configuration opened is not opened as this one says: nothing would close that.
+            // A grant of an earlier configuration was not opened by this one's commands: nothing would close that.
             let refresh = door.grant.refresh.of(grant.src);
             if let Some(refresh) = refresh.filter(|_| grant.is_closed_by(door, &facts)) {
                 concerned.push(grant.src);
@@ -830,7 +830,7 @@ impl Grants {
 }
 
 impl Grant {
-    /// One whose open command has just been ordered.
+    /// A grant whose open command has just been ordered.
     fn new(
         door: Arc<str>,
         src: IpAddr,

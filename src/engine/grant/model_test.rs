@@ -123,7 +123,7 @@ fn saved(id: GrantId, grant: &Grant) -> SavedGrant {
     }
 }
 
-/// What was synced, and what was written since; once it has refused, nothing until it is written anew.
+/// What was synced, and what was written since; once it has refused, nothing until it is rewritten.
 #[derive(Clone, Debug, Default)]
 struct Disk {
     synced: Image,
@@ -132,7 +132,7 @@ struct Disk {
 }
 
 impl Disk {
-    /// What is there if only so many of the lines since the last sync have come to it.
+    /// What is on the disk if only some of the lines since the last sync have reached it.
     fn after_crash(&self, kept: usize) -> Image {
         let mut image = self.synced.clone();
         self.unsynced[..kept]
@@ -315,7 +315,7 @@ impl State {
                 };
                 let is_close = matches!(running.task, Task::Close(_));
                 if is_close && outcome == Outcome::NotRun {
-                    // Of a close that is told as failed without work.
+                    // A close that is reported as failed without work.
                     return Ok(false);
                 }
                 if worked {
@@ -610,7 +610,8 @@ impl State {
         Ok(())
     }
 
-    /// What tells it from every state that goes on otherwise: times are counted from now, numbers by rank.
+    /// What distinguishes it from every state that continues differently: times are counted from now, numbers by
+    /// rank.
     fn key(&self) -> Key {
         let unsynced = self.disk.unsynced.iter().filter_map(|line| match line {
             Line::Begin(saved) => Some(saved.id),
@@ -690,8 +691,8 @@ struct Key {
     variant: usize,
 }
 
-/// Goes through all states that so many steps lead to, the nearest first. How many there are, or what is
-/// wrong and how that comes.
+/// Visits all states that this number of steps leads to, the nearest first. How many there are, or what is wrong and
+/// how that comes.
 fn search(setting: Setting, depth: usize) -> Result<usize, String> {
     // Each with the step that led to it, and from where.
     let mut trail: Vec<(usize, Step)> = vec![(0, Step::Retry)];

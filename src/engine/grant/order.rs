@@ -1,7 +1,7 @@
 //! What the table of grants asks of its caller, and what it answers.
 //!
-//! In: nothing; values. An [`Order`] is a command to run, a [`Change`] is to be put on disk before it; the caller says
-//! how the command ended ([`Outcome`]). Neither holds what stands in the table: they name it.
+//! In: nothing; values. An [`Order`] is a command to run, a [`Change`] is to be put on disk before it; the caller
+//! says how the command ended ([`Outcome`]). They name the grants in the table and hold none of them.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -148,7 +148,7 @@ fn behind_stamp(mut scan: Scan<'_>, stamp: Stamp, mut facility: Facility) -> Rec
     let second = Scan::new(ahead.rest()).token();
     if is_tag(first) && !(first == KERNEL && second == KERNEL) {
         return match first.strip_suffix(b":").and_then(Facility::named) {
-            // socklog has this in place of a tag
+            // socklog has this instead of a tag
             Some(named) => facility.max(named).of_printk().judge(Record {
                 writer: Writer::Kernel,
                 ..with_text(record, ahead)

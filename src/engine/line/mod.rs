@@ -1,9 +1,9 @@
 //! Lines as a syslog wrote them.
 //!
-//! In: the bytes of one line. Out: a [`Record`]: who the line says wrote it, when, and the message from
-//! its column 0. Total, linear, without allocation; believes nothing: what the framing claims is for
-//! the caller to weigh. The surprise: a log prefix like `lk-4f9a1c7e: ` looks like a program's tag, so a
-//! record keeps the message both without such a tag and with it.
+//! In: the bytes of one line. Out: a [`Record`]: who the line says wrote it, when, and the message from its column 0.
+//! Total, linear, without allocation; believes nothing: what the framing claims is for the caller to weigh. A log
+//! prefix like `lk-4f9a1c7e: ` looks like a program's tag, so a record keeps the message both without such a tag and
+//! with it.
 
 #![expect(
     clippy::inline_always,
@@ -148,8 +148,8 @@ fn without_uptime(record: Record<'_>) -> Record<'_> {
     }
 }
 
-/// What rsyslog's `message repeated N times: [ … ]` wraps. One that is not closed was cut, and stays
-/// as it is: nobody's prefix begins like that.
+/// What rsyslog's `message repeated N times: [ … ]` wraps. A message that is not closed was cut, and stays as it is:
+/// no prefix begins like that.
 fn unwrap_repeated(message: &[u8]) -> Option<(u32, &[u8])> {
     let mut scan = Scan::new(message);
     scan.need(b"message repeated ")?;

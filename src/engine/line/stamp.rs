@@ -22,7 +22,7 @@ pub(super) fn header(scan: &mut Scan<'_>) -> Option<Stamp> {
             Some(stamp)
         })?,
         b'A'..=b'Z' => {
-            let (stamp, behind) = lettered(ahead)?; // a scan that a call changes stands in memory
+            let (stamp, behind) = lettered(ahead)?; // a scan that a call changes is kept in memory
             ahead = behind;
             stamp
         }
@@ -183,7 +183,7 @@ fn minute(scan: &mut Scan<'_>) -> Option<()> {
     Some(())
 }
 
-/// Takes ` <    0.000012>`, `  +0.000012`, or the blanks in place of it.
+/// Takes ` <    0.000012>`, `  +0.000012`, or the blanks instead of it.
 fn delta(scan: &mut Scan<'_>) -> Option<()> {
     scan.blanks();
     let mut ahead = *scan;
@@ -366,7 +366,7 @@ fn exists(date: Civil) -> bool {
     (1..=days).contains(&date.day)
 }
 
-/// When it is `date` so many seconds east of Greenwich.
+/// When it is `date`, a number of seconds east of Greenwich.
 #[inline]
 fn utc(date: Civil, offset: i64) -> Time {
     let day_seconds =

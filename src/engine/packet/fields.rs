@@ -1,8 +1,8 @@
 //! The fields of a packet line, taken in order.
 //!
-//! Each method takes a whole field with the one blank behind it, or says why it cannot. The surprise: the
-//! kernel cuts a line that is too long without a word, so an end of text is never the end of a number
-//! that matters; only [`Fields::last`] fields may end a line.
+//! Each method takes a whole field with the one blank behind it, or says why it cannot. The kernel silently cuts a
+//! line that is too long, so an end of text is never the end of a number that matters; only [`Fields::last`] fields
+//! may end a line.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -33,7 +33,7 @@ pub struct Headers {
     pub ports: Option<Ports>,
     /// TCP flags.
     pub flags: TcpFlags,
-    /// What tells it from other packets with the same addresses and ports.
+    /// What distinguishes it from other packets with the same addresses and ports.
     pub mark: Fingerprint,
 }
 

@@ -1,4 +1,4 @@
-//! What of a packet line is read, and what is told of one that is cut or wrong.
+//! Which parts of a packet line are read, and what is reported for a cut or wrong one.
 
 use super::*;
 

@@ -23,7 +23,7 @@ use crate::engine::door::{Door, OnRepeat, OtherPorts, Rule, Scope};
 use crate::engine::one_time::Origin;
 use crate::engine::sequence::{Step, Transport};
 
-/// What in the kernel remembers who is how far.
+/// What the kernel uses to remember how far each address is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Lists of iptables' `recent` match.

@@ -1,8 +1,8 @@
 //! Knockers of nft sets with timeouts: a table of their own, for both families.
 //!
-//! For each door and family a set of those who have begun, whose timeout is the window of the whole
-//! knock; one for each stage; and one of those who may come in. An address is in one stage at most, and
-//! without having begun in none. One transaction: sets that are there stay, with who is in them.
+//! For each door and family there is a set of addresses that have begun; its timeout is the window of the whole
+//! knock; one for each stage; and a set of addresses that may connect. An address is in one stage at most, and
+//! without having begun in none. One transaction: existing sets stay, with their elements.
 
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
@@ -121,7 +121,7 @@ impl Drawn<'_> {
         format!("{what}{}_{}", self.digit(), self.door.name)
     }
 
-    /// Those of whom so many knocks were right.
+    /// The addresses with this number of right knocks.
     fn stage(&self, number: usize) -> String {
         self.set(&format!("stage{number}_"))
     }

@@ -1,10 +1,10 @@
 //! Knockers of iptables' `recent` match, for both families: a script for `sh` around what the two
 //! `-restore` tools load, for the reason that [`super::super::rules`] has too.
 //!
-//! For each door a list of those who are on the way, with the time of every right hit, and one of those
-//! who may come in. So `--seconds T --hitcount k` at the k-th hit says that the first is not older than
-//! T, and `! --hitcount k+1` that there are no more. A match that begins with `--set` or `--remove` does
-//! so only where everything before it in the rule has matched.
+//! For each door there is a list of addresses that have begun, with the time of every right hit, and a list of
+//! addresses that may connect. So `--seconds T --hitcount k` at the k-th hit says that the first is not older than T,
+//! and `! --hitcount k+1` that there are no more. A match that begins with `--set` or `--remove` does so only where
+//! everything before it in the rule has matched.
 
 use std::fmt::{Display, Write as _};
 
@@ -121,7 +121,7 @@ struct Drawn<'a> {
     family: Family,
     number: usize,
     chain: String,
-    /// Those who are on the way, and those who may come in.
+    /// Addresses that have begun, and addresses that may connect.
     way: String,
     open: String,
 }

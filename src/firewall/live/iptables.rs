@@ -122,7 +122,7 @@ fn read_rule(words: &[String], open: &mut Vec<String>) -> Rule {
                     Some(Match::Unknown)
                 }
             }
-            // Few have sent so many, and a single packet of somebody has no history.
+            // Few addresses have sent that number, and a single packet has no history.
             "--rcheck" | "--update" if wanted => Some(Match::Never),
             "--hitcount" | "--hashlimit-above" => {
                 let _ = next();

@@ -1,8 +1,5 @@
 //! What `nft -j list ruleset` prints, as rules of the model.
-#![expect(
-    clippy::indexing_slicing,
-    reason = "of JSON: what is not there is null"
-)]
+#![expect(clippy::indexing_slicing, reason = "of JSON: a missing value is null")]
 
 use std::ops::RangeInclusive;
 

@@ -73,7 +73,7 @@ impl Line {
 }
 
 /// Why a session is never cut off.
-const GOES_ON: &str = "A connection that exists goes on, tracked or not.";
+const GOES_ON: &str = "An existing connection continues, tracked or not.";
 
 /// Says `why` of the first of `lines`.
 fn because(why: &'static str, mut lines: Vec<Line>) -> Vec<Line> {

@@ -83,7 +83,7 @@ pub(in super::super) fn take_away(
     let (tool, mangle) = (iptables::tool(family), iptables::mangle(family));
     let mut text = format!("\n# ---- {name} ----\n{tool} -n -L INPUT >/dev/null || exit 1\n");
     for (tool, hook, chain) in [(mangle, "PREROUTING", arriving), (tool, "INPUT", arrived)] {
-        // A chain goes only when no other one jumps to it.
+        // A chain can be deleted only when no other one jumps to it.
         let _ = write!(
             text,
             "while {tool} -D {hook} -j {chain} 2>/dev/null; do :; done\n\

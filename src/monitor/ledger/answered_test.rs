@@ -86,7 +86,7 @@ fn an_answer_is_not_waited_for_and_a_disk_that_refuses_keeps_it_in_memory() {
     let mut book = Book::of(recover(&disk, "this"));
     disk.schedule(&[14; 100]);
     book.answered("wake", SRC, Some(last(1)));
-    // Whoever runs the command does not ask whether it is there.
+    // The runner of the command does not ask whether it exists.
     let _ = book.commit();
     disk.schedule(&[]);
     book.ledger.retry_now();

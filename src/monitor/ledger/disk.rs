@@ -26,7 +26,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// One directory.
 pub(in crate::monitor) trait Disk: Send {
-    /// What tells it from every other one of the machine, if it is on a disk at all.
+    /// What distinguishes it from every other one of the machine, if it is on a disk at all.
     fn mark(&self) -> Option<&str> {
         None
     }
@@ -34,11 +34,11 @@ pub(in crate::monitor) trait Disk: Send {
     fn read(&mut self, name: &str, limit: u64, into: &mut Vec<u8>) -> io::Result<()>;
     /// The names in the directory.
     fn names(&mut self) -> io::Result<Vec<String>>;
-    /// A new, empty file, in place of any of that name.
+    /// A new, empty file, which replaces any of that name.
     fn create(&mut self, name: &str) -> io::Result<Box<dyn Journal>>;
     /// Another name for a file.
     fn link(&mut self, file: &str, name: &str) -> io::Result<()>;
-    /// Another name instead of the present one, in place of any file of that name, at once.
+    /// Renames it atomically, and replaces any file of that name.
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
     /// Takes a name away.
     fn remove(&mut self, name: &str) -> io::Result<()>;

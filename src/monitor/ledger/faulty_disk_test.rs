@@ -1,9 +1,9 @@
 //! A disk in memory that fails, tears and forgets, on a schedule.
 //!
-//! Each operation takes the next byte of the schedule and does what it says; when there is none left it
-//! works. After a loss of power every name is where it was at some moment since the directory was last
-//! synced, and every file ends somewhere between what was synced and what was written. What a failed
-//! sync should have written is gone for good, though the next sync succeeds (as Linux does it).
+//! Each operation takes the next byte of the schedule and does what it says; when there is none left it works. After
+//! a loss of power, every name is where it was at some moment since the directory was last synced. Every file ends
+//! somewhere between what was synced and what was written. What a failed sync should have written is gone for good,
+//! though the next sync succeeds (as Linux does it).
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};

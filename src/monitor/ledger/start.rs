@@ -114,7 +114,7 @@ fn set_aside(disk: &mut dyn Disk) -> (Option<Box<str>>, u64) {
     let kept = disk.link(JOURNAL, &name).is_ok();
     let surplus = (numbers.len() + usize::from(kept)).saturating_sub(MAX_ASIDE);
     for old in numbers.into_iter().take(surplus) {
-        // One too many is no reason not to guard the door.
+        // Too many grants are no reason to leave the door unguarded.
         let _ = disk.remove(&format!("{ASIDE}{old}"));
     }
     (kept.then(|| name.into()), u64::from(new) << 32)

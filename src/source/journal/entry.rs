@@ -43,7 +43,7 @@ pub(super) struct Entry {
 /// (`SD_MESSAGE_JOURNAL_MISSED`).
 pub(super) const MISSED: &str = "e9bf28e6e834481bb6f48f548ad13606";
 
-/// A field's value, as journalctl may write it. A list of values and null are none to be believed.
+/// A field's value, as journalctl may write it. A list of values, or null, is not accepted.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Field {
@@ -75,7 +75,7 @@ fn is(field: Option<&Field>, expected: &str) -> bool {
 }
 
 impl Entry {
-    /// Reads the JSON of an entry; `None` when it is none.
+    /// Reads the JSON of an entry; `None` when it is wrong.
     pub(super) fn read(json: &[u8]) -> Option<Self> {
         serde_json::from_slice(json).ok()
     }
@@ -116,7 +116,7 @@ impl Entry {
         let (Some(priority), Some(usecs)) = (priority, usecs) else {
             return Err(Reason::Grammar);
         };
-        // journald does not keep the record's number, and nobody asks for it.
+        // journald does not keep the record's number, and it is not needed.
         let mut line = format!("{priority},0,{usecs},-;").into_bytes();
         line.extend_from_slice(message);
         line.push(b'\n');

@@ -220,7 +220,7 @@ esac"#,
     assert_eq!(
         told_until(&reports, "three"),
         ["two", "exit status: 1", "three"],
-        "nothing is lost, nothing is told twice"
+        "nothing is lost or reported twice"
     );
     handle.stop();
 }

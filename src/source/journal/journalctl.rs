@@ -1,9 +1,9 @@
 //! The program `journalctl`: asked once for the latest entry, and started to follow.
 //!
 //! In: what it is to show. Out: its output. A process without the right to start programs lets another process do it
-//! ([`Start`]). It never outlives us: it is killed when it is dropped, and when we are killed instead, it sees that
-//! its output has no reader and ends. Nothing that it prints on standard error is kept, but for the one question,
-//! where it is the answer.
+//! ([`Start`]). It never outlives us: it is killed when it is dropped. If we are killed, it sees that its output has
+//! no reader and ends. Nothing that it prints on standard error is kept, but for the one question, where it is the
+//! answer.
 #![expect(
     clippy::disallowed_types,
     reason = "the one source that is a process of its own"

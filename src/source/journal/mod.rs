@@ -41,7 +41,7 @@ const HELD_BACK: Duration = Duration::from_secs(2);
 /// How the journal is read.
 #[derive(Debug)]
 pub struct Options {
-    /// After so long without an entry it is looked elsewhere whether there should have been one.
+    /// After this long without an entry, another place shows whether there should have been one.
     pub silence: Duration,
     /// Tells whether the kernel has logged anything: its own log. Without one, another journalctl.
     pub witness: Option<kmsg::Witness>,
@@ -50,8 +50,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// With the kernel's own log, if it may be read. What has to be opened for it is opened here: who
-    /// follows may have no right to do so any more.
+    /// With the kernel's own log, if it may be read. What has to be opened for it is opened here: the following
+    /// process may have lost the right to do so.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             silence: Duration::from_secs(60),

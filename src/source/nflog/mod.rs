@@ -111,7 +111,7 @@ fn request(group: u16) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Receives a datagram of the kernel; an empty one in place of anybody else's.
+/// Receives a datagram of the kernel; an empty one instead of any other.
 fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
     let (length, _, sender) = recvfrom(socket, &mut *buffer, RecvFlags::empty())?;
     let sender = sender.and_then(|sender| SocketAddrNetlink::try_from(sender).ok());
@@ -170,7 +170,7 @@ fn packet(captured: &Captured<'_>, socket: &OwnedFd) -> Result<LoggedPacket, Rea
     let headers = Headers::read(family, captured.payload)?;
     let name = |index| match index {
         0 => Box::default(),
-        // An interface that has gone since has no name any more, but was one all the same.
+        // An interface that has gone since has no name any more, but it counts.
         index => index_to_name(socket, index).map_or(Box::from(*b"?"), |name| {
             name.into_bytes().into_boxed_slice()
         }),
