@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,22 +18,33 @@ use crate::need::long;
 use crate::process::{Running, eventually, find, finish};
 
 const KNOCKS: [u16; 3] = [7000, 8000, 9000];
-const AGENT: &str = env!("CARGO_BIN_EXE_logknock-fleet");
-const ADDRESS: &str = "192.0.2.1:4222";
+pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_logknock-fleet");
+pub(crate) const ADDRESS: &str = "192.0.2.1:4222";
 /// How long the gateways may take to agree once nothing keeps them from it.
 const AGREEMENT: Duration = Duration::from_secs(60);
 
 /// Gateways with their agents, and the server.
-struct Bus {
-    fleet: Fleet,
+pub(crate) struct Bus {
+    pub(crate) fleet: Fleet,
     agents: Vec<Option<Running>>,
     server: Option<Running>,
+    /// Who has taken the server over, and where it is told what to do.
+    liar: Option<(Running, PathBuf)>,
 }
 
 impl Bus {
     /// All of it running and connected; `None` when the test is skipped. `doors` stand beside `ssh`.
-    fn new(hold: &str, doors: &str) -> Option<Self> {
-        let fleet = Fleet::new(&["nats-server"])?;
+    pub(crate) fn new(hold: &str, doors: &str) -> Option<Self> {
+        Self::with(Fleet::new(&["nats-server"])?, hold, doors, false)
+    }
+
+    /// The same with a server that lies, see `lying_server.py`.
+    pub(crate) fn lying(hold: &str, doors: &str) -> Option<Self> {
+        let fleet = Fleet::new(&["nats-server", "python3"])?;
+        Self::with(fleet, hold, doors, true)
+    }
+
+    fn with(fleet: Fleet, hold: &str, doors: &str, is_taken_over: bool) -> Option<Self> {
         let dir = fleet.dir().join("bus");
         let mut init = Command::new(AGENT);
         init.args(["init", "--server", ADDRESS, "--door", "ssh", "--dir"]);
@@ -47,7 +58,11 @@ impl Bus {
             fleet,
             agents: Vec::new(),
             server: None,
+            liar: None,
         };
+        if is_taken_over {
+            bus.take_over();
+        }
         bus.start_server();
         eventually("the streams are there", PATIENCE, || {
             let mut streams = bus.fleet.hub.command(AGENT);
@@ -86,6 +101,45 @@ impl Bus {
         Some(bus)
     }
 
+    /// Puts a server of its own behind one that has the certificate of the real one.
+    fn take_over(&mut self) {
+        let dir = self.fleet.dir().join("bus");
+        let (store, mode) = (dir.join("store"), dir.join("mode"));
+        let behind = format!(
+            "listen: \"192.0.2.1:4223\"\njetstream {{ store_dir: \"{}\" }}\n",
+            store.display()
+        );
+        fs::write(dir.join("nats.conf"), behind).expect("it is ours");
+        fs::write(dir.join("liar.py"), include_str!("lying_server.py")).expect("it is ours");
+        fs::write(&mode, "honest").expect("it is ours");
+        let log = fs::File::create(dir.join("liar.log")).expect("a file");
+        let program = dir.join("liar.py").display().to_string();
+        let words = [
+            "ip",
+            "netns",
+            "exec",
+            self.fleet.hub.namespace(),
+            "python3",
+            &program,
+        ];
+        let [dir, file] = [&dir, &mode].map(|path| path.display().to_string());
+        let words = words
+            .into_iter()
+            .chain(["192.0.2.1", "4222", "4223", &dir, &file]);
+        let running = Running::start("lying_server.py", words, |command| {
+            command.stderr(log);
+        });
+        self.liar = Some((running, mode));
+    }
+
+    /// Tells the liar what to do.
+    pub(crate) fn lies(&self, how: &str) {
+        let (_, mode) = self.liar.as_ref().expect("it is taken over");
+        let new = mode.with_extension("new");
+        fs::write(&new, how).expect("it is ours");
+        fs::rename(new, mode).expect("it is ours");
+    }
+
     fn start_server(&mut self) {
         let conf = self.fleet.dir().join("bus/nats.conf").display().to_string();
         let server = find("nats-server")
@@ -107,9 +161,15 @@ impl Bus {
         }));
     }
 
-    fn start_agent(&mut self, number: usize) {
+    pub(crate) fn start_agent(&mut self, number: usize) {
+        let socket = self.fleet.gateways[number].path("state/fleet.sock");
+        self.start_agent_at(number, &socket);
+    }
+
+    /// Starts the agent of a gateway for the daemon at this socket.
+    pub(crate) fn start_agent_at(&mut self, number: usize, socket: &Path) {
         let gateway = &self.fleet.gateways[number];
-        let socket = gateway.path("state/fleet.sock").display().to_string();
+        let socket = socket.display().to_string();
         let words = [
             "ip",
             "netns",
@@ -125,7 +185,7 @@ impl Bus {
         }));
     }
 
-    fn until_connected(&mut self) {
+    pub(crate) fn until_connected(&mut self) {
         for gateway in &mut self.fleet.gateways {
             gateway.until("it is connected", |status| {
                 status["fleet"]["connected"] == true
@@ -134,7 +194,7 @@ impl Bus {
     }
 
     /// Knocks at `ssh` of the gateway of this number.
-    fn knock(&self, at: usize, src: Ipv4Addr) {
+    pub(crate) fn knock(&self, at: usize, src: Ipv4Addr) {
         let address = self.fleet.gateways[at].address;
         for port in KNOCKS {
             let source = SocketAddr::from((src, 0));
@@ -143,7 +203,7 @@ impl Bus {
     }
 
     /// For whom `door` is open, as each gateway says; nothing while one does not answer.
-    fn open(&self, door: &str) -> Option<[BTreeSet<String>; 3]> {
+    pub(crate) fn open(&self, door: &str) -> Option<[BTreeSet<String>; 3]> {
         let of = |gateway: &Gateway| {
             let status = gateway.status()?;
             let grants = status["grants"].as_array()?.iter();
@@ -158,14 +218,15 @@ impl Bus {
         Some([of(one)?, of(two)?, of(three)?])
     }
 
-    fn until_all_have(&self, srcs: &BTreeSet<String>) {
-        eventually("all gateways have the same doors open", AGREEMENT, || {
+    pub(crate) fn until_all_have(&self, srcs: &BTreeSet<String>) {
+        let what = format!("all gateways have these doors open: {srcs:?}");
+        eventually(&what, AGREEMENT, || {
             self.open("ssh")
                 .is_some_and(|open| open.iter().all(|one| one == srcs))
         });
     }
 
-    fn close_all(&self) {
+    pub(crate) fn close_all(&self) {
         for gateway in &self.fleet.gateways {
             gateway.ask(&["close", "--all"]);
         }
@@ -195,7 +256,7 @@ impl Bus {
     }
 }
 
-fn names(srcs: &[Ipv4Addr]) -> BTreeSet<String> {
+pub(crate) fn names(srcs: &[Ipv4Addr]) -> BTreeSet<String> {
     srcs.iter().map(ToString::to_string).collect()
 }
 
@@ -212,11 +273,11 @@ fn codes() -> String {
     (0..700).map(line).collect()
 }
 
-fn code(number: u16) -> [u16; 3] {
+pub(crate) fn code(number: u16) -> [u16; 3] {
     [20_000 + number, 30_000 + 7 * number % 1000, 40_000 + number]
 }
 
-const VPN: &str = "[door.vpn]\none_time_sequences = \"DIR/codes\"\nseq_timeout = \"20s\"\nopens = [80]\n\
+pub(crate) const VPN: &str = "[door.vpn]\none_time_sequences = \"DIR/codes\"\nseq_timeout = \"20s\"\nopens = [80]\n\
                    cmd_timeout = \"60s\"\nfleet = \"once\"\n";
 
 #[test]

@@ -39,6 +39,9 @@ mod firewall;
 mod fleet;
 #[cfg(feature = "fleet")]
 #[cfg(test)]
+mod fleet_attacks;
+#[cfg(feature = "fleet")]
+#[cfg(test)]
 mod fleet_bus;
 #[cfg(test)]
 mod fleet_logs;
