@@ -3,12 +3,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use logknock::fleet::message::{Bus as Hello, ToAgent, VERSION, line};
 use rustix::process::Signal;
 
 use crate::fleet::{CLIENT, Fleet, Gateway};
@@ -18,8 +21,8 @@ use crate::need::long;
 use crate::process::{Running, eventually, find, finish};
 
 const KNOCKS: [u16; 3] = [7000, 8000, 9000];
-pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_logknock-fleet");
-pub(crate) const ADDRESS: &str = "192.0.2.1:4222";
+const AGENT: &str = env!("CARGO_BIN_EXE_logknock-fleet");
+const ADDRESS: &str = "192.0.2.1:4222";
 /// How long the gateways may take to agree once nothing keeps them from it.
 const AGREEMENT: Duration = Duration::from_secs(60);
 
@@ -35,16 +38,17 @@ pub(crate) struct Bus {
 impl Bus {
     /// All of it running and connected; `None` when the test is skipped. `doors` stand beside `ssh`.
     pub(crate) fn new(hold: &str, doors: &str) -> Option<Self> {
-        Self::with(Fleet::new(&["nats-server"])?, hold, doors, false)
+        let fleet = Fleet::new(&["nats-server"])?;
+        Some(Self::with(fleet, hold, doors, false))
     }
 
     /// The same with a server that lies, see `lying_server.py`.
     pub(crate) fn lying(hold: &str, doors: &str) -> Option<Self> {
         let fleet = Fleet::new(&["nats-server", "python3"])?;
-        Self::with(fleet, hold, doors, true)
+        Some(Self::with(fleet, hold, doors, true))
     }
 
-    fn with(fleet: Fleet, hold: &str, doors: &str, is_taken_over: bool) -> Option<Self> {
+    fn with(fleet: Fleet, hold: &str, doors: &str, is_taken_over: bool) -> Self {
         let dir = fleet.dir().join("bus");
         let mut init = Command::new(AGENT);
         init.args(["init", "--server", ADDRESS, "--door", "ssh", "--dir"]);
@@ -64,13 +68,7 @@ impl Bus {
             bus.take_over();
         }
         bus.start_server();
-        eventually("the streams are there", PATIENCE, || {
-            let mut streams = bus.fleet.hub.command(AGENT);
-            streams
-                .args(["streams", "--server", ADDRESS, "--dir"])
-                .arg(&dir);
-            streams.output().expect("it runs").status.success()
-        });
+        bus.make_streams();
         for number in 0..3 {
             let gateway = &mut bus.fleet.gateways[number];
             let own = dir.join(gateway.name);
@@ -98,7 +96,38 @@ impl Bus {
             bus.start_agent(number);
         }
         bus.until_connected();
-        Some(bus)
+        bus
+    }
+
+    /// Makes the streams, once the server answers.
+    pub(crate) fn make_streams(&self) {
+        eventually("the streams are there", PATIENCE, || {
+            let mut streams = self.fleet.hub.command(AGENT);
+            let streams = streams.args(["streams", "--server", ADDRESS, "--dir"]);
+            let done = streams.arg(self.fleet.dir().join("bus")).output();
+            done.expect("it runs").status.success()
+        });
+    }
+
+    /// Has somebody play the daemon of the gateway of this number, with its agent, certificate and key.
+    pub(crate) fn play_daemon(&mut self, number: usize) -> UnixStream {
+        let gateway = &mut self.fleet.gateways[number];
+        gateway.kill();
+        let (name, socket) = (gateway.name, gateway.path("played.sock"));
+        let listener = UnixListener::bind(&socket).expect("a socket");
+        self.start_agent_at(number, &socket);
+        let (mut agent, _) = listener.accept().expect("it connects");
+        let own = self.fleet.dir().join("bus").join(name);
+        let hello = ToAgent::Hello(Box::new(Hello {
+            version: VERSION,
+            name: name.to_owned(),
+            servers: vec![ADDRESS.to_owned()],
+            tls: ["ca.pem", "tls.pem", "tls.key"].map(|name| own.join(name)),
+            ping: 2000,
+            back: 300_000,
+        }));
+        agent.write_all(&line(&hello)).expect("it listens");
+        agent
     }
 
     /// Puts a server of its own behind one that has the certificate of the real one.
@@ -140,7 +169,32 @@ impl Bus {
         fs::rename(new, mode).expect("it is ours");
     }
 
-    fn start_server(&mut self) {
+    /// Has the server do nothing more.
+    pub(crate) fn stop_server(&self) {
+        let server = self.server.as_ref().expect("it runs");
+        server.signal(Signal::STOP);
+    }
+
+    /// `kill -9` of the server.
+    pub(crate) fn kill_server(&mut self) {
+        self.server = None;
+    }
+
+    /// Has the server, from its next start, keep its streams in another place.
+    pub(crate) fn store_in(&self, place: &Path) {
+        let file = self.fleet.dir().join("bus/nats.conf");
+        let text = fs::read_to_string(&file).expect("it is there");
+        let of_place = format!("    store_dir: \"{}\"", place.display());
+        let is_it = |line: &str| line.contains("store_dir");
+        let lines = text
+            .lines()
+            .map(|line| if is_it(line) { &*of_place } else { line });
+        fs::write(&file, lines.collect::<Vec<_>>().join("\n")).expect("it is ours");
+    }
+
+    pub(crate) fn start_server(&mut self) {
+        // One that was killed has its port until it is gone.
+        self.server = None;
         let conf = self.fleet.dir().join("bus/nats.conf").display().to_string();
         let server = find("nats-server")
             .expect("need() found it")

@@ -45,6 +45,9 @@ mod fleet_attacks;
 mod fleet_bus;
 #[cfg(test)]
 mod fleet_logs;
+#[cfg(feature = "fleet")]
+#[cfg(test)]
+mod fleet_power;
 #[cfg(test)]
 mod forgery;
 #[cfg(test)]

@@ -1,0 +1,204 @@
+//! The server of a fleet loses its power while codes are claimed: what was acknowledged is claimed still.
+//!
+//! Its streams are on a file system of their own, in a file behind a loop device. A copy of that file, made while the
+//! server is stopped in the middle of its work, is the disk after a power loss: what the server or the kernel
+//! has not written through is only in memory, and not in the copy. A file that nobody synced shows that.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use logknock::fleet::message::{Code, FromAgent, ToAgent, line};
+
+use crate::fleet_bus::Bus;
+use crate::lab::PATIENCE;
+use crate::need::need;
+use crate::process::run;
+
+/// Codes of each gateway, more than it claims.
+const CODES: u64 = 10_000;
+/// Claims of each gateway that are on their way when the power goes.
+const LAST: usize = 1000;
+
+/// A file system in a file, mounted until this is dropped.
+struct Disk {
+    image: PathBuf,
+    at: PathBuf,
+}
+
+impl Disk {
+    fn new(image: PathBuf, at: PathBuf) -> Self {
+        fs::create_dir(&at).expect("a directory");
+        // No commit of the journal by time: only by what a program syncs.
+        let words = ["-o", "loop,commit=300"].into_iter();
+        let paths = [&image, &at].map(|path| path.to_str().expect("plain"));
+        run("mount", words.chain(paths));
+        Self { image, at }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = crate::process::command("umount")
+            .arg("--lazy")
+            .arg(&self.at)
+            .status();
+    }
+}
+
+/// Claims codes over an agent.
+struct Claimant {
+    agent: UnixStream,
+    name: String,
+    heard: BufReader<UnixStream>,
+}
+
+impl Claimant {
+    fn new(agent: UnixStream, name: &str) -> Self {
+        let heard = agent.try_clone().expect("another descriptor");
+        heard
+            .set_read_timeout(Some(PATIENCE))
+            .expect("it is a socket");
+        Self {
+            agent,
+            name: name.to_owned(),
+            heard: BufReader::new(heard),
+        }
+    }
+
+    fn claim(&mut self, number: u64, code: u64) {
+        let claim = ToAgent::Claim {
+            number,
+            code: Code::Step("vpn".to_owned(), i64::try_from(code).expect("small")),
+            by: format!("{} {number:016x}", self.name),
+        };
+        self.agent.write_all(&line(&claim)).expect("it listens");
+    }
+
+    /// Waits until so many claims have been won.
+    fn wins(&mut self, won: &mut BTreeSet<u64>, count: usize) {
+        while won.len() < count {
+            if let FromAgent::Claimed(number, true) = self.hears() {
+                won.insert(number);
+            }
+        }
+    }
+
+    /// What the agent says next.
+    #[track_caller]
+    fn hears(&mut self) -> FromAgent {
+        let mut text = String::new();
+        let read = self.heard.read_line(&mut text);
+        assert!(
+            read.is_ok_and(|length| length > 0),
+            "{} is silent",
+            self.name
+        );
+        serde_json::from_str(&text).expect("a message")
+    }
+}
+
+#[test]
+fn after_a_power_loss_of_the_server_no_acknowledged_claim_can_be_won_again() {
+    if !need(&["mount", "umount", "mkfs.ext4", "truncate"]) {
+        return;
+    }
+    let Some(mut bus) = Bus::new("60s", "") else {
+        return;
+    };
+    let place = |name: &str| bus.fleet.dir().join(name);
+    let [image, copy] = ["disk.img", "copy.img"].map(place);
+    let (first, second) = (place("first"), place("second"));
+    let at = |path: &Path| path.to_str().expect("plain").to_owned();
+    run("truncate", ["--size=64M", &at(&image)]);
+    run("mkfs.ext4", ["-q", &at(&image)]);
+    let disk = Disk::new(image, first);
+    bus.kill_server();
+    bus.store_in(&disk.at);
+    bus.start_server();
+    bus.make_streams();
+    let names = ["gw1", "gw2", "gw3"];
+    let mut claimants = [0, 1, 2].map(|number| {
+        let mut claimant = Claimant::new(bus.play_daemon(number), names[number]);
+        while claimant.hears() != FromAgent::Connected(true) {}
+        claimant
+    });
+
+    // Each code by one gateway, some at a time. The power goes while many are on their way.
+    let mut won: [BTreeSet<u64>; 3] = Default::default();
+    let mut numbers = 0..CODES;
+    for round in 0.. {
+        let count = if round < 3 { 20 } else { LAST };
+        let numbers: Vec<_> = numbers.by_ref().take(count).collect();
+        for (at, claimant) in (0..).zip(&mut claimants) {
+            for number in &numbers {
+                claimant.claim(*number, 1 + at * CODES + number);
+            }
+        }
+        if round == 3 {
+            break;
+        }
+        for (claimant, won) in claimants.iter_mut().zip(&mut won) {
+            claimant.wins(won, (round + 1) * count);
+        }
+    }
+    claimants[0].wins(&mut won[0], 160);
+    let unsynced = disk.at.join("unsynced");
+    bus.stop_server();
+    // By nobody else's sync either: nothing writes there any more.
+    fs::write(&unsynced, "lost").expect("it is ours");
+    run("cp", ["--sparse=always", &at(&disk.image), &at(&copy)]);
+    bus.kill_server();
+    // What had been acknowledged before is still on its way.
+    for (claimant, won) in claimants.iter_mut().zip(&mut won) {
+        loop {
+            match claimant.hears() {
+                FromAgent::Claimed(number, true) => drop(won.insert(number)),
+                FromAgent::Connected(false) => break,
+                _ => {}
+            }
+        }
+    }
+    let total: usize = won.iter().map(BTreeSet::len).sum();
+    assert!(
+        total < 3 * (60 + LAST),
+        "{total}: it was in the middle of it"
+    );
+
+    let disk = Disk::new(copy, second);
+    assert!(!disk.at.join("unsynced").exists(), "this was a power loss");
+    bus.store_in(&disk.at);
+    bus.start_server();
+    for claimant in &mut claimants {
+        while claimant.hears() != FromAgent::Connected(true) {}
+    }
+    // Each by another gateway than the one that has won it.
+    let mut again = 0;
+    for (at, (other, won)) in (0..).zip([1, 2, 0].into_iter().zip(&won)) {
+        let claimant = &mut claimants[other];
+        for number in won {
+            claimant.claim(CODES + number, 1 + at * CODES + number);
+        }
+        let mut answered = BTreeSet::new();
+        while answered.len() < won.len() {
+            match claimant.hears() {
+                FromAgent::Claimed(number, is_won) if number >= CODES => {
+                    answered.insert(number);
+                    again += u64::from(is_won);
+                }
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(again, 0, "of {total} acknowledged claims");
+    claimants[0].claim(1, 9_999_999);
+    let answer = loop {
+        if let FromAgent::Claimed(1, is_won) = claimants[0].hears() {
+            break is_won;
+        }
+    };
+    assert!(answer, "a code that nobody has claimed");
+    println!("power loss: {total} claims acknowledged, {again} of them won again");
+}
