@@ -89,6 +89,8 @@ mod guesses; // how many guesses a code stands
 mod held; // a process that stands still
 #[path = "integration/imports.rs"]
 mod imports; // who may import whom
+#[path = "integration/jumps.rs"]
+mod jumps; // a wall clock that was set while the daemon ran
 #[path = "integration/kernel_rules.rs"]
 mod kernel_rules; // rules that need no daemon: what is printed, and what is refused
 #[path = "integration/knock.rs"]

@@ -15,12 +15,12 @@ use super::{Format, watch};
 use crate::config;
 use crate::metrics;
 use crate::protocol::{
-    self, AskError, FleetStatus, GrantStatus, Phase, REPLY_TIMEOUT, Reply, Request, SourceStatus,
-    Status, Whose,
+    self, AskError, FleetStatus, GrantStatus, JumpStatus, Phase, REPLY_TIMEOUT, Reply, Request,
+    SourceStatus, Status, Whose,
 };
 
 /// How long the daemon may take to answer …
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// … and to open a door, whose command runs first.
 const OPEN_PATIENCE: Duration = REPLY_TIMEOUT.saturating_add(PATIENCE);
 
@@ -66,9 +66,7 @@ pub(super) fn status(args: &StatusArgs, global: &Global, format: Format) -> Resu
     if args.watch {
         return watch::run(&Asked::of(global));
     }
-    let Reply::Status(status) = ask(global, &Request::Status)? else {
-        return Err(misunderstood());
-    };
+    let status = Asked::of(global).status(PATIENCE)?;
     let mut out = anstream::stdout();
     match (args.prometheus, format) {
         (true, _) => write!(out, "{}", metrics::render(&status))?,
@@ -140,6 +138,14 @@ impl Asked {
     pub(super) fn ask(&self, request: &Request, within: Duration) -> Result<Reply, Failure> {
         let reply = protocol::ask(&self.path, request, within);
         reply.map_err(|error| unanswered(&self.path, &error))
+    }
+
+    /// How it is, if it says so within a time.
+    pub(super) fn status(&self, within: Duration) -> Result<Box<Status>, Failure> {
+        match self.ask(&Request::Status, within)? {
+            Reply::Status(status) => Ok(status),
+            other => Err(refusal(other)),
+        }
     }
 }
 
@@ -216,6 +222,17 @@ fn alarm(out: &mut impl Write, text: &str) -> io::Result<()> {
     writeln!(out, "{ALARM}{text}{ALARM:#}")
 }
 
+/// What the wall clock has done.
+pub(super) fn jumped(jump: JumpStatus) -> String {
+    let way = if jump.ahead_seconds > 0 {
+        "ahead"
+    } else {
+        "back"
+    };
+    let by = span(jump.ahead_seconds.unsigned_abs());
+    format!("was set {way} by {by}, {} ago", span(jump.seconds_ago))
+}
+
 /// The status in words and tables; of each table `limit` rows.
 pub(super) fn write_status(out: &mut impl Write, status: &Status, limit: usize) -> io::Result<()> {
     let Status { version, .. } = status;
@@ -227,6 +244,9 @@ pub(super) fn write_status(out: &mut impl Write, status: &Status, limit: usize) 
     if let Some(trouble) = &status.disk_trouble {
         let text = format!("no door opens until the ledger can be written: {trouble}");
         alarm(out, &text)?;
+    }
+    if let Some(jump) = &status.jump {
+        alarm(out, &format!("the clock {}", jumped(*jump)))?;
     }
     if let Some(firewall) = &status.firewall {
         let style = match (&firewall.unknown, firewall.faults.is_empty()) {

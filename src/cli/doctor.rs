@@ -33,7 +33,7 @@ use crate::engine::sequence::{Step, Transport};
 use crate::engine::time::Time;
 use crate::engine::timeline::Wall;
 use crate::firewall::live::Fault;
-use crate::protocol::{FleetStatus, PeerStatus, Phase, Reply, Request, Status, Story};
+use crate::protocol::{FleetStatus, JumpStatus, PeerStatus, Phase, Reply, Request, Status, Story};
 use crate::source_spec::SourceSpec;
 use crate::trust::Machine;
 
@@ -166,15 +166,12 @@ fn examine(config: &Config, global: &Global) -> Vec<Row> {
     let mut rows = vec![CONFIGURATION.well(global.config.display().to_string())];
     rows.extend(rules(config));
     rows.extend(interfaces(config));
-    let status = match ask::ask(global, &Request::Status) {
-        Ok(Reply::Status(status)) => Some(status),
-        _ => None,
-    };
-    rows.extend(log(config, status.is_some()));
+    let status = ask::Asked::of(global).status(ask::PATIENCE);
+    rows.extend(log(config, status.is_ok()));
     rows.extend(readers());
     rows.push(daemon(config, status.as_deref()));
     rows.extend(others());
-    if let Some(status) = status {
+    if let Ok(status) = status {
         rows.extend(account(&status));
         rows.extend(status.fleet.iter().flat_map(fleet));
     }
@@ -371,9 +368,14 @@ fn readers() -> Option<Row> {
     is_shown.then(|| SECRECY.broken(saw, "sysctl -w kernel.dmesg_restrict=1"))
 }
 
-fn daemon(config: &Config, status: Option<&Status>) -> Row {
-    if let Some(status) = status {
-        return DAEMON.well(format!("logknock {} runs", status.version));
+fn daemon(config: &Config, status: Result<&Status, &Failure>) -> Row {
+    match status {
+        Ok(status) => return DAEMON.well(format!("logknock {} runs", status.version)),
+        Err(failure) if failure.code != Code::Unavailable => {
+            let why = failure.message.lines().next().unwrap_or_default();
+            return DAEMON.unknown(why.trim_start_matches("logknock: "));
+        }
+        Err(_) => {}
     }
     let ports = config.guarded();
     let ports: Vec<_> = ports.iter().map(|port| port.port.to_string()).collect();
@@ -451,6 +453,7 @@ fn account(status: &Status) -> Vec<Row> {
         let saw = format!("no door opens until the ledger can be written: {trouble}");
         rows.push(DISK.broken(saw, "free disk space for the state directory"));
     }
+    rows.extend(status.jump.map(jumped));
     let grants = status.grants.iter();
     rows.extend(
         grants
@@ -462,6 +465,19 @@ fn account(status: &Status) -> Vec<Row> {
             }),
     );
     rows
+}
+
+/// Where the kernel says that the clock is kept right, the jump has put it right.
+fn jumped(jump: JumpStatus) -> Row {
+    let saw = format!("it {}", ask::jumped(jump));
+    let shown = ["show", "--property", "NTPSynchronized", "--value"];
+    if super::tool::said("timedatectl", &shown).is_some_and(|said| said.trim() == "yes") {
+        return CLOCK.well(format!("{saw}, and is synchronized now"));
+    }
+    CLOCK.broken(
+        format!("{saw}: knocks under way may be lost, and one-time codes do not fit while it is wrong"),
+        "set it right and keep it so: timedatectl set-ntp true; if it is right now, this is forgotten after an hour",
+    )
 }
 
 /// Whether somebody listens where the doors open.

@@ -23,7 +23,7 @@ use crate::calendar::{self, Zone};
 use crate::clock;
 use crate::engine::time::Time;
 use crate::memory::picture;
-use crate::protocol::{GrantStatus, Happening, Reply, Request, Status, Story};
+use crate::protocol::{GrantStatus, Happening, Status, Story};
 
 /// Between two requests.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -76,7 +76,7 @@ pub(super) fn run(asked: &Asked) -> Result<(), Failure> {
     }
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGWINCH])?;
     // A daemon that is not running at the start is a failure; one that stops later may come back.
-    let mut last = ask(asked)?;
+    let mut last = asked.status(PATIENCE)?;
     let mut trouble = None;
     let mut sort = Sort::Opened;
     let screen = Screen::open()?;
@@ -94,18 +94,11 @@ pub(super) fn run(asked: &Asked) -> Result<(), Failure> {
         let now = clock::monotonic_now();
         if now >= due {
             due = now.after(INTERVAL);
-            match ask(asked) {
+            match asked.status(PATIENCE) {
                 Ok(status) => (last, trouble) = (status, None),
                 Err(failure) => trouble = Some(failure.message),
             }
         }
-    }
-}
-
-fn ask(asked: &Asked) -> Result<Status, Failure> {
-    match asked.ask(&Request::Status, PATIENCE)? {
-        Reply::Status(status) => Ok(*status),
-        other => Err(super::ask::refusal(other)),
     }
 }
 

@@ -14,6 +14,7 @@ mod executor;
 mod firewall;
 mod fleet;
 mod heard;
+mod jumps;
 pub mod ledger;
 mod list;
 mod nftables;
@@ -50,6 +51,7 @@ use self::firewall::Firewall;
 use self::fleet::Member;
 pub use self::fleet::Membership;
 use self::heard::{Running, WARNING_INTERVAL};
+use self::jumps::Jumps;
 use self::ledger::{Boot, Ledger, Opened};
 use self::notifier::Notifier;
 pub use self::notifier::Notify;
@@ -169,6 +171,7 @@ struct Monitor {
     requests: Requests,
     firewall: Firewall,
     needs_rules: bool,
+    jumps: Jumps,
     control: Option<Control>,
     fleet: Option<Member>,
     signals: Signals,
@@ -207,6 +210,7 @@ impl Monitor {
             text: plan.configuration.text,
             firewall: Firewall::new(plan.firewall),
             needs_rules: plan.configuration.needs_rules,
+            jumps: Jumps::new(clock::wall_now(), clock::boot_now()),
             requests: Requests::new(clock::boot_now(), plan.settings.records.metrics.clone()),
             plan: plan.settings,
             starts: 1,
@@ -309,6 +313,9 @@ impl Monitor {
     }
 
     fn do_what_is_due(&mut self, now: Time) {
+        if let Some(jump) = self.jumps.look(clock::wall_now(), now) {
+            report::jumped(jump);
+        }
         if self.detector.is_none() {
             // Its loop proves that we are not stuck; now it is ours.
             systemd::alive();

@@ -15,7 +15,7 @@ use super::ledger::{Notice, Trouble};
 use crate::engine::grant::{Outcome, Task};
 use crate::fleet::Refused;
 use crate::privsep::Broken;
-use crate::protocol::FirewallStatus;
+use crate::protocol::{FirewallStatus, JumpStatus};
 
 /// The end of a command.
 pub(super) fn ended(door: &str, task: &Task, ended: &Ended) {
@@ -76,6 +76,12 @@ pub(super) fn restored(count: usize) {
 /// What an earlier run has left open is closed by a start that cannot follow.
 pub(super) fn closed_unattended(door: &str) {
     info!(door, "closed, as it was due");
+}
+
+/// Somebody has set the wall clock.
+pub(super) fn jumped(jump: JumpStatus) {
+    let JumpStatus { ahead_seconds, .. } = jump;
+    warn!(ahead_seconds, "the clock has jumped; see 'logknock doctor'");
 }
 
 /// The firewall's rules, when what is to be said of them has changed.

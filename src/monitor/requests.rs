@@ -362,6 +362,7 @@ impl Monitor {
             fleet: self.fleet_status(),
             restarts: self.starts.saturating_sub(1),
             firewall: self.firewall.status(now),
+            jump: self.jumps.status(now),
             detector_trouble: trouble,
             disk_trouble: self.executor.trouble().map(|trouble| trouble.to_string()),
             ..told

@@ -142,12 +142,24 @@ pub struct Status {
     /// The firewall's rules, where some belong to the doors and were looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub firewall: Option<FirewallStatus>,
+    /// The wall clock's jump, where it jumped within the last hour and not back again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jump: Option<JumpStatus>,
     /// Why the process that reads the log did not answer: what only it knows is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detector_trouble: Option<String>,
     /// What keeps grants from being put on disk, and doors from opening.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_trouble: Option<String>,
+}
+
+/// A jump of the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JumpStatus {
+    /// By how much it shows more than it would without; negative where it shows less.
+    pub ahead_seconds: i64,
+    /// Since it was seen.
+    pub seconds_ago: u64,
 }
 
 /// The firewall's rules, as they were seen last.

@@ -24,7 +24,7 @@ const EXAMINED: &str = "[log]\nsources = [\"/run/kern.log\"]\nprefix = \"lk-4f9a
     [door.ssh]\nsequence = [7101, 8202, 9303]\nseq_timeout = \"15s\"\nopens = [22]\ninterface = \"ens3\"\n";
 /// A host that is the same everywhere: root of its own namespaces, with one interface, no configuration, no rules and a
 /// systemd, in a session of ssh.
-const HOST: &str = "unshare --user --map-root-user --net --mount sh -c '\
+pub(crate) const HOST: &str = "unshare --user --map-root-user --net --mount sh -c '\
     for place in /etc /run /sys/class/net; do mount -t tmpfs -o mode=755 tmpfs $place || exit; done; \
     mkdir -p /sys/class/net/eth0 /run/systemd/system; echo 1 >/run/one; \
     mount --bind /run/one /proc/sys/kernel/dmesg_restrict; \
@@ -235,15 +235,20 @@ fn no_screen_has_a_colour_that_nobody_wants() {
     }
 }
 
-/// All that can be shown here.
-fn screens() -> impl Iterator<Item = (&'static str, &'static str)> {
+/// Whether there can be such a [`HOST`]; says what is skipped if not.
+pub(crate) fn has_host() -> bool {
     let mut host = Command::new("sh");
     let host = host
         .args(["-c", &format!("{HOST} nft list ruleset")])
         .output();
-    let is_host = host.is_ok_and(|host| host.status.success());
-    need::met(is_host, "user namespaces and nft");
-    let can_be = move |(name, _): &(&str, &str)| is_host || !OF_HOST.contains(name);
+    let is_possible = host.is_ok_and(|host| host.status.success());
+    need::met(is_possible, "user namespaces and nft")
+}
+
+/// All that can be shown here.
+fn screens() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let has_host = has_host();
+    let can_be = move |(name, _): &(&str, &str)| has_host || !OF_HOST.contains(name);
     SCREENS.into_iter().filter(can_be)
 }
 
