@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use logknock::protocol::{self, Phase, Reply, Request, Status, Whose};
 
-use super::daemon::{Daemon, HOLD, KNOCKER, PATIENCE, SECRETS};
+use super::daemon::{Daemon, HOLD, KNOCKER, PATIENCE, SECRETS, eventually};
 use super::need;
 
 fn knocker() -> IpAddr {
@@ -287,4 +287,59 @@ fn time_left_runs_down() {
     let request = Request::Close(Whose::Of(knocker()));
     let reply = protocol::ask(&daemon.socket(), &request, PATIENCE).unwrap();
     assert_eq!(reply, Reply::Done { count: 1 });
+}
+
+#[test]
+fn who_asks_a_daemon_that_too_many_ask_is_told_so() {
+    let daemon = Daemon::start("");
+    let gate = daemon.dir().join("gate");
+    let waits = format!(
+        "until test -e {}; do sleep 0.1; done; echo open",
+        gate.display()
+    );
+    daemon.set_config(&daemon.config().replace("echo open", &waits));
+    daemon.says(&["reload"]);
+    // Each waits for the end of its open command. One that came while an earlier client was not forgotten yet may be
+    // refused, so there come more until there is no room.
+    let mut others = Vec::new();
+    eventually("as many ask as there is room for", || {
+        let mut stream = UnixStream::connect(daemon.socket()).unwrap();
+        let open = Request::Open {
+            door: "ssh".to_owned(),
+            src: Ipv4Addr::from(0x0a00_0000 + u32::try_from(others.len()).unwrap()).into(),
+        };
+        // One that is refused may be hung up on before it has asked.
+        drop(protocol::write_frame(
+            &mut stream,
+            &open,
+            protocol::MAX_REQUEST,
+        ));
+        others.push(stream);
+        daemon.said().matches("what=\"open\"").count() == 16
+    });
+    let refused = daemon.asks(&["status"]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(
+        refused.status.code(),
+        Some(75),
+        "{said}{}",
+        daemon.commands()
+    );
+    assert_eq!(
+        said,
+        "logknock: the daemon is busy with other requests; try again\n"
+    );
+    let doctor = String::from_utf8(daemon.asks(&["doctor"]).stdout).unwrap();
+    let row = doctor.lines().find(|line| line.contains(" daemon "));
+    assert!(
+        row.is_some_and(|row| row.starts_with('?') && row.contains("busy with other requests")),
+        "{doctor}"
+    );
+    fs::write(&gate, "").unwrap();
+    let answers = others.iter_mut().map(|stream| {
+        let answer: Result<Reply, _> = protocol::read_frame(stream, protocol::MAX_REPLY);
+        answer.is_ok_and(|answer| answer == Reply::Done { count: 1 })
+    });
+    assert_eq!(answers.filter(|is_done| *is_done).count(), 16);
+    assert!(daemon.asks(&["status"]).status.success());
 }

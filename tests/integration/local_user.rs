@@ -13,6 +13,7 @@ use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 
 use super::daemon::{Daemon, PORTS};
+use super::logknock::{Logknock, eventually};
 use super::need;
 use super::processes;
 use super::random::Random;
@@ -251,4 +252,53 @@ fn nothing_that_nobody_can_read_tells_a_right_hit_from_a_wrong_one() {
         found.push(chances.into_iter().take(8).collect::<Vec<_>>());
     }
     panic!("right and wrong hits differ: {found:#?}");
+}
+
+/// What everybody can read of the processes of a daemon.
+fn shown(first: i32) -> String {
+    let read = |pid: &i32| {
+        ["cmdline", "comm", "stat"]
+            .map(|file| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default())
+            .map(|text| String::from_utf8_lossy(&text).into_owned())
+            .concat()
+    };
+    let processes = processes::descendants(first);
+    assert!(processes.len() > 1, "the detector is one");
+    processes.iter().map(read).collect()
+}
+
+#[test]
+fn a_prefix_from_a_file_is_in_no_list_of_processes() {
+    let conf = "[ssh]\n\tsequence = 7101,8202\n\ttcpflags = syn\n\tcommand = /bin/sleep 600\n";
+    let run = |comment: &str, options: &str| {
+        let logknock = Logknock::new();
+        let prefix = logknock.path("prefix").display().to_string();
+        let logknock = logknock.file("prefix", "lk-4f9a1c7e: ").file(
+            "knockd.conf",
+            format!("{}{conf}", comment.replace('@', &prefix)),
+        );
+        let running = logknock.follow(&format!("--config knockd.conf {options}"));
+        let pid = running.pid();
+        let mut seen = shown(pid);
+        if options.starts_with("--prefix ") {
+            return seen;
+        }
+        let lines = [7101, 8202].map(|port| logknock.packet("203.0.113.7", port));
+        logknock.append("kern.log", &lines.concat());
+        eventually(
+            || {
+                seen += &shown(pid);
+                seen.contains("/bin/sleep")
+            },
+            || "its command runs".to_owned(),
+        );
+        seen
+    };
+    // What follows can see it where it is.
+    assert!(run("", "--prefix lk-4f9a1c7e:").contains("4f9a1c7e"));
+    let comment = "#logknock: prefix-file = @\n";
+    for (comment, options) in [(comment, ""), ("", "--prefix-file prefix")] {
+        let seen = run(comment, options);
+        assert!(!seen.contains("4f9a1c7e"), "{seen}");
+    }
 }

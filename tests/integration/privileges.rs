@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use logknock::clock;
+use logknock::protocol::Status;
 use rustix::process::Signal;
 
 use super::daemon::{Daemon, HOLD, KNOCKER, PORTS, eventually};
@@ -328,4 +329,32 @@ fn what_is_due_is_closed_by_a_daemon_whose_configuration_is_wrong_and_nothing_el
         let said = String::from_utf8_lossy(&wrong.stderr);
         assert_eq!(said.contains("closed, as it was due"), closes, "{said}");
     }
+}
+
+#[test]
+fn a_detector_that_has_a_slow_door_opened_for_hundreds_holds_up_no_other_and_no_open_runs_late() {
+    // As many as one variable of the environment holds.
+    const ASKED: u16 = 400;
+    // Of one address no two commands run at once, so each asks for another.
+    let knocks = (0..ASKED).map(|number| {
+        let [high, low] = number.to_be_bytes();
+        knocked("slow", &format!("10.0.{high}.{low}"))
+    });
+    let doors = "\n[door.slow]\nsequence = [7500]\ncmd_timeout = 1\nstart_command = [\"/bin/sleep\", \"2\"]\n\
+         stop_command = [\"/bin/true\"]\n";
+    let Some(daemon) = lied_to(doors, &knocks.collect::<Vec<_>>().join("\n")) else {
+        return;
+    };
+    daemon.open();
+    let slow = |status: &Status| {
+        status
+            .grants
+            .iter()
+            .filter(|grant| grant.door == "slow")
+            .count()
+    };
+    // All of them one after another would take minutes.
+    daemon.wait_until("no open waits for its turn after its time", |status| {
+        slow(status) == 0
+    });
 }

@@ -7,6 +7,8 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::need;
+
 /// A config with one log file, both private.
 struct Etc(TempDir);
 
@@ -32,12 +34,22 @@ impl Etc {
         fs::set_permissions(self.path(name), Permissions::from_mode(mode)).unwrap();
     }
 
+    fn chmod(&self, name: &str, mode: u32) {
+        fs::set_permissions(self.path(name), Permissions::from_mode(mode)).unwrap();
+    }
+
     fn logknock(&self, words: &[&str]) -> Output {
+        self.logknock_with(words, &[])
+    }
+
+    /// The same with other places of some files; a daemon that nothing is refused to is ended.
+    fn logknock_with(&self, words: &[&str], places: &[&str]) -> Output {
         let (config, state) = (self.path("logknock.toml"), self.path("state"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_logknock"));
-        command
-            .args(words)
-            .args(["--config", &config, "--state-dir", &state]);
+        let usual = [["--config", &config], ["--state-dir", &state]];
+        let usual = usual.iter().filter(|[name, _]| !places.contains(name));
+        let mut command = Command::new("timeout");
+        command.args(["20", env!("CARGO_BIN_EXE_logknock")]);
+        command.args(words).args(usual.flatten()).args(places);
         command.output().unwrap()
     }
 }
@@ -134,5 +146,101 @@ fn records_may_be_beside_what_the_daemon_reads_and_runs() {
         etc.write("logknock.toml", &config, 0o600);
         let check = etc.logknock(&["check"]);
         assert_eq!(check.status.code(), Some(0), "{}", said(&check));
+    }
+}
+
+/// What is trusted, behind two directories in one in which others can write: the name of it, what is in it, and what
+/// names it. `@` is where it is.
+const BEHIND: [(&str, &str, &str); 7] = [
+    ("configuration", "", "--config @"),
+    (
+        "drop-in",
+        "[door.web]\nsequence = [7003, 8004]\nstart_command = [\"true\"]\n",
+        "",
+    ),
+    ("prefix file", "lk-4f9a1c7e: \n", "--prefix-file @"),
+    (
+        "secret file",
+        "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\n",
+        "totp = { secret_file = \"@\" }",
+    ),
+    ("list", "7001,8002\n", "one_time_sequences = \"@\""),
+    ("socket", "", "unix:@"),
+    ("state directory", "", "--state-dir @"),
+];
+
+#[test]
+fn nothing_is_trusted_that_others_could_swap_by_a_directory_far_above_it() {
+    let is_able = Command::new("setpriv")
+        .args(["--reuid=65534", "true"])
+        .status();
+    if !need::met(
+        is_able.is_ok_and(|status| status.success()),
+        "root and setpriv",
+    ) {
+        return;
+    }
+    for (what, content, names) in BEHIND {
+        let etc = Etc::new("prefix = \"lk-4f9a1c7e: \"");
+        let near = etc.0.path().join("shared/near/nearer");
+        fs::create_dir_all(&near).unwrap();
+        let place = near.join("trusted");
+        let is_there = !["socket", "state directory"].contains(&what);
+        let names = names.replace('@', place.to_str().unwrap());
+        let mut config = fs::read_to_string(etc.path("logknock.toml")).unwrap();
+        let mut words: Vec<&str> = Vec::new();
+        let content = match what {
+            "configuration" => config.clone(),
+            _ => content.to_owned(),
+        };
+        if is_there {
+            etc.write("shared/near/nearer/trusted", &content, 0o600);
+        }
+        match what {
+            "drop-in" => {
+                fs::create_dir(etc.path("conf.d")).unwrap();
+                std::os::unix::fs::symlink(&place, etc.path("conf.d/web.toml")).unwrap();
+            }
+            "socket" => config = config.replace(&etc.path("kern.log"), &names),
+            "secret file" | "list" => config = config.replace("sequence = [7001, 8002]", &names),
+            _ => words = names.split(' ').collect(),
+        }
+        etc.write("logknock.toml", &config, 0o600);
+        etc.chmod("", 0o755);
+
+        let is_well = |when: &str| {
+            let check = etc.logknock_with(&["check"], &words);
+            assert_eq!(
+                check.status.code(),
+                Some(0),
+                "{what} {when}: {}",
+                said(&check)
+            );
+        };
+        is_well("in directories of root's");
+        etc.chmod("shared", 0o777);
+        let swap = "cd \"$0\" && mv near mine && mkdir near && rmdir near && mv mine near";
+        let nobody = ["--reuid=65534", "--clear-groups", "sh", "-c", swap];
+        let swapped = Command::new("setpriv")
+            .args(nobody)
+            .arg(etc.path("shared"))
+            .status();
+        assert!(swapped.unwrap().success(), "others can");
+        for program in [&["check"][..], &[]] {
+            let refused = etc.logknock_with(program, &words);
+            assert_eq!(
+                refused.status.code(),
+                Some(77),
+                "{what} {program:?}: {}",
+                said(&refused)
+            );
+            let (said, shared) = (said(&refused), etc.path("shared"));
+            assert!(
+                said.contains(&format!("chmod go-w {shared}\n")),
+                "{what}: {said}"
+            );
+        }
+        etc.chmod("shared", 0o755);
+        is_well("when it is mended");
     }
 }
