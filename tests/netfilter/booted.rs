@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use rustix::process::Pid;
 use tempfile::TempDir;
@@ -13,14 +14,28 @@ use crate::process::{Running, children, command, eventually, name};
 /// What booting needs.
 pub(crate) const TOOLS: [&str; 5] = ["systemd", "systemctl", "unshare", "nsenter", "mount"];
 
-/// Makes a root directory out of `$3`, and is its first process then. `$1` is where, `$2` what is put over it, `$4`
-/// what systemd starts.
-const BOOT: &str = r#"
+/// Makes a root directory out of `$3` and lets `$5` boot it, and boot it again after each reboot: the first process ends
+/// by SIGHUP then. `$1` is where, `$2` what is put over it, `$4` what systemd starts.
+const KEEP: &str = r#"
 set -e
 mount -t tmpfs tmpfs "$1"
 mkdir "$1/upper" "$1/work" "$1/root"
 mount -t overlay overlay -o "lowerdir=$3,upperdir=$1/upper,workdir=$1/work" "$1/root"
 cd "$1/root"
+rm -rf etc/logknock var/lib/logknock var/log/logknock
+cp -r "$2/." .
+mkdir old
+ended=129
+while [ $ended = 129 ]; do
+    ended=0
+    setpriv --pdeathsig KILL unshare --mount --pid --net --uts --ipc --cgroup --fork --kill-child --propagation private \
+        sh -c "$5" sh "$4" || ended=$?
+done
+exit $ended
+"#;
+/// Becomes the first process of the root directory that it is in. What systemd starts is `$1`.
+const BOOT: &str = r#"
+set -e
 for type in proc sysfs cgroup2 tmpfs; do
     case $type in proc) on=proc ;; sysfs) on=sys ;; cgroup2) on=sys/fs/cgroup ;; tmpfs) on=run ;; esac
     mount -t $type $type $on
@@ -36,20 +51,20 @@ for node in null zero full random urandom tty kmsg; do
     touch dev/$node
     mount --bind /dev/$node dev/$node
 done
-rm -rf etc/logknock var/lib/logknock var/log/logknock
-cp -r "$2/." .
-mkdir old
 pivot_root . old
 umount -l /old
 exec env -i container=lab SYSTEMD_PROC_CMDLINE=systemd.unified_cgroup_hierarchy=1 \
     PATH=/usr/sbin:/usr/bin:/sbin:/bin \
-    /lib/systemd/systemd --system --unit="$4" --log-target=null --show-status=0
+    /lib/systemd/systemd --system --unit="$1" --log-target=null --show-status=0
 "#;
+/// How long a boot or a reboot may take on a busy machine.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A machine with a systemd.
 pub(crate) struct Booted {
     running: Running,
     first: Pid,
+    unit: String,
     cgroup: PathBuf,
     _dir: TempDir,
 }
@@ -65,36 +80,50 @@ impl Booted {
         fs::create_dir_all(&cgroup).expect("a control group");
         let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", cgroup.display());
         let [place, files, root] = [&place, files, root].map(|path| path.to_str().expect("plain"));
-        let unshare = "unshare --mount --pid --net --uts --ipc --cgroup --fork --kill-child --propagation private";
+        let unshare = "unshare --mount --cgroup --propagation private";
         let argv = ["sh", "-c", &enter, "sh"]
             .into_iter()
             .chain(unshare.split(' '));
-        let argv = argv.chain(["sh", "-c", BOOT, "sh", place, files, root, unit]);
+        let argv = argv.chain(["sh", "-c", KEEP, "sh", place, files, root, unit, BOOT]);
         let running = Running::start("systemd", argv, |_| ());
-        let mut first = None;
-        eventually("systemd is the first process", PATIENCE, || {
-            first = children(running.pid()).first().copied();
-            first.is_some_and(|first| name(first) == "systemd")
-        });
-        let booted = Self {
+        let first = Self::booted(&running, unit, None);
+        Self {
             running,
-            first: first.expect("it is there"),
+            first,
+            unit: unit.to_owned(),
             cgroup,
             _dir: dir,
-        };
-        let is_active = format!("systemctl is-active {unit}");
-        eventually("the unit is active", PATIENCE, || {
-            booted.try_run(&is_active).status.success()
+        }
+    }
+
+    /// Boots it again, with what is on its disk; all else is gone.
+    pub(crate) fn reboot(&mut self) {
+        // It may be gone before it has answered.
+        self.try_run("systemctl reboot");
+        self.first = Self::booted(&self.running, &self.unit, Some(self.first));
+    }
+
+    /// The first process, other than the one `before`, once `unit` is active.
+    fn booted(running: &Running, unit: &str, before: Option<Pid>) -> Pid {
+        let mut first = None;
+        eventually("systemd is the first process", BOOT_TIMEOUT, || {
+            let inner = children(running.pid()).into_iter();
+            let mut firsts =
+                inner.flat_map(|inner| children(inner.as_raw_nonzero().get().cast_unsigned()));
+            first = firsts.find(|first| Some(*first) != before && name(*first) == "systemd");
+            first.is_some()
         });
-        booted
+        let first = first.expect("it is there");
+        let is_active = format!("systemctl is-active {unit}");
+        eventually("the unit is active", BOOT_TIMEOUT, || {
+            inside(first, &is_active).status.success()
+        });
+        first
     }
 
     /// Runs a line of shell in it.
     pub(crate) fn try_run(&self, line: &str) -> Output {
-        let first = self.first.as_raw_nonzero().to_string();
-        let mut command = command("nsenter");
-        command.args(["-a", "-r", "-w", "-t", &first, "sh", "-c", line]);
-        command.stdin(Stdio::null()).output().expect("a shell")
+        inside(self.first, line)
     }
 
     /// The same; a failure fails the test with its words.
@@ -120,6 +149,14 @@ impl Drop for Booted {
             .stderr(Stdio::null())
             .status();
     }
+}
+
+/// Runs a line of shell where the process is.
+fn inside(first: Pid, line: &str) -> Output {
+    let first = first.as_raw_nonzero().to_string();
+    let mut command = command("nsenter");
+    command.args(["-a", "-r", "-w", "-t", &first, "sh", "-c", line]);
+    command.stdin(Stdio::null()).output().expect("a shell")
 }
 
 /// Where the one hierarchy of control groups is, beside older ones or alone.

@@ -10,8 +10,8 @@ use crate::need::long;
 use crate::process::{eventually, find};
 use crate::unit::System;
 
-/// A client with two addresses of each family, a server on 22/tcp that writes down what it hears, and a session.
-const SCENE: &str = r#"
+/// A client with two addresses of each family; the first of them is the one that it takes by itself.
+pub(crate) const NETWORK: &str = r"
 set -e
 ip link set lo up
 ip netns add client
@@ -22,10 +22,13 @@ ip link set veth up
 ip -n client link set lo up
 for host in 2 3; do
     ip -n client addr add 192.0.2.$host/24 dev eth0
-    ip -n client addr add 2001:db8::$host/64 dev eth0 nodad
 done
+ip -n client addr add 2001:db8::2/64 dev eth0 nodad
+ip -n client addr add 2001:db8::3/64 dev eth0 nodad preferred_lft 0
 ip -n client link set eth0 up
-mkfifo /talk
+";
+/// A server on 22/tcp that writes down what it hears.
+const SERVER: &str = r"
 cat >/run/systemd/system/door.socket <<'END'
 [Socket]
 ListenStream=22
@@ -43,8 +46,12 @@ StandardOutput=append:/heard
 END
 systemctl daemon-reload
 systemctl start door.socket
+";
+/// A session that sends what is written to `/talk`.
+const SESSION: &str = r#"
 until ip netns exec client nc -z -w 1 192.0.2.1 22 && ip netns exec client nc -z -w 1 2001:db8::1 22; do sleep 0.1; done
-systemd-run --quiet --unit=session ip netns exec client bash -c \
+rm -f /talk && mkfifo /talk
+systemd-run --quiet --unit=session --collect ip netns exec client bash -c \
     'exec 3<>/dev/tcp/192.0.2.1/22 4<>/talk; while read -r word <&4; do echo "$word" >&3; done'
 "#;
 /// Debian's unit loads this as it is packaged.
@@ -58,6 +65,7 @@ table inet filter {
 
 pub(crate) struct Scene {
     pub(crate) system: System,
+    session: &'static str,
     /// What is knocked on the wire, where the log is not written to.
     pub(crate) sequence: Option<String>,
     words: u32,
@@ -70,14 +78,26 @@ impl Scene {
         }
         let system = System::boot()?;
         system.run("logknock rules --remove");
-        system.run(SCENE);
+        system.run(&format!("{NETWORK}{SERVER}"));
+        Some(Self::of(system, SESSION))
+    }
+
+    /// Of a system whose network is up; `session` is what opens one.
+    pub(crate) fn of(system: System, session: &'static str) -> Self {
         let mut scene = Self {
             system,
+            session,
             sequence: None,
             words: 0,
         };
-        scene.session_goes_on("at the start");
-        Some(scene)
+        scene.opens_session();
+        scene
+    }
+
+    /// Opens a session that goes on from now.
+    pub(crate) fn opens_session(&mut self) {
+        self.system.run(self.session);
+        self.session_goes_on("when it is opened");
     }
 
     /// A client gets in: `host` is the end of its address.
@@ -92,12 +112,13 @@ impl Scene {
         for (src, to) in [("192.0.2.2", "192.0.2.1"), ("2001:db8::2", "2001:db8::1")] {
             match &self.sequence {
                 Some(sequence) => drop(self.system.run(&format!(
-                    "ip netns exec client logknock knock --source {src} {to} {sequence}"
+                    "ip netns exec client logknock knock {to} {sequence}"
                 ))),
                 None => self.system.knock(src, [7101, 8202, 9303]),
             }
         }
-        let status = "logknock status; nft list ruleset; tail -5 /var/log/knock.log; cat /said";
+        let status =
+            "logknock status; nft list ruleset; tail -n 5 /var/log/knock.log /said || true";
         eventually(
             &format!("whoever has knocked gets in: {}", self.system.run(status)),
             PATIENCE,

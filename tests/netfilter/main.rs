@@ -30,6 +30,8 @@ mod crash;
 #[cfg(test)]
 mod daemon;
 #[cfg(test)]
+mod debian;
+#[cfg(test)]
 mod doctor;
 #[cfg(test)]
 mod doors;

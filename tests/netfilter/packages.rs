@@ -1,21 +1,21 @@
 //! The packages as `packaging/build` makes them: what is in them, and what installing, upgrading and removing them does.
 //!
 //! The .deb and the .rpm hold the binary that these tests are built with, so nothing is compiled twice; the static one is
-//! compiled here, without optimization. The .deb lives on a Debian made by debootstrap, once, in the directory for tests.
+//! compiled here, without optimization. The .deb lives on a bare Debian.
 
 use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
 use crate::booted::{self, Booted};
+use crate::debian::debian;
 use crate::lab::PATIENCE;
-use crate::need::{lacks, need};
+use crate::need::need;
 use crate::process::{Running, command, eventually, finish, run};
 use crate::turn::{LogAllNetns, Ring, Turn};
 
@@ -26,7 +26,6 @@ const HOLD: Duration = Duration::from_secs(40);
 
 // ── the .deb ──
 
-const INCLUDED: &str = "systemd,systemd-sysv,nftables,iproute2,logrotate";
 const CONFIG: &str = r#"
 [log]
 sources = ["kmsg", "/var/log/knock.log"]
@@ -154,41 +153,6 @@ fn the_deb_installs_upgrades_and_leaves_without_losing_a_door_or_leaving_a_file(
     system.run("dpkg --purge logknock && rm /var/log/knock.log");
     let left: Vec<_> = files(&system).difference(&before).cloned().collect();
     assert!(left.is_empty(), "{left:?}");
-}
-
-/// A Debian (or Ubuntu, as this machine is) without anything of ours, made once.
-pub(crate) fn debian() -> Option<PathBuf> {
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian");
-    let lock = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(place.with_extension("lock"))
-        .expect("a lock");
-    flock(&lock, FlockOperation::LockExclusive).expect("the lock is granted");
-    if !place.exists() {
-        let half = place.with_extension("half");
-        let _ = fs::remove_dir_all(&half);
-        let release = fs::read_to_string("/etc/os-release").expect("it is there");
-        let name = release
-            .lines()
-            .find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-        let made = command("debootstrap")
-            .args(["--variant=minbase", &format!("--include={INCLUDED}")])
-            .args([name.unwrap_or("stable"), path(&half)])
-            .stdin(Stdio::null())
-            .output()
-            .expect("debootstrap");
-        if !made.status.success() {
-            let said = String::from_utf8_lossy(&made.stdout);
-            lacks(&format!(
-                "an archive of packages: {:?}",
-                said.lines().last()
-            ));
-            return None;
-        }
-        fs::rename(half, &place).expect("a name");
-    }
-    Some(place)
 }
 
 fn knock(system: &Booted, first: u16) {

@@ -4,9 +4,10 @@
 use std::fs;
 
 use crate::booted::{self, Booted};
+use crate::debian::debian;
 use crate::lab::PATIENCE;
 use crate::need::need;
-use crate::packages::{PREFIX, build, debian, files, make_root, path};
+use crate::packages::{PREFIX, build, files, make_root, path};
 use crate::process::{command, eventually, find, finish, run};
 
 /// Where the setup is described.

@@ -57,7 +57,7 @@ StandardError=append:/said
 ";
 
 /// A systemd with the unit.
-pub(crate) struct System(Booted);
+pub(crate) struct System(pub(crate) Booted);
 
 impl System {
     pub(crate) fn boot() -> Option<Self> {
@@ -119,7 +119,8 @@ impl System {
 
     /// What the daemon has said.
     fn said(&self) -> String {
-        String::from_utf8_lossy(&self.try_run("cat /said").stdout).into_owned()
+        let said = self.try_run("cat /said || journalctl --quiet --unit logknock");
+        String::from_utf8_lossy(&said.stdout).into_owned()
     }
 
     /// What a firewall would log, and a syslog write.
