@@ -26,7 +26,7 @@ use crate::engine::one_time::Origin;
 use crate::engine::sequence::{Sequence, Step, Transport};
 use crate::engine::time::Time;
 use crate::engine::totp::Totp;
-use crate::knock::totp::{SecretError, read_secret};
+use crate::knock::read_secret;
 
 /// Arguments of `totp`.
 #[derive(Debug, clap::Args)]
@@ -117,10 +117,7 @@ impl FormArgs {
 pub(super) fn of(path: &Path, form: Form, beginning: &[Step]) -> Result<Totp, Failure> {
     let secret = read_secret(path).map_err(|error| {
         let said = format!("{}: {error}", path.display());
-        match &error {
-            SecretError::File(file) => private_file_failure(file, &said),
-            SecretError::Base32 => Failure::new(Code::Config, said),
-        }
+        private_file_failure(&error, &said)
     })?;
     let wrong = match form.knocks() {
         Err(why) => why,

@@ -4,46 +4,41 @@
 //! it is refused if others can read it. Errors name the place and never show the text: no excerpt, no value.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::path::{Path, PathBuf};
+
+use thiserror::Error;
 
 use super::private_file::{self, PrivateFileError};
 use super::services::Services;
 use super::step;
-use crate::config::Errors;
 use crate::config::hosts::hosts;
+use crate::config::{Diagnostic, Errors, Place};
 use crate::engine::sequence::Transport;
 
 pub use crate::config::hosts::{Host, Knock};
 
 /// Why there are no hosts.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum HostsError {
     /// The file cannot be used.
+    #[error("{path}: {1}", path = .0.display())]
     File(PathBuf, PrivateFileError),
     /// What it says is wrong.
+    #[error("{}", told(.0))]
     Invalid(Errors),
 }
 
-impl fmt::Display for HostsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let errors = match self {
-            Self::File(path, error) => return write!(f, "{}: {error}", path.display()),
-            Self::Invalid(errors) => errors,
-        };
-        for (number, found) in errors.diagnostics.iter().enumerate() {
-            let newline = if number == 0 { "" } else { "\n" };
-            write!(f, "{newline}{}", found.path)?;
-            if let Some(place) = &found.place {
-                write!(f, ":{}:{}", place.line, place.column)?;
-            }
-            write!(f, ": {}", found.message)?;
+/// The errors by their places, a line each.
+fn told(errors: &Errors) -> String {
+    let line = |found: &Diagnostic| match &found.place {
+        Some(Place { line, column, .. }) => {
+            format!("{}:{line}:{column}: {}", found.path, found.message)
         }
-        Ok(())
-    }
+        None => format!("{}: {}", found.path, found.message),
+    };
+    let lines: Vec<_> = errors.diagnostics.iter().map(line).collect();
+    lines.join("\n")
 }
-
-impl std::error::Error for HostsError {}
 
 /// Where the file is: in `XDG_CONFIG_HOME` if that is an absolute path, else in `~/.config`.
 pub fn path(config_home: Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf> {

@@ -15,7 +15,6 @@ pub mod proxy;
 mod schedule;
 mod services;
 pub mod step;
-pub mod totp;
 mod wire;
 
 use std::io;
@@ -24,7 +23,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 pub use address::{Family, ResolveError, resolve};
-pub use private_file::PrivateFileError;
+pub use private_file::{PrivateFileError, read_secret};
 pub use schedule::{Again, Hit, Schedule};
 pub use services::Services;
 

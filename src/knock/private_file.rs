@@ -15,6 +15,9 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use thiserror::Error;
 
+use crate::config::one_time;
+use crate::engine::totp::Secret;
+
 /// Largest file, in bytes.
 const MAX_BYTES: u64 = 256 * 1024;
 
@@ -41,6 +44,14 @@ pub enum PrivateFileError {
     /// No text.
     #[error("not UTF-8")]
     NotUtf8,
+    /// A secret, but not in base32.
+    #[error("the secret is not base32")]
+    NotBase32,
+}
+
+/// Reads the secret of a `totp` door, which stands there in base32.
+pub fn read_secret(path: &Path) -> Result<Secret, PrivateFileError> {
+    one_time::secret(&read(path)?).ok_or(PrivateFileError::NotBase32)
 }
 
 /// Reads it.

@@ -162,14 +162,8 @@ fn mark(
         (Some(name), seen) if Some(name.as_str()) == door => {
             event(happening, lane, seen, stage, last)
         }
-        (_, Some(seen)) if happening.door.is_none() || !is_told() => {
-            let (kind, cause, words) = packet(happening, Some(seen), stage);
-            (kind, stage, cause, words)
-        }
-        (None, None) if door.is_none() && is_about_none => {
-            let (kind, cause, words) = packet(happening, None, stage);
-            (kind, stage, cause, words)
-        }
+        (_, Some(_)) if happening.door.is_none() || !is_told() => packet(happening, seen, stage),
+        (None, None) if door.is_none() && is_about_none => packet(happening, seen, stage),
         _ => return None,
     };
     let times = match (happening.times, happening.since_us) {
@@ -195,14 +189,17 @@ fn mark(
     })
 }
 
-/// An event of the lane's own door: its kind, the steps that are done then, its cause and its words.
+/// What is said of a happening: its kind, the steps that are done then, its cause and its words.
+type Said = (Kind, usize, String, String);
+
+/// An event of the lane's own door.
 fn event(
     happening: &Happening,
     lane: &Lane,
     seen: Option<&Seen>,
     before: usize,
     last: Option<i64>,
-) -> (Kind, usize, String, String) {
+) -> Said {
     let stage = happening.stage.unwrap_or(0);
     let reason = happening.reason.as_deref().unwrap_or("");
     let since = last.map(|last| span(happening.at_us - last));
@@ -285,8 +282,8 @@ fn why_reset<'a>(
     (reason, why)
 }
 
-/// A packet that is no event of the lane's door: its kind, cause and words.
-fn packet(happening: &Happening, seen: Option<&Seen>, stage: usize) -> (Kind, String, String) {
+/// A packet that is no event of the lane's door: it leaves the stage as it is.
+fn packet(happening: &Happening, seen: Option<&Seen>, stage: usize) -> Said {
     let step = seen.and_then(|seen| seen.step);
     let what = match (seen, step) {
         (None, _) => String::new(),
@@ -300,7 +297,7 @@ fn packet(happening: &Happening, seen: Option<&Seen>, stage: usize) -> (Kind, St
         ("rejected", "duplicate" | "logged_twice", _) => {
             let why = words("again", reason).unwrap_or(reason);
             let words = format!("{what}again: {why}; ignored");
-            (Kind::Ignored, reason.to_owned(), words)
+            (Kind::Ignored, stage, reason.to_owned(), words)
         }
         ("rejected", ..) => {
             let why = match happening.late_ms {
@@ -314,31 +311,31 @@ fn packet(happening: &Happening, seen: Option<&Seen>, stage: usize) -> (Kind, St
                 },
             };
             let words = format!("{what}did not count: {why}");
-            (Kind::Rejected, reason.to_owned(), words)
+            (Kind::Rejected, stage, reason.to_owned(), words)
         }
         (_, _, Some(barred)) => {
             let why = words("door", barred).unwrap_or(barred);
             let left = left.map(|left| format!(", {} left", span(micros(left))));
             let words = format!("{what}did not count: {why}{}", left.unwrap_or_default());
-            (Kind::Rejected, barred.to_owned(), words)
+            (Kind::Rejected, stage, barred.to_owned(), words)
         }
         (_, _, None) => match (seen, step) {
             (None, _) => {
                 let port = happening.port.as_deref().unwrap_or("a packet");
                 let words = format!("{port}: no step of any door");
-                (Kind::Ignored, "no_step".to_owned(), words)
+                (Kind::Ignored, stage, "no_step".to_owned(), words)
             }
             (_, Some(step)) if step <= stage => {
                 let words = format!("step {step} again; ignored");
-                (Kind::Ignored, "again".to_owned(), words)
+                (Kind::Ignored, stage, "again".to_owned(), words)
             }
             (_, Some(step)) => {
                 let words = format!("step {step} did not count: step {} was due", stage + 1);
-                (Kind::Rejected, "order".to_owned(), words)
+                (Kind::Rejected, stage, "order".to_owned(), words)
             }
             (_, None) => {
                 let words = "a knock of its kind, but not the one that was due".to_owned();
-                (Kind::Rejected, "code".to_owned(), words)
+                (Kind::Rejected, stage, "code".to_owned(), words)
             }
         },
     }
