@@ -1,7 +1,7 @@
 //! The users and groups of this machine: the only reader of `/etc/passwd` and `/etc/group`.
 //!
-//! In: a name, or a number as text. Out: who that is. No other database is used (no NSS, so no LDAP): what a door
-//! rests on must be there when the network is not.
+//! In: a name, or a number as text. Out: the account. No other database is used (no NSS, so no LDAP): a door must
+//! work without the network.
 #![expect(
     clippy::disallowed_methods,
     reason = "the accounts of a machine are in files"

@@ -32,7 +32,7 @@ fn a_name_of_digits_comes_before_a_number() {
 }
 
 #[test]
-fn who_is_not_there_is_nobody() {
+fn a_missing_account_is_none() {
     for name in ["knoc", "", "#", "+", "4711"] {
         assert_eq!(find(name, USERS, GROUPS), None, "{name}");
     }

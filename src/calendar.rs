@@ -1,9 +1,8 @@
 //! Header stamps → UTC: the zone of this machine, and the year that RFC 3164 leaves out.
 //!
-//! In: a [`Stamp`] as the line has it, and a moment that the line is not later than (now, or when
-//! its file was last written). Out: UTC. The year is the latest one that makes the stamp no later
-//! than that moment, but for a day: so December in a file of January is last year's, and 29 February
-//! is the last one there was.
+//! In: a [`Stamp`] as the line has it, and a moment that the line is not later than (now, or when its file was last
+//! written). Out: UTC. The year is the latest one with which the stamp is at most a day after that moment. So
+//! December in a file of January is last year's, and 29 February is of the last leap year.
 
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
@@ -18,7 +17,7 @@ const DAY: i64 = 86_400 * SECOND;
 /// Years tried backwards for a date: 29 February is never further away.
 const YEARS: i32 = 9;
 
-/// A zone, and what it was asked last: log lines come in order.
+/// A time zone with its last answer, because log lines come in order.
 #[derive(Clone, Debug)]
 pub struct Calendar {
     zone: Zone,
@@ -27,7 +26,7 @@ pub struct Calendar {
     last: Option<(Civil, Time)>,
 }
 
-/// Where the clock on the wall hangs.
+/// The time zone of a local clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Zone {
     /// As this machine is set (`TZ`, `/etc/localtime`).
@@ -37,7 +36,7 @@ pub enum Zone {
 }
 
 impl Calendar {
-    /// A calendar for lines that were written by `not_after`.
+    /// A calendar for lines that were written at `not_after` or before.
     pub fn new(zone: Zone, not_after: Time) -> Self {
         Self {
             zone,
@@ -46,7 +45,7 @@ impl Calendar {
         }
     }
 
-    /// Moves the moment that no line is later than.
+    /// Sets the latest time that a line can have.
     pub fn set_not_after(&mut self, not_after: Time) {
         self.not_after = not_after;
         self.last = None;
@@ -122,8 +121,7 @@ pub fn minute(time: Time, zone: Zone) -> String {
     at.and_then(|at| at.format(format).ok()).unwrap_or_default()
 }
 
-/// What RFC 3339 says in `text`, as a clock on the wall of `zone` shows it: the date with the zone, and the time of day
-/// to the millisecond.
+/// The RFC 3339 time in `text` as local time of `zone`: the date with the zone, and the time of day in milliseconds.
 pub fn millisecond(text: &str, zone: Zone) -> Option<(String, String)> {
     let date =
         format_description!("[year]-[month]-[day] UTC[offset_hour sign:mandatory]:[offset_minute]");

@@ -1,4 +1,4 @@
-//! A process that we have started for ourselves, and that does not outlive its owner.
+//! A child process that does not outlive its owner.
 //!
 //! In: a child. Out: how it ended. The owner does not wait long. A child that hangs in the kernel, on a disk or a
 //! network that does not answer, survives even SIGKILL; a thread waits for it.
@@ -25,12 +25,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 pub struct Owned(Option<Child>);
 
 impl Owned {
-    /// `child`, from now on ended with this.
+    /// Takes `child`, which ends when this is dropped.
     pub fn new(child: Child) -> Self {
         Self(Some(child))
     }
 
-    /// Lets it end by itself for `moment`, kills it then, and says how it ended.
+    /// Waits `moment` for its end, then kills it. Returns how it ended.
     pub fn end(&mut self, moment: Duration) -> Option<ExitStatus> {
         if let Some(status) = self.ended_within(moment) {
             return Some(status);
@@ -44,7 +44,7 @@ impl Owned {
         status
     }
 
-    /// From now on it may outlive us. `None` if it has been left to a thread.
+    /// Returns the child, which may now outlive us; `None` if a thread waits for it.
     pub fn release(mut self) -> Option<Child> {
         self.0.take()
     }

@@ -12,14 +12,15 @@
 //! * [`detector`] — the loop of the process that reads the logs. [`confine`] — what it gives up.
 //! * [`monitor`] — the process that may act: grants on disk, commands, requests. [`privsep`] — what the two
 //!   say to each other.
-//! * [`signals`], [`systemd`] — who tells us to stop, and whom we tell that we run. [`replay`] — the same engine on a finished log.
+//! * [`signals`], [`systemd`] — signals to us, and notifications to systemd. [`replay`] — the same engine on a
+//!   finished log.
 //! * [`config`] — the file, and all its mistakes at once. [`source_spec`] — where lines come from.
 //! * [`firewall`] — `opens` as commands, and the base rules as text.
 //! * [`fleet`] — which grants of other gateways count here, and who may use a code.
 //! * [`trust`] — what a source may be believed, and why not.
 //! * [`dialect`] — the forms of a line: the built-in formats and the operator's own. [`calendar`] — header stamps in UTC.
 //! * [`knock`] — the client, apart from all that.
-//! * [`memory`] — the last things that happened to each address, and what they come to at each door.
+//! * [`memory`] — the last events of each address, and their meaning at each door.
 //! * [`protocol`] — what the daemon is asked and answers. [`metrics`] — its counters as Prometheus text.
 //! * [`rights`] — who else could change what a path leads to. [`accounts`] — who is who on this machine. [`clock`] — the only reader of clocks. [`render`] — events as text and JSON. [`report`] — a replay as a page.
 //! * [`cli`] — the command line, and the only printing code.

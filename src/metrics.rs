@@ -12,7 +12,7 @@ use crate::protocol::{FleetStatus, Status};
 /// The events that a completed knock causes.
 const TOLD: [&str; 3] = ["open", "refresh", "close"];
 
-/// All of `status` as metrics.
+/// Returns all of `status` as metrics.
 pub fn render(status: &Status) -> String {
     let mut text = Text(String::new());
     plain(&mut text, status);

@@ -1,8 +1,8 @@
 //! Which other users could change what a path leads to.
 //!
-//! In: a path, and whom what stands on the way may belong to. Out: its [`Flaw`]s. Looked at are the file, every directory
-//! from `/` to it, and every symlink on the way. A sticky directory is as good as one's own for a file that is there:
-//! others can add to it and not replace.
+//! In: a path, and whom what stands on the way may belong to. Out: its [`Flaw`]s. Looked at are the file, every
+//! directory from `/` to it, and every symlink on the way. A sticky directory protects an existing file like a
+//! private one: other users can add files and cannot replace them.
 #![expect(
     clippy::disallowed_methods,
     reason = "the kernel tells in a file which users a namespace has"
@@ -24,7 +24,7 @@ const STICKY: u32 = 0o1000;
 /// Most symlinks on the way to a file (`MAXSYMLINKS`).
 const MAX_LINKS: usize = 40;
 
-/// Whom files may belong to, and which groups may write them.
+/// The users that files may belong to, and the groups that may write them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trusted {
     /// Users.
@@ -43,7 +43,7 @@ impl Trusted {
     }
 }
 
-/// What counts of a path.
+/// What is checked of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// What is there.
@@ -52,7 +52,7 @@ pub enum Role {
     Directory,
 }
 
-/// Something that others could use.
+/// A flaw that other users could exploit.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Flaw {
     /// It belongs to somebody unexpected.

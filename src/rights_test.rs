@@ -60,7 +60,7 @@ fn every_directory_on_the_way_counts() {
 }
 
 #[test]
-fn nobody_else_may_write_the_file() {
+fn no_other_user_may_write_the_file() {
     for mode in [0o620, 0o602, 0o666] {
         let tree = Tree::new();
         tree.chmod("a/b/file", mode);

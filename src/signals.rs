@@ -40,7 +40,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes them.
+    /// Takes over the signals of this process.
     pub fn take() -> io::Result<Self> {
         Ok(Self {
             stop: listen_for(&[SIGTERM, SIGINT])?,

@@ -69,7 +69,7 @@ impl SourceSpec {
     }
 }
 
-/// Why a text names no source.
+/// Why a text is not a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SourceSpecError {
     /// Nothing at all, or nothing behind `unix:`.

@@ -1,8 +1,8 @@
 //! The bytes of a log file → its text, unpacked if it is a gzip or zstd archive.
 //!
 //! In: the bytes of a file or a pipe. Out: the text, as it is unpacked; nothing is held. The first bytes say which
-//! format it is; the name does not matter. Archives that were put one behind the other, as `cat` does, are one text.
-//! A truncated or damaged archive is an error at that point, never a shorter log.
+//! format it is; the name does not matter. Concatenated archives are one text. A truncated or damaged archive is an
+//! error at that point, never a shorter log.
 
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 use std::sync::Arc;

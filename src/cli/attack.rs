@@ -1,4 +1,4 @@
-//! What a compromised detector would try; only in test builds, and only when told to.
+//! What a compromised detector would try, only in test builds and only on request.
 //!
 //! In: `LOGKNOCK_ATTACK`, in the environment: `1`, or what to say to the monitor. Out: a line on standard
 //! error for each try, with what the kernel said; or those messages. A release build has none of it.

@@ -1,4 +1,4 @@
-//! `logknock check`: is the configuration right, and may its sources be believed?
+//! `logknock check`: checks the configuration, and how far its sources can be trusted.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,4 +1,4 @@
-//! `logknock convert`: a knockd.conf as TOML, and what knockd does with it without a word.
+//! `logknock convert`: a knockd.conf as TOML, with warnings about lines that knockd misreads.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! `logknock demo`: a knock opens and closes a door, on this machine, without root.
 //!
-//! Nothing is acted: the daemon is this program with `--follow`, and the lines have the form of the kernel's LOG
+//! Nothing is simulated: the daemon is this program with `--follow`, and the lines have the form of the kernel's LOG
 //! target. The open command writes a file, and the close command removes it. Only the packets are missing: without
 //! root there is no firewall rule to log any.
 #![expect(

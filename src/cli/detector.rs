@@ -1,4 +1,4 @@
-//! The detector as the monitor has started it: it reads the logs, and tells the monitor what it finds.
+//! The detector as the monitor has started it: it reads the logs, and reports its findings to the monitor.
 //!
 //! In: the command line, and what the monitor says of the configuration. Out: the detector's loop, until its end.
 

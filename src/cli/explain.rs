@@ -1,8 +1,8 @@
-//! `logknock explain`: why did this address's knock open nothing, or why did it?
+//! `logknock explain`: why the knock of an address opened a door, or did not.
 //!
 //! In: what the running daemon remembers of an address, or logs and what the same engine makes of them. Out: for each
-//! door a line of time, what happened on it in order, and one sentence of advice. What it means is worked out by
-//! [`picture`]; here it is drawn. Steps of a sequence are shown by number; no port of one is.
+//! door a line of time, what happened on it in order, and one sentence of advice. [`picture`] works out the meaning;
+//! here it is drawn. Steps of a sequence are shown by number; no port of one is.
 
 use std::io::{self, Write};
 use std::net::IpAddr;

@@ -1,7 +1,8 @@
 //! `logknock init`: a fresh configuration of random secrets that fits this host, and what to do next.
 //!
-//! In: what [`Host`] found, and the path of a file that must not be there. Out: that file, readable by its owner only, and the
-//! next steps on stdout, in an order that locks nobody out, without any of the secrets in it. Or the file's text alone.
+//! In: what [`Host`] found, and the path of a file that must not exist. Out: that file, readable by its owner only,
+//! and the next steps on stdout, in an order that locks nobody out, without any of the secrets in it. Or the file's
+//! text alone.
 #![expect(clippy::disallowed_types, reason = "writes the configuration")]
 
 use std::fs::{DirBuilder, OpenOptions};

@@ -1,9 +1,11 @@
-//! `logknock rules --load`, `--try`, `--confirm`, `--install` and `--remove`: what becomes of printed rules.
+//! `logknock rules --load`, `--try`, `--confirm`, `--install` and `--remove`: loads, tries, keeps and removes the
+//! printed rules.
 //!
-//! In: the text of the rules and what loads it. Out: rules in the kernel, with what is open in them; a unit and
-//! an include that load them again; or all of that gone. What is on trial is undone by a process that is not of
-//! our session: systemd's timer, else one of our own. It acts unless its file has gone by then, so that one
-//! `unlink` confirms. What is loaded for good in our nft table is kept as a file, for `heal`; no trial and no removal leaves one.
+//! In: the text of the rules and what loads it. Out: rules in the kernel, with what is open in them; a unit and an
+//! include that load them again; or all of that gone. A trial is undone by a process outside our session: systemd's
+//! timer, or else a process of ours. It acts only if its file still exists, so one `unlink` confirms the rules. Rules
+//! that are loaded for good into our nft table are also kept in a file, for `heal`. A trial or a removal leaves no
+//! file.
 #![expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,

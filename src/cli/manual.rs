@@ -1,4 +1,4 @@
-//! `logknock man` and `logknock completions`: what belongs to the program and not into it.
+//! `logknock man` and `logknock completions`: the man pages and the shell completions.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! `logknock parse`: every line as logknock reads it, or why it is not believed.
+//! `logknock parse`: shows how each line is read, or why it is rejected.
 
 use std::io::{self, IsTerminal, Write};
 use std::net::IpAddr;

@@ -1,7 +1,7 @@
 //! Tables and times for people.
 //!
-//! In: rows of cells. Out: lines with aligned columns; a column of numbers stands to the right. The
-//! styles are there whether or not anybody sees them: the stream takes them out.
+//! In: rows of cells. Out: lines with aligned columns; a column of numbers is aligned to the right. The styles are
+//! always written: the stream removes them where there is no terminal.
 
 use std::fmt::Display;
 

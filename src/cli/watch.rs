@@ -1,8 +1,8 @@
 //! `logknock status --watch`: the status, refreshed each second, until the user quits.
 //!
-//! In: keys, signals, and one request a second. Out: the tables of `status` and the last events, as many rows of
-//! each as the terminal has room for. Bare escape sequences, which every terminal knows. The terminal is as it
-//! was before however this ends, but by SIGKILL.
+//! In: keys, signals, and one request a second. Out: the tables of `status` and the last events, as many rows of each
+//! as the terminal has room for. Bare escape sequences, which every terminal knows. The terminal is restored at every
+//! end, except by SIGKILL.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! A door: the rules that need more than one of its keys.
 //!
 //! In: a `[door.NAME]` with the defaults it does not override. Out: the engine's [`Door`], or a finding for every
-//! rule that it breaks. A door that could never open is an error: its owner would learn of it when standing in front
-//! of it. So is a key of its own that has no effect on its kind of door.
+//! rule that it breaks. A door that could never open is an error, because its owner would learn of it only when
+//! locked out. So is a key that has no effect on its kind of door.
 
 use std::time::Duration;
 

@@ -200,7 +200,7 @@ fn a_drop_in_that_others_can_write_is_refused() {
 }
 
 #[test]
-fn what_is_no_file_is_not_read() {
+fn only_regular_files_are_read() {
     let etc = Etc::new(DOOR);
     let missing = load(&etc.path("missing.toml")).unwrap_err();
     assert_eq!(missing.kind, ErrorKind::Missing);

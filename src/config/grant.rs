@@ -1,6 +1,6 @@
 //! What a door does: the rules of `opens`, of commands, and of how long.
 //!
-//! In: a [`Draft`]. Out: the engine's [`GrantRule`], or a finding for what is missing, senseless or said twice.
+//! In: a [`Draft`]. Out: the engine's [`GrantRule`], or a finding for what is missing, impossible or given twice.
 
 use std::time::Duration;
 

@@ -48,7 +48,7 @@ pub enum Knock {
 /// Reads a port as the client's user writes it; why it is wrong.
 pub type StepReader<'a> = dyn Fn(&str) -> Result<Step, String> + 'a;
 
-/// The hosts of a file called `name`. Files that it names are as it names them.
+/// The hosts of a file called `name`. Paths of files are returned as written.
 pub fn hosts(name: &str, text: &str, step: &StepReader<'_>) -> Result<Vec<Host>, Errors> {
     let file = Text::new(name, text.as_bytes());
     let mut report = Report::default();

@@ -1,9 +1,9 @@
 //! The config: a file and its drop-ins become doors and settings.
 //!
 //! In: `logknock.toml` and `conf.d/*.toml` in its directory, or a knockd.conf as it is. Out: a [`Config`] that keeps
-//! every rule, or [`Errors`] with all that is wrong at once. It never carries on with less than was written. The walk
-//! is `files`, `document`, `schema`, `resolve`; only `files` touches the file system. The config holds secrets:
-//! nothing that comes out of here shows one, not even the line that an error is about.
+//! every rule, or [`Errors`] with all that is wrong at once. It never accepts a part of what was written. The walk is
+//! `files`, `document`, `schema`, `resolve`; only `files` touches the file system. The config holds secrets: nothing
+//! that comes out of here shows one, not even the line that an error is about.
 
 mod command;
 pub mod delay;
@@ -91,7 +91,7 @@ impl Config {
     }
 }
 
-/// The text of each file of a config, and of those that it names, with its name. It holds what is secret.
+/// The text of each file of a config, and of those that it names, with its name. It holds secrets.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
     texts: Vec<(String, String)>,
@@ -136,7 +136,7 @@ impl Log {
         own.or(self.prefix.as_ref())
     }
 
-    /// The only doors that `source` may knock at; `None` where it may at all.
+    /// The only doors that `source` may knock at; `None` means all doors.
     pub fn doors_of(&self, source: &SourceSpec) -> Option<&[Arc<str>]> {
         let own = self.own.iter().find(|own| own.source == *source)?;
         own.doors.as_deref()
@@ -268,7 +268,7 @@ pub fn load_with(path: &Path, options: Options<'_>) -> Result<Config, Errors> {
     build(&files, report)
 }
 
-/// Reads a config out of what another process has read. Touches no file, so no command of it has its `user`.
+/// Reads a config from texts that another process has read. It opens no file, so its commands have no `user`.
 pub fn reread(written: &Written) -> Result<Config, Errors> {
     let texts = written.texts.iter();
     let texts = texts.map(|(name, content)| Text::new(name, content.as_bytes()));
@@ -285,14 +285,14 @@ pub fn reread(written: &Written) -> Result<Config, Errors> {
     build(&files, report)
 }
 
-/// Reads the config `text`, which diagnostics call `name`. Touches no file but those of its doors' secrets and
-/// one-time sequences.
+/// Reads the config `text`, which diagnostics call `name`. It opens only the files of its doors' secrets and one-time
+/// sequences.
 pub fn parse(name: &str, text: &str) -> Result<Config, Errors> {
     build(&alone(name, text.as_bytes()), Report::default())
 }
 
-/// What the knockd.conf `text`, called `name`, is in TOML, with what its owner should know about it. Nothing in the
-/// warnings is secret; the text is. `prefix` is the log prefix to write into it, instead of its own.
+/// Converts the knockd.conf `text`, called `name`, to TOML, with warnings. The warnings contain no secret; the TOML
+/// does. `prefix` is the log prefix to write into it, instead of its own.
 pub fn convert(
     name: &str,
     text: &[u8],

@@ -172,7 +172,7 @@ impl Default for Code {
 }
 
 impl Code {
-    /// How many knocks it takes, and their ports; an error says why there are none.
+    /// The number of knocks and their ports, or an error.
     pub fn knocks(self) -> Result<(u8, (u16, u16)), &'static str> {
         if !matches!((self.digits, self.per_knock), (6, 2) | (8, 2 | 4)) {
             return Err("a code has 6 digits (2 in each knock) or 8 digits (2 or 4 in each knock)");
@@ -215,8 +215,7 @@ fn step(item: Written<'_>, report: &mut Report) -> Option<u32> {
     u32::try_from(step.as_secs()).ok()
 }
 
-/// The key that `text` is in base32 (RFC 4648 §6), in upper or lower case, in groups, with padding or
-/// without.
+/// Decodes `text` from base32 (RFC 4648 §6), in upper or lower case, in groups, with or without padding.
 pub fn secret(text: &str) -> Option<Secret> {
     let digit = |byte: &u8| !byte.is_ascii_whitespace() && *byte != b'-';
     let text = text.trim_end().trim_end_matches('=');
@@ -240,7 +239,7 @@ pub fn ports(text: &str) -> Option<(u16, u16)> {
     (0 < low && low <= high).then_some((low, high))
 }
 
-/// What goes with a secret that is not in a config; what is not said is as in a door's `totp`.
+/// The parameters of a secret outside a config; the defaults are those of a door's `totp`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Form {
     /// Knocks in a sequence.
@@ -256,7 +255,7 @@ pub struct Form {
 }
 
 impl Form {
-    /// How many knocks come from the secret, and their ports; an error says why there are none.
+    /// The number of knocks from the secret and their ports, or an error.
     pub fn knocks(self) -> Result<(u8, (u16, u16)), &'static str> {
         match self.code {
             Some(code) => code.knocks(),
@@ -264,7 +263,7 @@ impl Form {
         }
     }
 
-    /// The sequences of `secret`, a code behind `beginning`; `None` when the form is none.
+    /// The sequences of `secret`, as a code after `beginning`; `None` for a form that is impossible.
     pub fn totp(self, secret: Secret, skew: Option<u8>, beginning: &[Step]) -> Option<Totp> {
         let (knocks, ports) = self.knocks().ok()?;
         Totp::new(TotpKeys {

@@ -1,8 +1,9 @@
 //! What is wrong with a config: found in any order, shown by file and line.
 //!
 //! In: findings with their places, as the rules make them. Out: [`Errors`] of [`Diagnostic`]s, each once, which
-//! `annotate-snippets` draws. They are safe to show: the source that they quote has its secrets masked, and no message
-//! holds a port of a sequence, a prefix or a secret. Names of keys, doors, files and users are the most that one repeats.
+//! `annotate-snippets` draws. They are safe to show: the source that they quote has its secrets masked, and no
+//! message holds a port of a sequence, a prefix or a secret. A message repeats only names of keys, doors, files and
+//! users.
 
 use std::fmt;
 use std::ops::Range;
@@ -17,7 +18,7 @@ use super::document::Document;
 /// Most diagnostics shown: a file full of mistakes costs a hundred excerpts.
 const MAX_SHOWN: usize = 100;
 
-/// Everything found in a config that cannot be used.
+/// All errors and warnings of a config that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errors {
     /// In the order of the files and of their lines; warnings are among them, never alone.
@@ -28,7 +29,7 @@ pub struct Errors {
     pub kind: ErrorKind,
 }
 
-/// What kind of failure keeps a config from being used, the gravest last.
+/// The kind of error in a config, the gravest last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ErrorKind {
     /// What the files say.
@@ -39,7 +40,7 @@ pub enum ErrorKind {
     Permission,
 }
 
-/// One thing found; what `check --json` prints of it.
+/// One error or warning; `check --json` prints these fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
     /// Whether the config can be used in spite of it.

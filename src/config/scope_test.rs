@@ -12,7 +12,7 @@ fn nobody(allow: &[&str], deny: &[&str], target: Option<&str>) -> bool {
 }
 
 #[test]
-fn networks_that_are_all_denied_leave_nobody() {
+fn networks_that_are_all_denied_leave_no_address() {
     assert!(nobody(&["192.0.2.0/25"], &["192.0.2.0/24"], None));
     assert!(nobody(
         &["192.0.2.0/24"],
@@ -26,7 +26,7 @@ fn networks_that_are_all_denied_leave_nobody() {
 }
 
 #[test]
-fn networks_of_the_other_family_than_the_target_leave_nobody() {
+fn networks_of_another_family_than_the_target_leave_no_address() {
     assert!(nobody(&["2001:db8::/32"], &[], Some("192.0.2.1")));
     assert!(nobody(&[], &["::/0"], Some("2001:db8::1")));
     assert!(!nobody(&["2001:db8::/32"], &[], Some("2001:db8::1")));

@@ -1,9 +1,9 @@
-//! System calls: seccomp. Those that following, counting and telling need are allowed; every other one
-//! fails with `EPERM`.
+//! System calls: seccomp. Calls that following, counting and reporting need are allowed; every other one fails with
+//! `EPERM`.
 //!
 //! The filter lists what is allowed: user 0 without capabilities can still change much that belongs to user 0, and
-//! each kernel adds calls. An error and not the end of the process, because a C library of tomorrow may try a call
-//! that is not on the list and do without.
+//! each kernel adds calls. Other calls return an error and do not kill the process, because a later C library may try
+//! a call that is not on the list and do without it.
 
 use std::collections::BTreeMap;
 

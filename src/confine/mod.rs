@@ -1,4 +1,4 @@
-//! What a process gives up for good before it reads what anybody may have written.
+//! What a process gives up for good before it reads text of strangers.
 //!
 //! In: the paths that it still needs. Out: what the kernel has taken away, in words. Capabilities, the rights of
 //! set-uid programs, files (Landlock), and system calls (seccomp); each is done as far as this kernel can, because a

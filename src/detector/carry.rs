@@ -1,4 +1,4 @@
-//! What was found, passed on; what became of it, told.
+//! Passes on findings, and reports their outcome.
 //!
 //! In: findings and events of the engine, messages of the monitor. Out: findings to the holder of the
 //! grants, events to the listeners: the log, the counters, the memory, the records.

@@ -1,11 +1,11 @@
 //! How far each file is read, kept over a restart in two files that the monitor has opened: this process
 //! may open none.
 //!
-//! In: what the sources say they have read, once all of it has been decided. Out: at the next start, what they go on
-//! from. It is written by a thread of its own, at most once a second and at the end, so a full or hanging disk delays
-//! nothing; nothing is synced, because a checkpoint is worth nothing after the reboot that could lose it. The two
-//! files are written in turn, so that a process which is killed while it writes leaves the other one whole; the one
-//! with the higher number counts.
+//! In: what the sources say they have read, once all of it has been decided. Out: at the next start, the position
+//! from which they continue. It is written by a thread of its own, at most once a second and at the end, so a full or
+//! hanging disk delays nothing; nothing is synced, because a checkpoint is worth nothing after the reboot that could
+//! lose it. The two files are written in turn, so that a process which is killed while it writes leaves the other one
+//! whole; the one with the higher number counts.
 #![expect(
     clippy::disallowed_types,
     reason = "files in the state directory, which the monitor has opened"

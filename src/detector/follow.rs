@@ -1,7 +1,7 @@
 //! The sources that the daemon follows: each is opened, and started, once, and says how it is.
 //!
 //! In: what the operator named. Out: open sources, then running ones that report to the inbox under their number,
-//! with its health and its gaps. Why a source cannot be started is the source's to say.
+//! with its health and its gaps. The source itself reports why it cannot be started.
 
 use std::ffi::OsStr;
 use std::io;

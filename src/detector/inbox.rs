@@ -1,9 +1,9 @@
 //! The daemon's queue: whatever happens comes through here.
 //!
 //! Lines have a lane of their own, in the order in which they came; everything else (the monitor's messages, signals)
-//! goes before the lines that wait, so a flood of them holds up no answer and no end. Both lanes are bounded. A
-//! source that finds its lane full waits, so a flood is held back in the kernel and in the files, not in memory; the
-//! loop never waits for a thread that could wait for it.
+//! goes before the lines that wait, so a flood of lines delays neither an answer nor the end. Both lanes are bounded.
+//! A source that finds its lane full waits, so a flood is held back in the kernel and in the files, not in memory;
+//! the loop never waits for a thread that could wait for it.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;

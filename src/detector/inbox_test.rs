@@ -16,7 +16,7 @@ fn word(next: Next) -> String {
 }
 
 #[test]
-fn what_is_no_line_goes_before_the_lines_that_wait_which_keep_their_order() {
+fn other_messages_go_before_waiting_lines_which_keep_their_order() {
     let (outlet, inbox) = Inbox::new();
     for source in 0..64 {
         outlet.send(ended(source)).unwrap();
@@ -33,7 +33,7 @@ fn what_is_no_line_goes_before_the_lines_that_wait_which_keep_their_order() {
 }
 
 #[test]
-fn what_is_no_line_ends_a_wait_for_lines() {
+fn another_message_ends_a_wait_for_lines() {
     let (outlet, inbox) = Inbox::new();
     thread::scope(|scope| {
         let waiting = scope.spawn(move || word(inbox.wait(None)));
@@ -53,7 +53,7 @@ fn what_was_sent_last_is_received_before_the_loop_is_deserted() {
 }
 
 #[test]
-fn who_sends_when_the_loop_has_ended_is_told() {
+fn a_sender_learns_that_the_loop_has_ended() {
     let (outlet, inbox) = Inbox::new();
     drop(inbox);
     assert_eq!(outlet.send(ended(1)), Err(Gone));

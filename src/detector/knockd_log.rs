@@ -1,8 +1,8 @@
 //! Events in knockd's words, for readers of a knockd's `LogFile`.
 //!
-//! In: an event, and the doors as they are now. Out: the lines that knockd 0.8 would write about it,
-//! without their stamp. As there, a knock at a wrong port is not told. Of a command only what the
-//! config says and the address is shown: no port, which could be one of a sequence.
+//! In: an event, and the doors as they are now. Out: the lines that knockd 0.8 would write about it, without their
+//! stamp. As there, a knock at a wrong port is not logged. Of a command only what the config says and the address is
+//! shown: no port, which could be one of a sequence.
 
 use std::fmt;
 use std::net::IpAddr;

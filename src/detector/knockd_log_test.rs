@@ -15,7 +15,7 @@ fn said(kind: EventKind) -> Vec<String> {
 }
 
 #[test]
-fn events_are_told_in_knockds_words() {
+fn events_are_logged_in_knockds_words() {
     let reset = |reason| EventKind::Reset {
         stage: 1,
         of: 2,

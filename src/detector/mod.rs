@@ -2,9 +2,8 @@
 //!
 //! In: a [`Plan`]. Out: messages to the monitor, until it says stop. Every decision is the engine's. The loop waits
 //! for the next message or the next deadline, hands over what came (`lines`), and passes on what follows (`carry`);
-//! nothing else happens here. It is the part of the daemon that reads what anybody may have written, so it has no
-//! rights (`start`, `confine`): what is open is held by the monitor, which is another process. In a dry run there is
-//! none, and the grants are here.
+//! nothing else happens here. This part of the daemon reads text of strangers, so it has no rights (`start`,
+//! `confine`). The monitor, another process, holds the grants. A dry run has no monitor, and the grants are here.
 
 mod alive;
 mod carry;

@@ -1,9 +1,9 @@
 //! Everything the daemon says while it runs: every sentence of its log is in this file.
 //!
-//! The level is chosen by who can cause the line. `error`: a door may stand open, or nothing opens.
-//! `warn`: the operator should act. `info`: start, stop, open, close, which only a finished sequence
-//! or the operator can cause. What any stranger can cause is `debug`, or we were a log amplifier and,
-//! where this log is in the file that is followed, a loop. No prefix and no port ever appears.
+//! The level is chosen by who can cause the line. `error`: a door may stand open, or nothing opens. `warn`: the
+//! operator should act. `info`: start, stop, open, close, which only a finished sequence or the operator can cause.
+//! What any stranger can cause is `debug`. Otherwise the daemon would amplify logs and, if its log is in the followed
+//! file, loop. No prefix and no port ever appears.
 
 use std::collections::HashMap;
 use std::io;

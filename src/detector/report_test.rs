@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn what_is_lost_is_told_once_a_minute_for_each_source_and_cause() {
+fn losses_are_reported_once_a_minute_for_each_source_and_cause() {
     let (kmsg, journald) = (SourceSpec::Kmsg, SourceSpec::Journald);
     let mut losses = Losses::default();
     let mut tell =

@@ -1,8 +1,8 @@
 //! The start: what needs a right is opened first, then all rights are given up, then lines are read.
 //!
-//! In: a [`Plan`]. Out: a [`DetectorLoop`] whose sources run. Up to the confinement there is one thread and
-//! nothing has been read that anybody else could have written; from there on this process can do
-//! nothing but read logs, write its own records and tell the monitor what it found.
+//! In: a [`Plan`]. Out: a [`DetectorLoop`] whose sources run. Until the confinement there is one thread, and no text
+//! of strangers has been read. After it, this process can only read logs, write its own records and report to the
+//! monitor.
 
 use std::io;
 use std::path::{Path, PathBuf};

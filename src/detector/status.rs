@@ -1,4 +1,4 @@
-//! How the daemon is: what only the loop can count, and the whole in the form of the protocol.
+//! The state of the daemon: what only the loop can count, and the whole in the form of the protocol.
 //!
 //! In: what happens, as the loop sees it. Out: a [`Status`]. What the engine counts is taken from the
 //! detection. Nothing here decides anything.

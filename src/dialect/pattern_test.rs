@@ -143,7 +143,7 @@ fn without_a_group_for_flags_a_tcp_line_is_a_syn() {
 }
 
 #[test]
-fn what_is_no_format_says_why() {
+fn a_wrong_format_is_an_error_with_the_reason() {
     let error = |text: &str| text.parse::<Pattern>().unwrap_err();
     let fields = r"(?<src>\S+) (?<proto>\S+) (?<dpt>\d+)";
     for text in [

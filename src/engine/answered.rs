@@ -37,7 +37,7 @@ pub struct Last {
 }
 
 impl Last {
-    /// What is to be kept of `hit`.
+    /// The part of `hit` that is kept.
     pub fn of(hit: &Hit<'_>) -> Self {
         Self {
             kernel: hit.logged.kernel,
@@ -84,7 +84,7 @@ impl Answers {
         }
     }
 
-    /// Forgets what does not matter any more at `now`.
+    /// Forgets answers that no longer matter at `now`.
     pub fn expire(&mut self, now: Time) {
         let is_over = |(at, _): &&(Time, Key)| at.after(KEPT) < now;
         while let Some((_, key)) = self.order.first().filter(is_over).cloned() {

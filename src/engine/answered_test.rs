@@ -215,7 +215,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_read_again_from_its_beginning_is_answered_as_if_nobody_had_been_killed(
+    fn a_log_read_again_from_its_beginning_is_answered_as_without_a_crash(
         log in log(),
         killed in any::<prop::sample::Index>(),
         later in 0..500_u64,
@@ -277,7 +277,7 @@ fn the_packet_of_an_answered_knock_sent_again_later_is_not_another() {
 }
 
 #[test]
-fn what_only_a_header_stamps_must_be_a_second_later_if_it_was_written_while_nobody_read() {
+fn a_line_with_only_a_header_stamp_must_be_a_second_later_if_no_process_read_meanwhile() {
     for (after, is_answered) in [(0, false), (999, false), (1000, false), (1001, true)] {
         let mut process = after_an_answer(Stamped::Header);
         let (_, answered) = process.read(line(after, 3), line(5000, 3).at, true);

@@ -1,10 +1,9 @@
 //! Hits → progress: the attempts of every address at every door.
 //!
-//! In: hits in the order in which they were logged. Out: [`Detected`], what became of the attempts.
-//! Each (address, door) is on its own: no order of doors, and no other address, changes anything.
-//! The table is bounded: at the limit the least advanced and oldest address goes, so a flood of
-//! spoofed first knocks cannot push out somebody who is further on. Doors with `counts` have a table of
-//! their own, in which an IPv6 subnet is one knocker.
+//! In: hits in the order in which they were logged. Out: [`Detected`], what became of the attempts. Each (address,
+//! door) is on its own: no order of doors, and no other address, changes anything. The table is bounded: at the limit
+//! the least advanced and oldest address goes, so a flood of spoofed first knocks cannot evict an address that is
+//! further on. Doors with `counts` have a table of their own, in which an IPv6 subnet is one knocker.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -29,7 +28,7 @@ use super::time::{Time, UnixClock};
 /// Openings by time alone that are waited for to the moment; others come with the next second.
 const MAX_OPENINGS: usize = 1024;
 
-/// How much the table may remember.
+/// The limits of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Addresses that are at a door.
@@ -50,7 +49,7 @@ impl Default for Limits {
     }
 }
 
-/// What became of one knocker at one door.
+/// The outcome for one knocker at one door.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detected {
     /// The knocker's address; of several the one that was heard last.
@@ -102,13 +101,13 @@ pub struct AttemptTable {
     lockouts: Lockouts,
     /// What an earlier process has answered.
     answers: Answers,
-    /// What has been used at doors whose sequences open once.
+    /// The used sequences of doors whose sequences open once.
     book: Book,
     unix: Option<UnixClock>,
 }
 
 impl AttemptTable {
-    /// A table for `doors`. `lateness` is how long after its stamp a line may still arrive.
+    /// Creates a table for `doors`. A line may arrive up to `lateness` after its stamp.
     pub fn new(doors: Vec<Arc<Door>>, lateness: Duration, limits: Limits) -> Self {
         Self {
             reach: longest(&doors),
@@ -127,12 +126,12 @@ impl AttemptTable {
         }
     }
 
-    /// Says what Unix time it is. Without it no sequence that is derived from the time is right.
+    /// Sets the Unix time. Without it no sequence that is derived from the time matches.
     pub fn set_unix(&mut self, unix: UnixClock) {
         self.unix = Some(unix);
     }
 
-    /// Says at which doors `source` may knock; `None` for all of them.
+    /// Sets the doors at which `source` may knock; `None` for all of them.
     pub fn set_audience(&mut self, source: u16, doors: Option<Arc<[Arc<str>]>>) {
         match doors {
             Some(doors) => self.audiences.insert(source, Audience(doors)),
@@ -165,7 +164,7 @@ impl AttemptTable {
         ports.prefix()
     }
 
-    /// What `hit` is to each door that it has a port of.
+    /// How each door with this port takes `hit`.
     pub fn views(&self, hit: &Hit<'_>) -> Vec<View> {
         let Step { port, transport } = hit.step;
         let views = self.doors.iter().filter_map(|door| {
@@ -192,7 +191,7 @@ impl AttemptTable {
         views.collect()
     }
 
-    /// What has been used at doors whose sequences open once.
+    /// The used sequences of doors whose sequences open once.
     pub fn book(&self) -> &Book {
         &self.book
     }
@@ -216,7 +215,7 @@ impl AttemptTable {
         }
     }
 
-    /// Takes one hit; `Err` when it is a packet seen before, or counts nowhere because of an answer.
+    /// Takes one hit. `Err` if the packet was seen before, or if a replayed hit was answered before.
     pub fn handle_hit(
         &mut self,
         hit: &Hit<'_>,
@@ -357,7 +356,7 @@ impl AttemptTable {
         fate
     }
 
-    /// Ends what is over at `now`. Calling it early or often does nothing.
+    /// Ends attempts that have expired at `now`. Calling it early or often is harmless.
     pub fn handle_timeout(&mut self, now: Time, detected: &mut impl FnMut(Detected)) {
         self.lockouts.expire(now);
         self.answers.expire(now);
@@ -414,14 +413,14 @@ impl AttemptTable {
         }
     }
 
-    /// The last moment before [`Self::handle_timeout`] has something to tell.
+    /// When [`Self::handle_timeout`] has its next result.
     pub fn poll_timeout(&self) -> Option<Time> {
         let wakes = self.tables.iter().filter_map(Knockers::next_wake);
         wakes.map(|(wake, _)| wake).min()
     }
 
-    /// When a door opens next by time alone, at the earliest. What else time ends can wait for the next second;
-    /// to arm a timer for it would tell an observer of wake-ups what was knocked.
+    /// The earliest time at which a door opens by time alone. Other ends can wait for the next second: a timer for
+    /// them would show an observer of wake-ups what was knocked.
     pub fn poll_opening(&self) -> Option<Time> {
         self.openings.first().copied()
     }
@@ -448,7 +447,7 @@ impl AttemptTable {
         &self.doors
     }
 
-    /// Takes new doors. Attempts at a door that is as it was go on.
+    /// Takes new doors. Attempts at an unchanged door continue.
     pub fn replace_doors(&mut self, doors: Vec<Arc<Door>>) {
         let moved: Vec<_> = self
             .doors

@@ -344,7 +344,7 @@ proptest! {
 }
 
 #[test]
-fn over_a_reload_an_attempt_goes_on_at_a_door_as_it_was_and_is_dropped_at_one_that_changed() {
+fn over_a_reload_an_attempt_continues_at_an_unchanged_door_and_is_dropped_at_a_changed_one() {
     let door = |name: &str, ports: [u16; 2]| {
         Arc::new(Door {
             name: name.into(),

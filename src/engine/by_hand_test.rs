@@ -105,7 +105,7 @@ fn opening_by_hand_again_follows_on_repeat() {
 }
 
 #[test]
-fn its_command_knows_what_the_last_knock_would_have_told() {
+fn its_command_gets_the_facts_of_the_last_knock() {
     let mut engine = engine(OnRepeat::Extend);
     open(&mut engine, 0);
     let order = engine.poll_order().unwrap();

@@ -14,7 +14,7 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 use super::account::Account;
 use super::sequence::Step;
 
-/// What a command may know of the knock that caused it.
+/// The facts of a knock that its command may use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
@@ -96,7 +96,7 @@ pub struct Template {
     account: Option<Arc<Account>>,
 }
 
-/// Why words are no command.
+/// Why words are not a valid command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TemplateError {
     /// There is no word, or the first one is empty.
@@ -198,7 +198,7 @@ impl Template {
         Self { account, ..self }
     }
 
-    /// Whom it is run as, if not as the daemon itself.
+    /// The user that runs it, if not the daemon's.
     pub fn account(&self) -> Option<&Account> {
         self.account.as_deref()
     }

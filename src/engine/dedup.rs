@@ -1,10 +1,10 @@
 //! Whether a packet has been seen before: sent again by its sender, or logged twice.
 //!
-//! In: hits in order. Out: new or not. A client that blocks in `connect` sends its SYN again after 1, 3 and
-//! 7 s and on for minutes, with the same ports; two rules, or two log files, print one packet twice. Neither
-//! may count as a second knock, and neither may reset anything. Most addresses are at no door: what they sent
-//! is kept in one ring for all ([`RecentPackets`]), and no flood of it pushes out what somebody at a door sent.
-//! Tables of the standard library in its place cost 43 % more time, and 32 MiB for 13 MiB.
+//! In: hits in order. Out: new or not. A client that blocks in `connect` sends its SYN again after 1, 3 and 7 s and
+//! on for minutes, with the same ports; two rules, or two log files, print one packet twice. Neither may count as a
+//! second knock, and neither may reset anything. Most addresses are at no door: their packets are kept in one ring
+//! for all ([`RecentPackets`]), and a flood of them does not evict the packets of an address at a door. Tables of the
+//! standard library in its place cost 43 % more time, and 32 MiB for 13 MiB.
 
 use std::time::Duration;
 

@@ -201,7 +201,7 @@ fn datagrams_without_an_id_are_as_many_as_one_source_shows() {
 }
 
 #[test]
-fn datagrams_without_an_id_that_come_together_are_told_by_the_kernels_stamps() {
+fn simultaneous_datagrams_without_an_id_are_distinguished_by_the_kernels_stamps() {
     let first = Hit {
         uptime: Some(Time::from_secs(77)),
         ..udp(None)

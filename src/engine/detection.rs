@@ -1,7 +1,7 @@
-//! Packets → findings: the half of the engine that reads what strangers cause to be written.
+//! Packets → findings: the half of the engine that reads lines that strangers cause.
 //!
-//! In: packets with their place on the engine's clock, and what the grants tell. Out: [`Finding`]s, for the holder of
-//! the grants, and [`Event`]s of attempts. It names no grant, and opens and closes nothing.
+//! In: packets with their place on the engine's clock, and notifications of the grants. Out: [`Finding`]s, for the
+//! holder of the grants, and [`Event`]s of attempts. It names no grant, and opens and closes nothing.
 //!
 //! It knows open doors only from notifications: a `once` door is entered by the first connection after its open
 //! command has succeeded.
@@ -52,8 +52,8 @@ pub struct Detection {
 }
 
 impl Detection {
-    /// A detection for `doors`. `lateness` is how long after its stamp a line may still be handed over
-    /// (zero where lines come on their own time).
+    /// Creates a detection for `doors`. A line may come up to `lateness` after its stamp (zero if lines come on their
+    /// own time).
     pub fn new(doors: Vec<Arc<Door>>, lateness: Duration, limits: Limits) -> Self {
         Self {
             attempts: AttemptTable::new(doors, lateness, limits),
@@ -65,13 +65,13 @@ impl Detection {
         }
     }
 
-    /// Takes what time it is: at `now` the Unix time is `unix`. Doors whose sequences are derived from the time need
-    /// it; the caller repeats it whenever the two clocks may have drifted apart.
+    /// Sets the Unix time: it is `unix` at `now`. Doors whose sequences are derived from the time need it; the caller
+    /// repeats it whenever the two clocks may have drifted apart.
     pub fn handle_unix(&mut self, now: Time, unix: Time) {
         self.attempts.set_unix(UnixClock::new(now, unix));
     }
 
-    /// Takes a packet that was logged. What had to happen before it happens first.
+    /// Takes a logged packet. Timeouts before it are handled first.
     pub fn handle_packet(&mut self, now: Time, sighting: &Sighting<'_>) -> Result<(), Reason> {
         self.handle_timeout(now);
         let Sighting {
@@ -101,7 +101,7 @@ impl Detection {
         (views, (!is_secret).then_some(hit.step))
     }
 
-    /// Counts a line that did not get as far as a packet.
+    /// Counts a line that did not give a packet.
     pub fn handle_rejected(&mut self, reason: Reason) {
         self.rejected.add(reason);
     }
@@ -111,7 +111,7 @@ impl Detection {
         self.rejected.add_many(reason, count);
     }
 
-    /// Lets time pass: what ended before `now` ends.
+    /// Advances the time: attempts that ended before `now` are reported.
     pub fn handle_timeout(&mut self, now: Time) {
         self.now = self.now.max(now);
         let Self {
@@ -127,7 +127,7 @@ impl Detection {
         });
     }
 
-    /// Takes what became of a grant at `now`.
+    /// Takes a notification about a grant at `now`.
     pub fn handle_told(&mut self, told: &Told, now: Time) {
         match told {
             Told::Event(event) => {
@@ -159,7 +159,7 @@ impl Detection {
         self.open.insert((door, src), Some(always));
     }
 
-    /// How many sequences are left of the doors that have a list of them.
+    /// How many sequences are left in each door's list.
     pub fn left(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
         let book = self.attempts.book();
         let doors = self.attempts.doors().iter();
@@ -173,22 +173,22 @@ impl Detection {
         window.map(|last| last.after(Duration::from_nanos(1)))
     }
 
-    /// What was found next.
+    /// The next finding.
     pub fn poll_finding(&mut self) -> Option<Finding> {
         self.findings.pop_front()
     }
 
-    /// What to tell next.
+    /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// Puts what the grants tell among the events, behind what was found before.
+    /// Appends notifications of the grants to the events.
     pub fn tell(&mut self, event: Event) {
         self.events.push_back(event);
     }
 
-    /// How many packets were no knock, and why.
+    /// How many packets were rejected, by reason.
     pub fn rejected(&self) -> &Tally {
         &self.rejected
     }
@@ -210,7 +210,7 @@ impl Detection {
         windows.max().unwrap_or_default()
     }
 
-    /// How many doors are open, as far as this side knows.
+    /// How many doors are open, as far as the detection knows.
     pub fn open(&self) -> usize {
         self.open.len()
     }

@@ -36,7 +36,7 @@ impl Door {
         self.grant.opens.contains(&step)
     }
 
-    /// How long it stays open for `src`; `None` where nothing is held open.
+    /// How long it stays open for `src`; `None` if it is not held open.
     pub fn hold(&self, src: IpAddr) -> Option<Duration> {
         self.grant.close.of(src).map(|_| self.grant.hold)
     }
@@ -147,7 +147,7 @@ impl Rule {
         }
     }
 
-    /// Random guesses that one right guess is among, on average. A hit may count over both transports.
+    /// The average number of random guesses until one is right. A hit may count over both transports.
     pub fn guesses(&self) -> f64 {
         const CHOICES: f64 = 2.0 * 65_535.0;
         let of = |knocks: usize| CHOICES.powi(i32::try_from(knocks).unwrap_or(i32::MAX));
@@ -181,8 +181,8 @@ impl Rule {
         }
     }
 
-    /// The first of its knocks at `port`, from 1, by whichever transport; within it `None` where knocks have no fixed
-    /// ports.
+    /// The number of its first knock at `port`, from 1, by any transport. The inner value is `None` if knocks have no
+    /// fixed ports.
     pub fn step_at(&self, port: u16) -> Option<Option<usize>> {
         let fixed = match self {
             Self::Sequence(rule) => Some(rule.sequence.steps()),
@@ -216,7 +216,7 @@ impl Rule {
         }
     }
 
-    /// The knock that completes it, where there is one and the same for every time.
+    /// The knock that completes it, if it is the same at all times.
     pub fn last_step(&self) -> Option<Step> {
         match self {
             Self::Sequence(rule) => rule.sequence.steps().last().copied(),
@@ -311,7 +311,7 @@ impl fmt::Debug for CountsRule {
     }
 }
 
-/// How fast ports in order must be knocked, and what others do.
+/// How fast a sequence must be knocked, and the effect of other ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
     /// From the first knock to the last, inclusive.
@@ -345,7 +345,7 @@ pub enum Sharing {
     Once,
 }
 
-/// What happens when a door has been knocked at rightly.
+/// What a completed knock does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantRule {
     /// How long it stays open after the last right knock.
@@ -366,7 +366,7 @@ pub struct GrantRule {
     pub judging: Judging,
 }
 
-/// How the ends of a door's commands are judged.
+/// When a door's command counts as failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Judging {

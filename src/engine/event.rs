@@ -103,7 +103,7 @@ impl EventKind {
     }
 }
 
-/// What an administrator can have told.
+/// An event that `[notify]` can report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occasion {
     /// A door was opened for an address.
@@ -140,7 +140,7 @@ impl Occasion {
     }
 }
 
-/// What a hit is to a door of whose knocks it has a port, whatever was knocked before.
+/// How a door takes a hit on a port of its knock, without regard to earlier knocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     /// The door's name.
@@ -155,7 +155,7 @@ pub struct View {
     pub left: Option<Duration>,
 }
 
-/// Why a right sequence was not answered.
+/// Why a right sequence did not open the door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]

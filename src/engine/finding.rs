@@ -1,7 +1,6 @@
 //! What passes between the detection and the grants, which live in two processes.
 //!
-//! One way [`Finding`]s: what was seen. The other way what was [`Told`]: what became of it. Nothing here
-//! names a grant.
+//! One way [`Finding`]s: what was seen. The other way [`Told`]: the outcome. Nothing here names a grant.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -99,8 +98,8 @@ impl Knocked {
         }
     }
 
-    /// As if `door` had been knocked at rightly: its commands get what the last right knock would have given them, as
-    /// far as the door fixes it.
+    /// A completed knock at `door`: its commands get what the last right knock would have given them, as far as the
+    /// door fixes it.
     pub fn by_hand(src: IpAddr, door: &Door) -> Self {
         let anywhere = match src {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),

@@ -8,7 +8,7 @@ use super::super::time::Time;
 use super::*;
 
 #[test]
-fn neighbours_of_both_families_and_transports_are_told_apart() {
+fn packets_of_both_families_and_transports_are_distinguished() {
     let identity = Identity::default();
     let mut all = HashSet::new();
     let mut count = 0;

@@ -14,7 +14,7 @@ use super::reason::{DoorReason, Reason};
 use super::sequence::{Step, Transport};
 use super::time::Time;
 
-/// What a line says of when it was logged: the same for every reader at any time.
+/// The stamps in a line: the same for every reader at any time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Logged {
     /// The stamp of the kernel that we run on.
@@ -56,7 +56,7 @@ pub struct Hit<'a> {
     pub logged: Logged,
 }
 
-/// A kernel, as one source shows it.
+/// A kernel, as seen by one source.
 pub type KernelId = (u16, u16);
 
 impl<'a> Hit<'a> {
@@ -107,7 +107,7 @@ fn rule(prefix: &[u8]) -> u16 {
     prefix.iter().fold(0, number)
 }
 
-/// Which addresses are one knocker: each IPv4 address, and of IPv6 those that begin with as many bits alike.
+/// Which addresses are one knocker: each IPv4 address, and IPv6 addresses with the same first bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnockerPrefix {
     bits: u8,
@@ -116,14 +116,14 @@ pub struct KnockerPrefix {
 }
 
 impl KnockerPrefix {
-    /// The shortest: what one site is given at most (RFC 6177).
+    /// The shortest prefix: the largest block of one site (RFC 6177).
     pub const LEAST: u8 = 48;
     /// The longest: each address is a knocker of its own.
     pub const MOST: u8 = 128;
     /// What one subnet has (RFC 4291).
     const SUBNET: u8 = 64;
 
-    /// IPv6 addresses with `bits` bits alike; `None` beyond the limits.
+    /// IPv6 addresses with the same first `bits` bits; `None` beyond the limits.
     pub fn new(bits: u8) -> Option<Self> {
         let counts = bits;
         (Self::LEAST..=Self::MOST)

@@ -1,8 +1,8 @@
 //! What a log says of messages that are missing from it.
 //!
-//! In: a line that holds no packet. Out: a [`Loss`] when it is one of the sentences with which the
-//! kernel, journald or rsyslog tell that they left something out. Knocks may have been among it. Any
-//! user can have such a line written, so it is a reason to warn and none to decide anything.
+//! In: a line that holds no packet. Out: a [`Loss`] when it is one of the sentences with which the kernel, journald
+//! or rsyslog tell that they left something out. Knocks may have been among them. Any user can cause such a line, so
+//! it causes a warning and decides nothing.
 
 use memchr::memmem;
 

@@ -41,7 +41,7 @@ fn each_says_it_in_its_own_words() {
 }
 
 #[test]
-fn others_who_say_so_are_not_believed() {
+fn claims_of_other_programs_do_not_count() {
     for line in [
         "Nov 20 10:00:00 gw sshd[1]: Missed 12 kernel messages",
         "Nov 20 10:00:00 gw sshd[1]: net_ratelimit: 12 callbacks suppressed",

@@ -68,8 +68,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine for `doors` on which nothing is open. `lateness` is how long after its stamp a line may
-    /// still be handed over (zero where lines come on their own time).
+    /// Creates an engine for `doors`, all closed. A line may come up to `lateness` after its stamp (zero if lines
+    /// come on their own time).
     pub fn new(doors: Vec<Arc<Door>>, lateness: Duration, limits: Limits) -> Self {
         Self {
             detection: Detection::new(doors, lateness, limits),
@@ -77,7 +77,7 @@ impl Engine {
         }
     }
 
-    /// Takes a packet that was logged. What had to happen before it happens first.
+    /// Takes a logged packet. Timeouts before it are handled first.
     pub fn handle_packet(&mut self, now: Time, sighting: &Sighting<'_>) -> Result<(), Reason> {
         self.handle_timeout(now);
         let counted = self.detection.handle_packet(now, sighting);
@@ -85,15 +85,14 @@ impl Engine {
         counted
     }
 
-    /// Lets time pass: what ended before `now` ends, what is due at `now` is done.
+    /// Advances the time: ends attempts that ended before `now`, and closes grants that are due.
     pub fn handle_timeout(&mut self, now: Time) {
         self.detection.handle_timeout(now);
         self.grants.handle_timeout(now);
         self.pass_on(now);
     }
 
-    /// Opens the door called `name` for `src`, as if it had been knocked at rightly; `None` when there is
-    /// no such door.
+    /// Opens the door called `name` for `src`, as if it had knocked; `None` if there is no such door.
     pub fn handle_open(
         &mut self,
         now: Time,
@@ -106,7 +105,7 @@ impl Engine {
         Some(answer)
     }
 
-    /// Closes what is open for `src`, or for everybody; returns how many grants that concerns.
+    /// Closes all grants of `src`, or all grants. Returns the number of grants.
     pub fn close_all(&mut self, now: Time, src: Option<IpAddr>) -> usize {
         let count = self.grants.close_all(src, now);
         self.pass_on(now);
@@ -119,7 +118,7 @@ impl Engine {
         dues.into_iter().flatten().min()
     }
 
-    /// What to run next. Where nothing is run, [`Self::settle`] answers instead.
+    /// The next order. If no command is run, use [`Self::settle`] instead.
     pub fn poll_order(&mut self) -> Option<Order> {
         self.grants.take_changes();
         self.grants.poll_order()
@@ -136,7 +135,7 @@ impl Engine {
         settle(&mut self.detection, &mut self.grants, now, see);
     }
 
-    /// What to tell next.
+    /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.detection.poll_event()
     }
@@ -146,7 +145,7 @@ impl Engine {
     }
 }
 
-/// Hands what was found to the grants, and back what became of it.
+/// Passes findings to the grants, and their notifications back.
 pub fn pass_on(detection: &mut Detection, grants: &mut Grants, now: Time) {
     while let Some(finding) = detection.poll_finding() {
         if let Some(door) = detection.door(finding.door()) {

@@ -78,7 +78,7 @@ impl Origin {
         }
     }
 
-    /// What is knocked before a standard code.
+    /// The steps before a standard code.
     pub fn beginning(&self) -> Option<&[Step]> {
         match self {
             Self::Totp(totp) => totp.beginning(),
@@ -86,8 +86,8 @@ impl Origin {
         }
     }
 
-    /// Whether a knock at `step` tells by its time which sequences may be knocked: the first knock does, or
-    /// the first one of a code.
+    /// Whether the time of a knock at `step` decides which sequences count: that of the first knock does, or of the
+    /// first one of a code.
     pub fn is_dated_by(&self, step: Step) -> bool {
         match self {
             Self::Totp(totp) => totp.beginning().is_none() || totp.derives(step),
@@ -103,7 +103,7 @@ impl Origin {
         }
     }
 
-    /// What is used once the sequence called `number` has opened.
+    /// The use to record when the sequence called `number` has opened.
     pub fn used(&self, number: u64) -> Option<Used> {
         match self {
             Self::Totp(totp) => Some(Used::Until(totp.begin_of(number.saturating_add(1)))),
@@ -114,7 +114,7 @@ impl Origin {
         }
     }
 
-    /// The line that is to be marked once `used` is.
+    /// The line to mark for `used`.
     pub fn mark(&self, used: Used) -> Option<Mark> {
         let (Self::List(list), Used::Line(number)) = (self, used) else {
             return None;
@@ -128,8 +128,7 @@ impl Origin {
     }
 }
 
-/// A use of a sequence, to be put on disk before anything is opened with it. In which file it is marked, its
-/// door knows.
+/// A use of a sequence, written to disk before the door opens. The door knows the file in which it is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Used {
@@ -201,7 +200,7 @@ impl Book {
         page.until = page.until.max(until);
     }
 
-    /// Forgets what it has worked out of rules that may have changed; what is used stays so.
+    /// Forgets results of rules that may have changed; uses are kept.
     pub fn handle_reload(&mut self) {
         for page in self.0.values_mut() {
             page.derived.clear();
@@ -229,7 +228,7 @@ impl Book {
         }
     }
 
-    /// Notes that the sequence called `number` is used, and with it all before it.
+    /// Records that the sequence called `number`, and all before it, are used.
     pub fn spend(&mut self, door: &Arc<str>, origin: &Origin, number: u64) {
         let page = self.page(door);
         match origin {
@@ -251,7 +250,8 @@ impl Book {
         }
     }
 
-    /// Notes that a code failed at `at`. The time until which all are refused, where it was one too many.
+    /// Records that a code failed at `at`. Returns the time until which codes are refused, if there were too many
+    /// failures.
     pub fn fail(&mut self, door: &Arc<str>, origin: &Origin, at: Time, unix: i64) -> Option<i64> {
         if self.refuses(door, origin, unix) {
             return None;

@@ -78,7 +78,7 @@ impl Sequence {
             .then_some(Self { steps })
     }
 
-    /// How many steps.
+    /// The number of steps.
     pub fn len(&self) -> usize {
         self.steps.len()
     }

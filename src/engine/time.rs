@@ -56,7 +56,7 @@ pub struct UnixClock {
 }
 
 impl UnixClock {
-    /// At `at` the Unix time is `unix`.
+    /// A clock whose Unix time is `unix` at `at`.
     pub const fn new(at: Time, unix: Time) -> Self {
         Self {
             origin: unix.0.saturating_sub(at.0),
@@ -69,7 +69,7 @@ impl UnixClock {
     }
 }
 
-/// Holds something back while the last one is young, and counts it.
+/// Limits how often something is let through, and counts what is held back.
 #[derive(Clone, Copy, Debug)]
 pub struct Pause {
     span: Duration,
@@ -87,7 +87,7 @@ impl Pause {
         }
     }
 
-    /// Adds `more`; how many there are since the last time, if it is time.
+    /// Adds `more`. Returns the number since the last time, if it is time again.
     pub fn add(&mut self, more: u64, now: Time) -> Option<u64> {
         self.count = self.count.saturating_add(more);
         if now < self.again {

@@ -214,9 +214,9 @@ impl Timeline {
     }
 
     /// Places a line of a file on the file's own time. Between two lines of one boot the kernel's stamps say how much
-    /// time passed, unless the header says more: a suspend. When it says less, a syslog came late and wrote many
-    /// lines at once: of the first line of a boot and those `ahead`, the line that was written fastest gives the time
-    /// of the boot.
+    /// time passed, unless the header says more: a suspend. If it says less, a syslog was late and wrote many lines
+    /// at once: of the first line of a boot and those `ahead`, the line that was written fastest gives the time of
+    /// the boot.
     pub fn place_logged<'a>(
         &mut self,
         stamps: Stamps<'a>,

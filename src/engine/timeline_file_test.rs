@@ -43,7 +43,7 @@ fn in_a_file_a_syslog_that_comes_late_does_not_bring_knocks_together() {
 }
 
 #[test]
-fn in_a_file_a_reboot_goes_on_where_the_header_or_the_last_line_was() {
+fn in_a_file_time_continues_over_a_reboot_from_the_header_or_the_last_line() {
     let headed = [(Some(0.0), Some(500.0)), (Some(60.0), Some(20.0))];
     assert_eq!(logged(&headed), [0.0, 60.0]);
     let bare = [(None, Some(500.0)), (None, Some(20.0)), (None, Some(25.0))];

@@ -157,7 +157,7 @@ fn a_zone_that_is_named_is_not_stale() {
 }
 
 #[test]
-fn what_was_written_while_nobody_read_is_believed_by_its_stamp_only_and_no_zone_is_guessed() {
+fn lines_written_while_no_process_read_count_by_their_stamp_only_and_no_zone_is_guessed() {
     let mut clock = Clock::new();
     let late = Received {
         late: true,

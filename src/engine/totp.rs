@@ -67,7 +67,7 @@ impl fmt::Debug for Secret {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Totp(TotpKeys);
 
-/// What a [`Totp`] is made of.
+/// The keys of a [`Totp`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TotpKeys {
     /// The shared key.
@@ -88,7 +88,7 @@ pub struct TotpKeys {
 }
 
 impl Totp {
-    /// `None` when a value is out of its range.
+    /// Checks the keys; `None` if a value is out of range.
     pub fn new(keys: TotpKeys) -> Option<Self> {
         let (low, high) = keys.ports;
         let beginning = keys.beginning.as_ref().map_or(0, |steps| steps.len());
@@ -121,12 +121,12 @@ impl Totp {
         usize::from(self.0.knocks) + self.beginning().map_or(0, <[Step]>::len)
     }
 
-    /// What is knocked before the standard code; `None` where all is derived.
+    /// The steps before the standard code; `None` if the whole sequence is derived.
     pub fn beginning(&self) -> Option<&[Step]> {
         self.0.beginning.as_deref()
     }
 
-    /// Random guesses that one right guess is among, on average: the number of sequences that count at a time.
+    /// The average number of random guesses until one is right: the number of sequences that count at a time.
     ///
     /// A repeat of a step changes nothing, so the knocks `x x y x z` are at once the codes xxy, xyx and xyz:
     /// at most as many as there are ways to part the knocks of a code into groups (Bell's numbers). The ports

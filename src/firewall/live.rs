@@ -144,7 +144,7 @@ impl Match {
     }
 }
 
-/// Where something is decided.
+/// The place of a rule or a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     table: String,
@@ -201,8 +201,8 @@ enum End {
 }
 
 impl Kernel {
-    /// Reads what the tools print; other text gives no rules. Tables that `iptables-save` prints too are taken from
-    /// there, as nft does not say what their matches mean.
+    /// Reads the output of the tools; other text gives no rules. Tables that `iptables-save` prints too are taken
+    /// from there, as nft does not say what their matches mean.
     pub fn read(nft: &str, iptables: [&str; 2]) -> Self {
         let mut kernel = Self::default();
         for (family, text) in Family::ALL.into_iter().zip(iptables) {
@@ -383,7 +383,7 @@ impl Need<'_> {
     }
 }
 
-/// Something that keeps a door from working, or open.
+/// A fault that keeps a door from opening, or from being closed.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum Fault {
     /// A port is not closed to strangers.
@@ -428,7 +428,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether loading the rules mends it.
+    /// Whether loading the rules fixes it.
     pub const fn is_of_missing_rules(&self) -> bool {
         matches!(
             self,

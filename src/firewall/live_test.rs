@@ -73,7 +73,7 @@ fn missing_rules_are_one_fault_also_where_a_policy_drops_the_ports_of_the_sequen
 }
 
 #[test]
-fn another_prefix_and_no_rule_that_logs_are_told_apart() {
+fn another_prefix_and_a_missing_log_rule_have_different_messages() {
     let other = told(&NFT.replace(PREFIX, "lk-other: "), ["", ""], Backend::Nft);
     assert_eq!(
         other,
@@ -124,7 +124,7 @@ fn chain(hook: &str, priority: i64, policy: &str, rules: &str) -> String {
 }
 
 #[test]
-fn what_is_dropped_or_redirected_before_it_is_logged_is_told_by_its_number() {
+fn a_step_dropped_or_redirected_before_it_is_logged_is_named_by_its_number() {
     let port = "{\"match\": {\"op\": \"==\", \"left\": {\"payload\": {\"protocol\": \"tcp\", \"field\": \"dport\"}}, \"right\": 9000}}";
     for (verdict, word) in [
         ("{\"drop\": null}", "drops step 3"),

@@ -25,7 +25,7 @@ use crate::engine::sequence::Step;
 /// The nft tables that are ours: of the daemon's rules, and of those that need none.
 pub const OWN_TABLES: [&str; 2] = [nft::TABLE, kernel::NFT_TABLE];
 
-/// What holds open what a door opens.
+/// The tool that holds a door open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     /// Elements of two sets in the table `inet logknock`.
@@ -52,7 +52,7 @@ impl Backend {
     }
 }
 
-/// What a door with `opens` runs.
+/// The commands of a door with `opens`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commands {
     /// To open. Twice is as good as once.

@@ -39,7 +39,7 @@ const INET: u8 = 1;
 /// Header of a message, in bytes.
 const HEADER: usize = 16;
 
-/// What a command does to the elements of a set.
+/// A change to the elements of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     family: Family,
@@ -62,7 +62,7 @@ struct Element {
     timeout: Option<Duration>,
 }
 
-/// What the kernel answered.
+/// The kernel's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It is done.
@@ -100,7 +100,7 @@ impl Batch {
         })
     }
 
-    /// Its bytes. The last change is acknowledged; what fails says so by itself.
+    /// Its bytes. Only the last change asks for an acknowledgement; a failure is always reported.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         message(&mut bytes, BATCH_BEGIN, REQUEST, 0, NF_TABLES, |_| ());

@@ -43,7 +43,7 @@ fn the_open_and_close_commands_of_the_nft_backend_are_batches() {
 }
 
 #[test]
-fn any_other_command_is_none() {
+fn any_other_command_is_not_a_batch() {
     for argv in [
         &["nft", "flush ruleset"][..],
         &[

@@ -1,9 +1,9 @@
 //! `backend = "nft"`: elements `address . protocol . port` with the kernel's own timeout.
 //!
 //! One argument, one transaction. An existing element keeps its timeout when it is added again, and a missing one
-//! cannot be deleted (`destroy` came after nft 1.0.6); so both commands add it and delete it first, and then it is
-//! certainly not there. Nor is it when the whole table has gone (`flush ruleset`, as reloading nftables.conf does):
-//! such a close has nothing left to do.
+//! cannot be deleted (`destroy` came after nft 1.0.6); so both commands first add it and delete it, and then it
+//! certainly does not exist. If the whole table has gone (`flush ruleset`, as reloading nftables.conf does), a close
+//! has nothing left to do.
 
 use super::{Family, each};
 use crate::engine::command::{Template, TemplateError};

@@ -96,7 +96,7 @@ fn nothing_of_a_grant_can_be_changed_behind_its_signature() {
 }
 
 #[test]
-fn each_attack_is_refused_and_told() {
+fn each_attack_is_refused_and_reported() {
     let later = |grant: SignedGrant, by: i64| SignedGrant {
         opened: grant.opened + by,
         expires: grant.expires + by,

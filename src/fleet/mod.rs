@@ -69,7 +69,7 @@ pub struct Peer {
     pub doors: Vec<Arc<str>>,
 }
 
-/// `without_bus`: what becomes of a code when the bus does not answer.
+/// `without_bus`: what a code does when the bus does not answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WithoutBus {
     /// It opens here: each gateway is on its own.
@@ -125,7 +125,7 @@ impl Refused {
     }
 }
 
-/// What became of a code.
+/// The outcome for a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It opens.
@@ -252,7 +252,7 @@ impl Fleet {
         }
     }
 
-    /// Takes new rules and another key. What is remembered stays.
+    /// Takes new rules and another key. The memory stays.
     pub fn handle_reload(&mut self, rules: Rules, key: SigningKey) {
         self.rules = rules;
         self.key = key;
@@ -365,7 +365,8 @@ impl Fleet {
             .retain(|(_, opened), (_, end)| *end > now || *opened >= minute);
     }
 
-    /// Takes that `door` is closed for `src` at the Unix time `now`. Whether a later run must know more than before.
+    /// Records that `door` is closed for `src` at the Unix time `now`. Returns whether a later run must know more
+    /// than before.
     pub fn handle_closed(&mut self, door: &str, src: IpAddr, now: i64) -> bool {
         self.ids.retain(|_, seen| seen.end > now);
         let mut is_new = false;
@@ -412,7 +413,7 @@ impl Fleet {
         Some(ToAgent::Publish(signed.signed(&self.key)))
     }
 
-    /// Takes that the bus has stored the grant of this id.
+    /// Records that the bus has stored the grant of this id.
     pub fn handle_published(&mut self, id: &str, now: Time) {
         self.stored.retain(|_, deadline| *deadline > now);
         if let Some((grant, deadline)) = self.unstored.remove(id) {
@@ -461,7 +462,7 @@ impl Fleet {
         }))
     }
 
-    /// Takes how a claim ended; nothing where that came too late.
+    /// Takes the outcome of a claim; returns nothing if it came too late.
     pub fn handle_claimed(&mut self, number: u64, is_won: bool) -> Option<Decided> {
         let at = self
             .claims
@@ -477,7 +478,7 @@ impl Fleet {
         Some(claim.decided(verdict))
     }
 
-    /// Takes whether the bus can be reached. Claims that wait for it do so no longer when it is gone.
+    /// Records whether the bus can be reached. When it is gone, claims no longer wait for it.
     pub fn handle_connected(&mut self, is_connected: bool) -> Vec<Decided> {
         self.is_connected = is_connected;
         let given_up = if is_connected {
@@ -489,7 +490,7 @@ impl Fleet {
         given_up.map(|claim| self.without_bus(claim)).collect()
     }
 
-    /// Decides what has waited for too long.
+    /// Decides claims that have waited for too long.
     pub fn handle_timeout(&mut self, now: Time) -> Vec<Decided> {
         let (late, waiting) = std::mem::take(&mut self.claims)
             .into_iter()
@@ -519,7 +520,7 @@ impl Fleet {
         self.is_connected
     }
 
-    /// The peers of the configuration, and what is known of each; what named no peer stands under no name.
+    /// The peers of the configuration with their counts; an empty name has the counts of messages from no peer.
     pub fn peers(&self) -> impl Iterator<Item = (&str, PeerCounts)> {
         let configured = self.rules.peers.keys().map(String::as_str);
         let others = self.peers.keys().map(String::as_str);

@@ -193,7 +193,7 @@ hosts.toml:11:7: a host has 'knock', 'totp', or a 'totp' with a 'code' behind it
 }
 
 #[test]
-fn what_is_no_toml_is_told_by_its_place() {
+fn a_syntax_error_is_shown_at_its_place() {
     let said = said("[host.home]\nknock = [7001, \"8002:udp]\n");
     assert!(said.starts_with("hosts.toml:2:"), "{said}");
 }

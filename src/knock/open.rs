@@ -1,4 +1,4 @@
-//! Is it open? Connects until one of the host's addresses accepts.
+//! Connects until one of the host's addresses accepts.
 //!
 //! In: where, and for how long. Out: the connection itself, because a door may let in only one. Each try is a fresh
 //! SYN to every address at once, given up after a quarter of a second at first and later for slower networks; when

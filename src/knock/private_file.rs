@@ -1,7 +1,7 @@
 //! A file that holds a secret of its owner.
 //!
-//! In: a path. Out: its text, if nobody but its owner could have read or written it. Rights are
-//! those of the open file, not of whatever the name points to a moment later.
+//! In: a path. Out: its text, if only its owner could have read or written it. Rights are those of the open file, not
+//! of whatever the name points to a moment later.
 #![expect(
     clippy::disallowed_types,
     reason = "the client's own file is opened here"

@@ -45,7 +45,7 @@ fn every_port_and_no_other_number() {
 }
 
 #[test]
-fn what_is_no_protocol_is_not_tcp() {
+fn an_unknown_protocol_is_not_tcp() {
     for word in ["8000:xyz", "8000:", "8000:udp:tcp", "8000: udp", "ssh:sctp"] {
         assert_eq!(read(word), Err(StepError::Protocol), "{word}");
     }

@@ -1,4 +1,4 @@
-//! What leaves this machine.
+//! The packets that leave this machine.
 //!
 //! In: where to. Out: one SYN that is never repeated, one datagram of one NUL byte, or a connection that has begun.
 //! The kernel repeats the SYN of a socket that waits for an answer, so the socket of a hit is closed at once; an

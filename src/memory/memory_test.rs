@@ -133,7 +133,7 @@ fn a_packet_again_is_sent_again_or_soon_after_logged_twice() {
 }
 
 #[test]
-fn what_was_lost_is_told_from_the_first_packet_on() {
+fn losses_are_reported_from_the_first_packet_on() {
     let mut memory = Memory::new(Limits::default());
     memory.lost(3, Time::from_secs(1), Some(7));
     assert_eq!(words(&memory, address(9)), ["lost 1"], "it may be why");
@@ -148,7 +148,7 @@ fn what_was_lost_is_told_from_the_first_packet_on() {
 }
 
 #[test]
-fn the_last_events_are_told_and_no_scan_pushes_out_an_open() {
+fn the_last_events_are_shown_and_a_scan_does_not_evict_an_open() {
     let mut memory = Memory::new(Limits::default());
     let open = Event {
         kind: EventKind::Open,

@@ -1,9 +1,9 @@
-//! The last things that happened to each address, so that a knock that failed can be explained.
+//! The last events of each address, so that a failed knock can be explained.
 //!
-//! In: the engine's events, packets with what became of them, losses. Out: [`Happening`]s of one address, and what
-//! they come to at each door ([`picture`]). Bounded in addresses, of which the least recent one goes first, and in
-//! events of each. Repeats of an event are one event with a count, so a scanner cannot fill it. No port that a door
-//! has among its knocks leaves it.
+//! In: the engine's events, packets with what became of them, losses. Out: [`Happening`]s of one address, and their
+//! meaning at each door ([`picture`]). Bounded in addresses, of which the least recent one goes first, and in events
+//! of each. Repeats of an event are one event with a count, so a scanner cannot fill it. No port of a door's knock
+//! leaves it.
 
 pub mod picture;
 

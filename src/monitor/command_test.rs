@@ -165,7 +165,7 @@ fn a_flood_without_end_does_not_hide_the_timeout() {
 }
 
 #[test]
-fn what_is_told_to_stop_is_ended_at_once_with_its_group() {
+fn a_stopped_command_is_ended_at_once_with_its_group() {
     let words = invocation(&["sleep", "600"]);
     let mut command = Command::start(
         &words,

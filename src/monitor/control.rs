@@ -48,7 +48,7 @@ const BACKLOG: i32 = 128;
 /// How much is read from a client at a time.
 const BLOCK_SIZE: usize = 16 * 1024;
 
-/// Where the daemon is asked, and by whom.
+/// The control socket, and the users that may use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Socket {
     /// The socket.

@@ -95,7 +95,7 @@ fn a_request_may_come_byte_by_byte_and_holds_up_no_other() {
 }
 
 #[test]
-fn of_too_many_clients_the_last_is_told_so() {
+fn the_last_of_too_many_clients_gets_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let socket = socket(dir.path());
     let mut control = listen_at(&socket).unwrap();
@@ -112,7 +112,7 @@ fn of_too_many_clients_the_last_is_told_so() {
 }
 
 #[test]
-fn what_is_no_request_is_answered_with_why() {
+fn a_malformed_request_is_answered_with_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let socket = socket(dir.path());
     let mut control = listen_at(&socket).unwrap();

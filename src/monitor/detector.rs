@@ -30,7 +30,7 @@ const MAX_MESSAGES: usize = 64;
 /// How long it may take to write its records when it has nothing more to say.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What it is started with.
+/// The arguments of its start.
 #[derive(Clone, Debug)]
 pub struct Start {
     /// The name that makes it the detector.

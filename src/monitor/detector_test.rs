@@ -25,7 +25,7 @@ fn little_waits_for_a_detector_that_does_not_read_and_few_descriptors() {
 }
 
 #[test]
-fn only_so_many_messages_are_taken_in_one_turn() {
+fn messages_taken_in_one_turn_are_bounded() {
     let (detector, theirs) = deaf();
     for _ in 0..100 {
         rustix::io::write(&theirs, br#""exhausted""#).unwrap();

@@ -16,7 +16,7 @@ use crate::firewall::netlink::Verdict;
 /// How much of a command's output is kept.
 pub const HEAD: usize = 4096;
 
-/// A command that is over.
+/// A command that has ended.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ended {
     /// The program as the config names it.

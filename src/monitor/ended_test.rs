@@ -38,7 +38,7 @@ fn the_sentence_names_the_program_and_nothing_that_could_be_secret() {
 }
 
 #[test]
-fn only_status_zero_is_done_and_what_never_ran_is_told_apart() {
+fn only_status_zero_is_success_and_a_command_that_never_ran_is_distinguished() {
     assert_eq!(ended(How::Exited(0)).outcome(), Outcome::Done);
     for how in [
         How::Exited(1),

@@ -1,8 +1,8 @@
-//! What is to be done, done: changes on disk first, then commands, as many at a time as there are places.
+//! Carries out orders: changes on disk first, then commands, up to the number of places at a time.
 //!
-//! In: the orders of [`Grants`], which live here. Out: what came of them, as [`Report`]s. A grant is on
-//! disk before its open command runs, and off the disk before the next command of its address starts. All
-//! that one turn of the loop brought shares a single sync. Nothing here waits but for the disk.
+//! In: the orders of [`Grants`], which live here. Out: what came of them, as [`Report`]s. A grant is on disk before
+//! its open command runs, and off the disk before the next command of its address starts. All changes of one turn of
+//! the loop share a single sync. Nothing here waits but for the disk.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

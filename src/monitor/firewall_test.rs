@@ -107,7 +107,7 @@ fn doors_that_need_no_rules_are_not_looked_at() {
 }
 
 #[test]
-fn somebody_is_told_once_that_what_was_there_is_gone() {
+fn rules_that_go_missing_are_reported_once() {
     let (mut firewall, now) = (firewall(), clock::boot_now());
     let gone = FirewallStatus {
         faults: vec!["gone".to_owned()],

@@ -1,10 +1,10 @@
-//! The monitor: the process that may act. It holds the grants, and reads nothing but what the detector says
-//! and what administrators ask.
+//! The monitor: the process that may act. It holds the grants. It reads only messages of the detector and requests of
+//! administrators.
 //!
-//! In: a [`Plan`]. Out: commands run, grants on disk, requests answered, until a signal says stop. It
-//! starts the detector and is the process that systemd and signals know. One loop: wait for a descriptor
-//! or a deadline (`poll`), take what came (`heard`, `requests`), have it carried out (`executor`). It never
-//! waits for the detector, a client or a command: what is open is closed when due, with or without them.
+//! In: a [`Plan`]. Out: commands run, grants on disk, requests answered, until a signal says stop. It starts the
+//! detector and is the process that systemd and signals know. One loop: wait for a descriptor or a deadline (`poll`),
+//! take what came (`heard`, `requests`), carry it out (`executor`). It never waits for the detector, a client or a
+//! command: what is open is closed when due, with or without them.
 
 mod command;
 mod control;

@@ -7,7 +7,7 @@ fn about(src: &str) -> About {
 }
 
 #[test]
-fn of_a_flood_a_few_are_told_and_the_others_counted() {
+fn a_flood_reports_a_few_events_and_counts_the_others() {
     let mut notifier = Notifier::default();
     notifier.set(Some(Notify {
         argv: vec!["no-such-program".to_owned()],

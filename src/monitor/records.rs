@@ -21,7 +21,7 @@ const CHECKPOINTS: [&str; 2] = ["followed.0", "followed.1"];
 /// Where syslog(3) sends to.
 const SYSLOG: &str = "/dev/log";
 
-/// Where to.
+/// The paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Files {
     /// Every event is appended here.

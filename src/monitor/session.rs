@@ -30,7 +30,7 @@ use super::orphans;
 use crate::child::Owned;
 use crate::engine::account::Account;
 
-/// The name that tells this program to become a command.
+/// The name under which this program becomes a command.
 pub const NAME: &str = "logknock-command";
 
 /// The exit status when the command was not run.

@@ -49,7 +49,7 @@ impl Channel {
         Self(descriptor)
     }
 
-    /// Sends a message without waiting, with a descriptor if one goes along: whether there was room.
+    /// Sends a message without waiting, with an optional descriptor. Returns whether there was room.
     pub fn try_send(&self, bytes: &[u8], along: Option<BorrowedFd<'_>>) -> Result<bool, Broken> {
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         let sent = match along {

@@ -23,7 +23,7 @@ const JOURNAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest configuration, in bytes.
 const MAX_RULES: usize = 64 * 1024 * 1024;
 
-/// What the monitor says at the start.
+/// The first message of the monitor.
 #[derive(Debug, Default)]
 pub struct Welcome {
     /// How often the service manager wants to hear that the loop turns.
@@ -38,7 +38,7 @@ pub struct Welcome {
     pub rules: String,
 }
 
-/// What the monitor says later.
+/// A later message of the monitor.
 #[derive(Debug)]
 pub enum Heard {
     /// Something for the loop as it is, and the descriptor that came along.
@@ -76,7 +76,7 @@ enum Answer {
 }
 
 impl Link {
-    /// Takes the end that is `descriptor`, and reads what is said first.
+    /// Takes the end that is `descriptor`, and reads the first message.
     pub fn open(descriptor: OwnedFd) -> io::Result<(Self, Welcome)> {
         let channel = Arc::new(Channel::new(descriptor));
         let welcome = welcome(&channel).ok_or_else(|| {
@@ -109,7 +109,7 @@ impl Link {
             .map(drop)
     }
 
-    /// Says something. A monitor that has gone need not hear it.
+    /// Sends a message. It is dropped if the monitor has gone.
     pub fn say(&self, message: &ToMonitor) {
         let _ = say(&self.channel, message);
     }

@@ -33,7 +33,7 @@ const MAX_INTERFACE: usize = 15;
 /// How much of a long text goes into one message: JSON may make six bytes of one.
 const PIECE_SIZE: usize = 8 * 1024;
 
-/// What the detector says.
+/// A message of the detector.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ToMonitor {
@@ -77,7 +77,7 @@ pub enum ToMonitor {
     Found(Finding),
 }
 
-/// What the monitor says.
+/// A message of the monitor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ToDetector {
@@ -151,7 +151,7 @@ pub enum Record {
     Checkpoint,
 }
 
-/// What only the detector knows.
+/// A question that only the detector can answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Question {
@@ -161,7 +161,7 @@ pub enum Question {
     Explain(IpAddr),
 }
 
-/// What of the journal a journalctl is to show.
+/// The part of the journal that a journalctl shows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Wanted {
@@ -173,14 +173,14 @@ pub enum Wanted {
 }
 
 impl ToMonitor {
-    /// A line about our state, cut to what may be said.
+    /// A line about our state, cut to the allowed length.
     pub fn status(text: &str) -> String {
         let mut text = text.replace(char::is_control, " ");
         text.truncate(boundary(&text, MAX_STATUS));
         text
     }
 
-    /// What these bytes say: `None` for everything that a detector in order could not have said.
+    /// Decodes a message; `None` for one that an intact detector cannot send.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         decode(bytes, MAX_TO_MONITOR).filter(Self::is_sound)
     }
@@ -223,7 +223,7 @@ impl ToDetector {
         encode(self, MAX_TO_DETECTOR)
     }
 
-    /// What these bytes say.
+    /// Decodes a message.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         decode(bytes, MAX_TO_DETECTOR)
     }

@@ -35,7 +35,7 @@ pub const REPLY_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 /// Most grants in one [`Status`]: these fit into a reply.
 pub const MAX_GRANTS: usize = 8 * 1024;
 
-/// What the daemon is asked.
+/// A request to the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
@@ -58,7 +58,7 @@ pub enum Request {
     Explain(IpAddr),
 }
 
-/// Whose doors are to be closed.
+/// Whose doors are closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Whose {
@@ -68,7 +68,7 @@ pub enum Whose {
     Of(IpAddr),
 }
 
-/// What it answers.
+/// A reply of the daemon.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
@@ -92,7 +92,7 @@ pub enum Reply {
     Busy,
 }
 
-/// How the daemon is.
+/// The state of the daemon.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The program's version.
@@ -256,7 +256,7 @@ pub struct FleetRefusal {
     pub reason: String,
 }
 
-/// What the process that reads the log has given up: each `full`, `partial` or `none`.
+/// The confinement of the detector: each part is `full`, `partial` or `none`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfinedStatus {
     /// Files, by Landlock.
@@ -401,7 +401,7 @@ pub struct Happening {
     pub times: u64,
 }
 
-/// What a packet is to a door that has its port among its knocks.
+/// How a door with this port among its knocks takes a packet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     /// The door.
@@ -430,8 +430,8 @@ pub enum AskError {
     NoReply(FrameError),
 }
 
-/// Asks the daemon that listens at `path`. What comes back can be printed: it is from a process that reads
-/// what anybody may have written, and goes to an administrator's terminal.
+/// Asks the daemon that listens at `path`. The reply is safe to print on a terminal, although it comes from a process
+/// that reads text of strangers.
 pub fn ask(path: &Path, request: &Request, within: Duration) -> Result<Reply, AskError> {
     let stream = UnixStream::connect(path).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => AskError::Denied,

@@ -54,7 +54,7 @@ fn a_cut_frame_is_no_request() {
 }
 
 #[test]
-fn another_version_is_told_by_its_number() {
+fn another_version_is_recognised_by_its_number() {
     let bytes = framed(r#"{"version":7,"body":{"dance":[]}}"#);
     assert!(matches!(read(&bytes), Err(FrameError::Version(7))));
 }

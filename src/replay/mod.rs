@@ -127,8 +127,8 @@ pub fn run(
     watch_by(pace, inputs, form, doors, prefix, zone, &mut watch)
 }
 
-/// The same; `watch` gets every packet and every line that is not believed, too. It takes a little longer: each
-/// line may tell of a loss.
+/// The same; `watch` gets every packet and every rejected line, too. It takes a little longer: each line may tell of
+/// a loss.
 pub fn watch(
     inputs: Vec<Input>,
     form: &dialect::Reader,

@@ -245,7 +245,7 @@ proptest! {
     }
 
     #[test]
-    fn what_stands_before_an_error_is_found_by_whoever_reads_it(
+    fn the_text_before_an_error_is_delivered_to_its_reader(
         text in log(), form in form(), pace in pace(),
     ) {
         let content = Box::new(Cursor::new(text.clone()).chain(Broken));

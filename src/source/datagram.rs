@@ -1,8 +1,8 @@
 //! Syslog datagrams: what UNIX and UDP sockets have in common.
 //!
-//! In: datagrams, each with whether its sender may send at all. Out: each as one line. A datagram is
-//! never split: one with a newline within is no line, whatever stands behind it. It must begin with
-//! `<PRI>` from 0 to 191, as RFC 3164 and RFC 5424 have it; a count of octets in front belongs to TCP.
+//! In: datagrams, each with whether its sender may send at all. Out: each as one line. A datagram is never split: a
+//! datagram with a newline inside is not a line, whatever follows it. It must begin with `<PRI>` from 0 to 191, as
+//! RFC 3164 and RFC 5424 have it; a count of octets in front belongs to TCP.
 
 use std::io;
 use std::os::fd::BorrowedFd;

@@ -74,7 +74,7 @@ fn an_overrun_before_the_first_record_lost_an_unknown_number() {
 }
 
 #[test]
-fn what_is_no_record_is_no_line() {
+fn a_malformed_record_is_no_line() {
     for broken in [
         "",
         "\n",

@@ -78,7 +78,7 @@ pub struct Read {
     pub checkpoint: Checkpoint,
 }
 
-/// What a source has to say. Which source it is, its sink knows.
+/// A report of a source. The sink knows which source it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
     /// Lines arrived.
@@ -115,7 +115,7 @@ pub enum Report {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
 
-/// What takes reports. It may wait; with [`Closed`] it ends the source.
+/// A receiver of reports. It may wait; with [`Closed`] it ends the source.
 pub trait Sink: FnMut(Report) -> Result<(), Closed> + Send + 'static {}
 
 impl<T: FnMut(Report) -> Result<(), Closed> + Send + 'static> Sink for T {}

@@ -16,8 +16,7 @@ use super::{Closed, Handle, Health, Refusal, Sink};
 /// How many bytes are read at once.
 const BLOCK_SIZE: usize = 64 << 10;
 
-/// Reads standard input, which is `input` if somebody has handed it over, in a thread of its own, to
-/// its end.
+/// Reads standard input, or `input` if it was passed, in a thread of its own, to its end.
 pub fn spawn(source: u16, input: Option<OwnedFd>, sink: impl Sink) -> Result<Handle, Refusal> {
     let input = match input {
         Some(input) => input,

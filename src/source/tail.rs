@@ -99,8 +99,8 @@ impl Tail {
         }
     }
 
-    /// Hands over what was written since the last poll, in the order of the files and within each
-    /// in its own. `now` counts from any fixed point.
+    /// Hands over lines that were written since the last poll, file by file, each in its order. `now` counts from any
+    /// fixed point.
     pub fn poll(&mut self, now: Duration, out: &mut impl FnMut(Yield<'_>)) -> Pace {
         self.look(now, out);
         let mut pace = self.read_retired(now, out);
@@ -164,7 +164,7 @@ impl Tail {
         self.retired.len() + 1 < MAX_RETIRED
     }
 
-    /// Whether something was not read that is out of reach now; told once.
+    /// Whether lines were lost because they are out of reach now; reported once.
     pub fn take_lost(&mut self) -> bool {
         std::mem::take(&mut self.has_lost)
     }
@@ -174,8 +174,7 @@ impl Tail {
         self.is_late
     }
 
-    /// Whether a checkpoint was found not to be of this file, so that it was followed from its end;
-    /// told once.
+    /// Whether a checkpoint was found not to be of this file, so that it was followed from its end; reported once.
     pub fn take_unproven(&mut self) -> bool {
         std::mem::take(&mut self.is_unproven)
     }

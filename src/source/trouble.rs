@@ -88,7 +88,7 @@ pub enum Trouble {
 }
 
 impl Health {
-    /// Whether nothing can be read, and not only read later.
+    /// Whether nothing can be read, not even later.
     pub fn is_lost(&self) -> bool {
         matches!(self, Self::Degraded(trouble) if trouble.is_loss())
     }
@@ -226,7 +226,7 @@ pub enum Refusal {
     System(#[from] io::Error),
 }
 
-/// What is missing where a source is refused.
+/// What a refused source lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalKind {
     /// A right.
@@ -240,7 +240,7 @@ pub enum RefusalKind {
 }
 
 impl Refusal {
-    /// What is missing.
+    /// What it lacks.
     pub fn kind(&self) -> RefusalKind {
         match self {
             Self::KmsgDenied

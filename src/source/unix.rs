@@ -30,7 +30,7 @@ use super::checkpoint::FileId;
 use super::datagram::{self, Receive};
 use super::{Handle, Refusal, Sink};
 
-/// A socket that is there.
+/// A bound socket.
 #[derive(Debug)]
 pub struct Bound {
     socket: Unix,

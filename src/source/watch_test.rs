@@ -20,7 +20,7 @@ fn opening_a_file_is_no_change_but_an_overflow_is() {
 }
 
 #[test]
-fn used_up_instances_and_watches_are_told_apart() {
+fn exhausted_instances_and_watches_have_different_messages() {
     let used_up = notify::Error::io(Errno::MFILE.into());
     assert_eq!(refused(&used_up), Trouble::Instances);
     let full = notify::Error::new(ErrorKind::MaxFilesWatch);
@@ -129,7 +129,7 @@ fn no_more_files_are_held_than_there_is_room_for() {
 }
 
 #[test]
-fn other_files_and_what_is_no_file_are_left_alone() {
+fn other_files_and_directories_are_left_alone() {
     let (dir, path, pending) = pending();
     let other = dir.path().join("auth.log");
     fill(&other, "x");

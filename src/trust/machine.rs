@@ -1,7 +1,6 @@
 //! What of this machine matters for trust: our user, syslog's user, and a few switches.
 //!
-//! In: nothing. Out: a [`Machine`]. The only reader of these files; what cannot be read is taken as it
-//! is on a machine that has it not.
+//! In: nothing. Out: a [`Machine`]. The only reader of these files. A file that cannot be read counts as missing.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -48,7 +48,7 @@ impl fmt::Display for Grade {
     }
 }
 
-/// A source and what is to be thought of it.
+/// A source with its grade and findings.
 #[derive(Clone, Debug)]
 pub struct Trust {
     /// The source.
@@ -63,7 +63,7 @@ pub struct Trust {
     pub doors: Option<Vec<String>>,
 }
 
-/// Something that speaks against believing.
+/// A reason against trusting a source.
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// In words.
@@ -166,7 +166,7 @@ fn grade_one(config: &Config, source: &SourceSpec, machine: &Machine) -> Trust {
     }
 }
 
-/// That no source could be believed, where none is named yet: each needs a log prefix.
+/// The finding that every source needs a log prefix, before any source is named.
 pub fn prefix(config: &Config, path: &Path) -> Option<Finding> {
     let why = why_forgeable(&config.log, config.log.prefix.as_ref(), true)
         .filter(|_| !config.log.accept_forgeable)?;

@@ -119,7 +119,7 @@ fn journal_entries_that_users_sent_are_not_the_kernels() {
 }
 
 #[test]
-fn what_an_icmp_error_quotes_is_nobodys_knock() {
+fn a_packet_quoted_by_an_icmp_error_is_no_knock() {
     let error = |quoted: &str| {
         format!(
             "{PREFIX}IN=eth0 OUT= MAC=52:54:00:12:34:56:52:54:00:65:43:21:08:00 SRC=198.51.100.66 DST=192.0.2.1 \

@@ -33,7 +33,7 @@ fn opens_nothing(logknock: &Logknock, lines: &str) {
 }
 
 #[test]
-fn lines_older_than_max_line_age_open_nothing_and_the_operator_is_told() {
+fn lines_older_than_max_line_age_open_nothing_and_are_reported() {
     let logknock = Logknock::new().door("");
     let mut daemon = logknock.follow("");
     let old = clock::wall_now().before(Duration::from_secs(3600));
@@ -53,7 +53,7 @@ fn a_restored_file_opens_nothing() {
 }
 
 #[test]
-fn lines_of_the_future_open_nothing_and_the_operator_is_told() {
+fn lines_of_the_future_open_nothing_and_are_reported() {
     let logknock = Logknock::new().door("");
     let mut daemon = logknock.follow("");
     let ahead = clock::wall_now().after(Duration::from_secs(60));

@@ -215,7 +215,7 @@ fn a_command_that_hangs_for_one_address_holds_up_no_other() {
 }
 
 #[test]
-fn whoever_reads_its_events_may_go_and_doors_are_closed_all_the_same() {
+fn doors_are_closed_even_if_the_reader_of_its_events_is_gone() {
     let logknock = Logknock::new().door("cmd_timeout = 1");
     logknock.append("kern.log", "");
     let state = logknock.path("state").display().to_string();

@@ -7,7 +7,7 @@ use logknock::protocol::{Phase, Status};
 use super::daemon::{Daemon, KNOCKER, PORTS};
 
 #[test]
-fn systemd_is_told_and_the_watchdog_is_fed() {
+fn systemd_is_notified_and_the_watchdog_is_fed() {
     let mut daemon = Daemon::start_under_systemd(Some(Duration::from_millis(400)));
     daemon.await_notice("STATUS=following, no door open");
     for _ in 0..3 {

@@ -314,7 +314,7 @@ fn run_odd(doors: &[Arc<Door>], knocks: &[Knock]) -> Vec<Event> {
 }
 
 #[test]
-fn the_table_stays_bounded_and_keeps_the_one_who_is_further_on() {
+fn the_table_stays_bounded_and_keeps_the_address_that_is_further_on() {
     let plain = example::door(&[1, 2, 3]);
     let command = || example::command(&["true", "%IP%"]);
     let door = Door {

@@ -227,7 +227,7 @@ fn a_sigterm_in_the_middle_of_a_reload_closes_and_ends_well() {
 }
 
 #[test]
-fn over_a_reload_an_attempt_goes_on_and_no_line_counts_twice() {
+fn over_a_reload_an_attempt_continues_and_no_line_counts_twice() {
     let daemon = Daemon::start("");
     daemon.knock(KNOCKER, &PORTS[..2]);
     daemon.wait_until("both are read", |status| status.hits == 2);

@@ -57,7 +57,7 @@ fn files_that_are_rotated_away_while_the_sink_is_full_are_read_all_the_same() {
 }
 
 #[test]
-fn more_files_than_can_be_held_while_the_sink_is_full_are_told_as_lost() {
+fn too_many_files_while_the_sink_is_full_are_reported_as_lost() {
     let (_dir, path) = log();
     append(&path);
     let mut follower = Follower::with_inbox(&path, 1);
@@ -110,7 +110,7 @@ fn a_rotation_while_the_process_is_stopped_loses_nothing() {
 }
 
 #[test]
-fn of_five_rotations_while_the_process_is_stopped_the_lost_ones_are_told() {
+fn five_rotations_while_stopped_report_the_lost_files() {
     let logknock = Logknock::new().door("");
     let mut running = while_stopped(&logknock, || {
         logknock.knock("203.0.113.1");

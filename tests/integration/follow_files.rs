@@ -113,7 +113,7 @@ fn without_any_file_it_waits_for_one_and_for_the_directory() {
 }
 
 #[test]
-fn more_files_than_it_follows_are_told_and_the_first_ones_followed() {
+fn too_many_files_are_reported_and_the_first_ones_followed() {
     let dir = tempfile::tempdir().unwrap();
     let writers: Vec<_> = (10..80)
         .map(|number| log(&dir, &format!("{number}.log")))

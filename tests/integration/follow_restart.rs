@@ -132,7 +132,7 @@ fn a_file_that_appears_after_a_restart_is_read_from_its_first_line() {
 }
 
 #[test]
-fn of_what_a_flood_wrote_while_down_the_newest_is_read() {
+fn after_a_flood_while_down_the_newest_lines_are_read() {
     let (mut log, writer) = begun();
     log.restart();
     writer.set_len(1 << 30).unwrap(); // a hole, which costs no disk

@@ -103,7 +103,7 @@ fn a_tcp_hit_is_a_connection_that_is_closed_at_once() {
 }
 
 #[test]
-fn hits_are_told_in_their_order_and_a_delay_follows_each() {
+fn hits_are_shown_in_order_with_a_delay_after_each() {
     let begun = Instant::now();
     let output = run("127.0.0.1 7001 8002:UDP ssh:tcp -v -d 150");
     assert_eq!(code(&output), 0, "{output:?}");

@@ -160,7 +160,7 @@ fn a_broken_hosts_file_is_told_without_its_ports() {
 }
 
 #[test]
-fn an_unknown_name_is_told_what_to_do() {
+fn an_unknown_name_is_an_error_with_the_fix() {
     let text = "[host.home]\naddress = \"127.0.0.1\"\nknock = [7001]\n";
     for output in [run_at(&hosts(text, 0o600), "hoem"), run("hoem")] {
         assert_eq!(code(&output), 2);

@@ -216,7 +216,7 @@ fn compare(daemon: &Daemon, metrics: &Path, hits: u32, random: &mut Random) -> V
 }
 
 #[test]
-fn nothing_that_nobody_can_read_tells_a_right_hit_from_a_wrong_one() {
+fn what_user_nobody_can_read_does_not_distinguish_a_right_hit_from_a_wrong_one() {
     if !need::met(rustix::process::geteuid().is_root(), "root") {
         return;
     }

@@ -54,7 +54,7 @@ fn count(daemon: &Daemon, name: &str) -> usize {
 }
 
 #[test]
-fn an_open_is_told_by_arguments_and_variables_without_a_secret() {
+fn an_open_is_passed_by_arguments_and_variables_without_a_secret() {
     let daemon = recording();
     daemon.open();
     let told = told(&daemon, "open");
@@ -124,7 +124,7 @@ fn a_command_that_fails_is_reported_once_and_told_all_the_same() {
 }
 
 #[test]
-fn what_is_not_asked_for_is_not_told() {
+fn only_requested_events_are_reported() {
     let mut daemon = recording();
     let config = daemon.config();
     daemon.set_config(&format!("{config}on = [\"close_failed\"]\n"));

@@ -152,7 +152,7 @@ fn code_ports(later: i64) -> Vec<u16> {
 }
 
 #[test]
-fn twenty_failed_codes_are_told_and_shut_the_door_for_an_hour_over_a_crash_too() {
+fn twenty_failed_codes_are_reported_and_shut_the_door_for_an_hour_even_over_a_crash() {
     let logknock = door(&format!(
         "sequence = [7001, 8002]\ncmd_timeout = \"1h\"\n\
          totp = {{ secret = \"{KEY}\", code = {{ skew = {MAX_SKEW} }} }}"

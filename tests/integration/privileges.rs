@@ -33,7 +33,7 @@ fn set_hold(daemon: &Daemon, hold: &str) {
 }
 
 #[test]
-fn what_somebody_who_has_taken_over_the_detector_tries_the_kernel_refuses() {
+fn the_kernel_refuses_what_a_compromised_detector_tries() {
     if !need::met(cfg!(debug_assertions), "a build that tries it") {
         return;
     }
@@ -228,7 +228,7 @@ fn a_detector_closes_no_door_that_is_neither_for_one_nor_counts() {
 }
 
 #[test]
-fn a_detector_that_says_what_is_no_message_is_ended_before_anything_behind_it_is_heard() {
+fn a_detector_that_sends_a_malformed_message_is_killed_before_its_next_message_is_read() {
     if !need::met(cfg!(debug_assertions), "a build that tries it") {
         return;
     }

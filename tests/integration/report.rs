@@ -152,7 +152,7 @@ fn a_page_takes_the_place_of_the_old_one_at_once_and_is_its_owners_alone() {
 }
 
 #[test]
-fn lost_messages_are_told() {
+fn lost_messages_are_reported() {
     let lost = "2026-11-20T10:00:00+00:00 gw systemd-journald[231]: Missed 12 kernel messages\n\
                 2026-11-20T10:00:01+00:00 gw kernel: net_ratelimit: 3 callbacks suppressed\n";
     let logknock = Logknock::new().door("").file("kern.log", lost);

@@ -180,7 +180,7 @@ fn a_command_of_another_user_that_outlived_a_killed_daemon_is_ended() {
 }
 
 #[test]
-fn who_has_no_right_to_become_a_user_is_told_so_before_a_door_opens() {
+fn a_missing_right_to_become_a_user_is_an_error_before_a_door_opens() {
     let mut daemon = Daemon::start("");
     daemon.stop();
     set_door(

@@ -117,7 +117,7 @@ fn no_scan_opens_a_door_by_the_time_though_its_own_ports_do() {
 }
 
 #[test]
-fn one_who_knocks_among_the_packets_of_scanners_gets_in() {
+fn a_knock_among_packets_of_scanners_opens() {
     let mut scans = random_scans();
     scans.push(DOOR.to_vec());
     assert_eq!(opened("strict = true", &scans), 1);

@@ -222,7 +222,7 @@ fn each_screen_is_as_its_snapshot_shows_it_narrow_and_wide_and_piped() {
 }
 
 #[test]
-fn no_screen_has_a_colour_that_nobody_wants() {
+fn with_no_color_set_no_screen_has_colours() {
     if !need::program("tmux") {
         return;
     }

@@ -185,7 +185,7 @@ fn a_source_that_dies_is_told_and_comes_back_alone() {
 }
 
 #[test]
-fn the_story_of_an_address_is_told_live_and_from_its_log() {
+fn the_history_of_an_address_is_shown_live_and_from_its_log() {
     let daemon = Daemon::start("");
     daemon.knock(KNOCKER, &[7101, 9303]);
     daemon.knock("198.51.100.9", &[7101]);

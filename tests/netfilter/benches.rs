@@ -56,7 +56,7 @@ fn the_kernel_tells_when_an_element_opens_a_door() {
 
 #[test]
 #[cfg(feature = "fleet")]
-fn each_open_door_is_told_to_two_other_gateways() {
+fn each_open_door_is_published_to_two_other_gateways() {
     if !need(&["ip", "nft", "python3", "stdbuf", "nats-server"]) {
         return;
     }

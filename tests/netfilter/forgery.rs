@@ -266,7 +266,7 @@ fn in_a_file_that_users_can_write_to_another_programs_tag_opens_nothing() {
 /// By design: with `nf_log_all_netns` the kernel itself writes these lines, and nothing in them tells them from
 /// its other ones. What is left is the prefix, and that `check` says so.
 #[test]
-fn where_the_kernel_logs_for_all_namespaces_a_user_who_knows_the_secrets_knocks_as_anybody() {
+fn where_the_kernel_logs_for_all_namespaces_a_user_with_the_secrets_can_knock_for_any_address() {
     let Some(lab) = Lab::new(Ring::Shared, &["bash"]) else {
         return;
     };

@@ -107,12 +107,12 @@ fn guarded(form: Form, window: &str, hold: &str) -> Option<Lab> {
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
 #[test]
-fn recent_lets_in_once_who_has_knocked_and_nobody_else() {
+fn recent_lets_an_address_that_knocked_in_once_and_no_other() {
     lets_in_once(Form::Recent);
 }
 
 #[test]
-fn nft_lets_in_once_who_has_knocked_and_nobody_else() {
+fn nft_lets_an_address_that_knocked_in_once_and_no_other() {
     lets_in_once(Form::Nft);
 }
 
@@ -140,12 +140,12 @@ fn lets_in_once(form: Form) {
 }
 
 #[test]
-fn recent_forgets_who_is_late() {
+fn recent_forgets_a_late_knock() {
     forgets_who_is_late(Form::Recent);
 }
 
 #[test]
-fn nft_forgets_who_is_late() {
+fn nft_forgets_a_late_knock() {
     forgets_who_is_late(Form::Nft);
 }
 
@@ -185,12 +185,12 @@ fn forgets_who_is_late(form: Form) {
 }
 
 #[test]
-fn recent_loads_twice_as_once_forgets_nobody_and_leaves_nothing_behind() {
+fn recent_loads_twice_as_once_keeps_its_state_and_leaves_nothing_behind() {
     leaves_nothing_behind(Form::Recent);
 }
 
 #[test]
-fn nft_loads_twice_as_once_forgets_nobody_and_leaves_nothing_behind() {
+fn nft_loads_twice_as_once_keeps_its_state_and_leaves_nothing_behind() {
     leaves_nothing_behind(Form::Nft);
 }
 

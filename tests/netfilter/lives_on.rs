@@ -310,7 +310,7 @@ fn a_trial_undoes_itself_when_the_shell_that_began_it_is_killed() {
 }
 
 #[test]
-fn what_somebody_flushes_is_told_and_with_heal_put_back_with_what_is_open() {
+fn a_flush_is_reported_and_with_heal_rules_and_open_doors_are_restored() {
     let Some(mut scene) = Scene::new(&["nft", "nc"]) else {
         return;
     };

@@ -143,7 +143,7 @@ fn sequence_of(written: &str, said: &str) -> String {
 }
 
 #[test]
-fn whoever_does_what_init_prints_is_never_locked_out_and_nobody_else_gets_in() {
+fn the_steps_that_init_prints_lock_the_user_never_out_and_let_no_other_in() {
     let Some(system) = new_machine() else { return };
     system.run("dpkg -i /new/logknock.deb");
     let mut scene = Scene::of(system, SESSION);

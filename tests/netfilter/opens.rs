@@ -59,17 +59,17 @@ impl Backend {
 }
 
 #[test]
-fn nft_rules_as_printed_let_in_who_knocks_and_leave_nothing_behind() {
+fn printed_nft_rules_open_to_a_knock_and_leave_nothing_behind() {
     lets_in_who_knocks(Backend::Nft);
 }
 
 #[test]
-fn iptables_rules_with_ipset_as_printed_let_in_who_knocks_and_leave_nothing_behind() {
+fn printed_iptables_rules_with_ipset_open_to_a_knock_and_leave_nothing_behind() {
     lets_in_who_knocks(Backend::Ipset);
 }
 
 #[test]
-fn iptables_rules_as_printed_let_in_who_knocks_and_leave_nothing_behind() {
+fn printed_iptables_rules_open_to_a_knock_and_leave_nothing_behind() {
     lets_in_who_knocks(Backend::Iptables);
 }
 

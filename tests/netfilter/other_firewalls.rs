@@ -15,7 +15,7 @@ use crate::turn::Ring;
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
 #[test]
-fn the_script_for_ufw_names_what_the_table_guards_once_and_lets_in_who_knocks() {
+fn the_script_for_ufw_names_guarded_ports_once_and_a_knock_opens_them() {
     let Some(lab) = Lab::new(Ring::Shared, Backend::Nft.needs()) else {
         return;
     };
@@ -49,7 +49,7 @@ fn the_script_for_ufw_names_what_the_table_guards_once_and_lets_in_who_knocks() 
 }
 
 #[test]
-fn the_script_for_firewalld_lets_in_for_good_what_the_table_guards_and_who_knocks_gets_in() {
+fn the_script_for_firewalld_lets_in_guarded_ports_for_good_and_a_knock_opens_them() {
     let Some(lab) = Lab::new(Ring::Shared, Backend::Nft.needs()) else {
         return;
     };
@@ -94,7 +94,7 @@ fn the_script_for_firewalld_lets_in_for_good_what_the_table_guards_and_who_knock
 }
 
 #[test]
-fn the_file_for_openwrt_loads_behind_a_table_that_drops_and_lets_in_who_knocks() {
+fn the_file_for_openwrt_loads_behind_a_table_that_drops_and_a_knock_opens() {
     let Some(lab) = Lab::new(Ring::Shared, Backend::Nft.needs()) else {
         return;
     };

@@ -53,7 +53,7 @@ procd_close_instance() { echo close; }
 "#;
 
 #[test]
-fn procd_is_told_what_to_run_once_there_is_a_configuration() {
+fn procd_gets_a_command_to_run_once_there_is_a_configuration() {
     if !need(&["busybox"]) {
         return;
     }

@@ -208,7 +208,7 @@ fn a_machine_without_journalctl_is_told() {
 }
 
 #[test]
-fn the_kernel_tells_who_sends_to_the_socket_and_only_root_is_heard() {
+fn the_kernel_names_the_sender_to_the_socket_and_only_root_counts() {
     let Some(lab) = Lab::new(Ring::Shared, &["logger"]) else {
         return;
     };

@@ -1,8 +1,8 @@
 //! A section of knockd.conf that is a door.
 //!
-//! In: its directives in their order. Out: the door as a TOML file would have it, or none where
-//! knockd's own could never open. What knockd reads without a word otherwise than it looks is
-//! reported, with the step's number and never its port.
+//! In: its directives in their order. Out: the door as a TOML file would have it, or none where knockd's own could
+//! never open. Lines that knockd reads differently from how they look are reported, with the step's number and never
+//! its port.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Is a config knockd's or TOML?
+//! Whether a config is knockd's or TOML.
 //!
 //! In: a file's name and text. Out: which. The name is asked first: `.toml` is TOML, and
 //! `knockd….conf` is knockd's. Any other name says nothing; then a table `[door.NAME]` is TOML's, and

@@ -1,9 +1,9 @@
 //! knockd.conf, read as knockd 0.8 reads it.
 //!
-//! In: a file in knockd's words. Out: the same [`super::schema::Schema`] that a TOML file becomes, so
-//! that every rule about doors is looked at once; and in front of it, what knockd would do with this
-//! file without a word, as warnings. Where knockd refuses to start, this is an error. The walk is
-//! `form`, `lines`, `read` with `door` and `sequence`; `toml` writes a schema down again.
+//! In: a file in knockd's words. Out: the same [`super::schema::Schema`] that a TOML file becomes, so that every rule
+//! about doors is looked at once; and before that, warnings about lines that knockd silently misreads. Where knockd
+//! refuses to start, this is an error. The walk is `form`, `lines`, `read` with `door` and `sequence`; `toml` writes
+//! a schema down again.
 
 mod door;
 mod form;

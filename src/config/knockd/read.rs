@@ -1,7 +1,7 @@
 //! The lines of a knockd.conf as a schema.
 //!
-//! In: lines. Out: `[options]` as `[daemon]` and `[defaults]`, each other section as a door; what
-//! cannot be read, and what would be read otherwise than it looks, in the report.
+//! In: lines. Out: `[options]` as `[daemon]` and `[defaults]`, each other section as a door; in the report, lines
+//! that cannot be read, and lines that knockd reads differently from how they look.
 
 use std::collections::{HashMap, HashSet};
 use std::mem;

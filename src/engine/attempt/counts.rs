@@ -2,10 +2,9 @@
 //!
 //! Let h(t) be the hits in the last t, both ends included; S the sum of the counts s1 … sn; W the window. A list of
 //! hits is right while h(nW) ≥ S, h(W) = sn, h(2W) = sn−1 + sn, …, h((n−1)W) = s2 + … + sn. That may become so at a
-//! hit, or when an older hit leaves a window. The rules that Open Sesamy gives to the kernel look when somebody
-//! connects; here the door opens at the first moment at which they would let somebody in. As there, a connection
-//! empties the list once S hits are in nW. So does the hit after S + 1 of them, or after more than 2·S that were ever
-//! remembered.
+//! hit, or when an older hit leaves a window. Open Sesamy's kernel rules decide when a client connects. Here the door
+//! opens at the first moment at which they would let the client in. As there, a connection empties the list once S
+//! hits are in nW. So does the hit after S + 1 of them, or after more than 2·S that were ever remembered.
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 //!
 //! Every knock may begin a match, and each match is followed separately. A knock that breaks one match may belong to
 //! another, and the rest of an expired match continues. The match that is furthest is the attempt's; of several the
-//! oldest. To a match a port that it has already been at is neutral where it waits for another one: clients retry a
+//! oldest. A port that a match has already passed is neutral while the match waits for another one: clients retry a
 //! step from a new source port. Such a repeat is kept, as it may begin the next match.
 //!
 //! Of sequences that open once, the first knock of a match decides which may be knocked, or the first one of

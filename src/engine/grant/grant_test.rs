@@ -355,7 +355,7 @@ fn a_knock_at_a_door_whose_open_command_may_not_have_run_closes_and_opens_it() {
 }
 
 #[test]
-fn an_open_that_never_ran_is_over_and_told_closed() {
+fn an_open_that_never_ran_is_over_and_reported_closed() {
     let mut bench = Bench::default();
     bench.knock(OnRepeat::Extend);
     assert_eq!(bench.carry_out(Outcome::NotRun), ["open", "off"]);

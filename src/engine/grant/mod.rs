@@ -150,7 +150,7 @@ pub struct GivenUp {
 
 type Pair = (Arc<str>, IpAddr);
 
-/// Everything that is open or owed, and what was used and answered.
+/// All open and owed grants, used codes and answered knocks.
 #[derive(Clone, Debug, Default)]
 pub struct Grants {
     table: BTreeMap<GrantId, Grant>,
@@ -169,7 +169,7 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// Grants whose numbers go on after `last_id`, the highest that was ever on this disk.
+    /// Creates an empty table. Numbers continue after `last_id`, the highest that was ever on this disk.
     pub fn new(last_id: u64) -> Self {
         Self {
             last_id,
@@ -210,12 +210,12 @@ impl Grants {
         *used = until.max(*used);
     }
 
-    /// Has the numbers go on at `next` at least: no lower one is certainly unused.
+    /// Continues the numbers at `next` or higher: lower ones may have been used.
     pub fn continue_from(&mut self, next: u64) {
         self.last_id = self.last_id.max(next.saturating_sub(1));
     }
 
-    /// Takes over what an earlier run has answered.
+    /// Takes over the answers of an earlier run.
     pub fn restore_answers(&mut self, answers: Answers) {
         self.answers = answers;
     }
@@ -286,7 +286,7 @@ impl Grants {
         }
     }
 
-    /// Opens `door` for `src`, as if it had been knocked at rightly.
+    /// Opens `door` for `src`, as if it had knocked.
     pub fn handle_open(
         &mut self,
         door: &Arc<Door>,
@@ -298,8 +298,8 @@ impl Grants {
         Ok(self.handle_knocked(door, &Knocked::by_hand(src, door), now))
     }
 
-    /// Opens again what `door` holds open: somebody may have taken it away with the rules. It stays open until its
-    /// deadline. Returns for whom; each ends with [`Task::Run`].
+    /// Opens again the open grants of `door`, because they may have been removed with the rules. Their deadlines
+    /// stay. Returns the addresses; each ends with [`Task::Run`].
     pub fn handle_put_back(&mut self, door: &Arc<Door>, now: Time) -> Vec<IpAddr> {
         let mut concerned = Vec::new();
         for grant in self.table.values() {
@@ -324,8 +324,8 @@ impl Grants {
         concerned
     }
 
-    /// Opens `door` for `src` until `until`, because the gateway `origin` has. What is open stays so at least as long
-    /// as it would have.
+    /// Opens `door` for `src` until `until`, because the gateway `origin` has. An open grant keeps at least its
+    /// deadline.
     pub fn handle_granted(
         &mut self,
         door: &Arc<Door>,
@@ -352,7 +352,7 @@ impl Grants {
         Ok(self.handle_knocked(door, &knocked, now))
     }
 
-    /// Takes a completed knock at `door` that opens nothing, for what the other gateways of the fleet have said.
+    /// Takes a completed knock at `door` that opens nothing because of the other gateways of the fleet.
     pub fn handle_refused(
         &mut self,
         door: &Door,
@@ -417,7 +417,7 @@ impl Grants {
         }
     }
 
-    /// Takes the end of an ordered command, with the last line that it wrote.
+    /// Takes the end of an ordered command, with its last line of output.
     pub fn handle_finished(&mut self, task: &Task, outcome: Outcome, words: &str, now: Time) {
         match *task {
             Task::Open(id) => self.open_ended(id, outcome, now),
@@ -427,7 +427,7 @@ impl Grants {
         }
     }
 
-    /// Closes what is due at `now`. Calling it early or often does nothing.
+    /// Closes grants that are due at `now`. Calling it early or often is harmless.
     pub fn handle_timeout(&mut self, now: Time) {
         while let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
             self.close(id, at, None);
@@ -435,8 +435,7 @@ impl Grants {
         self.answers.expire(now);
     }
 
-    /// Closes what is open or owed for `src`, or for everybody, whatever its deadline. Returns how many
-    /// grants that concerns.
+    /// Closes all open or owed grants of `src`, or all grants, before their deadlines. Returns the number of grants.
     pub fn close_all(&mut self, src: Option<IpAddr>, now: Time) -> usize {
         let src = src.map(|src| src.to_canonical());
         let theirs = |grant: &Grant| src.is_none_or(|src| src == grant.src);
@@ -454,12 +453,12 @@ impl Grants {
         concerned.len()
     }
 
-    /// What to run next.
+    /// The next order.
     pub fn poll_order(&mut self) -> Option<Order> {
         self.orders.pop_front()
     }
 
-    /// What is to be put on disk before the orders given since the last call.
+    /// The changes to write to disk before the orders since the last call are run.
     pub fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
     }
@@ -484,12 +483,12 @@ impl Grants {
         self.table.iter().map(|(id, grant)| (*id, grant))
     }
 
-    /// How many are open or owed.
+    /// The number of open and owed grants.
     pub fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// Whether nothing is open or owed.
+    /// Whether there is no open or owed grant.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
     }
@@ -499,12 +498,12 @@ impl Grants {
         self.given_up.iter()
     }
 
-    /// By door, before which Unix time in seconds its one-time sequences are used.
+    /// For each door, the Unix time in seconds before which its one-time sequences are used.
     pub fn used(&self) -> impl Iterator<Item = (&Arc<str>, i64)> {
         self.used.iter().map(|(door, until)| (door, *until))
     }
 
-    /// What was answered.
+    /// The answered knocks.
     pub fn answers(&self) -> &Answers {
         &self.answers
     }

@@ -13,7 +13,7 @@ use crate::engine::event::RefusedReason;
 use crate::engine::one_time::Mark;
 use crate::engine::time::Time;
 
-/// What became of a completed knock.
+/// The outcome of a completed knock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// A grant has begun; its open command ends with [`Task::Open`].
@@ -39,7 +39,7 @@ pub enum NotOpened {
     Nobody,
 }
 
-/// What a command is for.
+/// The purpose of a command.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Task {
     /// To open a grant.
@@ -116,7 +116,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// Whether something waits until this is on the disk.
+    /// Whether a command waits until this is on disk.
     pub fn is_awaited(&self) -> bool {
         matches!(self, Self::Begun(_) | Self::Used(_))
     }

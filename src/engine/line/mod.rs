@@ -78,8 +78,8 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Reads the framing of `line`, which comes without its newline. What no framing explains is the
-/// message of an untagged line.
+/// Reads the framing of `line`, which comes without its newline. A line without framing is the message of an untagged
+/// line.
 pub fn read(line: &[u8]) -> Record<'_> {
     header::fast_path(line).unwrap_or_else(|| any(line))
 }
@@ -170,7 +170,7 @@ pub enum Stamp {
 }
 
 impl Stamp {
-    /// The stamp that is all of `text`, in any form that a header's may have.
+    /// The stamp in `text`, which must be a stamp as a whole, in any form of a header's.
     pub fn whole(text: &[u8]) -> Option<Self> {
         stamp::whole(text)
     }

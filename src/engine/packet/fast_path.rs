@@ -2,7 +2,7 @@
 //!
 //! In: the fields behind the log prefix. Out: the packet, or `None` for the grammar to decide. Without it `replay`
 //! takes a quarter more instructions a line. Where this gives a packet the grammar gives the same one, also the
-//! kernel's exact one; it may give up wherever it likes, so it knows no field that may be missing but `DF`, and no
+//! kernel's exact one; it may give up anywhere. So the only optional field that it knows is `DF`, and it knows no
 //! error. The grammar passes its scanner by reference, so it is in memory and is written at each token. Here each
 //! piece is given it and gives it back, and has neither a loop nor a call in it: it stays in registers. The pieces
 //! are calls themselves, as in one function of this length there are not enough registers for what has been read.

@@ -1,10 +1,10 @@
 //! The grammar of a packet line, from `IN=` to its last byte.
 //!
-//! In: the fields behind the log prefix. Out: a packet, or the reason why not. One function per
-//! production, in the order in which `nf_log_syslog.c` prints them; ulogd's LOGEMU and the routers that
-//! imitate it (no `0x`, no `RES=`, no `URGP=`, fields left out) differ only where a field is optional
-//! here. Of a line that the kernel is known to have written nothing is believed that the kernel does not print: its
-//! messages may end with text that a local user chose. A fragment or a cut header is a packet without ports.
+//! In: the fields behind the log prefix. Out: a packet, or the reason why not. One function per production, in the
+//! order in which `nf_log_syslog.c` prints them; ulogd's LOGEMU and the routers that imitate it (no `0x`, no `RES=`,
+//! no `URGP=`, fields left out) differ only where a field is optional here. In a line that the kernel is known to
+//! have written, only text that the kernel prints is accepted: its messages may end with text that a local user
+//! chose. A fragment or a cut header is a packet without ports.
 
 use std::net::IpAddr;
 

@@ -82,7 +82,7 @@ fn a_line_that_is_no_packet_line_is_none() {
 }
 
 #[test]
-fn what_was_cut_is_told_from_what_is_wrong() {
+fn a_cut_line_is_distinguished_from_a_wrong_one() {
     for (line, reason) in [
         ("IN=eth0 OUT=", Reason::Truncated),
         ("IN=eth0 OUT= MAC=00:11", Reason::Truncated),

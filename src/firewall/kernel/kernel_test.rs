@@ -47,7 +47,7 @@ fn what_rules_cannot_keep_is_refused_by_door_and_key() {
 }
 
 #[test]
-fn every_flaw_of_every_door_is_told_at_once() {
+fn every_flaw_of_every_door_is_reported_at_once() {
     let text = format!(
         "{SSH}min_gap = 1\ncooldown = 5\n[door.lamp]\nsequence = [1]\nstart_command = \"toggle\"\n"
     );
@@ -105,7 +105,7 @@ fn no_refusal_shows_a_port() {
 }
 
 #[test]
-fn who_has_knocked_comes_before_what_is_a_knock_and_that_before_what_is_dropped() {
+fn rules_for_addresses_that_knocked_come_before_rules_for_knocks_and_those_before_drops() {
     for (form, order) in [
         (
             Form::Nft,

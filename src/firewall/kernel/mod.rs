@@ -1,9 +1,9 @@
 //! Whole knockers in the kernel: doors as rules that need no daemon and no log.
 //!
 //! In: the doors of a config, and what each opens. Out: text that the firewall's own tool loads, and the counterpart
-//! that takes it away; or a [`Flaw`] for every key that rules cannot keep, for none may be kept less than it says.
-//! The text holds the sequences, which are secrets. A knock allows one TCP connection, not all until `cmd_timeout`:
-//! the record is removed with it.
+//! that takes it away; or a [`Flaw`] for every key that rules cannot enforce, because no key may be weakened. The
+//! text holds the sequences, which are secrets. A knock allows one TCP connection, not all until `cmd_timeout`: the
+//! record is removed with it.
 
 mod nft;
 mod recent;

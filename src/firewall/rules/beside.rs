@@ -1,9 +1,9 @@
-//! The rules for hosts with a firewall that has its say too: scripts for `sh`.
+//! The rules for hosts with another firewall: scripts for `sh`.
 //!
 //! ufw, firewalld and OpenWrt's fw4 leave a table alone that is not their own, at a reload too. So the nft table logs
-//! and guards as everywhere. They get permanent rules, under a name of ours, that let in the guarded ports: what they
-//! let in before stays as it was when that is taken away again. So none of them can lock anybody out, nor open a port
-//! that the table guards. fw4 loads the table itself, in the transaction of its own rules.
+//! and guards as everywhere. They get permanent rules, under a name of ours, that let in the guarded ports: removing
+//! these rules restores what they let in before. So none of them can lock a user out, or open a port that the table
+//! guards. fw4 loads the table itself, in the transaction of its own rules.
 
 use std::fmt::Write as _;
 

@@ -52,7 +52,7 @@ fn what_was_answered_is_known_after_a_kill_and_after_every_rewriting() {
 }
 
 #[test]
-fn what_goes_on_with_a_grant_is_answered_for_its_door_and_address() {
+fn a_grant_with_its_records_is_answered_for_its_door_and_address() {
     let disk = FaultyDisk::default();
     let mut book = Book::of(recover(&disk, "this"));
     let close = Invocation {

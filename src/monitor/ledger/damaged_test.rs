@@ -135,7 +135,7 @@ fn where_a_damaged_journal_cannot_be_kept_its_good_lines_count_all_the_same() {
 }
 
 #[test]
-fn whatever_stands_in_the_journals_place_is_set_aside() {
+fn anything_else_in_the_journals_place_is_set_aside() {
     let (good, _) = journal();
     let later = {
         let mut lines = Vec::new();

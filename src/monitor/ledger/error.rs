@@ -1,4 +1,4 @@
-//! What can be wrong with the ledger, as data and as sentences.
+//! Errors of the ledger, as data and as sentences.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -283,7 +283,7 @@ fn a_journal_that_has_grown_is_made_short_again() {
 }
 
 #[test]
-fn when_it_cannot_be_made_short_the_long_one_goes_on() {
+fn when_it_cannot_be_rewritten_the_long_journal_stays_in_use() {
     let disk = FaultyDisk::default();
     let mut book = start(&disk);
     book.ledger.compact_at = 0;
@@ -380,7 +380,7 @@ fn a_state_directory_that_cannot_be_used_is_an_error_at_the_start() {
 }
 
 #[test]
-fn where_the_journal_cannot_be_written_anew_what_is_due_is_closed_and_nothing_begins() {
+fn where_the_journal_cannot_be_rewritten_due_doors_close_and_no_door_opens() {
     let dir = tempfile::tempdir().unwrap();
     let mut book = Book::of(Ledger::open(dir.path(), &this_boot()).unwrap());
     begin(&mut book, 1, in_an_hour());

@@ -117,7 +117,7 @@ fn an_entry_without_stamp_or_level_is_none() {
 }
 
 #[test]
-fn what_is_no_entry_is_told_apart() {
+fn a_malformed_entry_is_distinguished() {
     for text in [
         "",
         "\n",

@@ -226,7 +226,7 @@ esac"#,
 }
 
 #[test]
-fn what_is_no_entry_is_counted_and_passed_over() {
+fn a_malformed_entry_is_counted_and_skipped() {
     let dir = tempfile::tempdir().unwrap();
     let options = journal(
         dir.path(),
