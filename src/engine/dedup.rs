@@ -239,6 +239,9 @@ struct Link {
     before: u32,
 }
 
+/// Packets that the ring makes room for at once.
+const BLOCK: usize = 4096;
+
 /// No place: a number that none has.
 const NOWHERE: u32 = u32::MAX;
 
@@ -298,19 +301,32 @@ impl RecentPackets {
             half: lower(sighting.identity),
             before: NOWHERE,
         };
-        let known = self.ring.get_mut(place).zip(self.links.get_mut(place));
-        if let Some((oldest, its)) = known {
+        if place == self.ring.len() {
+            self.grow(sighting.blank());
+        }
+        let oldest = self.ring.get_mut(place).zip(self.links.get_mut(place));
+        if let Some((oldest, its)) = oldest {
             (*oldest, *its) = (sighting, link);
-        } else {
-            self.ring.push(sighting);
-            self.links.push(link);
         }
         self.next = if place + 1 < self.limit { place + 1 } else { 0 };
-        if self.ring.len() > self.chains.len() {
-            self.chains = vec![NOWHERE; self.ring.len().next_power_of_two()];
-            (0..place).for_each(|place| self.chain_up(place));
-        }
         self.chain_up(place);
+    }
+
+    /// Makes room for a block more. Memory taken packet by packet would show in the daemon's page faults how many
+    /// were remembered, and so which hits are right.
+    fn grow(&mut self, blank: Sighting) {
+        let filled = self.ring.len();
+        let len = filled.saturating_add(BLOCK).min(self.limit);
+        self.ring.resize(len, blank);
+        let nowhere = Link {
+            half: 0,
+            before: NOWHERE,
+        };
+        self.links.resize(len, nowhere);
+        if len > self.chains.len() {
+            self.chains = vec![NOWHERE; len.next_power_of_two()];
+            (0..filled).for_each(|place| self.chain_up(place));
+        }
     }
 
     fn remainder(&self, half: u32) -> usize {
