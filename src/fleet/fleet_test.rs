@@ -533,3 +533,162 @@ fn gateways_that_a_cut_has_parted_have_the_same_grants_once_it_is_healed() {
     simulate(30, 40, 77);
     simulate(1000, 6, 6);
 }
+
+/// What a simulated bus carries.
+enum Carried {
+    /// A code is knocked at this gateway.
+    Knock(usize, i64),
+    /// This gateway writes to the subject of a code.
+    Claim(usize, u64, String, String),
+    /// The server's answer.
+    Answer(usize, u64, bool),
+    /// Time for what waits at this gateway.
+    Timeout(usize),
+}
+
+/// How codes ended.
+#[derive(Debug, Default)]
+struct Ends {
+    /// Opened after a won claim, by code.
+    won: BTreeMap<i64, u32>,
+    /// Opened, by code.
+    opened: BTreeMap<i64, u32>,
+    /// Decided by the deadline.
+    alone: u32,
+    messages: u32,
+}
+
+/// `count` gateways, of which some see each of `codes` codes. The bus delays each message by up to `delay` milliseconds.
+/// It loses one of `loss`, or none if that is 0, and does not reach the first `cut` gateways.
+fn simulate_claims(
+    count: usize,
+    codes: i64,
+    without_bus: WithoutBus,
+    [delay, loss, cut, seed]: [u64; 4],
+) -> Ends {
+    let mut dice = Dice(seed);
+    let (door, knocked) = code_door();
+    let mut gateways: Vec<_> = (0..count)
+        .map(|number| {
+            let rules = Rules {
+                without_bus,
+                ..rules(&format!("gw{number}"), &[])
+            };
+            let mut fleet = Fleet::new(rules, key(1));
+            fleet.handle_connected(true);
+            fleet
+        })
+        .collect();
+    let mut queue: BTreeMap<(Time, u64), Carried> = BTreeMap::new();
+    let mut last = 0;
+    let mut put = |queue: &mut BTreeMap<_, _>, at: Time, what: Carried| {
+        last += 1;
+        queue.insert((at, last), what);
+    };
+    let begin = Time::from_secs(1000);
+    for code in 0..codes {
+        let at = begin.after(Duration::from_millis(dice.below(10_000)));
+        for _ in 0..=dice.below(4) {
+            let here = usize::try_from(dice.below(count as u64)).unwrap();
+            let at = at.after(Duration::from_millis(dice.below(100)));
+            put(&mut queue, at, Carried::Knock(here, code));
+        }
+    }
+    let mut written: BTreeMap<String, String> = BTreeMap::new();
+    let mut ends = Ends::default();
+    while let Some(((now, _), what)) = queue.pop_first() {
+        let is_lost =
+            |dice: &mut Dice, here: usize| (here as u64) < cut || loss > 0 && dice.below(loss) == 0;
+        let (decided, is_answer) = match what {
+            Carried::Knock(here, code) => {
+                let mut knocked = knocked.clone();
+                knocked.used = Some(Used::Until(code));
+                let fleet = &mut gateways[here];
+                match fleet.handle_knocked(&door, knocked, now, dice.below(u64::MAX)) {
+                    Ok(decided) => (vec![decided], false),
+                    Err(claim) => {
+                        let ToAgent::Claim { number, code, by } = *claim else {
+                            panic!("no claim")
+                        };
+                        let due = now.after(Duration::from_millis(300));
+                        put(&mut queue, due, Carried::Timeout(here));
+                        ends.messages += 1;
+                        if !is_lost(&mut dice, here) {
+                            let at = now.after(Duration::from_millis(dice.below(delay)));
+                            let claim = Carried::Claim(here, number, code.subject(), by);
+                            put(&mut queue, at, claim);
+                        }
+                        continue;
+                    }
+                }
+            }
+            Carried::Claim(here, number, subject, by) => {
+                let first = written.entry(subject).or_insert_with(|| by.clone());
+                let is_won = *first == by;
+                ends.messages += 1;
+                if !is_lost(&mut dice, here) {
+                    let at = now.after(Duration::from_millis(dice.below(delay)));
+                    put(&mut queue, at, Carried::Answer(here, number, is_won));
+                }
+                continue;
+            }
+            Carried::Answer(here, number, is_won) => {
+                let decided = gateways[here].handle_claimed(number, is_won);
+                (decided.into_iter().collect(), true)
+            }
+            Carried::Timeout(here) => (gateways[here].handle_timeout(now), false),
+        };
+        for decided in decided {
+            let Some(Used::Until(code)) = decided.knocked.used else {
+                panic!("another code")
+            };
+            ends.alone += u32::from(!is_answer);
+            if decided.verdict == Verdict::Open {
+                *ends.opened.entry(code).or_default() += 1;
+                if is_answer {
+                    *ends.won.entry(code).or_default() += 1;
+                }
+            }
+        }
+    }
+    for fleet in &gateways {
+        assert!(fleet.poll_timeout().is_none(), "nothing waits");
+    }
+    ends
+}
+
+#[test]
+fn a_code_opens_once_among_three_to_a_thousand_gateways_whatever_the_bus_loses() {
+    for (count, codes) in [(3, 600), (30, 600), (1000, 600)] {
+        // A bus that answers in time: each code opens once.
+        let well = simulate_claims(count, codes, WithoutBus::Alone, [140, 0, 0, 7]);
+        assert_eq!(well.opened.len(), 600);
+        assert!(well.opened.values().all(|&times| times == 1), "{count}");
+        assert_eq!(well.alone, 0);
+        // One that loses, is late, and does not reach a third of the gateways.
+        let cut = count as u64 / 3;
+        for seed in 1..=5 {
+            let shut = simulate_claims(count, codes, WithoutBus::Shut, [400, 10, cut, seed]);
+            assert!(shut.alone > 0);
+            assert!(
+                shut.opened.values().all(|&times| times == 1),
+                "{count} {seed}"
+            );
+            let alone = simulate_claims(count, codes, WithoutBus::Alone, [400, 10, cut, seed]);
+            assert!(
+                alone.won.values().all(|&times| times == 1),
+                "{count} {seed}"
+            );
+            assert_eq!(alone.opened.len(), 600, "each knock opens somewhere");
+            let more: u32 = alone.opened.values().map(|times| times - 1).sum();
+            assert!(
+                more <= alone.alone,
+                "only what the deadline decided opens twice"
+            );
+        }
+        println!(
+            "{count} gateways: {:.1} messages a code",
+            f64::from(well.messages) / 600.0
+        );
+    }
+}
