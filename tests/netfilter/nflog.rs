@@ -110,7 +110,7 @@ fn init_chooses_a_free_group_in_a_network_namespace_and_doctor_names_one_that_is
     told(&["init"]);
     let written = fs::read_to_string(&config).expect("init has written it");
     assert!(written.contains("sources = [\"nflog:6\"]\n"), "{written}");
-    let taken = "nflog:6 has another reader";
+    let taken = "another program reads nflog:6";
     assert!(!told(&["doctor"]).contains(taken));
     let other = lab.server.inside(|| nflog::open(6)).expect("it is free");
     assert!(told(&["doctor"]).contains(taken));
