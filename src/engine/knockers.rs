@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 
+use hashbrown::HashTable;
+
 use super::attempt::Attempt;
 use super::dedup::OwnPackets;
 use super::door::Door;
@@ -77,8 +79,8 @@ pub(super) struct Knockers {
     prefix: KnockerPrefix,
     /// With a key of our own, as strangers choose their addresses.
     hashing: RandomState,
-    /// For each remainder of a hash the first place that has it; as many as a power of two.
-    chains: Vec<Slot>,
+    /// The places, by the hashes of their knockers.
+    index: HashTable<Slot>,
     links: Vec<Link>,
     places: Vec<Place>,
     free: Vec<Slot>,
@@ -93,18 +95,17 @@ pub(super) struct Knockers {
 struct Place {
     /// The address; of several the one that was heard last.
     src: IpAddr,
+    /// What it is found by.
+    hash: u64,
     knocker: Knocker,
     /// What the table has counted and noted of it.
     memories: u32,
     wake: Option<Time>,
 }
 
-/// Where a place stands.
+/// Where a place stands among the queues.
 #[derive(Clone, Copy, Debug)]
 struct Link {
-    hash: u32,
-    /// The next in its chain.
-    next: Slot,
     /// Its queue, and its neighbours there.
     stage: Option<u16>,
     before: Slot,
@@ -147,19 +148,14 @@ impl Knockers {
             return None;
         }
         let (prefix, who) = (self.prefix, self.prefix.of(src));
-        let hash = self.hash(who);
-        let mut slot = self.chain(hash).map_or(NOWHERE, |chain| *chain);
-        while let Some(link) = self.links.get(slot as usize) {
-            if link.hash == hash
-                && let Some(place) = self.places.get_mut(slot as usize)
-                && prefix.of(place.src) == who
-            {
-                place.src = src;
-                return Some(slot);
-            }
-            slot = link.next;
-        }
-        None
+        let places = &self.places;
+        let slot = self.index.find(hash(&self.hashing, who), |&slot| {
+            let place = places.get(slot as usize);
+            place.is_some_and(|place| prefix.of(place.src) == who)
+        });
+        let slot = *slot?;
+        self.places.get_mut(slot as usize)?.src = src;
+        Some(slot)
     }
 
     /// The knocker at `slot`, with its address. What is changed in it is to be settled.
@@ -196,8 +192,11 @@ impl Knockers {
     /// Takes a knocker out of the table.
     pub(super) fn remove(&mut self, slot: Slot) -> Option<(IpAddr, Knocker)> {
         self.leave_queue(slot);
-        self.leave_chain(slot);
         let place = self.places.get_mut(slot as usize)?;
+        let found = self.index.find_entry(place.hash, |&other| other == slot);
+        if let Ok(found) = found {
+            found.remove();
+        }
         let knocker = std::mem::take(&mut place.knocker);
         self.memories -= std::mem::take(&mut place.memories) as usize;
         if let Some(wake) = place.wake.take() {
@@ -231,35 +230,18 @@ impl Knockers {
         self.places.iter().map(|place| &place.knocker)
     }
 
-    fn hash(&self, who: IpAddr) -> u32 {
-        // The address alone: a hash costs by its length, and those of two families never are equal.
-        let hash = match who {
-            IpAddr::V4(v4) => self.hashing.hash_one(v4.to_bits()),
-            IpAddr::V6(v6) => self.hashing.hash_one(v6.to_bits()),
-        };
-        #[expect(clippy::cast_possible_truncation, reason = "half of a hash is one")]
-        let half = hash as u32;
-        half
-    }
-
-    fn chain(&mut self, hash: u32) -> Option<&mut Slot> {
-        let last = self.chains.len().wrapping_sub(1);
-        self.chains.get_mut(hash as usize & last)
-    }
-
     /// Makes a place for `src`, which has none. It is in no queue before it is settled.
     pub(super) fn take_place(&mut self, src: IpAddr) -> Slot {
-        let hash = self.hash(self.prefix.of(src));
+        let hash = hash(&self.hashing, self.prefix.of(src));
         let slot = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place {
                 src,
+                hash,
                 knocker: Knocker::default(),
                 memories: 0,
                 wake: None,
             });
             self.links.push(Link {
-                hash,
-                next: NOWHERE,
                 stage: None,
                 before: NOWHERE,
                 behind: NOWHERE,
@@ -267,54 +249,13 @@ impl Knockers {
             Slot::try_from(self.links.len() - 1).unwrap_or(NOWHERE)
         });
         if let Some(place) = self.places.get_mut(slot as usize) {
-            place.src = src;
+            (place.src, place.hash) = (src, hash);
         }
-        if let Some(link) = self.links.get_mut(slot as usize) {
-            link.hash = hash;
-        }
-        if self.links.len() > self.chains.len() {
-            self.chain_anew(slot);
-        }
-        self.join_chain(slot, hash);
+        let places = &self.places;
+        self.index.insert_unique(hash, slot, |&slot| {
+            places.get(slot as usize).map_or(0, |place| place.hash)
+        });
         slot
-    }
-
-    /// Makes room for twice as many chains, and puts everybody but `without` into theirs.
-    fn chain_anew(&mut self, without: Slot) {
-        self.chains = vec![NOWHERE; self.links.len().next_power_of_two() * 2];
-        for slot in self.slots().into_iter().filter(|&slot| slot != without) {
-            if let Some(hash) = self.links.get(slot as usize).map(|link| link.hash) {
-                self.join_chain(slot, hash);
-            }
-        }
-    }
-
-    fn join_chain(&mut self, slot: Slot, hash: u32) {
-        let next = self.chain(hash).map(|first| std::mem::replace(first, slot));
-        if let Some(link) = self.links.get_mut(slot as usize) {
-            link.next = next.unwrap_or(NOWHERE);
-        }
-    }
-
-    fn leave_chain(&mut self, slot: Slot) {
-        let Some(&Link { hash, next, .. }) = self.links.get(slot as usize) else {
-            return;
-        };
-        let Some(first) = self.chain(hash) else {
-            return;
-        };
-        if *first == slot {
-            *first = next;
-            return;
-        }
-        let mut at = *first;
-        while let Some(link) = self.links.get_mut(at as usize) {
-            if link.next == slot {
-                link.next = next;
-                return;
-            }
-            at = link.next;
-        }
     }
 
     fn join_queue(&mut self, slot: Slot, stage: u16) {
@@ -357,5 +298,13 @@ impl Knockers {
             Some(behind) => behind.before = before,
             None => queue.last = before,
         }
+    }
+}
+
+/// Of the address alone: a hash costs by its length, and those of two families never are equal.
+fn hash(hashing: &RandomState, who: IpAddr) -> u64 {
+    match who {
+        IpAddr::V4(v4) => hashing.hash_one(v4.to_bits()),
+        IpAddr::V6(v6) => hashing.hash_one(v6.to_bits()),
     }
 }

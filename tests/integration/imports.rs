@@ -133,7 +133,7 @@ const WALK: [&str; 29] = [
 ];
 
 /// Crates, and parts of the standard library, that only some rooms may use.
-const KEPT: [(&str, &[&str]); 37] = [
+const KEPT: [(&str, &[&str]); 38] = [
     (
         "std::fs",
         &[
@@ -179,6 +179,7 @@ const KEPT: [(&str, &[&str]); 37] = [
     ("rcgen", &[]),
     ("tokio", &[]),
     ("flate2", &["cli"]),
+    ("hashbrown", &["engine"]),
     ("hmac", &["engine"]),
     ("indicatif", &["cli"]),
     ("notify", &["source"]),
