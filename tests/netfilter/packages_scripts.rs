@@ -193,7 +193,7 @@ fn the_recipes_for_alpine_and_arch_package_the_common_files_with_their_own() {
 
 #[test]
 fn makepkg_reads_the_recipe_for_arch() {
-    if !need(&["makepkg", "setpriv"]) {
+    if !need(&["makepkg", "pacman", "setpriv"]) {
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");
