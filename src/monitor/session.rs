@@ -3,7 +3,7 @@
 //! In: a command, and the [`Account`] that runs it, if that is not our own. Out: the process that becomes it. Without
 //! a session of its own a command could open the terminal that the daemon was started from, and type there. The step
 //! between is there because nothing can safely be done between a fork and an exec. It takes 2 ms, most of an open's
-//! time, so one is started before there is a command for it ([`Sessions`]). The process keeps its number, so its end
+//! time, so one is started before there is a command for it (`Sessions`). The process keeps its number, so its end
 //! is the end of the command. It can report a failure only on its standard error and with [`REFUSED`], as env(1) and
 //! sudo(8) do.
 #![expect(
