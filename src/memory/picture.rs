@@ -465,3 +465,7 @@ pub fn span(micros: i64) -> String {
         seconds => format!("{} h", seconds / 3600),
     }
 }
+
+#[cfg(test)]
+#[path = "picture_test.rs"]
+mod tests;

@@ -536,7 +536,11 @@ fn a_rule_that_was_flushed_comes_back_with_the_next_knock_in_both_and_stays_for_
         !ours
     });
     assert!(knocked.elapsed() + Duration::from_millis(100) >= Duration::from_secs(3));
-    eventually("knockd closes", PATIENCE, || has() == [false; 2]);
+    // The note comes after the rule has gone.
+    eventually("knockd closes and notes it", PATIENCE, || {
+        let [theirs, _] = beside.noted_by_both();
+        has() == [false; 2] && count(&theirs, "close") >= 2
+    });
     let [theirs, ours] = beside.noted_by_both();
     assert_eq!([count(&theirs, "open"), count(&theirs, "close")], [2, 2]);
     assert_eq!(count(&ours, "open"), 2);
