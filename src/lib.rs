@@ -22,7 +22,8 @@
 //! * [`knock`] — the client, apart from all that.
 //! * [`memory`] — the last events of each address, and their meaning at each door.
 //! * [`protocol`] — what the daemon is asked and answers. [`metrics`] — its counters as Prometheus text.
-//! * [`rights`] — who else could change what a path leads to. [`accounts`] — who is who on this machine. [`clock`] — the only reader of clocks. [`render`] — events as text and JSON. [`report`] — a replay as a page.
+//! * [`rights`] — the other users that could change a file. [`accounts`] — the users and groups of this machine.
+//! * [`clock`] — the only reader of clocks. [`render`] — events as text and JSON. [`report`] — a replay as a page.
 //! * [`cli`] — the command line, and the only printing code.
 //!
 //! `ARCHITECTURE.md` says who may import whom.

@@ -11,7 +11,7 @@
     target_arch = "riscv64"
 ))]
 mod calls;
-/// There is no compiler of filters for this machine.
+/// Replaces it on processors that seccompiler does not support.
 #[cfg(not(any(
     target_arch = "x86_64",
     target_arch = "aarch64",

@@ -17,7 +17,7 @@ const SAME_TRY: i64 = 30_000_000;
 /// What an address did at one door.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lane {
-    /// The door; `None` for a hit that is no step of a door.
+    /// The door; `None` for hits at ports that no door has.
     pub door: Option<String>,
     /// How many steps it takes.
     pub of: usize,

@@ -291,5 +291,5 @@ fn always_the_same(screen: &str) -> String {
         .strip_suffix(&format!(" s.\n{after}"))
         .expect("it ends so");
     let rest = rest.trim_end_matches(|sign: char| sign.is_ascii_digit() || sign == '.');
-    format!("{before}{DIRECTORY}XXXXXX/{rest}N.N s.\n{after}")
+    format!("{before}{DIRECTORY}NAME/{rest}N.N s.\n{after}")
 }

@@ -27,7 +27,8 @@ const HEAD: &str = "\
 # A whole port knocker in the kernel: no daemon, no log.  Load:  logknock rules --for iptables-recent | sh
 # It contains the knock, a secret: do not show it to others. Loading again keeps open doors and begun knocks.
 # To keep it over a reboot:  logknock rules --for iptables-recent --install
-# /proc/net/xt_recent shows who is on the way to every local user. A list has room for 100 addresses (xt_recent.ip_list_tot): one more pushes out the oldest.
+# Every local user can read in /proc/net/xt_recent which addresses are in the middle of a knock. A list holds 100 addresses
+# (xt_recent.ip_list_tot); one more removes the oldest.
 ";
 
 pub(super) fn load(knocker: &Knocker<'_>) -> String {
