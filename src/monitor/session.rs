@@ -3,16 +3,17 @@
 //! In: a command, and the [`Account`] that runs it, if that is not our own. Out: the process that becomes it. Without
 //! a session of its own a command could open the terminal that the daemon was started from, and type there. The step
 //! between is there because nothing can safely be done between a fork and an exec. It takes 2 ms, most of an open's
-//! time, so one is started before there is a command for it (`Sessions`). The process keeps its number, so its end
-//! is the end of the command. It can report a failure only on its standard error and with [`REFUSED`], as env(1) and
-//! sudo(8) do.
+//! time, so one is started before there is a command for it (`Sessions`). A shell takes 1 ms more, so one waits for its
+//! script beside it. The process keeps its number, so its end is the end of the command. It can report a failure only
+//! on its standard error and with [`REFUSED`], as env(1) and sudo(8) do.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "the command takes the place of this process, and is marked with its number"
 )]
 
-use std::io::{self, PipeReader, Read, Write};
+use std::fmt::Write as _;
+use std::io::{self, PipeReader, Read, Write as _};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
@@ -39,6 +40,14 @@ pub const REFUSED: u8 = 126;
 /// What a pipe holds unless told otherwise, in bytes.
 const PIPE_SIZE: usize = 64 * 1024;
 
+/// What a pipe takes whole or not at all, in bytes (POSIX).
+const PIPE_BUF: usize = 4096;
+
+/// What a waiting shell does with its standard input: it exports a variable of each line up to an empty one, and runs
+/// the rest. The values are never parsed. Without any input it ends.
+const WAIT: &str = "while IFS= read -r pair && [ \"$pair\" ]; do export \"$pair\"; done; unset pair; \
+                    . /proc/self/fd/0";
+
 /// What a session becomes.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Becomes {
@@ -57,33 +66,65 @@ pub(super) struct Becomes {
 pub(super) struct Sessions {
     /// What tells our state directory, in the environment of each of them.
     mark: Option<String>,
-    /// For the next command.
+    /// For the next program.
     waiting: Option<Session>,
+    /// For the next script.
+    shell: Option<Session>,
 }
 
 impl Sessions {
     pub(super) fn new(mark: Option<String>) -> Self {
         Self {
             mark,
-            waiting: None,
+            ..Self::default()
         }
     }
 
-    /// Has one wait for the next command. What keeps it from that will be said of that command.
+    /// Has one of each kind wait for the next command. What keeps it from that will be said of that command.
     pub(super) fn prepare(&mut self) {
+        let mark = self.mark.as_deref();
         if self.waiting.is_none() {
-            self.waiting = Session::start(self.mark.as_deref()).ok();
+            self.waiting = Session::start(mark, None).ok();
+        }
+        if self.shell.is_none() {
+            self.shell = Session::start(mark, Some(WAIT)).ok();
         }
     }
 
     /// Starts a command. The child, and what it writes to both of its outputs.
     pub(super) fn run(&mut self, what: &Becomes) -> io::Result<(Child, PipeReader)> {
+        let order = serde_json::to_vec(what)?;
         // One that waited may have been killed meanwhile.
-        let waiting = self.waiting.take();
-        match waiting.and_then(|session| session.run(what).ok()) {
-            Some(started) => Ok(started),
-            None => Session::start(self.mark.as_deref())?.run(what),
+        let waiting = match what.script() {
+            Some(script) => self.shell.take().map(|shell| shell.run(script.as_bytes())),
+            None => self.waiting.take().map(|session| session.run(&order)),
+        };
+        match waiting {
+            Some(Ok(started)) => Ok(started),
+            _ => Session::start(self.mark.as_deref(), None)?.run(&order),
         }
+    }
+}
+
+impl Becomes {
+    /// What a waiting shell is given to run it, if it can.
+    fn script(&self) -> Option<String> {
+        let [shell, option, script] = self.argv.as_slice() else {
+            return None;
+        };
+        let ourselves = geteuid().as_raw();
+        let is_ours = self
+            .account
+            .as_ref()
+            .is_none_or(|account| account.uid == ourselves);
+        let mut input = String::new();
+        for (name, value) in &self.env {
+            writeln!(input, "{name}={value}").ok()?;
+        }
+        let lines = input.lines().count() == self.env.len();
+        let input = format!("{input}\nexec </dev/null; {script}");
+        (shell == "/bin/sh" && option == "-c" && is_ours && lines && input.len() <= PIPE_BUF)
+            .then_some(input)
     }
 }
 
@@ -96,11 +137,12 @@ struct Session {
 }
 
 impl Session {
-    /// Starts one. It ends by itself when this process does.
-    fn start(mark: Option<&str>) -> io::Result<Self> {
+    /// Starts one, which becomes a shell with `script` if there is one. It ends by itself when this process does.
+    fn start(mark: Option<&str>, script: Option<&str>) -> io::Result<Self> {
         let (output, writer) = io::pipe()?;
         fcntl_setfl(&output, OFlags::NONBLOCK)?;
         let mut child = ourselves()
+            .args(script)
             .env_clear()
             .envs(mark.map(|mark| (orphans::VARIABLE, mark)))
             .current_dir("/")
@@ -118,12 +160,11 @@ impl Session {
         })
     }
 
-    fn run(mut self, what: &Becomes) -> io::Result<(Child, PipeReader)> {
-        let what = serde_json::to_vec(what)?;
-        if what.len() > PIPE_SIZE {
-            fcntl_setpipe_size(&self.order, what.len())?;
+    fn run(mut self, order: &[u8]) -> io::Result<(Child, PipeReader)> {
+        if order.len() > PIPE_SIZE {
+            fcntl_setpipe_size(&self.order, order.len())?;
         }
-        self.order.write_all(&what)?;
+        self.order.write_all(order)?;
         let child = self.child.release().ok_or(io::ErrorKind::BrokenPipe)?;
         Ok((child, self.output))
     }
@@ -147,19 +188,39 @@ fn ourselves() -> Command {
 
 /// Begins a session, reads its command, and becomes it. Returns only when that is not possible.
 pub fn run() -> io::Error {
-    match begin() {
+    if let Err(error) = setsid() {
+        return error.into();
+    }
+    if let Some(script) = std::env::args().nth(1) {
+        // It ends by itself where its input does: when the monitor is killed.
+        let mut shell = Command::new("/bin/sh");
+        return shell
+            .args(["-c", &script])
+            .env_clear()
+            .envs(own_mark())
+            .exec();
+    }
+    match read_order() {
         Ok(what) => become_command(what),
         Err(error) => error,
     }
 }
 
-fn begin() -> io::Result<Becomes> {
+fn read_order() -> io::Result<Becomes> {
     // A monitor that is killed now must not leave a command that begins after its next run has.
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    setsid()?;
     let mut what = Vec::new();
     io::stdin().read_to_end(&mut what)?;
     Ok(serde_json::from_slice(&what)?)
+}
+
+/// With our number it marks the command itself, and nothing that it starts.
+fn own_mark() -> Option<(&'static str, String)> {
+    let mark = std::env::var(orphans::VARIABLE).ok()?;
+    Some((
+        orphans::VARIABLE,
+        orphans::mark_of(&mark, std::process::id()),
+    ))
 }
 
 fn become_command(what: Becomes) -> io::Error {
@@ -172,13 +233,7 @@ fn become_command(what: Becomes) -> io::Error {
         return error;
     }
     let mut command = Command::new(what.path);
-    // With our number it marks the command itself, and nothing that it starts.
-    let mark = std::env::var_os(orphans::VARIABLE).and_then(|mark| mark.into_string().ok());
-    let mark = mark.map(|mark| orphans::mark_of(&mark, std::process::id()));
-    command
-        .env_clear()
-        .envs(what.env)
-        .envs(mark.map(|mark| (orphans::VARIABLE, mark)));
+    command.env_clear().envs(what.env).envs(own_mark());
     command.arg0(name).args(arguments).stdin(Stdio::null());
     match set_parent_process_death_signal(None) {
         Ok(()) => command.exec(),

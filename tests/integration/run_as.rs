@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::daemon::{Daemon, KNOCKER, PORTS, eventually};
 use super::need;
+use super::processes::descendants;
 
 /// Who is who for the daemon: mounted over the machine's own files, for it alone.
 const USERS: &str = "root:x:0:0::/root:/bin/sh\nknock:x:4998:4997::/var/lib/knock:/bin/sh\n";
@@ -154,18 +155,48 @@ fn a_command_of_another_user_that_takes_too_long_is_ended() {
 
 #[test]
 fn a_command_of_another_user_that_outlived_a_killed_daemon_is_ended() {
-    let keys = |place: &Path| {
-        let script = format!("echo $$ > {}/pid; sleep 600", place.display());
-        format!(
-            "user = \"knock\"\nstart_command = [\"/bin/sh\", \"-c\", \"{script}\"]\n\
-             stop_command = [\"/bin/true\"]\n[daemon]\ncommand_timeout = \"1h\"\n"
-        )
-    };
-    let Some((mut daemon, place)) = start(keys) else {
+    let keys = |place: &Path| outliving(place, "user = \"knock\"");
+    let Some((daemon, place)) = start(keys) else {
         return;
     };
-    daemon.knock(KNOCKER, &PORTS);
+    ends_what_outlived_it(daemon, place.path());
+}
+
+#[test]
+fn a_command_for_which_a_shell_waited_and_that_outlived_a_killed_daemon_is_ended() {
+    let place = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start("");
+    set_door(&daemon, &outliving(place.path(), ""));
+    assert!(daemon.asks(&["reload"]).status.success());
     let pid = place.path().join("pid");
+    daemon.knock("198.51.100.8", &PORTS);
+    let waits = || shells_that_wait(daemon.pid()) == 1;
+    eventually("a command has run, and a shell waits", waits);
+    assert!(!pid.exists());
+    ends_what_outlived_it(daemon, place.path());
+}
+
+fn shells_that_wait(monitor: i32) -> usize {
+    let waits = |&pid: &i32| {
+        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        words.starts_with(b"/bin/sh\0-c\0while ")
+    };
+    descendants(monitor).iter().filter(|pid| waits(pid)).count()
+}
+
+/// A door whose open command does not end for [`KNOCKER`].
+fn outliving(place: &Path, user: &str) -> String {
+    let place = place.display();
+    let script = format!("[ %IP% = {KNOCKER} ] || exit 0; echo $$ > {place}/pid; sleep 600");
+    format!(
+        "{user}\nstart_command = [\"/bin/sh\", \"-c\", \"{script}\"]\nstop_command = \"true\"\n\
+         [daemon]\ncommand_timeout = \"1h\"\n"
+    )
+}
+
+fn ends_what_outlived_it(mut daemon: Daemon, place: &Path) {
+    let pid = place.join("pid");
+    daemon.knock(KNOCKER, &PORTS);
     eventually("it runs", || {
         fs::read_to_string(&pid).is_ok_and(|pid| pid.ends_with('\n'))
     });
