@@ -239,10 +239,27 @@ impl Template {
             argv: words.collect(),
             env: Placeholder::ALL
                 .iter()
-                .map(|it| (format!("LOGKNOCK_{}", it.word()), it.value(facts)))
+                .map(|it| (variable(*it), it.value(facts)))
                 .collect(),
         }
     }
+
+    /// Whether `invocation` is this command for some knock: its variables tell for which.
+    pub fn has_made(&self, invocation: &Invocation) -> bool {
+        let value = |value: Placeholder| {
+            let name = variable(value);
+            let mut env = invocation.env.iter();
+            let found = env.find(|(other, _)| *other == name);
+            found.map_or(String::new(), |(_, value)| value.clone())
+        };
+        let words = self.words.iter().map(|pieces| text(pieces, value));
+        words.eq(invocation.argv.iter().cloned())
+    }
+}
+
+/// The variable with the value of a placeholder.
+fn variable(placeholder: Placeholder) -> String {
+    format!("LOGKNOCK_{}", placeholder.word())
 }
 
 impl fmt::Debug for Template {

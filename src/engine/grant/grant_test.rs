@@ -30,11 +30,22 @@ fn door(on_repeat: OnRepeat, judging: Judging, close: &[&str]) -> Arc<Door> {
 }
 
 /// Grants on a clock of their own, which runs in seconds.
-#[derive(Default)]
 struct Bench {
     grants: Grants,
     judging: Judging,
     now: Time,
+    dst: IpAddr,
+}
+
+impl Default for Bench {
+    fn default() -> Self {
+        Self {
+            grants: Grants::default(),
+            judging: Judging::default(),
+            now: Time::default(),
+            dst: IpAddr::from([192, 0, 2, 1]),
+        }
+    }
 }
 
 impl Bench {
@@ -52,7 +63,7 @@ impl Bench {
     fn knock_at(&mut self, door: &Arc<Door>) {
         let facts = Facts {
             src: SRC,
-            dst: IpAddr::from([192, 0, 2, 1]),
+            dst: self.dst,
             step: STEP,
             interface: "eth0".into(),
             door: Arc::clone(&door.name),
@@ -413,6 +424,21 @@ fn a_knock_at_a_door_that_opens_something_else_by_now_closes_what_it_had_opened(
     bench.sleep();
     assert_eq!(bench.carry_out(Outcome::Done), ["close", "off"]);
     assert!(bench.grants.is_empty());
+}
+
+#[test]
+fn a_knock_at_a_door_with_other_commands_by_now_closes_what_it_had_opened_and_runs_them() {
+    let own = |close: &[&str]| door(OnRepeat::Extend, Judging::Own, close);
+    let mut bench = Bench::default();
+    bench.knock_at(&renewing(&["close", "22"]));
+    assert_eq!(bench.carry_out(Outcome::Done), ["open"]);
+    bench.knock_at(&own(&["shut", "%DST%"]));
+    assert_eq!(bench.carry_out(Outcome::Done), ["close", "open", "off"]);
+    bench.dst = IpAddr::from([192, 0, 2, 2]);
+    bench.knock_at(&own(&["shut", "%DST%"]));
+    assert_eq!(bench.carry_out(Outcome::Done), [] as [&str; 0]);
+    bench.knock_at(&own(&["shut", "%DST%", "80"]));
+    assert_eq!(bench.carry_out(Outcome::Done), ["close", "open", "off"]);
 }
 
 #[test]

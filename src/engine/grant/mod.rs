@@ -106,9 +106,9 @@ impl Grant {
     }
 
     /// Whether its close command is the one that `door` has now.
-    fn is_closed_by(&self, door: &Door, facts: &Facts) -> bool {
+    fn is_closed_by(&self, door: &Door) -> bool {
         let close = door.grant.close.of(self.src);
-        close.is_some_and(|close| close.expand(facts).argv == self.close.argv)
+        close.is_some_and(|close| close.has_made(&self.close))
     }
 }
 
@@ -237,13 +237,8 @@ impl Grants {
         // To extend what may not be open would lock its owner out for as long as they knock.
         let on_repeat = match grant {
             Some(grant) if grant.in_doubt => OnRepeat::Reopen,
-            // To renew what this configuration opens would open what the grant's own close leaves open.
-            Some(grant)
-                if door.grant.refresh.of(src).is_some()
-                    && !grant.is_closed_by(door, &knocked.facts) =>
-            {
-                OnRepeat::Reopen
-            }
+            // It is not what this configuration opens. To renew that would open what the grant's own close leaves open.
+            Some(grant) if !grant.is_closed_by(door) => OnRepeat::Reopen,
             _ => door.grant.on_repeat,
         };
         match (live, on_repeat) {
@@ -312,7 +307,7 @@ impl Grants {
             };
             // A grant of an earlier configuration was not opened by this one's commands: nothing would close that.
             let refresh = door.grant.refresh.of(grant.src);
-            if let Some(refresh) = refresh.filter(|_| grant.is_closed_by(door, &facts)) {
+            if let Some(refresh) = refresh.filter(|_| grant.is_closed_by(door)) {
                 concerned.push(grant.src);
                 self.orders.push_back(Order {
                     invocation: Some(refresh.expand(&facts)),
