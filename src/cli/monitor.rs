@@ -100,6 +100,10 @@ pub(super) fn run(
     match monitor::run(plan).map_err(|error| failure(&error))? {
         End::Stopped { left: 0 } => Ok(()),
         End::Stopped { .. } => Err(Failure::new(Code::Busy, "")),
+        End::NotStarted(None) => {
+            let message = "the detector was killed before it followed";
+            Err(Failure::new(Code::Internal, message))
+        }
         // It has said why.
         End::NotStarted(status) => Err(Failure::new(Code::of(status), "")),
     }

@@ -82,10 +82,11 @@ const KILL_MARGIN: Duration = Duration::from_secs(5);
 /// Runs `plan` until a signal says stop.
 pub fn run(plan: Plan) -> Result<End, StartError> {
     let mut monitor = Monitor::start(plan)?;
-    let not_started = monitor.work()?;
+    monitor.work()?;
+    let never_followed = monitor.never_followed.take();
     let left = monitor.stop();
-    Ok(match not_started {
-        Some(status) => End::NotStarted(status.0.and_then(|status| status.code())),
+    Ok(match never_followed {
+        Some(NeverFollowed(how)) => End::NotStarted(how.and_then(|how| how.code())),
         None => End::Stopped { left },
     })
 }
@@ -160,6 +161,7 @@ struct Monitor {
     since: Time,
     /// Whether this detector, or an earlier one, has followed, and whether systemd knows.
     has_followed: bool,
+    never_followed: Option<NeverFollowed>,
     is_ready: bool,
     pause: Duration,
     /// When it is started again.
@@ -216,6 +218,7 @@ impl Monitor {
             starts: 1,
             since: clock::boot_now(),
             has_followed: false,
+            never_followed: None,
             is_ready: false,
             pause: FIRST_PAUSE,
             again: None,
@@ -237,9 +240,8 @@ impl Monitor {
         Ok(monitor)
     }
 
-    /// Until all is over. Returns how the first detector ended, if it ended before it followed.
-    fn work(&mut self) -> io::Result<Option<NeverFollowed>> {
-        let mut not_started = None;
+    /// Until all is over.
+    fn work(&mut self) -> io::Result<()> {
         loop {
             let now = clock::boot_now();
             self.do_what_is_due(now);
@@ -251,7 +253,7 @@ impl Monitor {
             }
             self.notifier.turn();
             if self.is_over(now) && self.has_counted() {
-                return Ok(not_started);
+                return Ok(());
             }
             self.wait()?;
             for signal in self.signals.pending() {
@@ -261,7 +263,7 @@ impl Monitor {
                 }
             }
             if let Some(broken) = self.hear() {
-                not_started = self.lost(broken).or(not_started);
+                self.lost(broken);
             }
             self.hear_agent();
             let requests = self.control.as_mut().map(Control::turn).unwrap_or_default();
@@ -477,14 +479,14 @@ impl Monitor {
         Ok(())
     }
 
-    /// The detector is gone, or is to go. How it ended, if it never followed.
-    fn lost(&mut self, why: Broken) -> Option<NeverFollowed> {
+    /// The detector is gone, or is to go.
+    fn lost(&mut self, why: Broken) {
         let how = self.detector.take().and_then(Detector::end);
         self.running.clear();
         sockets::remove(&self.plan.sockets);
         self.unanswered();
         if self.end.is_some() {
-            return None;
+            return;
         }
         let now = clock::boot_now();
         if !self.has_followed {
@@ -496,14 +498,14 @@ impl Monitor {
                 is_cut_short: false,
                 is_counted: false,
             });
-            return Some(NeverFollowed(how));
+            self.never_followed = Some(NeverFollowed(how));
+            return;
         }
         if now.since(self.since) > SETTLED {
             self.pause = FIRST_PAUSE;
         }
         report::lost(why, how, self.executor.grants.len(), self.pause);
         self.try_again();
-        None
     }
 
     fn try_again(&mut self) {
@@ -517,7 +519,7 @@ impl Monitor {
         };
         // A detector that has ended reports it when its socket is read.
         if detector.tell(message, along) == Err(Broken::Deaf) {
-            let _ = self.lost(Broken::Deaf);
+            self.lost(Broken::Deaf);
         }
     }
 

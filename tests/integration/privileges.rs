@@ -255,6 +255,22 @@ fn a_detector_that_sends_a_malformed_message_is_killed_before_its_next_message_i
 }
 
 #[test]
+fn a_detector_that_reads_nothing_before_it_follows_ends_the_daemon_with_a_failure_that_is_told() {
+    if !need::met(cfg!(debug_assertions), "a build that tries it") {
+        return;
+    }
+    // Each is refused with an answer, and eight megabytes of these may wait.
+    let says = "600000*{\"journal\":{\"source\":7,\"wanted\":\"latest\"}}";
+    let mut daemon = Daemon::start_lied_to("", says);
+    assert_eq!(daemon.ended().code(), Some(70));
+    assert!(
+        daemon.said().contains("killed before it followed"),
+        "{}",
+        daemon.said()
+    );
+}
+
+#[test]
 fn a_detector_that_floods_holds_up_no_stop_and_no_request() {
     let says = [
         "20000*{\"alive\":\"x\"}",
