@@ -346,16 +346,20 @@ fn start_timer(within: Duration) -> Result<(), Failure> {
 
 /// Is the process of our own that undoes a trial in time.
 pub(super) fn undo_in(seconds: u64) -> Result<(), Failure> {
+    // Held open, it is known from the file of a later trial.
+    let mut undo = File::open(UNDO)?;
     rustix::process::setsid().map_err(io::Error::from)?;
     // Its reader may have gone.
     let _ = io::stdout()
         .write_all(b".")
         .and_then(|()| io::stdout().flush());
     std::thread::sleep(Duration::from_secs(seconds));
-    match fs::read_to_string(UNDO) {
-        Ok(script) => feed(&["sh"], &script),
-        Err(_) => Ok(()),
+    if undo.metadata()?.nlink() == 0 {
+        return Ok(());
     }
+    let mut script = String::new();
+    undo.read_to_string(&mut script)?;
+    feed(&["sh"], &script)
 }
 
 /// Makes the system load them at each boot, and whenever its own rules are loaded again.
