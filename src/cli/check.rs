@@ -152,7 +152,7 @@ fn advice(config: &Config, path: &Path) -> Vec<Diagnostic> {
             else {
                 continue;
             };
-            let kernel = kernel.get_or_init(|| kernel::read().unwrap_or_default());
+            let kernel = kernel.get_or_init(|| kernel::read(None).unwrap_or_default());
             if kernel.drops_before_appended(port) {
                 let port = port.port;
                 let what =

@@ -22,6 +22,7 @@ use serde::Serialize;
 
 use super::Format;
 use super::exit::{Code, Failure, tell};
+use super::load::SAVED;
 use super::settings::Global;
 use super::table::span;
 use super::{ask, host, kernel};
@@ -165,6 +166,7 @@ fn write(rows: &[Row], format: Format) -> Result<(), Failure> {
 fn examine(config: &Config, global: &Global) -> Vec<Row> {
     let mut rows = vec![CONFIGURATION.well(global.config.display().to_string())];
     rows.extend(rules(config));
+    rows.extend(saved());
     rows.extend(interfaces(config));
     let status = ask::Asked::of(global).status(ask::PATIENCE);
     rows.extend(log(config, status.is_ok()));
@@ -192,6 +194,19 @@ fn rules(config: &Config) -> Vec<Row> {
             faults.iter().map(row).collect()
         }
     }
+}
+
+/// Files whose rules cannot be loaded at boot, because a set that they ask is made later.
+fn saved() -> impl Iterator<Item = Row> {
+    let has_sets = Path::new(SAVED).join("ipsets").exists();
+    let files = ["rules.v4", "rules.v6"].map(|name| Path::new(SAVED).join(name));
+    files.into_iter().filter_map(move |path| {
+        let text = fs::read_to_string(&path).ok()?;
+        (!has_sets && text.contains("--match-set logknock")).then_some(())?;
+        let path = path.display();
+        let saw = format!("{path} holds a rule of ours, whose set does not exist at boot: nothing of it is loaded then");
+        Some(FIREWALL.broken(saw, format!("sed -i /LOGKNOCK/d {path}")))
+    })
 }
 
 fn interfaces(config: &Config) -> Vec<Row> {

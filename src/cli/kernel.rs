@@ -10,6 +10,7 @@ use super::tool;
 use crate::config::{Config, Prefix};
 use crate::engine::door::{CountsRule, Rule, SequenceRule};
 use crate::engine::sequence::{Step, Transport};
+use crate::firewall::Backend;
 use crate::firewall::live::{self, Fault, Kernel, Need};
 use crate::source_spec::SourceSpec;
 
@@ -28,14 +29,15 @@ pub(super) fn faults(config: &Config) -> Result<Vec<Fault>, String> {
         _ => None,
     };
     let groups: Option<Vec<u16>> = config.log.sources.iter().map(group).collect();
+    let backend = config.firewall.as_ref().map(|firewall| firewall.backend);
     let need = Need {
         prefix: prefix.as_deref(),
         groups: groups.as_deref().filter(|groups| !groups.is_empty()),
         doors: &doors,
         guarded: &guarded,
-        backend: config.firewall.as_ref().map(|firewall| firewall.backend),
+        backend,
     };
-    Ok(live::faults(&read()?, &need))
+    Ok(live::faults(&read(backend)?, &need))
 }
 
 /// The NFLOG groups of this network namespace that a program reads; empty where that cannot be known.
@@ -67,17 +69,22 @@ fn knocks(rule: &Rule) -> Option<(Vec<Step>, Duration)> {
     }
 }
 
-pub(super) fn read() -> Result<Kernel, String> {
+/// The rules, as far as the tools print them. An error where those of iptables are needed and cannot be printed: they
+/// would look as if they were missing.
+pub(super) fn read(backend: Option<Backend>) -> Result<Kernel, String> {
     let nft = tool::said("nft", &["-j", "list", "ruleset"]);
-    let saved = |family: &str| {
+    let saved = |family: &str| -> Result<_, String> {
         // Both kinds of iptables can hold rules at once.
-        let [usual, legacy] =
-            ["save", "legacy-save"].map(|save| tool::said(&format!("{family}-{save}"), &[]));
+        let [save, legacy] = ["save", "legacy-save"].map(|save| format!("{family}-{save}"));
+        let [usual, legacy] = [&save, &legacy].map(|save| tool::said(save, &[]));
+        if usual.is_none() && backend != Some(Backend::Nft) && tool::has(&save) {
+            tool::run(&save, &[], "")?;
+        }
         let legacy = legacy.filter(|legacy| usual.as_ref() != Some(legacy));
-        (usual.is_some() || legacy.is_some())
-            .then(|| usual.unwrap_or_default() + &legacy.unwrap_or_default())
+        Ok((usual.is_some() || legacy.is_some())
+            .then(|| usual.unwrap_or_default() + &legacy.unwrap_or_default()))
     };
-    let [v4, v6] = ["iptables", "ip6tables"].map(saved);
+    let (v4, v6) = (saved("iptables")?, saved("ip6tables")?);
     if nft.is_none() && v4.is_none() {
         return Err("neither nft nor iptables-save could be asked; run it as root".to_owned());
     }

@@ -52,6 +52,9 @@ const NFTABLES: &str = "/etc/nftables.conf";
 const INCLUDED: &str = "/etc/logknock/rules.nft";
 const INCLUDE: &str = "include \"/etc/logknock/rules.nft\"";
 
+/// Where netfilter-persistent keeps the rules of a boot.
+pub(super) const SAVED: &str = "/etc/iptables";
+
 /// Rules to load.
 pub(super) struct Text {
     /// What `--for` calls their tool.
@@ -145,6 +148,10 @@ pub(super) fn load(text: &Text, config: &Config, global: &Global) -> Result<(), 
 
 fn load_now(text: &Text, config: &Config, global: &Global) -> Result<(), Failure> {
     text.feed(&text.load)?;
+    if text.load.contains(Rules::UNTIMED) {
+        // A file that the system loads at boot may have kept what was open when it was written.
+        feed(&["sh"], Rules::CLOSE)?;
+    }
     put_back(config, global);
     Ok(())
 }
@@ -284,14 +291,15 @@ fn without_rates(listed: &str) -> String {
     text
 }
 
-/// Selects our chains from the output of `iptables-save`, with the jumps to them as the first rules.
+/// Selects our chains from the output of `iptables-save`, with the jumps to them as the first rules, without open doors:
+/// no timeout would end a rule whose door has closed meanwhile.
 fn own_lines(saved: &str) -> String {
     let mut text = String::new();
     for line in saved.lines() {
         if line.starts_with('*')
             || line == "COMMIT"
             || line.starts_with(":LOGKNOCK")
-            || line.starts_with("-A LOGKNOCK")
+            || line.starts_with("-A LOGKNOCK") && !line.starts_with("-A LOGKNOCK -s ")
         {
             text += line;
         } else if let Some(jump) = line.strip_prefix("-A ")
@@ -387,6 +395,12 @@ pub(super) fn install(text: &Text, config: &Config, global: &Global) -> Result<(
         let until = "until the unit has run";
         let what = "a flush by another service leaves the ports open for a moment";
         said.push(format!("{until}, {what}"));
+    }
+    if text.load.contains("LOGKNOCK") && Path::new(SAVED).is_dir() {
+        let why = "this unit loads these rules, and a saved set match fails at boot";
+        said.push(format!(
+            "after each 'netfilter-persistent save':  sed -i /LOGKNOCK/d {SAVED}/rules.*\n({why})"
+        ));
     }
     if is_systemd() {
         let config = fs::canonicalize(&global.config).unwrap_or_else(|_| global.config.clone());

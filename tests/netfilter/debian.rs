@@ -10,8 +10,7 @@ use crate::need::lacks;
 use crate::process::command;
 
 /// What tests need of it beside the smallest system.
-const INCLUDED: &str =
-    "systemd,systemd-sysv,nftables,iproute2,logrotate,openssh-server,netcat-openbsd";
+const INCLUDED: &str = "systemd,systemd-sysv,nftables,iptables,ipset,iptables-persistent,iproute2,logrotate,openssh-server,netcat-openbsd";
 
 /// A root directory of Debian (or Ubuntu, as this machine is) without anything of ours. `None` where it cannot be made, for
 /// which the test is skipped. The tool `debootstrap` must be there.

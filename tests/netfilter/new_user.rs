@@ -23,6 +23,22 @@ table inet published {
     chain arriving { type nat hook prerouting priority dstnat; tcp dport 8022 redirect to :22; }
 }
 ";
+/// The same in the two files of netfilter-persistent.
+const RULES: &str = "\
+*nat
+-A PREROUTING -p tcp -m tcp --dport 8022 -j REDIRECT --to-ports 22
+COMMIT
+*filter
+:INPUT DROP
+-A INPUT -i lo -j ACCEPT
+-A INPUT -p icmp -j ACCEPT
+-A INPUT -p ipv6-icmp -j ACCEPT
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
+COMMIT
+";
+/// Where it is written what the service needs beside ipset.
+const GUIDE: &str = include_str!("../../docs/firewalls.md");
 /// As the network of any host comes up in a boot.
 const NETWORK_UNIT: &str = "\
 [Unit]
@@ -74,8 +90,34 @@ systemd-run --quiet --unit=session --collect ip netns exec client sh -c \
     'exec ssh 192.0.2.1 "cat >>/heard" <>/talk'
 "#;
 
-/// A bare Debian with sshd, a network and nftables, on which nobody has done anything yet.
-fn new_machine() -> Option<System> {
+/// A firewall, as Debian packages it.
+struct Way {
+    /// What `--for` calls it.
+    name: &'static str,
+    /// What loads its rules, and the other packages of its kind, which are not there.
+    service: &'static str,
+    without: &'static str,
+    files: &'static [(&'static str, &'static str)],
+}
+
+const NFT: Way = Way {
+    name: "nft",
+    service: "nftables",
+    without: "iptables-persistent netfilter-persistent ipset iptables",
+    files: &[("etc/nftables.conf", NFTABLES_CONF)],
+};
+const IPTABLES: Way = Way {
+    name: "iptables",
+    service: "netfilter-persistent",
+    without: "nftables",
+    files: &[
+        ("etc/iptables/rules.v4", RULES),
+        ("etc/iptables/rules.v6", RULES),
+    ],
+};
+
+/// A bare Debian with sshd, a network and a firewall, on which nobody has done anything yet.
+fn new_machine(way: &Way) -> Option<System> {
     if !need(&booted::TOOLS) || !need(&["debootstrap", "dpkg-deb", "dpkg-shlibdeps"]) {
         return None;
     }
@@ -90,7 +132,7 @@ fn new_machine() -> Option<System> {
     let put = |path: &str, text: &str| fs::write(place(path), text).expect("a file");
     put("new/network", NETWORK);
     put("new/stranger", STRANGER);
-    put("etc/nftables.conf", NFTABLES_CONF);
+    way.files.iter().for_each(|(path, text)| put(path, text));
     put("root/.ssh/config", SSH_CONFIG);
     let units = "etc/systemd/system";
     put(&format!("{units}/network.service"), NETWORK_UNIT);
@@ -115,7 +157,11 @@ fn new_machine() -> Option<System> {
     let booted = Booted::start(Path::new(&root), &files, "multi-user.target");
     let system = System(booted);
     system.run(KEY);
-    system.run("systemctl enable --now nftables");
+    system.run(&format!(
+        "dpkg --purge {}; systemctl enable {service} && systemctl restart {service}",
+        way.without,
+        service = way.service
+    ));
     Some(system)
 }
 
@@ -142,14 +188,16 @@ fn sequence_of(written: &str, said: &str) -> String {
     sequence
 }
 
-#[test]
-fn the_steps_that_init_prints_lock_the_user_never_out_and_let_no_other_in() {
-    let Some(system) = new_machine() else { return };
+/// Follows the steps that `init` prints, to the last one.
+fn follow_the_steps(way: &Way) -> Option<Scene> {
+    let system = new_machine(way)?;
     system.run("dpkg -i /new/logknock.deb");
     let mut scene = Scene::of(system, SESSION);
     let over_ssh = "ip netns exec client ssh 192.0.2.1";
     let said = scene.system.run(&format!("{over_ssh} logknock init"));
     assert!(said.contains("this is an ssh session"), "{said}");
+    let found = format!("the firewall is {};", way.name);
+    assert!(said.contains(&found), "{said}");
     assert_eq!(
         scene.system.run("stat -c %a /etc/logknock/logknock.toml"),
         "600\n"
@@ -164,12 +212,8 @@ fn the_steps_that_init_prints_lock_the_user_never_out_and_let_no_other_in() {
         .system
         .run("sed -i 's/^cmd_timeout = .*/cmd_timeout = \"1h\"/' /etc/logknock/logknock.toml");
 
-    let is_open = |scene: &Scene, when: &str| {
-        assert_eq!(scene.reaches(3), [true; 2], "{when}");
-    };
     scene.system.run(&step(&said, 1));
     is_open(&scene, "before the rules are loaded");
-    let got_in = |scene: &Scene| scene.system.run("cat /got-in 2>/dev/null || true");
     eventually(
         "a stranger gets in by both families and ports",
         PATIENCE,
@@ -185,22 +229,8 @@ fn the_steps_that_init_prints_lock_the_user_never_out_and_let_no_other_in() {
     scene.system.run(&step(&said, 2));
     assert_eq!(scene.reaches(2), [false; 2], "nobody has knocked");
     scene.session_goes_on("when the rules are loaded");
-    let strangers_leave = "systemctl stop stranger && rm -f /got-in /tried";
-    let strangers_come = |scene: &Scene| {
-        scene.system.run("systemctl start stranger");
-        scene.system.await_run("strangers try", "test -s /tried");
-    };
-    scene.system.run(strangers_leave);
+    scene.system.run(STRANGERS_LEAVE);
     strangers_come(&scene);
-    let nobody_got_in = |scene: &Scene, when: &str| {
-        assert_eq!(got_in(scene), "", "{when}");
-        let since = scene.system.run("wc -l </tried");
-        scene.system.await_run(
-            "strangers try",
-            &format!("test $(wc -l </tried) -gt {since}"),
-        );
-        assert_eq!(got_in(scene), "", "{when}");
-    };
 
     let knock = step(&said, 3);
     assert!(knock.ends_with(" && ssh HOST"), "{knock}");
@@ -214,34 +244,53 @@ fn the_steps_that_init_prints_lock_the_user_never_out_and_let_no_other_in() {
     assert_eq!(scene.reaches(2), [true; 2], "whoever has knocked");
     scene.system.run(&step(&said, 4));
     scene.system.run(&step(&said, 5));
-    // The include makes it one transaction, so there is no moment in between.
-    for _ in 0..10 {
-        scene.survives("systemctl reload nftables", false);
-    }
-    nobody_got_in(&scene, "while the rules were loaded again");
-    // A restart flushes first, for as long as it takes.
-    scene.system.run(strangers_leave);
-    scene.survives("systemctl restart nftables", false);
-    strangers_come(&scene);
-    nobody_got_in(&scene, "after the restart of nftables");
+    Some(scene)
+}
 
+fn is_open(scene: &Scene, when: &str) {
+    assert_eq!(scene.reaches(3), [true; 2], "{when}");
+}
+
+fn got_in(scene: &Scene) -> String {
+    scene.system.run("cat /got-in 2>/dev/null || true")
+}
+
+const STRANGERS_LEAVE: &str = "systemctl stop stranger && rm -f /got-in /tried";
+
+fn strangers_come(scene: &Scene) {
+    scene.system.run("systemctl start stranger");
+    scene.system.await_run("strangers try", "test -s /tried");
+}
+
+fn nobody_got_in(scene: &Scene, when: &str) {
+    assert_eq!(got_in(scene), "", "{when}");
+    let since = scene.system.run("wc -l </tried");
+    scene.system.await_run(
+        "strangers try",
+        &format!("test $(wc -l </tried) -gt {since}"),
+    );
+    assert_eq!(got_in(scene), "", "{when}");
+}
+
+/// Knocks while no stranger does: of IPv6 a /64 is one sender, which has its share of the log and no more.
+fn knock(scene: &Scene) {
+    scene.system.run("systemctl stop stranger");
+    scene.knock();
+    scene.system.run("systemctl start stranger");
+}
+
+/// Boots, knocks, and takes all of it away again.
+fn boots_and_leaves(mut scene: Scene) {
     scene.system.0.reboot();
     nobody_got_in(&scene, "from before the reboot until after it");
     assert_eq!(scene.reaches(2), [false; 2], "nobody has knocked since");
-    scene.knock();
+    knock(&scene);
     scene.opens_session();
-    scene.survives("systemctl reload nftables", false);
-    let doctor = scene.system.try_run("logknock doctor");
-    let doctor = String::from_utf8_lossy(&doctor.stdout);
-    let broken = doctor.lines().filter(|line| line.starts_with('✗'));
+    let doctor = doctor(&scene);
     // Of this machine, not of the host in it.
-    let broken: Vec<_> = broken
-        .filter(|line| !line.contains("dmesg_restrict"))
-        .collect();
-    assert!(
-        broken.is_empty() && doctor.contains("✓ firewall"),
-        "{doctor}"
-    );
+    let is_broken = |line: &&str| line.starts_with('✗') && !line.contains("dmesg_restrict");
+    assert_eq!(doctor.lines().find(is_broken), None, "{doctor}");
+    assert!(doctor.contains("✓ firewall"), "{doctor}");
     nobody_got_in(&scene, "to the end");
 
     scene.system.run("logknock rules --remove");
@@ -249,6 +298,98 @@ fn the_steps_that_init_prints_lock_the_user_never_out_and_let_no_other_in() {
     let redirected = "ip netns exec client nc -z -w 1 -s 192.0.2.3 192.0.2.1 8022";
     scene.system.run(redirected);
     scene.session_goes_on("when all of it is taken away");
+}
+
+fn doctor(scene: &Scene) -> String {
+    let said = scene.system.try_run("logknock doctor").stdout;
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+#[test]
+fn the_steps_that_init_prints_lock_the_user_never_out_and_let_no_other_in() {
+    let Some(mut scene) = follow_the_steps(&NFT) else {
+        return;
+    };
+    // The include makes it one transaction, so there is no moment in between.
+    for _ in 0..10 {
+        scene.survives("systemctl reload nftables", false);
+    }
+    nobody_got_in(&scene, "while the rules were loaded again");
+    // A restart flushes first, for as long as it takes.
+    scene.system.run(STRANGERS_LEAVE);
+    scene.survives("systemctl restart nftables", false);
+    strangers_come(&scene);
+    nobody_got_in(&scene, "after the restart of nftables");
+    boots_and_leaves(scene);
+}
+
+#[test]
+fn with_iptables_they_do_too_and_what_netfilter_persistent_saves_opens_nothing() {
+    let Some(mut scene) = follow_the_steps(&IPTABLES) else {
+        return;
+    };
+    let status = "logknock reload; logknock status | grep '^firewall: ' | grep -q";
+    scene.system.await_run(
+        "the sandbox keeps iptables-save from it",
+        &format!("{status} 'unknown: .* ipset'"),
+    );
+    scene.system.run(&format!(
+        "mkdir /etc/systemd/system/logknock.service.d && cat >/etc/systemd/system/logknock.service.d/ipset.conf <<'END'
+[Service]\n{}END\nsystemctl daemon-reload; systemctl restart logknock",
+        drop_in()
+    ));
+    knock(&scene);
+    scene.system.await_run(
+        "what the guide says lets it see them",
+        &format!("{status} 'as configured'"),
+    );
+    let settled = "timeout 20 sh -c 'while systemctl list-jobs | grep -q logknock-rules; do sleep 0.05; done'";
+    let again = format!("systemctl restart netfilter-persistent\n{settled}");
+    // Its rules replace the jump from INPUT until the unit has run.
+    scene.system.run(STRANGERS_LEAVE);
+    scene.survives(&again, false);
+    strangers_come(&scene);
+    nobody_got_in(&scene, "after the restart of netfilter-persistent");
+
+    // A set that is made later keeps the whole file from being loaded.
+    scene.system.run("netfilter-persistent save");
+    let said = doctor(&scene);
+    for fix in said.lines().filter_map(|line| line.split_once("→ sed ")) {
+        scene.system.run(&format!("sed {}", fix.1));
+    }
+    scene.system.run("! grep LOGKNOCK /etc/iptables/*");
+
+    // A rule has no timeout, and no door that is closed opens with it.
+    let config = "/etc/logknock/logknock.toml";
+    scene.system.run(&format!(
+        "sed -i 's/\"ipset\"/\"iptables\"/' {config} && logknock rules --remove &&
+         logknock reload && logknock rules --install && systemctl start stranger"
+    ));
+    knock(&scene);
+    scene
+        .system
+        .run("logknock rules --try 4s && netfilter-persistent save");
+    assert_eq!(scene.reaches(2), [true; 2], "it is on trial, and open");
+    scene.system.run("logknock close --all");
+    eventually("the trial is over", PATIENCE, || {
+        let over = "! test -e /run/logknock-rules/undo";
+        scene.system.try_run(over).status.success()
+    });
+    assert_eq!(scene.reaches(2), [false; 2], "the trial is undone");
+    scene.system.run(&again);
+    assert_eq!(scene.reaches(2), [false; 2], "the saved rules are loaded");
+    scene.system.run(STRANGERS_LEAVE);
+    strangers_come(&scene);
+    boots_and_leaves(scene);
+}
+
+/// What the guide says that the service needs.
+fn drop_in() -> String {
+    let (_, rest) = GUIDE
+        .split_once("```ini\n[Service]\n")
+        .expect("it is there");
+    let (drop_in, _) = rest.split_once("```").expect("a block has an end");
+    drop_in.to_owned()
 }
 
 #[test]

@@ -138,6 +138,10 @@ pub enum RulesError {
 impl Rules<'_> {
     /// The nft table that they may have of their own.
     pub const TABLE: &'static str = nft::TABLE;
+    /// In every text whose open doors are rules, which no timeout ends.
+    pub const UNTIMED: &'static str = super::iptables::CLOSED;
+    /// The script for `sh` that closes all of these.
+    pub const CLOSE: &'static str = include_str!("close_iptables.sh");
 
     /// The text that loads them.
     pub fn load(&self, tool: Tool) -> Result<String, RulesError> {
