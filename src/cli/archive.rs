@@ -5,8 +5,6 @@
 //! error at that point, never a shorter log.
 
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
@@ -24,19 +22,15 @@ pub(super) fn unpack(mut raw: Box<dyn Read + Send>) -> io::Result<Box<dyn Read +
     raw.by_ref().take(4).read_to_end(&mut head)?;
     let kind = Kind::of(&head);
     let whole = Cursor::new(head).chain(raw);
-    let input = BufReader::with_capacity(PIECE, whole);
-    let has_ended = Arc::default();
-    let source = |input| Source {
-        input,
-        has_ended: Arc::clone(&has_ended),
-    };
+    let packed = |whole| BufReader::with_capacity(PIECE, whole);
     let unpacker: Box<dyn Read + Send> = match kind {
-        Kind::Text => {
-            let (head, raw) = input.into_inner().into_inner();
-            return Ok(Box::new(head.chain(raw)));
-        }
-        Kind::Gzip => Box::new(MultiGzDecoder::new(source(input))),
-        Kind::Zstd => Box::new(Zstd::new(source(input))),
+        Kind::Text => return Ok(Box::new(whole)),
+        Kind::Gzip => Box::new(MultiGzDecoder::new(packed(whole))),
+        Kind::Zstd => Box::new(Zstd {
+            source: packed(whole),
+            frame: FrameDecoder::new(),
+            length: None,
+        }),
         Kind::Foreign(name, tool) => {
             let what = format!(
                 "is packed by {name}, which is not unpacked here; try '{tool} FILE | logknock … -'"
@@ -44,10 +38,7 @@ pub(super) fn unpack(mut raw: Box<dyn Read + Send>) -> io::Result<Box<dyn Read +
             return Err(io::Error::other(what));
         }
     };
-    Ok(Box::new(Unpacked {
-        unpacker,
-        has_ended,
-    }))
+    Ok(Box::new(Unpacked(unpacker)))
 }
 
 #[derive(Clone, Copy)]
@@ -71,50 +62,14 @@ impl Kind {
     }
 }
 
-/// A packed log; says when its end was seen.
-struct Source {
-    input: BufReader<Raw>,
-    has_ended: Arc<AtomicBool>,
-}
-
-impl Read for Source {
-    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        let count = self.input.read(room)?;
-        self.note_end(count == 0 && !room.is_empty());
-        Ok(count)
-    }
-}
-
-impl BufRead for Source {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let is_end = self.input.fill_buf()?.is_empty();
-        self.note_end(is_end);
-        Ok(self.input.buffer())
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.input.consume(count);
-    }
-}
-
-impl Source {
-    fn note_end(&self, is_end: bool) {
-        self.has_ended.fetch_or(is_end, Ordering::Relaxed);
-    }
-}
-
-/// What unpacks a [`Source`], with errors that are of the archive.
-struct Unpacked {
-    unpacker: Box<dyn Read + Send>,
-    has_ended: Arc<AtomicBool>,
-}
+/// An unpacker, with errors that are of the archive.
+struct Unpacked(Box<dyn Read + Send>);
 
 impl Read for Unpacked {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        let read = self.unpacker.read(room);
-        read.map_err(|error| match error.kind() {
+        self.0.read(room).map_err(|error| match error.kind() {
             io::ErrorKind::Interrupted => error,
-            _ if self.has_ended.load(Ordering::Relaxed) => {
+            io::ErrorKind::UnexpectedEof => {
                 let cut = "the archive is cut short: its end is missing";
                 io::Error::new(io::ErrorKind::UnexpectedEof, cut)
             }
@@ -128,22 +83,13 @@ impl Read for Unpacked {
 
 /// The frames of a zstd archive (RFC 8878), one behind the other.
 struct Zstd {
-    source: Source,
+    source: BufReader<Raw>,
     frame: FrameDecoder,
     /// Bytes unpacked of the frame; `None` before the first frame and between two.
     length: Option<u64>,
 }
 
 impl Zstd {
-    fn new(source: Source) -> Self {
-        let (frame, length) = (FrameDecoder::new(), None);
-        Self {
-            source,
-            frame,
-            length,
-        }
-    }
-
     /// Begins the next frame; `false` at the end of the archive.
     fn begin(&mut self) -> io::Result<bool> {
         while !self.source.fill_buf()?.is_empty() {
@@ -161,10 +107,18 @@ impl Zstd {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
                 }
-                Err(error) => return Err(io::Error::other(error)),
+                Err(error) => return Err(self.failed(error)),
             }
         }
         Ok(false)
+    }
+
+    /// A failure of the decoder, which does not say that it has come to the end of its source.
+    fn failed(&mut self, error: FrameDecoderError) -> io::Error {
+        match self.source.fill_buf() {
+            Ok([]) => io::ErrorKind::UnexpectedEof.into(),
+            _ => io::Error::other(error),
+        }
     }
 
     /// Checks a finished frame of `length` bytes by what it says of itself, which may be nothing.
@@ -198,7 +152,7 @@ impl Read for Zstd {
             } else {
                 let some = BlockDecodingStrategy::UptoBlocks(1);
                 let decoded = self.frame.decode_blocks(&mut self.source, some);
-                decoded.map_err(io::Error::other)?;
+                decoded.map_err(|error| self.failed(error))?;
             }
         }
     }

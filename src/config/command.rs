@@ -28,18 +28,14 @@ pub(super) enum CommandText {
 }
 
 impl Value for CommandText {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+    fn read(written: Written<'_>) -> Option<Self> {
         match written.value {
             DeValue::String(line) => Some(Self::Line(line.clone().into_owned())),
             DeValue::Array(_) => {
-                let word = |_, item: Written<'_>, report: &mut Report| {
-                    item.string("a string", report).map(str::to_owned)
-                };
-                written
-                    .each("words", usize::MAX, report, word)
-                    .map(Self::Words)
+                let word = |_, item: Written<'_>| item.string("a string").map(str::to_owned);
+                written.each("words", usize::MAX, word).map(Self::Words)
             }
-            _ => written.wrong_type("an array of words or a string", report),
+            _ => written.wrong_type("an array of words or a string"),
         }
     }
 }
@@ -61,7 +57,7 @@ struct Reported;
 
 /// The user that runs the commands of a door, if one is named. That there is no such user, or none that we may
 /// become, is reported.
-pub(super) fn account(given: Option<&Given<User>>, report: &mut Report) -> Option<Arc<Account>> {
+pub(super) fn account(given: Option<&Given<User>>, report: &Report) -> Option<Arc<Account>> {
     let given = given.filter(|_| !report.is_handed_over)?;
     let User(name) = given.value.as_ref()?;
     let account = accounts::user(name);
@@ -86,7 +82,7 @@ pub(super) fn per_family(
     v4: Option<&Given<CommandText>>,
     v6: Option<&Given<CommandText>>,
     shell: bool,
-    report: &mut Report,
+    report: &Report,
 ) -> Option<PerFamily> {
     let first = match v4 {
         None => Ok(None),
@@ -104,7 +100,7 @@ pub(super) fn per_family(
 }
 
 /// The words of a command without a knock: they contain no placeholder.
-pub(super) fn words(given: &Given<CommandText>, report: &mut Report) -> Option<Vec<String>> {
+pub(super) fn words(given: &Given<CommandText>, report: &Report) -> Option<Vec<String>> {
     let template = template(given, false, report).ok()?;
     let words = template.fixed_words();
     if words.is_none() {
@@ -118,9 +114,9 @@ pub(super) fn words(given: &Given<CommandText>, report: &mut Report) -> Option<V
 fn template(
     given: &Given<CommandText>,
     shell: bool,
-    report: &mut Report,
+    report: &Report,
 ) -> Result<Template, Reported> {
-    let mut refuse = |message: &str, fix: &str| {
+    let refuse = |message: &str, fix: &str| {
         report.add(error(given.span, message).fix(fix));
         Reported
     };

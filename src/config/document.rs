@@ -11,7 +11,7 @@ use toml::de::DeTable;
 
 use super::knockd;
 use super::mask;
-use super::report::{Place, Report, Span, error};
+use super::report::{Finding, Place, Report, Span, error};
 
 /// Longest config file, in bytes.
 pub const MAX_BYTES: usize = 256 * 1024;
@@ -63,17 +63,20 @@ pub(super) struct Document<'a> {
     pub(super) number: usize,
     /// What it says.
     pub(super) content: Content<'a>,
+    /// Where what is wrong with it goes.
+    pub(super) report: &'a Report,
     text: &'a str,
     not_utf8: bool,
 }
 
 impl<'a> Document<'a> {
     /// Parses the file that is `number` among those of the config.
-    pub(super) fn parse(number: usize, file: &'a Text, report: &mut Report) -> Self {
+    pub(super) fn parse(number: usize, file: &'a Text, report: &'a Report) -> Self {
         let mut document = Document {
             name: &file.name,
             number,
             content: Content::Broken,
+            report,
             text: &file.content,
             not_utf8: file.not_utf8.is_some(),
         };
@@ -91,7 +94,7 @@ impl<'a> Document<'a> {
             report.add(error(at, "not UTF-8, as TOML must be"));
         } else {
             let (tree, errors) = DeTable::parse_recoverable(&file.content);
-            document.report_syntax(&errors, report);
+            document.report_syntax(&errors);
             if errors.is_empty() {
                 document.content = Content::Toml(tree.into_inner());
             }
@@ -99,15 +102,20 @@ impl<'a> Document<'a> {
         document
     }
 
+    /// Reports what was found in it.
+    pub(super) fn add(&self, finding: Finding) {
+        self.report.add(finding);
+    }
+
     /// One error a line: what follows the first is mostly its echo. The parser's messages are constant.
-    fn report_syntax(&self, errors: &[toml::de::Error], report: &mut Report) {
+    fn report_syntax(&self, errors: &[toml::de::Error]) {
         let mut lines = Vec::new();
         for found in errors {
             let range = found.span().unwrap_or(0..0);
             let line = self.line_start(range.start);
             if !lines.contains(&line) && lines.len() < MAX_SYNTAX_ERRORS {
                 lines.push(line);
-                report.add(error(self.span(range), found.message()));
+                self.report.add(error(self.span(range), found.message()));
             }
         }
     }

@@ -36,21 +36,23 @@ pub(super) struct Draft<'a> {
     pub(super) table: DoorTable,
     /// What is said of all doors.
     pub(super) schema: &'a Schema,
+    pub(super) report: &'a Report,
 }
 
 /// The door that `own` describes, with what `schema` says of all; `None` when they describe none, which has been
 /// reported.
-pub(super) fn resolve(own: &NamedDoor, schema: &Schema, report: &mut Report) -> Option<Door> {
+pub(super) fn resolve(own: &NamedDoor, schema: &Schema, report: &Report) -> Option<Door> {
     let draft = Draft {
         own,
         table: own.table.or(&schema.defaults),
         schema,
+        report,
     };
-    let scope = draft.scope(report);
-    let rule = draft.rule(report);
-    let grant = grant::resolve(&draft, rule.as_ref(), report);
-    let fleet = fleet::sharing(&draft, rule.as_ref(), report);
-    draft.refuse_public_ports(&scope.public, rule.as_ref(), report);
+    let scope = draft.scope();
+    let rule = draft.rule();
+    let grant = grant::resolve(&draft, rule.as_ref());
+    let fleet = fleet::sharing(&draft, rule.as_ref());
+    draft.refuse_public_ports(&scope.public, rule.as_ref());
     Some(Door {
         name: own.name.clone(),
         scope,
@@ -65,6 +67,11 @@ pub(super) fn resolve(own: &NamedDoor, schema: &Schema, report: &mut Report) -> 
 }
 
 impl Draft<'_> {
+    /// Reports what was found.
+    pub(super) fn add(&self, finding: Finding) {
+        self.report.add(finding);
+    }
+
     /// An error about the door, which `what` is said of.
     pub(super) fn error(&self, at: Span, what: impl std::fmt::Display) -> Finding {
         error(at, format!("door '{}' {what}", self.own.name))
@@ -76,20 +83,15 @@ impl Draft<'_> {
     }
 
     /// Refuses the keys that are given and have no effect, for a reason.
-    pub(super) fn refuse_idle(
-        &self,
-        keys: &[(&str, Option<Span>)],
-        why: &str,
-        report: &mut Report,
-    ) {
+    pub(super) fn refuse_idle(&self, keys: &[(&str, Option<Span>)], why: &str) {
         for (key, at) in keys {
             let Some(at) = *at else { continue };
             let what = format!("cannot use '{key}': {why}");
-            report.add(self.error(at, what).fix("remove the key"));
+            self.add(self.error(at, what).fix("remove the key"));
         }
     }
 
-    fn scope(&self, report: &mut Report) -> Scope {
+    fn scope(&self) -> Scope {
         let table = &self.table;
         let default = Scope::default();
         let flags = table.tcpflags.value();
@@ -107,17 +109,17 @@ impl Draft<'_> {
         {
             let message = "an empty 'allow' looks like nobody, but would mean everybody";
             let fix = "remove the key, or write [\"0.0.0.0/0\", \"::/0\"] for everybody";
-            report.add(error(allow.span, message).fix(fix));
+            self.add(error(allow.span, message).fix(fix));
         }
         if leaves_nobody(&scope.allow, &scope.deny, scope.target) {
             let what =
                 "could never open: 'allow', 'deny' and 'target' leave no address that may knock";
-            report.add(self.error(self.own.at, what));
+            self.add(self.error(self.own.at, what));
         }
         scope
     }
 
-    fn rule(&self, report: &mut Report) -> Option<Rule> {
+    fn rule(&self) -> Option<Rule> {
         const KINDS: &str = "'sequence', 'counts', 'totp' or 'one_time_sequences'";
         // A default is for the doors that can use it.
         let own = &self.own.table;
@@ -133,18 +135,18 @@ impl Draft<'_> {
         if ways == 0 {
             let what = format!("has no knock: it needs {KINDS}");
             let fix = "add sequence = [PORT, \"PORT:udp\", PORT]";
-            report.add(self.error(self.own.at, what).fix(fix));
+            self.add(self.error(self.own.at, what).fix(fix));
             return None;
         } else if ways > 1 {
             let what = format!("must have only one of {KINDS}");
-            report.add(self.error(self.own.at, what).fix("make it two doors"));
+            self.add(self.error(self.own.at, what).fix("make it two doors"));
             return None;
         }
-        self.refuse_keys_of_other_rules(has_counts, report);
+        self.refuse_keys_of_other_rules(has_counts);
         match (&own.sequence, &self.table.counts) {
-            (Some(given), _) if !is_code => self.sequence(given, report).map(Rule::Sequence),
-            (_, Some(given)) if has_counts => self.counts(given, report).map(Rule::Counts),
-            _ => self.one_time(report).map(Rule::OneTime),
+            (Some(given), _) if !is_code => self.sequence(given).map(Rule::Sequence),
+            (_, Some(given)) if has_counts => self.counts(given).map(Rule::Counts),
+            _ => self.one_time().map(Rule::OneTime),
         }
     }
 
@@ -165,7 +167,7 @@ impl Draft<'_> {
         })
     }
 
-    fn refuse_keys_of_other_rules(&self, has_counts: bool, report: &mut Report) {
+    fn refuse_keys_of_other_rules(&self, has_counts: bool) {
         let own = &self.own.table;
         let ordered = [
             ("seq_timeout", own.seq_timeout.written()),
@@ -178,13 +180,13 @@ impl Draft<'_> {
             ("window", own.window.written()),
         ];
         if has_counts {
-            self.refuse_idle(&ordered, "it counts the hits on one port", report);
+            self.refuse_idle(&ordered, "it counts the hits on one port");
         } else {
-            self.refuse_idle(&counted, "it has no 'counts'", report);
+            self.refuse_idle(&counted, "it has no 'counts'");
         }
         if own.one_time_sequences.is_none() {
             let ahead = [("look_ahead", own.look_ahead.written())];
-            self.refuse_idle(&ahead, "it has no 'one_time_sequences'", report);
+            self.refuse_idle(&ahead, "it has no 'one_time_sequences'");
         }
         let steps = own.sequence.set();
         let is_udp = |steps: &Sequence| {
@@ -194,37 +196,37 @@ impl Draft<'_> {
         if self.is_code() && own.strict.value() == Some(false) {
             let strict = [("strict", own.strict.written())];
             let why = "a scan of all ports would knock its code";
-            self.refuse_idle(&strict, why, report);
+            self.refuse_idle(&strict, why);
         }
         if own.totp.is_none() && steps.is_some_and(is_udp) {
             let flags = [("tcpflags", own.tcpflags.written())];
-            self.refuse_idle(&flags, "all its knocks are UDP", report);
+            self.refuse_idle(&flags, "all its knocks are UDP");
         }
     }
 
     /// Refuses knocks at ports that are open to everybody, and such ports in `opens`.
-    fn refuse_public_ports(&self, public: &[Step], rule: Option<&Rule>, report: &mut Report) {
+    fn refuse_public_ports(&self, public: &[Step], rule: Option<&Rule>) {
         let code = self.own.table.totp.as_ref().filter(|_| self.is_code());
         let at = code.map_or(self.own.at, |given| given.key);
         if rule.is_some_and(|rule| public.iter().any(|port| rule.may_have(*port))) {
             let what =
                 "is knocked at a port that [firewall] lists as 'public', which is not logged";
             let fix = "remove the port from 'public', or knock at another one";
-            report.add(self.error(at, what).fix(fix));
+            self.add(self.error(at, what).fix(fix));
         }
         let at = self.own.at;
         let opened = grant::opened(self.own, &self.schema.defaults);
         if opened.iter().any(|port| public.contains(port)) {
             let what = "opens a port that [firewall] lists as 'public', which is open without it";
             let fix = "remove the port from 'public' or from 'opens'";
-            report.add(self.error(at, what).fix(fix));
+            self.add(self.error(at, what).fix(fix));
         }
     }
 
-    fn counts(&self, given: &Given<Counts>, report: &mut Report) -> Option<CountsRule> {
+    fn counts(&self, given: &Given<Counts>) -> Option<CountsRule> {
         let Some(port) = &self.table.port else {
             let what = "has 'counts', but no 'port' to count at";
-            report.add(
+            self.add(
                 self.error(given.key, what)
                     .fix("add port = PORT or \"PORT:udp\""),
             );
@@ -237,37 +239,37 @@ impl Draft<'_> {
     }
 
     /// What `totp` or `one_time_sequences` says.
-    fn one_time(&self, report: &mut Report) -> Option<OneTimeRule> {
-        let origin = self.origin(report)?;
-        let pace = self.pace(origin.knocks(), report);
+    fn one_time(&self) -> Option<OneTimeRule> {
+        let origin = self.origin()?;
+        let pace = self.pace(origin.knocks());
         Some(OneTimeRule { origin, pace })
     }
 
-    fn origin(&self, report: &mut Report) -> Option<Origin> {
+    fn origin(&self) -> Option<Origin> {
         let own = &self.own.table;
         if let Some(given) = &own.totp {
             let text = given.value.as_ref()?;
             let beginning = match text.form.code {
-                Some(_) => self.beginning(given.key, report)?.steps(),
+                Some(_) => self.beginning(given.key)?.steps(),
                 None => &[],
             };
-            let totp = one_time::totp(text, beginning, report)?;
-            self.refuse_overlap(&totp, report);
+            let totp = one_time::totp(text, beginning, self.report)?;
+            self.refuse_overlap(&totp);
             return Some(Origin::Totp(totp));
         }
         let given = own.one_time_sequences.as_ref()?;
         let Within(ahead) = self.table.look_ahead.value().unwrap_or(LOOK_AHEAD);
         let ahead = usize::try_from(ahead).ok()?;
-        let list = one_time::list(given.value.as_ref()?, given.span, ahead, report)?;
+        let list = one_time::list(given.value.as_ref()?, given.span, ahead, self.report)?;
         let mut lines = list.lines.iter();
         if lines.any(|line| is_in_order(line.sequence.steps())) {
-            self.warn_of_order(given.key, report);
+            self.warn_of_order(given.key);
         }
         Some(Origin::List(list))
     }
 
     /// What is knocked before a code: without it, every scan would be a failed code.
-    fn beginning(&self, at: Span, report: &mut Report) -> Option<&Sequence> {
+    fn beginning(&self, at: Span) -> Option<&Sequence> {
         const MOST: usize = MAX_STEPS - 4;
         let (at, steps) = match &self.own.table.sequence {
             Some(given) => (given.key, Some(given.value.as_ref()?)),
@@ -276,14 +278,14 @@ impl Draft<'_> {
         if !(2..=MOST).contains(&steps.map_or(0, Sequence::len)) {
             let what = format!("needs a sequence of 2 to {MOST} steps before its code");
             let fix = "write sequence = [PORT, \"PORT:udp\"] beside 'totp'";
-            report.add(self.error(at, what).fix(fix));
+            self.add(self.error(at, what).fix(fix));
             return None;
         }
         steps
     }
 
     /// Refuses a code at ports that are knocked before it, or that the door opens.
-    fn refuse_overlap(&self, totp: &Totp, report: &mut Report) {
+    fn refuse_overlap(&self, totp: &Totp) {
         let Some(code) = self.own.table.totp.as_ref() else {
             return;
         };
@@ -294,12 +296,12 @@ impl Draft<'_> {
                 "has step {} of its sequence among the ports of its code",
                 place + 1
             );
-            report.add(self.error(code.span, what).fix(fix));
+            self.add(self.error(code.span, what).fix(fix));
         }
         let opened = grant::opened(self.own, &self.schema.defaults);
         if totp.beginning().is_some() && opened.iter().any(|port| totp.derives(*port)) {
             let what = "opens a port among those of its code";
-            report.add(self.error(code.span, what).fix(fix));
+            self.add(self.error(code.span, what).fix(fix));
         }
     }
 
@@ -310,27 +312,27 @@ impl Draft<'_> {
         }
     }
 
-    fn warn_of_order(&self, at: Span, report: &mut Report) {
+    fn warn_of_order(&self, at: Span) {
         let what = "has neighbouring ports in order: a scan that goes through them opens it";
         let fix = "use ports in no order, as 'logknock init' does";
-        report.add(self.warning(at, what).fix(fix));
+        self.add(self.warning(at, what).fix(fix));
     }
 
-    fn sequence(&self, given: &Given<Sequence>, report: &mut Report) -> Option<SequenceRule> {
+    fn sequence(&self, given: &Given<Sequence>) -> Option<SequenceRule> {
         let sequence = given.value.clone()?;
         if sequence.len() == 1 {
             let what = "has one step: every port scan that comes by opens it";
-            report.add(self.warning(given.key, what).fix("add more steps"));
+            self.add(self.warning(given.key, what).fix("add more steps"));
         }
         if is_in_order(sequence.steps()) {
-            self.warn_of_order(given.key, report);
+            self.warn_of_order(given.key);
         }
-        let pace = self.pace(sequence.len(), report);
+        let pace = self.pace(sequence.len());
         Some(SequenceRule { sequence, pace })
     }
 
     /// How fast the steps must be knocked, and what other ports do.
-    fn pace(&self, steps: usize, report: &mut Report) -> Pace {
+    fn pace(&self, steps: usize) -> Pace {
         let table = &self.table;
         let pace = Pace {
             window: table.seq_timeout.value().unwrap_or(SEQ_TIMEOUT),
@@ -338,12 +340,12 @@ impl Draft<'_> {
             min_gap: table.min_gap.value(),
             other_ports: self.other_ports(),
         };
-        self.check_gap(steps, &pace, report);
+        self.check_gap(steps, &pace);
         pace
     }
 
     /// Whether the steps can be knocked within their times. All limits are inclusive.
-    fn check_gap(&self, steps: usize, pace: &Pace, report: &mut Report) {
+    fn check_gap(&self, steps: usize, pace: &Pace) {
         let (Some(gap), Some(given)) = (pace.min_gap, &self.table.min_gap) else {
             return;
         };
@@ -352,12 +354,12 @@ impl Draft<'_> {
         if gaps > 0 && pace.knock_timeout.is_some_and(|most| gap > most) {
             let what = "could never open: 'min_gap' is longer than 'knock_timeout'";
             let fix = "lower 'min_gap' or raise 'knock_timeout'";
-            report.add(self.error(given.span, what).fix(fix));
+            self.add(self.error(given.span, what).fix(fix));
         } else if shortest > pace.window {
             let what = "could never open: with 'min_gap' between them its steps take longer than \
                         'seq_timeout'";
             let fix = "lower 'min_gap' or raise 'seq_timeout'";
-            report.add(self.error(given.span, what).fix(fix));
+            self.add(self.error(given.span, what).fix(fix));
         }
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Files {
 }
 
 /// Reads the config at `path` and its drop-ins.
-pub(super) fn read(path: &Path, report: &mut Report) -> Files {
+pub(super) fn read(path: &Path, report: &Report) -> Files {
     let mut files = Files {
         texts: Vec::new(),
         complete: true,
@@ -55,7 +55,7 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Files {
 }
 
 impl Files {
-    fn add(&mut self, path: &Path, report: &mut Report) {
+    fn add(&mut self, path: &Path, report: &Report) {
         match read_file(path, report) {
             Ok(bytes) => self.texts.push(Text::new(&name(path), &bytes)),
             Err(found) => {
@@ -66,7 +66,7 @@ impl Files {
     }
 }
 
-fn read_file(path: &Path, report: &mut Report) -> Result<Vec<u8>, Finding> {
+fn read_file(path: &Path, report: &Report) -> Result<Vec<u8>, Finding> {
     let refuse = |why: io::Error| unreadable(path, &why);
     let file = open(path).map_err(refuse)?;
     let metadata = file.metadata().map_err(refuse)?;
@@ -97,14 +97,10 @@ fn unreadable(path: &Path, why: &io::Error) -> Finding {
 }
 
 /// The bytes of a file that the config names at `at`: part of it, and held to the same rights.
-pub(super) fn read_named(
-    path: &Path,
-    at: impl Into<Where>,
-    report: &mut Report,
-) -> Option<Vec<u8>> {
+pub(super) fn read_named(path: &Path, at: impl Into<Where>, report: &Report) -> Option<Vec<u8>> {
     if report.is_handed_over {
-        let mut named = report.named.iter();
-        let found = named.find(|(other, _)| *other == name(path));
+        let named = report.named.borrow();
+        let found = named.iter().find(|(other, _)| *other == name(path));
         return found.map(|(_, bytes)| bytes.clone());
     }
     match read_file(path, report) {
@@ -113,7 +109,7 @@ pub(super) fn read_named(
             None
         }
         Ok(bytes) => {
-            report.named.push((name(path), bytes.clone()));
+            report.named.borrow_mut().push((name(path), bytes.clone()));
             Some(bytes)
         }
         Err(found) => {
@@ -148,7 +144,7 @@ fn names_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Reports that others could change what `path` leads to, if they could.
-fn distrust(path: &Path, role: Role, report: &mut Report) -> bool {
+fn distrust(path: &Path, role: Role, report: &Report) -> bool {
     let flaws = rights::flaws(path, role, &Trusted::ours());
     for flaw in &flaws {
         let found = error(flaw.path(), flaw.to_string()).kind(ErrorKind::Permission);

@@ -13,13 +13,13 @@ use toml::de::DeValue;
 
 use crate::engine::door::{Door, Rule, Sharing};
 use crate::fleet::grant::{self, is_name};
-use crate::fleet::{Peer, Rules, WithoutBus};
+use crate::fleet::{Peer, Rules};
 
 use super::door::Draft;
 use super::read::fill;
 use super::report::{Report, error};
 use super::schema::{FleetTable, PeerTable, Secrecy};
-use super::value::{Optional as _, User, Value, Within, Words, Written};
+use super::value::{Optional as _, User, Value, Within, Written};
 
 const PING_INTERVAL: Duration = Duration::from_secs(2);
 const CLAIM_TIMEOUT: Duration = Duration::from_millis(300);
@@ -53,10 +53,10 @@ pub struct Fleet {
 pub(super) struct Gateway(String);
 
 impl Value for Gateway {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        let name = written.string("a gateway's name in quotes", report)?;
+    fn read(written: Written<'_>) -> Option<Self> {
+        let name = written.string("a gateway's name in quotes")?;
         if !is_name(name) {
-            return written.refuse(NAME_FORM, report);
+            return written.refuse(NAME_FORM);
         }
         Some(Self(name.to_owned()))
     }
@@ -69,9 +69,9 @@ const NAME_FORM: &str = "a gateway's name has 1 to 64 characters of A-Z a-z 0-9 
 pub(super) struct Servers(Vec<String>);
 
 impl Value for Servers {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        let servers = written.each("servers", MAX_SERVERS, report, |_, item, report| {
-            let text = item.string("a host and a port in quotes", report)?;
+    fn read(written: Written<'_>) -> Option<Self> {
+        let servers = written.each("servers", MAX_SERVERS, |_, item| {
+            let text = item.string("a host and a port in quotes")?;
             let (host, port) = text.rsplit_once(':').unwrap_or_default();
             let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
             let is_host = !host.is_empty() && host.bytes().all(fits);
@@ -79,12 +79,12 @@ impl Value for Servers {
             if !is_host || is_bare || port.parse::<u16>().is_err() {
                 let fix =
                     "write \"HOST:PORT\", as in \"192.0.2.10:4222\" or \"[2001:db8::10]:4222\"";
-                return item.refuse_with("no host and port", fix, report);
+                return item.refuse_with("no host and port", fix);
             }
             Some(text.to_owned())
         })?;
         if servers.is_empty() {
-            return written.refuse("there is no server", report);
+            return written.refuse("there is no server");
         }
         Some(Self(servers))
     }
@@ -95,51 +95,45 @@ impl Value for Servers {
 pub(super) struct PublicKey(VerifyingKey);
 
 impl Value for PublicKey {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        let text = written.string("a key in quotes", report)?;
+    fn read(written: Written<'_>) -> Option<Self> {
+        let text = written.string("a key in quotes")?;
         let fix = "write the line 'public_key' that 'logknock-fleet init' printed for this gateway";
         let key = grant::public_key(text);
         key.map(Self)
-            .or_else(|| written.refuse_with("not an Ed25519 public key in base64", fix, report))
+            .or_else(|| written.refuse_with("not an Ed25519 public key in base64", fix))
     }
-}
-
-impl Words for WithoutBus {
-    const WORDS: &'static [(&'static str, Self)] = &[("alone", Self::Alone), ("shut", Self::Shut)];
-}
-
-impl Words for Sharing {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("off", Self::Off),
-        ("open", Self::Open),
-        ("once", Self::Once),
-    ];
 }
 
 /// `[fleet.peer.NAME]`
 impl Value for BTreeMap<String, PeerTable> {
     const SECRECY: Secrecy = Secrecy::Secret;
 
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+    fn read(written: Written<'_>) -> Option<Self> {
         let DeValue::Table(tables) = written.value else {
-            return written.wrong_type("tables, each below [fleet.peer.NAME]", report);
+            return written.wrong_type("tables, each below [fleet.peer.NAME]");
         };
         let mut peers = Self::new();
         for (name, inner) in tables {
             let at = written.span.beside(name.span());
             let item = written.inner(inner);
             if !is_name(name.get_ref()) {
-                report.add(error(at, NAME_FORM));
+                item.add(error(at, NAME_FORM));
                 continue;
             }
             let DeValue::Table(keys) = item.value else {
-                let _: Option<()> = item.wrong_type("a table, below [fleet.peer.NAME]", report);
+                let _: Option<()> = item.wrong_type("a table, below [fleet.peer.NAME]");
                 continue;
             };
             let mut table = PeerTable::default();
-            fill(&mut table, "[fleet.peer.NAME]", keys, item.span, report);
+            fill(
+                &mut table,
+                "[fleet.peer.NAME]",
+                keys,
+                item.span,
+                item.report,
+            );
             if table.public_key.is_none() || table.doors.is_none() {
-                report.add(error(at, "a peer needs a 'public_key' and 'doors'"));
+                item.add(error(at, "a peer needs a 'public_key' and 'doors'"));
             }
             peers.insert(name.get_ref().to_string(), table);
         }
@@ -148,11 +142,7 @@ impl Value for BTreeMap<String, PeerTable> {
 }
 
 /// What `[fleet]` says; `None` where there is none.
-pub(super) fn resolve(
-    table: &FleetTable,
-    doors: &[Arc<Door>],
-    report: &mut Report,
-) -> Option<Fleet> {
+pub(super) fn resolve(table: &FleetTable, doors: &[Arc<Door>], report: &Report) -> Option<Fleet> {
     let keys = [
         table.name.as_ref().map(|given| given.key),
         table.servers.as_ref().map(|given| given.key),
@@ -213,7 +203,7 @@ pub(super) fn resolve(
 }
 
 /// What the door of `draft` shares.
-pub(super) fn sharing(draft: &Draft<'_>, rule: Option<&Rule>, report: &mut Report) -> Sharing {
+pub(super) fn sharing(draft: &Draft<'_>, rule: Option<&Rule>) -> Sharing {
     let Some(given) = &draft.table.fleet else {
         return Sharing::Off;
     };
@@ -223,10 +213,10 @@ pub(super) fn sharing(draft: &Draft<'_>, rule: Option<&Rule>, report: &mut Repor
     let holds = draft.table.opens.is_some()
         || draft.table.stop_command.is_some()
         || draft.table.stop_command_6.is_some();
-    let mut refuse = |what: &str, fix: &str| {
+    let refuse = |what: &str, fix: &str| {
         // A default is for the doors that can use it.
         if is_own {
-            report.add(draft.error(given.key, what).fix(fix));
+            draft.add(draft.error(given.key, what).fix(fix));
         }
         Sharing::Off
     };

@@ -11,7 +11,7 @@ use crate::firewall::{self, Backend};
 
 use super::command::{CommandText, account, per_family};
 use super::door::Draft;
-use super::report::{Report, error};
+use super::report::error;
 use super::schema::{DoorTable, NamedDoor};
 use super::sequence::Ports;
 use super::value::{Given, Optional as _};
@@ -20,11 +20,7 @@ use super::value::{Given, Optional as _};
 const CMD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the door of `draft` does, which opens by `rule`.
-pub(super) fn resolve(
-    draft: &Draft<'_>,
-    rule: Option<&Rule>,
-    report: &mut Report,
-) -> Option<GrantRule> {
+pub(super) fn resolve(draft: &Draft<'_>, rule: Option<&Rule>) -> Option<GrantRule> {
     let usual = match rule {
         Some(Rule::Counts(rule)) => rule.window,
         _ => CMD_TIMEOUT,
@@ -33,8 +29,8 @@ pub(super) fn resolve(
     // A connection that is let in empties the list of hits.
     let ends_with_connection = matches!(rule, Some(Rule::Counts(rule)) if rule.while_right);
     match opens(draft.own, &draft.schema.defaults) {
-        Some(given) => draft.opening_grant(given, (hold, ends_with_connection), report),
-        None => draft.grant(hold, report),
+        Some(given) => draft.opening_grant(given, (hold, ends_with_connection)),
+        None => draft.grant(hold),
     }
 }
 
@@ -72,13 +68,12 @@ impl Draft<'_> {
         &self,
         given: &Given<Ports>,
         (hold, ends_with_connection): (Duration, bool),
-        report: &mut Report,
     ) -> Option<GrantRule> {
         let own = &self.own.table;
         let shell = [("shell", own.shell.written())];
-        self.refuse_idle(&shell, "'opens' runs no command", report);
-        let mut refuse = |at, what: &str, fix: &str| {
-            report.add(self.error(at, what).fix(fix));
+        self.refuse_idle(&shell, "'opens' runs no command");
+        let refuse = |at, what: &str, fix: &str| {
+            self.add(self.error(at, what).fix(fix));
             None
         };
         // `opens` replaces a default command, unless `opens` is a default too.
@@ -100,12 +95,12 @@ impl Draft<'_> {
             && hold > Duration::from_secs(most)
         {
             let what = format!("stays open for longer than ipset allows, {most} s");
-            report.add(self.error(timeout.span, what).fix("lower 'cmd_timeout'"));
+            self.add(self.error(timeout.span, what).fix("lower 'cmd_timeout'"));
         }
         let ports = &given.value.as_ref()?.0;
         let commands = firewall::commands(backend, &self.own.name, ports);
         let commands = commands
-            .map_err(|why| report.add(error(given.span, why.to_string())))
+            .map_err(|why| self.add(error(given.span, why.to_string())))
             .ok()?;
         Some(GrantRule {
             hold,
@@ -123,7 +118,7 @@ impl Draft<'_> {
         })
     }
 
-    fn grant(&self, hold: Duration, report: &mut Report) -> Option<GrantRule> {
+    fn grant(&self, hold: Duration) -> Option<GrantRule> {
         let table = &self.table;
         // Only the door's own: as a default it is meant for doors that can use it.
         if let Some(given) = &self.own.table.once
@@ -131,17 +126,17 @@ impl Draft<'_> {
         {
             let what = "has 'once', but no 'opens' that names the connection";
             let fix = "add opens = [\"22:tcp\"] instead of commands, or remove 'once'";
-            report.add(self.error(given.key, what).fix(fix));
+            self.add(self.error(given.key, what).fix(fix));
         }
         let shell = table.shell.value().unwrap_or(false);
-        let mut commands = |v4: &Option<Given<CommandText>>, v6: &Option<Given<CommandText>>| {
-            per_family(v4.as_ref(), v6.as_ref(), shell, report)
+        let commands = |v4: &Option<Given<CommandText>>, v6: &Option<Given<CommandText>>| {
+            per_family(v4.as_ref(), v6.as_ref(), shell, self.report)
         };
         let open = commands(&table.start_command, &table.start_command_6);
         let close = commands(&table.stop_command, &table.stop_command_6);
-        let account = account(table.user.as_ref(), report);
+        let account = account(table.user.as_ref(), self.report);
         let (open, close) = (open?, close?);
-        self.check_families(&open, &close, report);
+        self.check_families(&open, &close);
         let run_as = |command: Option<Template>| Some(command?.run_as(account.clone()));
         Some(GrantRule {
             hold,
@@ -166,7 +161,7 @@ impl Draft<'_> {
     }
 
     /// Whether something is opened, and whether it is closed again.
-    fn check_families(&self, open: &PerFamily, close: &PerFamily, report: &mut Report) {
+    fn check_families(&self, open: &PerFamily, close: &PerFamily) {
         let families = [
             ("IPv4", &open.v4, &close.v4, &self.table.stop_command),
             ("IPv6", &open.v6, &close.v6, &self.table.stop_command_6),
@@ -181,13 +176,13 @@ impl Draft<'_> {
                     senseless = true;
                     let what = format!("has a stop command for {family}, but no start command");
                     let fix = format!("add a start command for {family}, or remove it");
-                    report.add(self.error(given.key, what).fix(fix));
+                    self.add(self.error(given.key, what).fix(fix));
                 }
                 (Some(_), None, _) if held => {
                     let what =
                         format!("has no stop command for {family}, but one for the other family");
                     let fix = format!("add a stop command for {family}");
-                    report.add(self.warning(self.own.at, what).fix(fix));
+                    self.add(self.warning(self.own.at, what).fix(fix));
                 }
                 _ => {}
             }
@@ -199,7 +194,7 @@ impl Draft<'_> {
             let what = "has no 'opens' and no 'start_command': it would do nothing";
             let fix =
                 "add opens = [\"22:tcp\"], or start_command = [\"/path/of/program\", \"%IP%\"]";
-            report.add(self.error(self.own.at, what).fix(fix));
+            self.add(self.error(self.own.at, what).fix(fix));
         } else if !held {
             // Only of the door's own: as a default they are meant for others.
             let own = &self.own.table;
@@ -207,7 +202,7 @@ impl Draft<'_> {
                 ("cmd_timeout", own.cmd_timeout.written()),
                 ("on_repeat", own.on_repeat.written()),
             ];
-            self.refuse_idle(&idle, "without a stop command nothing is held open", report);
+            self.refuse_idle(&idle, "without a stop command nothing is held open");
         }
     }
 }

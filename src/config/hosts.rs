@@ -51,8 +51,8 @@ pub type StepReader<'a> = dyn Fn(&str) -> Result<Step, String> + 'a;
 /// The hosts of a file called `name`. Paths of files are returned as written.
 pub fn hosts(name: &str, text: &str, step: &StepReader<'_>) -> Result<Vec<Host>, Errors> {
     let file = Text::new(name, text.as_bytes());
-    let mut report = Report::default();
-    let document = Document::parse(0, &file, &mut report);
+    let report = Report::default();
+    let document = Document::parse(0, &file, &report);
     let mut hosts = Vec::new();
     let whole = document.span(0..0);
     match &document.content {
@@ -69,8 +69,12 @@ pub fn hosts(name: &str, text: &str, step: &StepReader<'_>) -> Result<Vec<Host>,
                 for (name, value) in table {
                     let at = whole.beside(name.span());
                     let value = value.get_ref();
-                    let written = Written { value, span: at };
-                    hosts.extend(host(name.get_ref(), written, step, &mut report));
+                    let written = Written {
+                        value,
+                        span: at,
+                        report: &report,
+                    };
+                    hosts.extend(host(name.get_ref(), written, step));
                 }
             }
         }
@@ -78,7 +82,7 @@ pub fn hosts(name: &str, text: &str, step: &StepReader<'_>) -> Result<Vec<Host>,
         Content::Broken => {}
     }
     if report.has_errors() {
-        return Err(report.into_errors(&[document]));
+        return Err(report.errors(&[document]));
     }
     Ok(hosts)
 }
@@ -87,25 +91,16 @@ fn unknown_section(at: Span) -> Finding {
     error(at, "unknown section; hosts are written [host.NAME]")
 }
 
-fn host(
-    name: &str,
-    written: Written<'_>,
-    step: &StepReader<'_>,
-    report: &mut Report,
-) -> Option<Host> {
+fn host(name: &str, written: Written<'_>, step: &StepReader<'_>) -> Option<Host> {
     const KEYS: [&str; 6] = ["address", "knock", "totp", "delay", "wait", "once"];
     // All are read before the first error is returned, so that every error is reported.
-    let keys = written.table(
-        &KEYS,
-        "{ address = \"gw.example\", knock = [PORT] }",
-        report,
-    )?;
+    let keys = written.table(&KEYS, "{ address = \"gw.example\", knock = [PORT] }")?;
     let address = match keys.get("address") {
-        Some(item) => filled(item, "a name or an address", report),
-        None => written.refuse("this host has no 'address'", report),
+        Some(item) => filled(item, "a name or an address"),
+        None => written.refuse("this host has no 'address'"),
     };
-    let steps = keys.get("knock").map(|item| steps(item, step, report));
-    let totp = keys.get("totp").map(|item| totp(item, report));
+    let steps = keys.get("knock").map(|item| steps(item, step));
+    let totp = keys.get("totp").map(|item| totp(item));
     let knock = match (steps, totp) {
         (_, Some(None)) | (Some(None), _) => None,
         (Some(Some(steps)), None) => Some(Knock::Steps(steps)),
@@ -118,24 +113,24 @@ fn host(
         _ => {
             let message =
                 "a host has 'knock', 'totp', or a 'totp' with a 'code' behind its 'knock'";
-            written.refuse(message, report)
+            written.refuse(message)
         }
     };
     let delay = keys.get("delay").map(|item| {
-        let text = item.string("a delay with its unit, as \"200ms\"", report)?;
+        let text = item.string("a delay with its unit, as \"200ms\"")?;
         let delay = delay::with_unit(text);
         delay
-            .map_err(|why| report.add(item.error(why.to_string())))
+            .map_err(|why| item.add(item.error(why.to_string())))
             .ok()
     });
     let wait = keys.get("wait").map(|item| {
-        let step = port(item, "", step, report)?;
+        let step = port(item, "", step)?;
         match step.transport {
             Transport::Tcp => Some(step.port),
-            Transport::Udp => item.refuse("only a TCP port shows whether it is open", report),
+            Transport::Udp => item.refuse("only a TCP port shows whether it is open"),
         }
     });
-    let once = keys.get("once").map(|item| bool::read(item, report));
+    let once = keys.get("once").map(|item| bool::read(item));
     Some(Host {
         name: name.to_owned(),
         address: address?.to_owned(),
@@ -146,51 +141,51 @@ fn host(
     })
 }
 
-fn steps(item: Written<'_>, step: &StepReader<'_>, report: &mut Report) -> Option<Vec<Step>> {
-    let steps = item.each("steps", MAX_STEPS, report, |number, item, report| {
-        port(item, &format!("step {number}: "), step, report)
+fn steps(item: Written<'_>, step: &StepReader<'_>) -> Option<Vec<Step>> {
+    let steps = item.each("steps", MAX_STEPS, |number, item| {
+        port(item, &format!("step {number}: "), step)
     })?;
     if steps.is_empty() {
-        return item.refuse("a knock has at least one step", report);
+        return item.refuse("a knock has at least one step");
     }
     Some(steps)
 }
 
 /// A text that is not empty.
-fn filled<'a>(item: Written<'a>, expected: &str, report: &mut Report) -> Option<&'a str> {
-    let text = item.string(expected, report)?;
+fn filled<'a>(item: Written<'a>, expected: &str) -> Option<&'a str> {
+    let text = item.string(expected)?;
     if text.is_empty() {
-        return item.refuse(format!("must be {expected}"), report);
+        return item.refuse(format!("must be {expected}"));
     }
     Some(text)
 }
 
 /// A port; its errors begin with `what` it is.
-fn port(item: Written<'_>, what: &str, step: &StepReader<'_>, report: &mut Report) -> Option<Step> {
+fn port(item: Written<'_>, what: &str, step: &StepReader<'_>) -> Option<Step> {
     let word = match item.value {
         DeValue::String(text) => text.to_string(),
         // What does not fit is no port either.
         DeValue::Integer(_) => integer(item.value).unwrap_or(0).to_string(),
-        _ => return item.wrong_type("a port, as 7000 or \"8000:udp\"", report),
+        _ => return item.wrong_type("a port, as 7000 or \"8000:udp\""),
     };
     let step = step(&word);
-    step.map_err(|why| report.add(item.error(format!("{what}{why}"))))
+    step.map_err(|why| item.add(item.error(format!("{what}{why}"))))
         .ok()
 }
 
 /// A file, or a table with `secret_file` and the other keys of a door's `totp`.
-fn totp(item: Written<'_>, report: &mut Report) -> Option<(PathBuf, Form)> {
+fn totp(item: Written<'_>) -> Option<(PathBuf, Form)> {
     const KEYS: [&str; 6] = ["secret_file", "code", "knocks", "ports", "step", "proto"];
     const FILE: &str = "the file of a secret";
     if let DeValue::String(_) = item.value {
-        let file = filled(item, FILE, report)?;
+        let file = filled(item, FILE)?;
         return Some((PathBuf::from(file), Form::default()));
     }
-    let keys = item.table(&KEYS, "{ secret_file = \"FILE\" }", report)?;
+    let keys = item.table(&KEYS, "{ secret_file = \"FILE\" }")?;
     let file = match keys.get("secret_file") {
-        Some(item) => filled(item, FILE, report),
-        None => item.refuse("'totp' names no 'secret_file'", report),
+        Some(item) => filled(item, FILE),
+        None => item.refuse("'totp' names no 'secret_file'"),
     };
-    let (form, _) = one_time::form(&keys, report)?;
+    let (form, _) = one_time::form(&keys)?;
     Some((PathBuf::from(file?), form))
 }

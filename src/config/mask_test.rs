@@ -16,7 +16,8 @@ fn shown(text: &str, number: usize) -> String {
 /// The file called `name` that says `text`, masked.
 fn named(name: &str, text: &str) -> String {
     let file = Text::new(name, text.as_bytes());
-    let document = Document::parse(0, &file, &mut Report::default());
+    let report = Report::default();
+    let document = Document::parse(0, &file, &report);
     let masked = document.masked();
     assert_eq!(masked.len(), text.len(), "places stay what they are");
     assert_eq!(masked.chars().count(), text.chars().count());

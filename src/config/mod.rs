@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 
 use crate::dialect::Format;
 use crate::engine::account::Account;
@@ -234,7 +235,8 @@ fn sorted<'a>(ports: impl Iterator<Item = &'a Step>) -> Vec<Step> {
 }
 
 /// `on_exit`: what stopping does to open doors.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum OnExit {
     /// Closes them.
     #[default]
@@ -259,13 +261,13 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
 
 /// As [`load`], with `options`.
 pub fn load_with(path: &Path, options: Options<'_>) -> Result<Config, Errors> {
-    let mut report = Report {
+    let report = Report {
         prefix_file: options.prefix_file.map(Path::to_owned),
         is_to_run: options.is_to_run,
         ..Report::default()
     };
-    let files = files::read(path, &mut report);
-    build(&files, report)
+    let files = files::read(path, &report);
+    build(&files, &report)
 }
 
 /// Reads a config from texts that another process has read. It opens no file, so its commands have no `user`.
@@ -277,18 +279,18 @@ pub fn reread(written: &Written) -> Result<Config, Errors> {
         complete: true,
     };
     let report = Report {
-        named: written.named.clone(),
+        named: written.named.clone().into(),
         prefix_file: written.prefix_file.clone(),
         is_handed_over: true,
         ..Report::default()
     };
-    build(&files, report)
+    build(&files, &report)
 }
 
 /// Reads the config `text`, which diagnostics call `name`. It opens only the files of its doors' secrets and one-time
 /// sequences.
 pub fn parse(name: &str, text: &str) -> Result<Config, Errors> {
-    build(&alone(name, text.as_bytes()), Report::default())
+    build(&alone(name, text.as_bytes()), &Report::default())
 }
 
 /// Converts the knockd.conf `text`, called `name`, to TOML, with warnings. The warnings contain no secret; the TOML
@@ -298,9 +300,9 @@ pub fn convert(
     text: &[u8],
     prefix: Option<&Prefix>,
 ) -> Result<(String, Vec<Diagnostic>), Errors> {
-    let mut report = Report::default();
+    let report = Report::default();
     let files = alone(name, text);
-    let documents = documents(&files, &mut report);
+    let documents = documents(&files, &report);
     if let Some(document) = documents.first()
         && !document.is_knockds()
     {
@@ -309,23 +311,23 @@ pub fn convert(
             let found = error(Path::new(name), "this is TOML already, not a knockd.conf");
             report.add(found.fix("use it as it is"));
         }
-        return Err(report.into_errors(&documents));
+        return Err(report.errors(&documents));
     }
-    let schema = Schema::read(&documents, &mut report);
-    knockd::check(&schema, &mut report);
-    let config = resolve::resolve(&schema, &documents, &mut report);
+    let schema = Schema::read(&documents, &report);
+    knockd::check(&schema, &report);
+    let config = resolve::resolve(&schema, &documents, &report);
     if report.has_errors() {
-        return Err(report.into_errors(&documents));
+        return Err(report.errors(&documents));
     }
     let text = knockd::write(&schema, prefix.or(config.log.prefix.as_ref()));
-    Ok((text, report.into_errors(&documents).diagnostics))
+    Ok((text, report.errors(&documents).diagnostics))
 }
 
 /// The log prefix that the file at `path` holds.
 pub fn read_prefix(path: &Path) -> Result<Prefix, Errors> {
-    let mut report = Report::default();
-    let prefix = resolve::prefix_in(path, path, &mut report);
-    prefix.ok_or_else(|| report.into_errors(&[]))
+    let report = Report::default();
+    let prefix = resolve::prefix_in(path, path, &report);
+    prefix.ok_or_else(|| report.errors(&[]))
 }
 
 fn alone(name: &str, text: &[u8]) -> Files {
@@ -342,25 +344,25 @@ pub fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 /// One stage after the other. No rule is looked at while a file is missing or its syntax is broken:
 /// what was not read would be reported as not being there.
-fn build(files: &Files, mut report: Report) -> Result<Config, Errors> {
-    let documents = documents(files, &mut report);
+fn build(files: &Files, report: &Report) -> Result<Config, Errors> {
+    let documents = documents(files, report);
     if !files.complete || documents.iter().any(Document::is_broken) {
-        return Err(report.into_errors(&documents));
+        return Err(report.errors(&documents));
     }
-    let schema = Schema::read(&documents, &mut report);
-    let config = resolve::resolve(&schema, &documents, &mut report);
+    let schema = Schema::read(&documents, report);
+    let config = resolve::resolve(&schema, &documents, report);
     if report.has_errors() {
-        return Err(report.into_errors(&documents));
+        return Err(report.errors(&documents));
     }
     let texts = files.texts.iter();
     let written = Written {
         texts: texts
             .map(|text| (text.name.clone(), text.content.clone()))
             .collect(),
-        named: std::mem::take(&mut report.named),
-        prefix_file: report.prefix_file.take(),
+        named: report.named.take(),
+        prefix_file: report.prefix_file.clone(),
     };
-    let warnings = report.into_errors(&documents).diagnostics;
+    let warnings = report.errors(&documents).diagnostics;
     Ok(Config {
         warnings,
         written,
@@ -368,7 +370,7 @@ fn build(files: &Files, mut report: Report) -> Result<Config, Errors> {
     })
 }
 
-fn documents<'a>(files: &'a Files, report: &mut Report) -> Vec<Document<'a>> {
+fn documents<'a>(files: &'a Files, report: &'a Report) -> Vec<Document<'a>> {
     let texts = files.texts.iter().enumerate();
     texts
         .map(|(number, text)| Document::parse(number, text, report))

@@ -62,7 +62,7 @@ enum KeyText {
 impl Value for TotpText {
     const SECRECY: Secrecy = Secrecy::Secret;
 
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+    fn read(written: Written<'_>) -> Option<Self> {
         const NAMES: [&str; 8] = [
             "secret",
             "secret_file",
@@ -73,24 +73,22 @@ impl Value for TotpText {
             "skew",
             "proto",
         ];
-        let keys = written.table(&NAMES, "{ secret_file = \"/PATH\" }", report)?;
+        let keys = written.table(&NAMES, "{ secret_file = \"/PATH\" }")?;
         let key = match (keys.get("secret"), keys.get("secret_file")) {
             (Some(_), Some(_)) | (None, None) => {
                 let message = "'totp' needs one secret, either in 'secret' or in 'secret_file'";
-                written.refuse_with(message, NEW_SECRET, report)
+                written.refuse_with(message, NEW_SECRET)
             }
             (Some(item), None) => {
-                let text = item.string("a key in base32", report);
+                let text = item.string("a key in base32");
                 let key = text.and_then(|text| {
-                    secret(text).or_else(|| item.refuse_with(NOT_BASE32, BASE32_FORM, report))
+                    secret(text).or_else(|| item.refuse_with(NOT_BASE32, BASE32_FORM))
                 });
                 key.map(|key| (KeyText::Here(key), item.span))
             }
-            (None, Some(item)) => {
-                PathBuf::read(item, report).map(|path| (KeyText::File(path), item.span))
-            }
+            (None, Some(item)) => PathBuf::read(item).map(|path| (KeyText::File(path), item.span)),
         };
-        let form = form(&keys, report);
+        let form = form(&keys);
         let ((key, key_at), (form, skew)) = (key?, form?);
         Some(Self {
             key,
@@ -103,28 +101,26 @@ impl Value for TotpText {
 }
 
 /// What goes with the secret of a `totp`, and how many steps a clock may be off.
-pub(super) fn form(keys: &Keys<'_>, report: &mut Report) -> Option<(Form, u8)> {
+pub(super) fn form(keys: &Keys<'_>) -> Option<(Form, u8)> {
     let most = i64::try_from(MAX_STEPS).unwrap_or(i64::MAX);
-    let knocks = small(keys, "knocks", KNOCKS, 1..=most, report);
-    let skew = small(keys, "skew", SKEW, 0..=MAX_SKEW.into(), report);
-    let step = keys.read("step", None, report, |item, report| {
-        step(item, report).map(Some)
-    });
-    let ports = keys.read("ports", None, report, |item, report| {
-        let text = item.string("a range of ports in quotes", report)?;
+    let knocks = small(keys, "knocks", KNOCKS, 1..=most);
+    let skew = small(keys, "skew", SKEW, 0..=MAX_SKEW.into());
+    let step = keys.read("step", None, |item| step(item).map(Some));
+    let ports = keys.read("ports", None, |item| {
+        let text = item.string("a range of ports in quotes")?;
         let fix = "write \"LOW-HIGH\", as in \"20000-29999\"";
         let ports = ports(text).map(Some);
-        ports.or_else(|| item.refuse_with("not a range of ports", fix, report))
+        ports.or_else(|| item.refuse_with("not a range of ports", fix))
     });
-    let transport = keys.read("proto", Transport::Tcp, report, Transport::read);
-    let code = keys.read("code", None, report, |item, report| {
+    let transport = keys.read("proto", Transport::Tcp, Transport::read);
+    let code = keys.read("code", None, |item| {
         for key in ["knocks", "ports", "step", "skew"] {
             if let Some(idle) = keys.get(key) {
                 let message = format!("a 'totp' with a 'code' cannot use '{key}'");
-                idle.refuse_with::<()>(message, "remove the key", report);
+                idle.refuse_with::<()>(message, "remove the key");
             }
         }
-        code(item, report).map(Some)
+        code(item).map(Some)
     });
     let (knocks, skew, code) = (Some(knocks?), skew?, code?);
     let form = Form {
@@ -137,16 +133,8 @@ pub(super) fn form(keys: &Keys<'_>, report: &mut Report) -> Option<(Form, u8)> {
     Some((form, code.map_or(skew, |(_, skew)| skew)))
 }
 
-fn small(
-    keys: &Keys<'_>,
-    name: &str,
-    usual: u8,
-    range: RangeInclusive<i64>,
-    report: &mut Report,
-) -> Option<u8> {
-    let number = keys.read(name, usual.into(), report, |item, report| {
-        item.within(range, report)
-    });
+fn small(keys: &Keys<'_>, name: &str, usual: u8, range: RangeInclusive<i64>) -> Option<u8> {
+    let number = keys.read(name, usual.into(), |item| item.within(range));
     u8::try_from(number?).ok()
 }
 
@@ -185,15 +173,15 @@ impl Code {
 }
 
 /// A `code`, and its `skew`.
-fn code(item: Written<'_>, report: &mut Report) -> Option<(Code, u8)> {
+fn code(item: Written<'_>) -> Option<(Code, u8)> {
     const FORM: &str = "{ digits = 6, per_knock = 2, base = 21000 }";
-    let keys = item.table(&["digits", "per_knock", "base", "skew"], FORM, report)?;
+    let keys = item.table(&["digits", "per_knock", "base", "skew"], FORM)?;
     let usual = Code::default();
-    let digits = small(&keys, "digits", usual.digits, 6..=8, report);
-    let per_knock = small(&keys, "per_knock", usual.per_knock, 2..=4, report);
-    let skew = small(&keys, "skew", 0, 0..=MAX_SKEW.into(), report);
-    let base = keys.read("base", usual.base.into(), report, |item, report| {
-        item.within(1..=u16::MAX.into(), report)
+    let digits = small(&keys, "digits", usual.digits, 6..=8);
+    let per_knock = small(&keys, "per_knock", usual.per_knock, 2..=4);
+    let skew = small(&keys, "skew", 0, 0..=MAX_SKEW.into());
+    let base = keys.read("base", usual.base.into(), |item| {
+        item.within(1..=u16::MAX.into())
     });
     let code = Code {
         digits: digits?,
@@ -201,16 +189,16 @@ fn code(item: Written<'_>, report: &mut Report) -> Option<(Code, u8)> {
         base: u16::try_from(base?).ok()?,
     };
     if let Err(why) = code.knocks() {
-        return item.refuse_with(why, format!("write code = {FORM}"), report);
+        return item.refuse_with(why, format!("write code = {FORM}"));
     }
     Some((code, skew?))
 }
 
 /// Whole seconds: authenticators count in no other.
-fn step(item: Written<'_>, report: &mut Report) -> Option<u32> {
-    let step = Duration::read(item, report)?;
+fn step(item: Written<'_>) -> Option<u32> {
+    let step = Duration::read(item)?;
     if step.subsec_nanos() != 0 || !(1..=DAY).contains(&step.as_secs()) {
-        return item.refuse(format!("must be whole seconds, from 1 to {DAY}"), report);
+        return item.refuse(format!("must be whole seconds, from 1 to {DAY}"));
     }
     u32::try_from(step.as_secs()).ok()
 }
@@ -279,7 +267,7 @@ impl Form {
 }
 
 /// What a door's `totp` is, with its key and what is knocked before its code.
-pub(super) fn totp(text: &TotpText, beginning: &[Step], report: &mut Report) -> Option<Totp> {
+pub(super) fn totp(text: &TotpText, beginning: &[Step], report: &Report) -> Option<Totp> {
     let secret = match &text.key {
         KeyText::Here(secret) => secret.clone(),
         KeyText::File(path) => read_secret(path, text.key_at, report)?,
@@ -296,7 +284,7 @@ pub(super) fn totp(text: &TotpText, beginning: &[Step], report: &mut Report) -> 
     Some(totp)
 }
 
-fn read_secret(path: &Path, at: Span, report: &mut Report) -> Option<Secret> {
+fn read_secret(path: &Path, at: Span, report: &Report) -> Option<Secret> {
     let text = files::read_named(path, at, report)?;
     let text = zeroize::Zeroizing::new(text);
     let key = str::from_utf8(&text).ok().and_then(secret);
@@ -307,7 +295,7 @@ fn read_secret(path: &Path, at: Span, report: &mut Report) -> Option<Secret> {
 }
 
 /// The list that the file at `path` is: a sequence a line, `#` before what is used.
-pub(super) fn list(path: &Path, at: Span, ahead: usize, report: &mut Report) -> Option<List> {
+pub(super) fn list(path: &Path, at: Span, ahead: usize, report: &Report) -> Option<List> {
     let text = files::read_named(path, at, report)?;
     let mut lines: Vec<Line> = Vec::new();
     for (line, number) in text.split(|&byte| byte == b'\n').zip(1_u32..) {

@@ -17,45 +17,42 @@ use super::value::{Given, Optional as _, Written, nearest};
 
 impl Schema {
     /// Reads the files in order. A later file overrides an earlier one; a door may be in one of them only.
-    pub(super) fn read(documents: &[Document<'_>], report: &mut Report) -> Self {
+    pub(super) fn read(documents: &[Document<'_>], report: &Report) -> Self {
         let mut schema = Self::default();
         for document in documents {
             let tree = match &document.content {
                 Content::Toml(tree) => tree,
                 Content::Broken => continue,
                 Content::Knockd(lines) => {
-                    knockd::read(document, lines, &mut schema, report);
+                    knockd::read(document, lines, &mut schema);
                     continue;
                 }
             };
-            let mut reader = Reader { document, report };
             for (name, value) in tree {
                 let at = document.span(name.span());
                 let section = name.get_ref().as_ref();
-                match (section, value.get_ref()) {
-                    ("log", DeValue::Table(keys)) => {
+                let DeValue::Table(keys) = value.get_ref() else {
+                    report.add(match section {
+                        "door" => door_without_name(at),
+                        _ => not_a_section(section, at),
+                    });
+                    continue;
+                };
+                let title = format!("[{section}]");
+                let whole = document.span(0..0);
+                match section {
+                    "log" => {
                         let earlier = schema.log.source.take();
-                        reader.keys(&mut schema.log, "[log]", keys);
+                        fill(&mut schema.log, &title, keys, whole, report);
                         add_sources(&mut schema.log, earlier);
                     }
-                    ("daemon", DeValue::Table(keys)) => {
-                        reader.keys(&mut schema.daemon, "[daemon]", keys);
-                    }
-                    ("firewall", DeValue::Table(keys)) => {
-                        reader.keys(&mut schema.firewall, "[firewall]", keys);
-                    }
-                    ("notify", DeValue::Table(keys)) => {
-                        reader.keys(&mut schema.notify, "[notify]", keys);
-                    }
-                    ("fleet", DeValue::Table(keys)) => {
-                        reader.keys(&mut schema.fleet, "[fleet]", keys);
-                    }
-                    ("defaults", DeValue::Table(keys)) => {
-                        reader.keys(&mut schema.defaults, "[defaults]", keys);
-                    }
-                    ("door", DeValue::Table(doors)) => reader.doors(&mut schema.doors, doors),
-                    ("door", _) => reader.report.add(door_without_name(at)),
-                    _ => reader.not_a_section(section, at),
+                    "daemon" => fill(&mut schema.daemon, &title, keys, whole, report),
+                    "firewall" => fill(&mut schema.firewall, &title, keys, whole, report),
+                    "notify" => fill(&mut schema.notify, &title, keys, whole, report),
+                    "fleet" => fill(&mut schema.fleet, &title, keys, whole, report),
+                    "defaults" => fill(&mut schema.defaults, &title, keys, whole, report),
+                    "door" => add_doors(&mut schema.doors, keys, whole, report),
+                    _ => report.add(not_a_section(section, at)),
                 }
             }
         }
@@ -89,51 +86,40 @@ fn add_sources(log: &mut LogTable, earlier: Option<Given<Vec<SourceTable>>>) {
     });
 }
 
-/// Reads the tables of one file.
-struct Reader<'a, 'r> {
-    document: &'a Document<'a>,
-    report: &'r mut Report,
+/// Adds the doors that `tables` are, which stand in the file that `whole` is of.
+fn add_doors(doors: &mut Vec<NamedDoor>, tables: &DeTable<'_>, whole: Span, report: &Report) {
+    let mut nameless = false;
+    for (name, value) in tables {
+        let at = whole.beside(name.span());
+        let DeValue::Table(keys) = value.get_ref() else {
+            if !std::mem::replace(&mut nameless, true) {
+                report.add(door_without_name(at));
+            }
+            continue;
+        };
+        let name = name.get_ref();
+        if !is_door_name(name) {
+            let message = "a door's name has 1 to 64 characters of A-Z a-z 0-9 . _ -";
+            report.add(error(at, message));
+            continue;
+        }
+        let mut table = DoorTable::default();
+        fill(&mut table, &format!("[door.{name}]"), keys, whole, report);
+        doors.push(NamedDoor {
+            name: name.as_ref().into(),
+            at,
+            table,
+        });
+    }
 }
 
-impl Reader<'_, '_> {
-    fn keys<T: Table>(&mut self, table: &mut T, section: &str, keys: &DeTable<'_>) {
-        let whole = self.document.span(0..0);
-        fill(table, section, keys, whole, self.report);
-    }
-
-    fn doors(&mut self, doors: &mut Vec<NamedDoor>, tables: &DeTable<'_>) {
-        let mut nameless = false;
-        for (name, value) in tables {
-            let at = self.document.span(name.span());
-            let DeValue::Table(keys) = value.get_ref() else {
-                if !std::mem::replace(&mut nameless, true) {
-                    self.report.add(door_without_name(at));
-                }
-                continue;
-            };
-            if !is_door_name(name.get_ref()) {
-                let message = "a door's name has 1 to 64 characters of A-Z a-z 0-9 . _ -";
-                self.report.add(error(at, message));
-                continue;
-            }
-            let mut table = DoorTable::default();
-            self.keys(&mut table, &format!("[door.{}]", name.get_ref()), keys);
-            doors.push(NamedDoor {
-                name: name.get_ref().as_ref().into(),
-                at,
-                table,
-            });
-        }
-    }
-
-    fn not_a_section(&mut self, name: &str, at: Span) {
-        let names = SECTIONS.map(|(section, _)| section);
-        self.report.add(if names.contains(&name) {
-            let message = format!("'{name}' must be a table");
-            error(at, message).fix(format!("write [{name}] above its keys"))
-        } else {
-            unknown_key(at, name, "outside of the tables", owner(name), &names)
-        });
+fn not_a_section(name: &str, at: Span) -> Finding {
+    let names = SECTIONS.map(|(section, _)| section);
+    if names.contains(&name) {
+        let message = format!("'{name}' must be a table");
+        error(at, message).fix(format!("write [{name}] above its keys"))
+    } else {
+        unknown_key(at, name, "outside of the tables", owner(name), &names)
     }
 }
 
@@ -147,15 +133,16 @@ pub(super) fn fill<T: Table>(
     section: &str,
     keys: &DeTable<'_>,
     at: Span,
-    report: &mut Report,
+    report: &Report,
 ) {
     for (name, value) in keys {
         let (key, name) = (at.beside(name.span()), name.get_ref());
         let written = Written {
             value: value.get_ref(),
             span: at.beside(value.span()),
+            report,
         };
-        if !table.set(name, key, written, report) {
+        if !table.set(name, key, written) {
             let valid: Vec<_> = T::KEYS.iter().map(|key| key.name).collect();
             let section = format!("in {section}");
             report.add(unknown_key(key, name, &section, owner(name), &valid));
@@ -201,7 +188,7 @@ pub(super) fn unknown_key(
     }
 }
 
-fn refuse_duplicates(doors: &[NamedDoor], documents: &[Document<'_>], report: &mut Report) {
+fn refuse_duplicates(doors: &[NamedDoor], documents: &[Document<'_>], report: &Report) {
     let mut first = HashMap::new();
     for door in doors {
         let earlier = first.entry(&door.name).or_insert(door.at);

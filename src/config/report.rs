@@ -5,6 +5,7 @@
 //! message holds a port of a sequence, a prefix or a secret. A message repeats only names of keys, doors, files and
 //! users.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -228,12 +229,12 @@ impl Finding {
     }
 }
 
-/// What has been found so far.
+/// What has been found so far. Every rule adds to it, so it is shared.
 #[derive(Default)]
 pub(super) struct Report {
-    pub(super) found: Vec<Finding>,
+    pub(super) found: RefCell<Vec<Finding>>,
     /// The files that the config names, as they were read.
-    pub(super) named: Vec<(String, Vec<u8>)>,
+    pub(super) named: RefCell<Vec<(String, Vec<u8>)>>,
     /// A file that contains the log prefix, instead of the configured one.
     pub(super) prefix_file: Option<PathBuf>,
     /// Whether these are all that there is: another process has read them.
@@ -244,8 +245,8 @@ pub(super) struct Report {
 
 impl Report {
     /// Adds what was found.
-    pub(super) fn add(&mut self, finding: Finding) {
-        self.found.push(finding);
+    pub(super) fn add(&self, finding: Finding) {
+        self.found.borrow_mut().push(finding);
     }
 
     /// Whether something found keeps the config from being used.
@@ -255,19 +256,21 @@ impl Report {
 
     /// The gravest kind of error.
     fn kind(&self) -> Option<ErrorKind> {
-        let errors = self.found.iter();
+        let found = self.found.borrow();
+        let errors = found.iter();
         let errors = errors.filter(|finding| finding.severity == Severity::Error);
         errors.map(|finding| finding.kind).max()
     }
 
     /// Everything that was found, in the order of the files.
-    pub(super) fn into_errors(mut self, documents: &[Document<'_>]) -> Errors {
+    pub(super) fn errors(&self, documents: &[Document<'_>]) -> Errors {
         let kind = self.kind().unwrap_or(ErrorKind::Invalid);
-        self.found.sort_by(|left, right| left.at.cmp(&right.at));
+        let mut found = self.found.take();
+        found.sort_by(|left, right| left.at.cmp(&right.at));
         let masked: Vec<Arc<str>> = documents.iter().map(Document::masked).collect();
         let mut diagnostics: Vec<Diagnostic> = Vec::new();
         let mut suppressed = 0;
-        for finding in self.found {
+        for finding in found {
             if diagnostics.len() >= MAX_SHOWN {
                 suppressed += 1;
                 continue;

@@ -35,7 +35,7 @@ const COMMAND_TIMEOUTS: RangeInclusive<Duration> =
 const MAX_COMMANDS: Within<1, 64> = Within(8);
 
 /// What `schema` means. Only to be used when nothing in `report` is an error.
-pub(super) fn resolve(schema: &Schema, documents: &[Document<'_>], report: &mut Report) -> Config {
+pub(super) fn resolve(schema: &Schema, documents: &[Document<'_>], report: &Report) -> Config {
     if schema.doors.is_empty() && !report.has_errors() {
         let path = documents.first().map_or("", |document| document.name);
         let fix = if schema.is_knockds {
@@ -70,7 +70,7 @@ pub(super) fn resolve(schema: &Schema, documents: &[Document<'_>], report: &mut 
     }
 }
 
-fn log(schema: &Schema, doors: &[Arc<Door>], report: &mut Report) -> Log {
+fn log(schema: &Schema, doors: &[Arc<Door>], report: &Report) -> Log {
     let table = &schema.log;
     let udp_peers = table.udp_peers.value().unwrap_or_default();
     if let Some(sources) = table.sources.as_ref().filter(|_| udp_peers.is_empty())
@@ -104,7 +104,7 @@ fn own_sources(
     table: &LogTable,
     doors: &[Arc<Door>],
     sources: &[SourceSpec],
-    report: &mut Report,
+    report: &Report,
 ) -> Vec<OwnSource> {
     let mut own: Vec<OwnSource> = Vec::new();
     for source in table.source.value().unwrap_or_default() {
@@ -135,7 +135,7 @@ fn own_sources(
 }
 
 /// The log prefix: what a file holds that was named, or else what is written.
-fn prefix(schema: &Schema, report: &mut Report) -> Option<Prefix> {
+fn prefix(schema: &Schema, report: &Report) -> Option<Prefix> {
     if let Some(path) = report.prefix_file.clone() {
         return prefix_in(&path, &*path, report);
     }
@@ -146,7 +146,7 @@ fn prefix(schema: &Schema, report: &mut Report) -> Option<Prefix> {
 }
 
 /// The log prefix that the file at `path` holds, which is named at `at`.
-pub(super) fn prefix_in(path: &Path, at: impl Into<Where>, report: &mut Report) -> Option<Prefix> {
+pub(super) fn prefix_in(path: &Path, at: impl Into<Where>, report: &Report) -> Option<Prefix> {
     let text = files::read_named(path, at, report)?;
     let read = str::from_utf8(&text).map_err(|_| PrefixError::Control);
     let read = read.and_then(|text| text.trim_end_matches(['\r', '\n']).parse());
@@ -158,7 +158,7 @@ pub(super) fn prefix_in(path: &Path, at: impl Into<Where>, report: &mut Report) 
 }
 
 /// Keys that say how a backend is used, where none is named.
-fn refuse_without_backend(table: &FirewallTable, report: &mut Report) {
+fn refuse_without_backend(table: &FirewallTable, report: &Report) {
     let keys = [
         table.always_allow.written(),
         table.public.written(),
@@ -173,7 +173,7 @@ fn refuse_without_backend(table: &FirewallTable, report: &mut Report) {
 }
 
 /// What each door opens. An element of a set has no owner; a rule has.
-fn firewall(backend: Backend, schema: &Schema, report: &mut Report) -> Firewall {
+fn firewall(backend: Backend, schema: &Schema, report: &Report) -> Firewall {
     let mut first: HashMap<Step, &NamedDoor> = HashMap::new();
     let mut opens = Vec::new();
     for own in &schema.doors {
@@ -205,7 +205,7 @@ fn firewall(backend: Backend, schema: &Schema, report: &mut Report) -> Firewall 
     }
 }
 
-fn notify(table: &NotifyTable, report: &mut Report) -> Option<Notify> {
+fn notify(table: &NotifyTable, report: &Report) -> Option<Notify> {
     let Some(given) = &table.command else {
         let keys = [table.on.written(), table.user.written()];
         if let Some(at) = keys.into_iter().flatten().min() {
@@ -223,7 +223,7 @@ fn notify(table: &NotifyTable, report: &mut Report) -> Option<Notify> {
     })
 }
 
-fn daemon(table: &DaemonTable, report: &mut Report) -> Daemon {
+fn daemon(table: &DaemonTable, report: &Report) -> Daemon {
     if let Some(given) = &table.command_timeout
         && let Some(timeout) = given.value
         && !COMMAND_TIMEOUTS.contains(&timeout)
@@ -248,7 +248,7 @@ fn daemon(table: &DaemonTable, report: &mut Report) -> Daemon {
     }
 }
 
-fn warn_of_same_sequences(doors: &[NamedDoor], report: &mut Report) {
+fn warn_of_same_sequences(doors: &[NamedDoor], report: &Report) {
     let mut first: HashMap<&[Step], &NamedDoor> = HashMap::new();
     for door in doors {
         // Before a code it opens nothing by itself.

@@ -22,7 +22,7 @@ use super::command::CommandText;
 use super::fleet::{Gateway, PublicKey, Servers};
 use super::one_time::TotpText;
 use super::prefix::Prefix;
-use super::report::{Report, Span};
+use super::report::Span;
 use super::scope::{Flags, Interface, Networks, Target};
 use super::sequence::{CountedPort, Counts, Ports};
 use super::value::{DoorNames, Given, Group, Occasions, User, Value, Within, Written};
@@ -51,7 +51,7 @@ pub(super) trait Table {
     const KEYS: &'static [Key];
 
     /// Sets `key` to what is written, and replaces its old value. `false` if there is no such key.
-    fn set(&mut self, key: &str, at: Span, written: Written<'_>, report: &mut Report) -> bool;
+    fn set(&mut self, key: &str, at: Span, written: Written<'_>) -> bool;
 
     /// What is set here, and what only `defaults` has.
     #[must_use]
@@ -71,10 +71,10 @@ macro_rules! table {
                 $(Key { name: stringify!($key), secrecy: <$value as Value>::SECRECY },)*
             ];
 
-            fn set(&mut self, key: &str, at: Span, written: Written<'_>, report: &mut Report) -> bool {
+            fn set(&mut self, key: &str, at: Span, written: Written<'_>) -> bool {
                 match key {
                     $(stringify!($key) => {
-                        let value = <$value as Value>::read(written, report);
+                        let value = <$value as Value>::read(written);
                         self.$key = Some(Given { key: at, span: written.span, value });
                     })*
                     _ => return false,

@@ -10,7 +10,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::engine::packet::TcpFlags;
 
-use super::report::{Report, warning};
+use super::report::warning;
 use super::value::{Value, Written, no_choice};
 
 /// Most networks in `allow` or `deny`: a packet is compared with each of them.
@@ -27,24 +27,22 @@ pub(super) struct Flags {
 }
 
 impl Value for Flags {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+    fn read(written: Written<'_>) -> Option<Self> {
         let mut flags = Self {
             set: TcpFlags::NONE,
             clear: TcpFlags::NONE,
         };
-        written.each("flags", MAX_FLAGS, report, |_, item, report| {
-            add_flag(&mut flags, item, report)
-        })?;
+        written.each("flags", MAX_FLAGS, |_, item| add_flag(&mut flags, item))?;
         Some(flags)
     }
 }
 
-fn add_flag(flags: &mut Flags, item: Written<'_>, report: &mut Report) -> Option<()> {
-    let text = item.string("a flag in quotes", report)?;
+fn add_flag(flags: &mut Flags, item: Written<'_>) -> Option<()> {
+    let text = item.string("a flag in quotes")?;
     let word = text.strip_prefix('!').unwrap_or(text).to_ascii_lowercase();
     let Some((name, flag)) = TcpFlags::NAMES.into_iter().find(|(name, _)| *name == word) else {
         let words = TcpFlags::NAMES.map(|(name, _)| name);
-        report.add(no_choice(item.span, &word, &words));
+        item.add(no_choice(item.span, &word, &words));
         return None;
     };
     if text.starts_with('!') {
@@ -55,7 +53,7 @@ fn add_flag(flags: &mut Flags, item: Written<'_>, report: &mut Report) -> Option
     if flags.set.contains(flag) && flags.clear.contains(flag) {
         let message =
             format!("a packet cannot have '{name}' and lack it: the door could never open");
-        return item.refuse(message, report);
+        return item.refuse(message);
     }
     Some(())
 }
@@ -68,9 +66,9 @@ pub(super) const NO_INTERFACE: &str = "no interface can have this name";
 pub(super) struct Interface(pub(super) Box<str>);
 
 impl Value for Interface {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        let name = written.string("a string", report)?;
-        Self::named(name).or_else(|| written.refuse(NO_INTERFACE, report))
+    fn read(written: Written<'_>) -> Option<Self> {
+        let name = written.string("a string")?;
+        Self::named(name).or_else(|| written.refuse(NO_INTERFACE))
     }
 }
 
@@ -96,17 +94,15 @@ pub(super) const ADDRESS_FORM: &str = "write one IPv4 or IPv6 address";
 pub(super) struct Target(pub(super) IpAddr);
 
 impl Value for Target {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        let text = written.string("an address in quotes", report)?;
+    fn read(written: Written<'_>) -> Option<Self> {
+        let text = written.string("an address in quotes")?;
         let Ok(address) = text.parse::<IpAddr>() else {
-            return written.refuse_with(NO_ADDRESS, ADDRESS_FORM, report);
+            return written.refuse_with(NO_ADDRESS, ADDRESS_FORM);
         };
         let address = address.to_canonical();
         if address.is_unspecified() {
-            return written.refuse(
-                "nobody can send a knock to this address: the door could never open",
-                report,
-            );
+            return written
+                .refuse("nobody can send a knock to this address: the door could never open");
         }
         Some(Self(address))
     }
@@ -116,28 +112,26 @@ impl Value for Target {
 pub(super) type Networks = Vec<IpNet>;
 
 impl Value for Networks {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        written.each("networks", MAX_NETWORKS, report, |_, item, report| {
-            network(item, report)
-        })
+    fn read(written: Written<'_>) -> Option<Self> {
+        written.each("networks", MAX_NETWORKS, |_, item| network(item))
     }
 }
 
-fn network(item: Written<'_>, report: &mut Report) -> Option<IpNet> {
-    let text = item.string("a network in quotes", report)?;
+fn network(item: Written<'_>) -> Option<IpNet> {
+    let text = item.string("a network in quotes")?;
     let parsed = match text.parse::<IpAddr>() {
         Ok(address) => Some(IpNet::from(address)),
         Err(_) => text.parse::<IpNet>().ok(),
     };
     let Some(written) = parsed.map(canonical) else {
         let fix = "write \"192.0.2.0/24\", \"2001:db8::/32\" or an address";
-        return item.refuse_with("not a network", fix, report);
+        return item.refuse_with("not a network", fix);
     };
     let network = written.trunc();
     if network != written {
         let message = format!("this is not the network's own address; it is taken as '{network}'");
         let fix = "write it so, or leave out /… for the one address";
-        report.add(warning(item.span, message).fix(fix));
+        item.add(warning(item.span, message).fix(fix));
     }
     Some(network)
 }

@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use crate::engine::sequence::{MAX_STEPS, Sequence, Step, Transport};
 
-use super::report::{Finding, Report, Span, error};
+use super::report::{Finding, Span, error};
 use super::schema::Secrecy;
 use super::value::{Value, Written, integer};
 
@@ -43,15 +43,15 @@ impl StepFlaw {
 impl Value for Sequence {
     const SECRECY: Secrecy = Secrecy::Secret;
 
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        let steps = written.each("steps", MAX_STEPS, report, |number, item, report| {
+    fn read(written: Written<'_>) -> Option<Self> {
+        let steps = written.each("steps", MAX_STEPS, |number, item| {
             let flawed = |flaw: StepFlaw| flaw.at(item.span, &format!("step {number}"));
             let step = step(item.value);
-            step.map_err(|flaw| report.add(flawed(flaw))).ok()
+            step.map_err(|flaw| item.add(flawed(flaw))).ok()
         })?;
         Sequence::new(steps).or_else(|| {
             let fix = "write one as [PORT, \"PORT:udp\", PORT]";
-            written.refuse_with("the sequence has no step", fix, report)
+            written.refuse_with("the sequence has no step", fix)
         })
     }
 }
@@ -63,10 +63,10 @@ pub(super) struct Ports(pub(super) Box<[Step]>);
 impl Value for Ports {
     const SECRECY: Secrecy = Secrecy::Ports;
 
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        let mut ports = written.each("ports", MAX_STEPS, report, |_, item, report| {
+    fn read(written: Written<'_>) -> Option<Self> {
+        let mut ports = written.each("ports", MAX_STEPS, |_, item| {
             let port = step(item.value);
-            port.map_err(|flaw| report.add(flaw.at(item.span, "this")))
+            port.map_err(|flaw| item.add(flaw.at(item.span, "this")))
                 .ok()
         })?;
         ports.sort_unstable_by_key(|port| (port.transport, port.port));
@@ -82,25 +82,19 @@ pub(super) struct Counts(pub(super) Box<[u8]>);
 impl Value for Counts {
     const SECRECY: Secrecy = Secrecy::Secret;
 
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+    fn read(written: Written<'_>) -> Option<Self> {
         let fix = "write counts = [1, 2, 3, 4]: the hits in each window";
-        let counts = written.each(
-            "counts",
-            MAX_COUNT.into(),
-            report,
-            |number, item, report| {
-                let count = integer(item.value).and_then(|count| u8::try_from(count).ok());
-                count
-                    .filter(|count| (1..=MAX_COUNT).contains(count))
-                    .or_else(|| {
-                        let message =
-                            format!("group {number} is not a number from 1 to {MAX_COUNT}");
-                        item.refuse_with(message, fix, report)
-                    })
-            },
-        )?;
+        let counts = written.each("counts", MAX_COUNT.into(), |number, item| {
+            let count = integer(item.value).and_then(|count| u8::try_from(count).ok());
+            count
+                .filter(|count| (1..=MAX_COUNT).contains(count))
+                .or_else(|| {
+                    let message = format!("group {number} is not a number from 1 to {MAX_COUNT}");
+                    item.refuse_with(message, fix)
+                })
+        })?;
         if counts.is_empty() {
-            return written.refuse_with("'counts' has no group", fix, report);
+            return written.refuse_with("'counts' has no group", fix);
         }
         Some(Self(counts.into()))
     }
@@ -114,14 +108,14 @@ impl Value for CountedPort {
     /// It is half of a password.
     const SECRECY: Secrecy = Secrecy::Secret;
 
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+    fn read(written: Written<'_>) -> Option<Self> {
         match step(written.value) {
             Ok(Step { port, transport }) => {
                 let named = matches!(written.value, DeValue::String(text) if text.contains(':'));
                 Some(Self((port, named.then_some(transport))))
             }
             Err(flaw) => {
-                report.add(flaw.at(written.span, "the port"));
+                written.add(flaw.at(written.span, "the port"));
                 None
             }
         }

@@ -9,14 +9,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use strum::VariantArray;
 use toml::de::{DeTable, DeValue};
 
 use crate::dialect::{Format, Keys as JsonKeys, Pattern, PatternError};
-use crate::engine::door::{Door, Lockout, OnRepeat};
+use crate::engine::door::{Door, Lockout, OnRepeat, Sharing};
 use crate::engine::event::Occasion;
 use crate::engine::knock::KnockerPrefix;
 use crate::engine::sequence::Transport;
 use crate::firewall::Backend;
+use crate::fleet::WithoutBus;
 use crate::source_spec::SourceSpec;
 
 use super::OnExit;
@@ -35,7 +37,7 @@ pub(super) trait Value: Sized {
     const SECRECY: Secrecy = Secrecy::Public;
 
     /// Reads it; `None` when it is wrong, which has been reported.
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self>;
+    fn read(written: Written<'_>) -> Option<Self>;
 }
 
 /// A value as written.
@@ -43,6 +45,8 @@ pub(super) trait Value: Sized {
 pub(super) struct Written<'a> {
     pub(super) value: &'a DeValue<'a>,
     pub(super) span: Span,
+    /// Where what is wrong with it goes.
+    pub(super) report: &'a Report,
 }
 
 /// What was given for a key.
@@ -101,14 +105,15 @@ impl<'a> Written<'a> {
         Self {
             value: inner.get_ref(),
             span: self.span.beside(inner.span()),
+            ..self
         }
     }
 
     /// Its text, if it is a string.
-    pub(super) fn string(self, expected: &str, report: &mut Report) -> Option<&'a str> {
+    pub(super) fn string(self, expected: &str) -> Option<&'a str> {
         match self.value {
             DeValue::String(text) => Some(text),
-            _ => self.wrong_type(expected, report),
+            _ => self.wrong_type(expected),
         }
     }
 
@@ -117,13 +122,12 @@ impl<'a> Written<'a> {
         self,
         what: &str,
         most: usize,
-        report: &mut Report,
     ) -> Option<impl ExactSizeIterator<Item = Written<'a>> + use<'a>> {
         let DeValue::Array(items) = self.value else {
-            return self.wrong_type(&format!("an array of {what}"), report);
+            return self.wrong_type(&format!("an array of {what}"));
         };
         if items.len() > most {
-            return self.refuse(format!("more than {most} {what}"), report);
+            return self.refuse(format!("more than {most} {what}"));
         }
         Some(items.iter().map(move |item| self.inner(item)))
     }
@@ -134,32 +138,27 @@ impl<'a> Written<'a> {
         self,
         what: &str,
         most: usize,
-        report: &mut Report,
-        mut read: impl FnMut(usize, Self, &mut Report) -> Option<T>,
+        mut read: impl FnMut(usize, Self) -> Option<T>,
     ) -> Option<Vec<T>> {
-        let items = self.few(what, most, report)?;
+        let items = self.few(what, most)?;
         let read: Vec<_> = (1..)
             .zip(items)
-            .map(|(number, item)| read(number, item, report))
+            .map(|(number, item)| read(number, item))
             .collect();
         read.into_iter().collect()
     }
 
     /// Its keys, if it is a table; those that are not `names` are reported.
-    pub(super) fn table(
-        self,
-        names: &[&'static str],
-        example: &str,
-        report: &mut Report,
-    ) -> Option<Keys<'a>> {
+    pub(super) fn table(self, names: &[&'static str], example: &str) -> Option<Keys<'a>> {
         let DeValue::Table(table) = self.value else {
-            return self.wrong_type(&format!("a table such as {example}"), report);
+            return self.wrong_type(&format!("a table such as {example}"));
         };
         for name in table.keys() {
             if !names.contains(&name.get_ref().as_ref()) {
                 let message = format!("unknown key; valid are {}", names.join(", "));
                 let at = self.span.beside(name.span());
-                report.add(error(at, message).fix(format!("write {example}")));
+                self.report
+                    .add(error(at, message).fix(format!("write {example}")));
             }
         }
         Some(Keys {
@@ -169,7 +168,7 @@ impl<'a> Written<'a> {
     }
 
     /// Reports that it is not `expected`.
-    pub(super) fn wrong_type<T>(self, expected: &str, report: &mut Report) -> Option<T> {
+    pub(super) fn wrong_type<T>(self, expected: &str) -> Option<T> {
         let found = match self.value {
             DeValue::String(_) => "a string",
             DeValue::Integer(_) => "an integer",
@@ -179,7 +178,12 @@ impl<'a> Written<'a> {
             DeValue::Array(_) => "an array",
             DeValue::Table(_) => "a table",
         };
-        self.refuse(format!("must be {expected}, but is {found}"), report)
+        self.refuse(format!("must be {expected}, but is {found}"))
+    }
+
+    /// Reports what was found in it.
+    pub(super) fn add(self, finding: Finding) {
+        self.report.add(finding);
     }
 
     /// An error at this place.
@@ -188,8 +192,8 @@ impl<'a> Written<'a> {
     }
 
     /// Reports an error here.
-    pub(super) fn refuse<T>(self, message: impl Into<String>, report: &mut Report) -> Option<T> {
-        report.add(self.error(message));
+    pub(super) fn refuse<T>(self, message: impl Into<String>) -> Option<T> {
+        self.add(self.error(message));
         None
     }
 
@@ -198,18 +202,17 @@ impl<'a> Written<'a> {
         self,
         message: impl Into<String>,
         fix: impl Into<String>,
-        report: &mut Report,
     ) -> Option<T> {
-        report.add(self.error(message).fix(fix));
+        self.add(self.error(message).fix(fix));
         None
     }
 
     /// The whole number that it is, if that is in `range`.
-    pub(super) fn within(self, range: RangeInclusive<i64>, report: &mut Report) -> Option<i64> {
-        let number = i64::read(self, report)?;
+    pub(super) fn within(self, range: RangeInclusive<i64>) -> Option<i64> {
+        let number = i64::read(self)?;
         if !range.contains(&number) {
             let message = format!("must be from {} to {}", range.start(), range.end());
-            return self.refuse(message, report);
+            return self.refuse(message);
         }
         Some(number)
     }
@@ -220,8 +223,8 @@ impl<'a> Written<'a> {
 pub(super) struct Within<const LEAST: u32, const MOST: u32>(pub(super) u32);
 
 impl<const LEAST: u32, const MOST: u32> Value for Within<LEAST, MOST> {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        let number = written.within(LEAST.into()..=MOST.into(), report)?;
+    fn read(written: Written<'_>) -> Option<Self> {
+        let number = written.within(LEAST.into()..=MOST.into())?;
         u32::try_from(number).ok().map(Self)
     }
 }
@@ -245,12 +248,11 @@ impl<'a> Keys<'a> {
         &self,
         name: &str,
         usual: T,
-        report: &mut Report,
-        read: impl FnOnce(Written<'a>, &mut Report) -> Option<T>,
+        read: impl FnOnce(Written<'a>) -> Option<T>,
     ) -> Option<T> {
         match self.get(name) {
             None => Some(usual),
-            Some(item) => read(item, report),
+            Some(item) => read(item),
         }
     }
 }
@@ -262,17 +264,17 @@ pub(super) fn integer(value: &DeValue<'_>) -> Option<i64> {
 }
 
 impl Value for bool {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+    fn read(written: Written<'_>) -> Option<Self> {
         match written.value {
             DeValue::Boolean(value) => Some(*value),
-            _ => written.wrong_type("true or false", report),
+            _ => written.wrong_type("true or false"),
         }
     }
 }
 
 impl Value for i64 {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        integer(written.value).or_else(|| written.wrong_type("a whole number", report))
+    fn read(written: Written<'_>) -> Option<Self> {
+        integer(written.value).or_else(|| written.wrong_type("a whole number"))
     }
 }
 
@@ -281,14 +283,14 @@ const DURATION_FORMS: &str = "write seconds (15, 0.5), or numbers with the units
                               (\"15s\", \"1m30s\", \"500ms\")";
 
 impl Value for KnockerPrefix {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        let bits = written.within(Self::LEAST.into()..=Self::MOST.into(), report)?;
+    fn read(written: Written<'_>) -> Option<Self> {
+        let bits = written.within(Self::LEAST.into()..=Self::MOST.into())?;
         Self::new(u8::try_from(bits).ok()?)
     }
 }
 
 impl Value for Duration {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+    fn read(written: Written<'_>) -> Option<Self> {
         let span = match written.value {
             DeValue::Integer(_) => integer(written.value)
                 .ok_or(DurationError::TooLong)
@@ -300,10 +302,10 @@ impl Value for Duration {
                 .and_then(duration::from_float),
             DeValue::String(text) => duration::from_text(text),
             _ => {
-                return written.refuse_with("must be a duration", DURATION_FORMS, report);
+                return written.refuse_with("must be a duration", DURATION_FORMS);
             }
         };
-        span.map_err(|why| report.add(duration_flaw(written.span, why)))
+        span.map_err(|why| written.add(duration_flaw(written.span, why)))
             .ok()
     }
 }
@@ -319,14 +321,14 @@ pub(super) fn duration_flaw(at: Span, why: DurationError) -> Finding {
 }
 
 impl Value for PathBuf {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        let text = written.string("a path in quotes", report)?;
-        absolute(text, written.span, report)
+    fn read(written: Written<'_>) -> Option<Self> {
+        let text = written.string("a path in quotes")?;
+        absolute(text, written.span, written.report)
     }
 }
 
 /// The path of a file from `/` on: the daemon's working directory is not known to the user.
-pub(super) fn absolute(text: &str, at: Span, report: &mut Report) -> Option<PathBuf> {
+pub(super) fn absolute(text: &str, at: Span, report: &Report) -> Option<PathBuf> {
     let path = Path::new(text);
     if path.is_absolute() && path.file_name().is_some() && !text.contains('\0') {
         return Some(path.to_owned());
@@ -340,8 +342,8 @@ pub(super) fn absolute(text: &str, at: Span, report: &mut Report) -> Option<Path
 pub(super) struct Group(pub(super) Box<str>);
 
 impl Value for Group {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        account(written, "group", report).map(Self)
+    fn read(written: Written<'_>) -> Option<Self> {
+        account(written, "group").map(Self)
     }
 }
 
@@ -350,30 +352,30 @@ impl Value for Group {
 pub(super) struct User(pub(super) Box<str>);
 
 impl Value for User {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        account(written, "user", report).map(Self)
+    fn read(written: Written<'_>) -> Option<Self> {
+        account(written, "user").map(Self)
     }
 }
 
 /// The name of an account that the machine can have.
-fn account(written: Written<'_>, what: &str, report: &mut Report) -> Option<Box<str>> {
-    let name = written.string(&format!("a {what}'s name in quotes"), report)?;
+fn account(written: Written<'_>, what: &str) -> Option<Box<str>> {
+    let name = written.string(&format!("a {what}'s name in quotes"))?;
     let fit = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if !(1..=32).contains(&name.len()) || !name.bytes().all(fit) {
-        return written.refuse(format!("no {what} can have this name"), report);
+        return written.refuse(format!("no {what} can have this name"));
     }
     Some(name.into())
 }
 
 /// What is written as one of some words.
-pub(super) trait Words: Copy + 'static {
-    /// Each with its word.
-    const WORDS: &'static [(&'static str, Self)];
-}
+pub(super) trait Words: VariantArray + Copy + Into<&'static str> {}
 
 impl<T: Words> Value for T {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        choice(written, Self::WORDS.iter().copied(), report)
+    fn read(written: Written<'_>) -> Option<Self> {
+        choice(
+            written,
+            Self::VARIANTS.iter().map(|value| ((*value).into(), *value)),
+        )
     }
 }
 
@@ -381,14 +383,13 @@ impl<T: Words> Value for T {
 fn choice<T>(
     written: Written<'_>,
     choices: impl IntoIterator<Item = (&'static str, T)>,
-    report: &mut Report,
 ) -> Option<T> {
-    let text = written.string("a string", report)?;
+    let text = written.string("a string")?;
     let (words, values): (Vec<_>, Vec<_>) = choices.into_iter().unzip();
     let place = words.iter().position(|word| *word == text);
     let value = place.and_then(|place| values.into_iter().nth(place));
     if value.is_none() {
-        report.add(no_choice(written.span, text, &words));
+        written.add(no_choice(written.span, text, &words));
     }
     value
 }
@@ -426,49 +427,34 @@ pub(super) fn nearest<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
         .or_else(|| begun(&|name| name.starts_with(&word)))
 }
 
-impl Words for OnExit {
-    const WORDS: &'static [(&'static str, Self)] = &[("close", Self::Close), ("keep", Self::Keep)];
-}
-
-impl Words for OnRepeat {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("extend", Self::Extend),
-        ("ignore", Self::Ignore),
-        ("reopen", Self::Reopen),
-    ];
-}
-
-impl Words for Backend {
-    const WORDS: &'static [(&'static str, Self)] = &Self::ALL;
-}
-
-impl Words for Transport {
-    const WORDS: &'static [(&'static str, Self)] = &[("tcp", Self::Tcp), ("udp", Self::Udp)];
-}
+impl Words for OnExit {}
+impl Words for OnRepeat {}
+impl Words for Backend {}
+impl Words for Transport {}
+impl Words for WithoutBus {}
+impl Words for Sharing {}
 
 /// `on`: the events to report.
 #[derive(Clone)]
 pub(super) struct Occasions(pub(super) Vec<Occasion>);
 
 impl Value for Occasions {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+    fn read(written: Written<'_>) -> Option<Self> {
         let choices = Occasion::ALL.map(|occasion| (occasion.texts().0, occasion));
-        let occasion = |_, item: Written<'_>, report: &mut Report| choice(item, choices, report);
+        let occasion = |_, item: Written<'_>| choice(item, choices);
         let most = choices.len();
-        written.each("occasions", most, report, occasion).map(Self)
+        written.each("occasions", most, occasion).map(Self)
     }
 }
 
 impl Value for Prefix {
     const SECRECY: Secrecy = Secrecy::Secret;
 
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        let text = written.string("a string", report)?;
+    fn read(written: Written<'_>) -> Option<Self> {
+        let text = written.string("a string")?;
         let fix = "write the prefix of the LOG rule, as 'logknock init' makes one";
         text.parse()
-            .or_else(|why: super::PrefixError| {
-                written.refuse_with(why.to_string(), fix, report).ok_or(())
-            })
+            .or_else(|why: super::PrefixError| written.refuse_with(why.to_string(), fix).ok_or(()))
             .ok()
     }
 }
@@ -477,34 +463,31 @@ impl Value for Format {
     /// A regex may hold the prefix.
     const SECRECY: Secrecy = Secrecy::Secret;
 
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+    fn read(written: Written<'_>) -> Option<Self> {
         const EXAMPLE: &str = "regex = '^…$' with the groups src, dpt and proto, or json = { message = \"KEY\", program = \"KEY\" }";
         if written.value.is_str() {
-            return choice(written, Self::named(), report);
+            return choice(written, Self::named());
         }
         if !written.value.is_table() {
-            return written.wrong_type(
-                "a name in quotes, or a table with 'regex' or 'json'",
-                report,
-            );
+            return written.wrong_type("a name in quotes, or a table with 'regex' or 'json'");
         }
-        let keys = written.table(&["regex", "json"], EXAMPLE, report)?;
+        let keys = written.table(&["regex", "json"], EXAMPLE)?;
         match (keys.get("regex"), keys.get("json")) {
-            (Some(regex), None) => pattern(regex, report).map(Self::Pattern),
-            (None, Some(json)) => json_keys(json, report).map(|keys| Self::Json(keys.into())),
+            (Some(regex), None) => pattern(regex).map(Self::Pattern),
+            (None, Some(json)) => json_keys(json).map(|keys| Self::Json(keys.into())),
             _ => {
                 let message = "the format needs exactly one of 'regex' and 'json'";
-                written.refuse_with(message, format!("write {EXAMPLE}"), report)
+                written.refuse_with(message, format!("write {EXAMPLE}"))
             }
         }
     }
 }
 
-fn pattern(written: Written<'_>, report: &mut Report) -> Option<Pattern> {
-    let read: Result<Pattern, PatternError> = written.string("a string", report)?.parse();
+fn pattern(written: Written<'_>) -> Option<Pattern> {
+    let read: Result<Pattern, PatternError> = written.string("a string")?.parse();
     read.map_err(|why| {
         let found = written.error(why.to_string());
-        report.add(match why.fix() {
+        written.add(match why.fix() {
             Some(fix) => found.fix(fix),
             None => found,
         });
@@ -513,13 +496,11 @@ fn pattern(written: Written<'_>, report: &mut Report) -> Option<Pattern> {
 }
 
 /// The keys of a JSON object, one each.
-fn json_keys(written: Written<'_>, report: &mut Report) -> Option<JsonKeys> {
+fn json_keys(written: Written<'_>) -> Option<JsonKeys> {
     const NAMES: [&str; 5] = ["message", "program", "facility", "time", "host"];
-    let table = written.table(&NAMES, "{ message = \"KEY\", program = \"KEY\" }", report)?;
-    let mut key = |name| {
-        let text = table
-            .get(name)
-            .and_then(|item| item.string("a string", report));
+    let table = written.table(&NAMES, "{ message = \"KEY\", program = \"KEY\" }")?;
+    let key = |name| {
+        let text = table.get(name).and_then(|item| item.string("a string"));
         text.map(Box::from).into_iter().collect::<Vec<Box<str>>>()
     };
     let keys = JsonKeys {
@@ -531,18 +512,18 @@ fn json_keys(written: Written<'_>, report: &mut Report) -> Option<JsonKeys> {
     };
     if table.get("message").is_none() {
         let fix = "add message = \"KEY\" with the key of the message";
-        return written.refuse_with("the JSON format has no 'message'", fix, report);
+        return written.refuse_with("the JSON format has no 'message'", fix);
     }
     Some(keys)
 }
 
 impl Value for Vec<SourceSpec> {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+    fn read(written: Written<'_>) -> Option<Self> {
         let mut sources = Self::new();
-        written.each("sources", MAX_SOURCES, report, |_, item, report| {
-            let source = source(item, report)?;
+        written.each("sources", MAX_SOURCES, |_, item| {
+            let source = source(item)?;
             if sources.contains(&source) {
-                report.add(warning(item.span, "this source is listed twice"));
+                item.add(warning(item.span, "this source is listed twice"));
             } else {
                 sources.push(source);
             }
@@ -553,8 +534,8 @@ impl Value for Vec<SourceSpec> {
 }
 
 impl Value for SourceSpec {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        source(written, report)
+    fn read(written: Written<'_>) -> Option<Self> {
+        source(written)
     }
 }
 
@@ -562,17 +543,17 @@ impl Value for Vec<SourceTable> {
     /// Its prefixes are.
     const SECRECY: Secrecy = Secrecy::Secret;
 
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+    fn read(written: Written<'_>) -> Option<Self> {
         let what = "tables, each below a [[log.source]]";
-        written.each(what, MAX_SOURCES, report, |_, item, report| {
+        written.each(what, MAX_SOURCES, |_, item| {
             let DeValue::Table(keys) = item.value else {
-                return item.wrong_type("a table, below [[log.source]]", report);
+                return item.wrong_type("a table, below [[log.source]]");
             };
             let mut table = SourceTable::default();
-            fill(&mut table, "[[log.source]]", keys, item.span, report);
+            fill(&mut table, "[[log.source]]", keys, item.span, item.report);
             if table.path.is_none() {
                 let message = "a [[log.source]] needs a 'path'";
-                return item.refuse_with(message, "add path = \"/PATH\"", report);
+                return item.refuse_with(message, "add path = \"/PATH\"");
             }
             Some(table)
         })
@@ -587,9 +568,9 @@ pub(super) struct DoorNames(pub(super) Vec<(Arc<str>, Span)>);
 const MAX_DOORS: usize = 1024;
 
 impl Value for DoorNames {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
-        let names = written.each("names of doors", MAX_DOORS, report, |_, item, report| {
-            let name = item.string("a door's name in quotes", report)?;
+    fn read(written: Written<'_>) -> Option<Self> {
+        let names = written.each("names of doors", MAX_DOORS, |_, item| {
+            let name = item.string("a door's name in quotes")?;
             Some((name.into(), item.span))
         })?;
         Some(Self(names))
@@ -598,11 +579,7 @@ impl Value for DoorNames {
 
 impl DoorNames {
     /// The names, if each is one of `doors`; a name that is no door is reported.
-    pub(super) fn among(
-        &self,
-        doors: &[Arc<Door>],
-        report: &mut Report,
-    ) -> Option<Arc<[Arc<str>]>> {
+    pub(super) fn among(&self, doors: &[Arc<Door>], report: &Report) -> Option<Arc<[Arc<str>]>> {
         let mut all = Some(());
         for (name, at) in &self.0 {
             if !doors.iter().any(|door| door.name == *name) {
@@ -619,31 +596,30 @@ impl DoorNames {
     }
 }
 
-fn source(item: Written<'_>, report: &mut Report) -> Option<SourceSpec> {
-    let text = item.string("a string that names a source", report)?;
+fn source(item: Written<'_>) -> Option<SourceSpec> {
+    let text = item.string("a string that names a source")?;
     match text.parse::<SourceSpec>() {
-        Err(why) => item.refuse(why.to_string(), report),
+        Err(why) => item.refuse(why.to_string()),
         // The daemon's working directory is not known to the user.
         Ok(source) if source.relative_path().is_some() => item.refuse_with(
             "the path is not absolute",
             "write the whole path, from / on",
-            report,
         ),
         Ok(source) => Some(source),
     }
 }
 
 impl Value for Lockout {
-    fn read(written: Written<'_>, report: &mut Report) -> Option<Self> {
+    fn read(written: Written<'_>) -> Option<Self> {
         const EXAMPLE: &str = "{ fails = 5, within = \"10m\", for = \"1h\" }";
-        let keys = written.table(&["fails", "within", "for"], EXAMPLE, report)?;
+        let keys = written.table(&["fails", "within", "for"], EXAMPLE)?;
         let values = (keys.get("fails"), keys.get("within"), keys.get("for"));
         let (Some(fails), Some(within), Some(time)) = values else {
             let message = "a lockout needs 'fails', 'within' and 'for'";
-            return written.refuse_with(message, format!("write lockout = {EXAMPLE}"), report);
+            return written.refuse_with(message, format!("write lockout = {EXAMPLE}"));
         };
-        let fails = fails.within(1..=1000, report);
-        let (within, time) = (Duration::read(within, report), Duration::read(time, report));
+        let fails = fails.within(1..=1000);
+        let (within, time) = (Duration::read(within), Duration::read(time));
         Some(Self {
             fails: u32::try_from(fails?).ok()?,
             within: within?,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 
 use super::command::Template;
 use super::one_time::Origin;
@@ -334,7 +335,8 @@ pub enum OtherPorts {
 }
 
 /// `fleet`: what of a door the gateways of a fleet share.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Sharing {
     /// Nothing.
     #[default]
@@ -400,7 +402,8 @@ impl PerFamily {
 }
 
 /// `on_repeat`: what a right knock does while the door is open.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum OnRepeat {
     /// Moves the deadline; no command but the door's `refresh`.
     #[default]

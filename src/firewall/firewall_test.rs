@@ -101,7 +101,7 @@ fn iptables_looks_for_each_rule_before_it_adds_it_and_renews_by_opening_again() 
 
 #[test]
 fn no_command_holds_the_port_that_was_knocked_at() {
-    for (_, backend) in Backend::ALL {
+    for &backend in Backend::VARIANTS {
         let commands = commands(backend, "ssh", &[SSH]).unwrap();
         for command in [commands.open, commands.refresh, commands.close] {
             for src in ["192.0.2.7", "2001:db8::7"] {

@@ -16,6 +16,7 @@ pub mod rules;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use strum::{IntoStaticStr, VariantArray};
 
 pub use self::ipset::MAX_TIMEOUT as MAX_IPSET_TIMEOUT;
 use crate::engine::command::{Template, TemplateError};
@@ -26,7 +27,8 @@ use crate::engine::sequence::Step;
 pub const OWN_TABLES: [&str; 2] = [nft::TABLE, kernel::NFT_TABLE];
 
 /// The tool that holds a door open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub enum Backend {
     /// Elements of two sets in the table `inet logknock`.
     Nft,
@@ -37,18 +39,9 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// Each with its name in the config.
-    pub const ALL: [(&'static str, Self); 3] = [
-        ("nft", Self::Nft),
-        ("ipset", Self::Ipset),
-        ("iptables", Self::Iptables),
-    ];
-
     /// Its name in the config.
     pub fn as_str(self) -> &'static str {
-        let mut all = Self::ALL.into_iter();
-        all.find(|(_, backend)| *backend == self)
-            .map_or("", |(name, _)| name)
+        self.into()
     }
 }
 

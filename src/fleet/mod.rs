@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
-use strum::IntoStaticStr;
+use strum::{IntoStaticStr, VariantArray};
 
 use self::grant::SignedGrant;
 use self::message::{Code, ToAgent};
@@ -70,7 +70,8 @@ pub struct Peer {
 }
 
 /// `without_bus`: what a code does when the bus does not answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum WithoutBus {
     /// It opens here: each gateway is on its own.
     #[default]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::config::command::CommandText;
 use crate::config::document::Document;
 use crate::config::duration;
-use crate::config::report::{Report, Span, error, warning};
+use crate::config::report::{Span, error, warning};
 use crate::config::schema::{DoorTable, NamedDoor};
 use crate::config::scope::{ADDRESS_FORM, Flags, NO_ADDRESS, Target};
 use crate::config::value::{Given, Within, absolute, duration_flaw, no_choice};
@@ -30,7 +30,8 @@ const STOP_ALONE_FIX: &str = "add a start_command, or remove it";
 const AT_ONCE: Duration = Duration::from_millis(1);
 
 /// A door while its section is read.
-pub(super) struct Section<'a> {
+pub(super) struct Section<'a, 'd> {
+    document: &'d Document<'d>,
     name: String,
     at: Span,
     /// What was given last for each key.
@@ -39,10 +40,11 @@ pub(super) struct Section<'a> {
     flags: Option<[Option<bool>; FLAGS.len()]>,
 }
 
-impl<'a> Section<'a> {
+impl<'a, 'd> Section<'a, 'd> {
     /// A door called `name`, which stands at `at`.
-    pub(super) fn new(name: &str, at: Span) -> Self {
+    pub(super) fn new(name: &str, at: Span, document: &'d Document<'d>) -> Self {
         Self {
+            document,
             name: name.to_owned(),
             at,
             given: Vec::new(),
@@ -51,22 +53,15 @@ impl<'a> Section<'a> {
     }
 
     /// Takes one directive.
-    pub(super) fn set(
-        &mut self,
-        key: Key,
-        name: &Word<'a>,
-        value: &Word<'a>,
-        document: &Document<'_>,
-        report: &mut Report,
-    ) {
+    pub(super) fn set(&mut self, key: Key, name: &Word<'a>, value: &Word<'a>) {
         if key == Key::TcpFlags {
-            self.add_flags(value, document, report);
+            self.add_flags(value);
         }
         let earlier = self.given.iter().position(|(other, ..)| *other == key);
         if let Some(index) = earlier {
             let (_, name, _) = self.given.remove(index);
-            let at = document.span(name.at);
-            report.add(match key {
+            let at = self.span(&name);
+            self.document.add(match key {
                 Key::TcpFlags => warning(at, "given again below: knockd adds the flags of both")
                     .fix("write all flags in one line: tcpflags = syn,!ack"),
                 _ => super::given_again(at),
@@ -75,7 +70,8 @@ impl<'a> Section<'a> {
         self.given.push((key, name.clone(), value.clone()));
     }
 
-    fn add_flags(&mut self, value: &Word<'_>, document: &Document<'_>, report: &mut Report) {
+    fn add_flags(&mut self, value: &Word<'_>) {
+        let document = self.document;
         let flags = self.flags.get_or_insert_default();
         for item in value.items() {
             let span = document.span(item.at.clone());
@@ -85,14 +81,14 @@ impl<'a> Section<'a> {
             if let Some(flag) = place.and_then(|place| flags.get_mut(place)) {
                 if flag.is_some() {
                     let message = "this flag is given twice: knockd takes the last one";
-                    report.add(warning(span, message).fix("remove one of them"));
+                    document.add(warning(span, message).fix("remove one of them"));
                 }
                 *flag = Some(!word.starts_with('!'));
                 continue;
             }
             let bare: String = name.split_whitespace().collect();
             let is_flag = FLAGS.contains(&bare.as_str());
-            report.add(if is_flag && bare != name {
+            document.add(if is_flag && bare != name {
                 error(span, "knockd does not know a flag with a blank")
                     .fix("remove the blanks: tcpflags = syn,!ack")
             } else {
@@ -103,31 +99,17 @@ impl<'a> Section<'a> {
 
     /// The door, when its section has ended; `None` for one that never opens, which has been
     /// reported.
-    pub(super) fn door(self, document: &Document<'_>, report: &mut Report) -> Option<NamedDoor> {
-        let mut reader = Reader {
-            section: &self,
-            document,
-            report,
-        };
-        let table = reader.table()?;
+    pub(super) fn door(self) -> Option<NamedDoor> {
+        let table = self.table()?;
         Some(NamedDoor {
             name: self.name.as_str().into(),
             at: self.at,
             table,
         })
     }
-}
 
-/// Makes a door's table of its section.
-struct Reader<'s, 'a> {
-    section: &'s Section<'a>,
-    document: &'s Document<'s>,
-    report: &'s mut Report,
-}
-
-impl<'s, 'a> Reader<'s, 'a> {
-    fn given(&self, key: Key) -> Option<(&'s Word<'a>, &'s Word<'a>)> {
-        let mut given = self.section.given.iter();
+    fn given(&self, key: Key) -> Option<(&Word<'a>, &Word<'a>)> {
+        let mut given = self.given.iter();
         let (_, name, value) = given.find(|(other, ..)| *other == key)?;
         Some((name, value))
     }
@@ -137,8 +119,8 @@ impl<'s, 'a> Reader<'s, 'a> {
     }
 
     /// Reports what knockd does without a word.
-    fn warn(&mut self, at: Span, message: impl Into<String>, fix: &str) {
-        self.report.add(warning(at, message).fix(fix));
+    fn warn(&self, at: Span, message: impl Into<String>, fix: &str) {
+        self.document.add(warning(at, message).fix(fix));
     }
 
     fn entry<T>(&self, (key, value): (&Word<'_>, &Word<'_>), read: Option<T>) -> Given<T> {
@@ -149,12 +131,12 @@ impl<'s, 'a> Reader<'s, 'a> {
         }
     }
 
-    fn table(&mut self) -> Option<DoorTable> {
+    fn table(&self) -> Option<DoorTable> {
         let mut table = DoorTable::default();
         let mut is_dead = false;
         let mut steps = 0;
         if let Some(given) = self.given(Key::Sequence) {
-            let read = Steps::read(given.1, self.document, self.report);
+            let read = Steps::read(given.1, self.document);
             is_dead |= read.is_dead;
             steps = read.sequence.as_ref().map_or(0, Sequence::len);
             table.sequence = Some(self.entry(given, read.sequence));
@@ -162,8 +144,8 @@ impl<'s, 'a> Reader<'s, 'a> {
         self.one_time_sequences(&mut table, &mut is_dead);
         if table.sequence.is_none() && table.one_time_sequences.is_none() {
             let fix = "add sequence = PORT,PORT:udp,PORT";
-            self.report
-                .add(error(self.section.at, "this door has no sequence").fix(fix));
+            self.document
+                .add(error(self.at, "this door has no sequence").fix(fix));
             is_dead = true;
         }
         if let Some(given) = self.given(Key::SeqTimeout) {
@@ -193,7 +175,7 @@ impl<'s, 'a> Reader<'s, 'a> {
             let address = given.1.text.parse().ok();
             if address.is_none() {
                 let at = self.span(given.1);
-                self.report.add(error(at, NO_ADDRESS).fix(ADDRESS_FORM));
+                self.document.add(error(at, NO_ADDRESS).fix(ADDRESS_FORM));
             }
             table.target = Some(self.entry(given, address.map(Target)));
         }
@@ -212,11 +194,11 @@ impl<'s, 'a> Reader<'s, 'a> {
     }
 
     /// They replace the sequence; as in knockd, only the next one can be knocked.
-    fn one_time_sequences(&mut self, table: &mut DoorTable, is_dead: &mut bool) {
+    fn one_time_sequences(&self, table: &mut DoorTable, is_dead: &mut bool) {
         let Some(given) = self.given(Key::OneTimeSequences) else {
             return;
         };
-        let path = absolute(given.1.text, self.span(given.1), self.report);
+        let path = absolute(given.1.text, self.span(given.1), self.document.report);
         table.one_time_sequences = Some(self.entry(given, path));
         table.look_ahead = Some(self.entry(given, Some(Within(1))));
         if let Some(sequence) = table.sequence.take() {
@@ -227,7 +209,7 @@ impl<'s, 'a> Reader<'s, 'a> {
     }
 
     /// A timeout's seconds.
-    fn seconds(&mut self, value: &Word<'_>) -> i32 {
+    fn seconds(&self, value: &Word<'_>) -> i32 {
         let read = number(value.text);
         if read.length < value.text.len() || value.text.is_empty() {
             let message = format!("knockd takes this as {} s", read.value);
@@ -237,21 +219,21 @@ impl<'s, 'a> Reader<'s, 'a> {
         read.value
     }
 
-    fn duration(&mut self, value: &Word<'_>, seconds: i32) -> Option<Duration> {
+    fn duration(&self, value: &Word<'_>, seconds: i32) -> Option<Duration> {
         let span = duration::from_seconds(seconds.into());
         let at = self.span(value);
-        span.map_err(|why| self.report.add(duration_flaw(at, why)))
+        span.map_err(|why| self.document.add(duration_flaw(at, why)))
             .ok()
     }
 
-    fn hold(&mut self, given: (&Word<'_>, &Word<'_>)) -> Given<Duration> {
+    fn hold(&self, given: (&Word<'_>, &Word<'_>)) -> Given<Duration> {
         let seconds = self.seconds(given.1);
         let at = self.span(given.1);
         let span = match seconds {
             ..0 => {
                 let message = "negative: knockd would never close the door";
                 let fix = "write the seconds that it stays open";
-                self.report.add(error(at, message).fix(fix));
+                self.document.add(error(at, message).fix(fix));
                 None
             }
             0 => {
@@ -265,13 +247,13 @@ impl<'s, 'a> Reader<'s, 'a> {
         self.entry(given, span)
     }
 
-    fn flags(&mut self) -> Given<Flags> {
+    fn flags(&self) -> Given<Flags> {
         let mut flags = Flags {
             set: TcpFlags::NONE,
             clear: TcpFlags::NONE,
         };
-        let at = self.section.at;
-        let Some(wanted) = self.section.flags else {
+        let at = self.at;
+        let Some(wanted) = self.flags else {
             let message = "no tcpflags: every TCP packet is a knock, also within a connection";
             self.warn(at, message, "add tcpflags = syn");
             return Given::implied(at, flags);
@@ -294,7 +276,7 @@ impl<'s, 'a> Reader<'s, 'a> {
     }
 
     /// Where knockd runs no start command it runs no stop command, for each family.
-    fn commands(&mut self, table: &mut DoorTable) {
+    fn commands(&self, table: &mut DoorTable) {
         let keys = [
             Key::StartCommand,
             Key::StartCommand6,
@@ -309,7 +291,7 @@ impl<'s, 'a> Reader<'s, 'a> {
             .as_ref()
             .map_or(opens_v4, |given| !is_nothing(given));
         if !opens_v4 && !opens_v6 {
-            let at = self.section.at;
+            let at = self.at;
             let message = "has no command: a knock is logged and does nothing";
             self.warn(at, message, "add a start_command");
             for given in [filled(&stop), filled(&stop_6)].into_iter().flatten() {
@@ -338,7 +320,7 @@ impl<'s, 'a> Reader<'s, 'a> {
         }
     }
 
-    fn command(&mut self, key: Key) -> Option<Given<CommandText>> {
+    fn command(&self, key: Key) -> Option<Given<CommandText>> {
         let given = self.given(key)?;
         let script = given.1.text;
         let at = self.span(given.1);

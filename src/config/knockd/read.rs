@@ -8,7 +8,7 @@ use std::mem;
 
 use crate::config::document::Document;
 use crate::config::read::unknown_key;
-use crate::config::report::{Finding, Report, Span, error, warning};
+use crate::config::report::{Finding, Span, error, warning};
 use crate::config::schema::{Schema, is_door_name, looks_like_a_key};
 use crate::config::scope::{Interface, NO_INTERFACE};
 use crate::config::value::{Given, Optional as _, absolute};
@@ -31,12 +31,7 @@ const FORKS_KEYS: [(&str, &str); 2] = [
 const NAME_ROOM: usize = 56;
 
 /// Reads the lines of `document` into `schema`.
-pub(in crate::config) fn read(
-    document: &Document<'_>,
-    lines: &[Line<'_>],
-    schema: &mut Schema,
-    report: &mut Report,
-) {
+pub(in crate::config) fn read(document: &Document<'_>, lines: &[Line<'_>], schema: &mut Schema) {
     schema.is_knockds = true;
     let nowhere = document.span(0..0);
     schema.defaults.strict = Some(Given::implied(nowhere, false));
@@ -44,7 +39,6 @@ pub(in crate::config) fn read(
     let mut reader = Reader {
         document,
         schema,
-        report,
         names: HashSet::new(),
         numbers: HashMap::new(),
         place: Place::Nowhere,
@@ -56,11 +50,11 @@ pub(in crate::config) fn read(
 }
 
 /// Where in the file the reader is.
-enum Place<'a> {
+enum Place<'a, 'r> {
     /// Above the first section.
     Nowhere,
     Options,
-    Door(Section<'a>),
+    Door(Section<'a, 'r>),
     /// In a wrong section, which has been reported.
     Lost,
 }
@@ -68,12 +62,11 @@ enum Place<'a> {
 struct Reader<'a, 'r> {
     document: &'r Document<'r>,
     schema: &'r mut Schema,
-    report: &'r mut Report,
     /// The doors' names.
     names: HashSet<String>,
     /// How many doors have been called by the same name.
     numbers: HashMap<String, usize>,
-    place: Place<'a>,
+    place: Place<'a, 'r>,
 }
 
 impl<'a> Reader<'a, '_> {
@@ -90,13 +83,14 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// Reports what knockd refuses too.
-    fn refuse(&mut self, word: &Word<'_>, message: &str, fix: &str) {
-        self.report.add(error(self.span(word), message).fix(fix));
+    fn refuse(&self, word: &Word<'_>, message: &str, fix: &str) {
+        self.document.add(error(self.span(word), message).fix(fix));
     }
 
     /// Reports what knockd does without a word.
-    fn warn(&mut self, word: &Word<'_>, message: impl Into<String>, fix: &str) {
-        self.report.add(warning(self.span(word), message).fix(fix));
+    fn warn(&self, word: &Word<'_>, message: impl Into<String>, fix: &str) {
+        self.document
+            .add(warning(self.span(word), message).fix(fix));
     }
 
     /// What a comment says to us.
@@ -111,7 +105,7 @@ impl<'a> Reader<'a, '_> {
         };
         let (key, span) = (self.span(key), self.span(value));
         self.given_again(self.schema.prefix_file.as_ref().map(|given| given.key));
-        let value = absolute(value.text, span, self.report);
+        let value = absolute(value.text, span, self.document.report);
         self.schema.prefix_file = Some(Given { key, span, value });
     }
 
@@ -138,7 +132,7 @@ impl<'a> Reader<'a, '_> {
                 let fix = "name each door once, with A-Z a-z 0-9 . _ - only";
                 self.warn(name, message, fix);
             }
-            Place::Door(Section::new(&known, self.span(name)))
+            Place::Door(Section::new(&known, self.span(name), self.document))
         };
     }
 
@@ -166,7 +160,7 @@ impl<'a> Reader<'a, '_> {
 
     fn end_section(&mut self) {
         if let Place::Door(section) = mem::replace(&mut self.place, Place::Nowhere) {
-            let door = section.door(self.document, self.report);
+            let door = section.door();
             self.schema.doors.extend(door);
         }
     }
@@ -188,7 +182,7 @@ impl<'a> Reader<'a, '_> {
                 return self.refuse(key, message, "write key = value");
             }
             let found = self.unknown(self.span(key), &name, known);
-            return self.report.add(found);
+            return self.document.add(found);
         };
         match (*meant, value) {
             (Key::UseSyslog, None) => {
@@ -204,7 +198,7 @@ impl<'a> Reader<'a, '_> {
             }
             (meant, Some(value)) => match &mut self.place {
                 Place::Door(section) => {
-                    section.set(meant, key, value, self.document, self.report);
+                    section.set(meant, key, value);
                 }
                 _ => self.option(meant, key, value),
             },
@@ -234,13 +228,13 @@ impl<'a> Reader<'a, '_> {
             Key::PidFile => {
                 let message = "has no effect: logknock writes no pidfile";
                 let fix = "remove it; systemd keeps track of the process";
-                self.report.add(warning(at, message).fix(fix));
+                self.document.add(warning(at, message).fix(fix));
             }
             Key::LogFile => {
                 let log = (!value.text.is_empty()).then(|| Given {
                     key: at,
                     span,
-                    value: absolute(value.text, span, self.report),
+                    value: absolute(value.text, span, self.document.report),
                 });
                 let earlier = mem::replace(&mut self.schema.daemon.knockd_log, log);
                 self.given_again(earlier.map(|given| given.key));
@@ -252,7 +246,7 @@ impl<'a> Reader<'a, '_> {
                     value: Interface::named(value.text),
                 });
                 if interface.is_some() && interface.written().is_none() {
-                    self.report.add(error(span, NO_INTERFACE));
+                    self.document.add(error(span, NO_INTERFACE));
                 }
                 let earlier = mem::replace(&mut self.schema.defaults.interface, interface);
                 self.given_again(earlier.map(|given| given.key));
@@ -263,7 +257,7 @@ impl<'a> Reader<'a, '_> {
 
     fn given_again(&mut self, earlier: Option<Span>) {
         if let Some(at) = earlier {
-            self.report.add(given_again(at));
+            self.document.add(given_again(at));
         }
     }
 }

@@ -5,7 +5,7 @@
 //! nothing.
 
 use crate::config::document::Document;
-use crate::config::report::{Report, error, warning};
+use crate::config::report::{error, warning};
 use crate::config::sequence::{StepFlaw, transport};
 use crate::engine::sequence::{MAX_STEPS, Sequence, Step};
 
@@ -21,11 +21,11 @@ pub(super) struct Steps {
 
 impl Steps {
     /// Reads it.
-    pub(super) fn read(value: &Word<'_>, document: &Document<'_>, report: &mut Report) -> Self {
+    pub(super) fn read(value: &Word<'_>, document: &Document<'_>) -> Self {
         let items = value.items();
         if items.len() > MAX_STEPS {
             let at = document.span(value.at.clone());
-            report.add(error(at, format!("more than {MAX_STEPS} steps")));
+            document.add(error(at, format!("more than {MAX_STEPS} steps")));
             return Self {
                 sequence: None,
                 is_dead: false,
@@ -33,7 +33,7 @@ impl Steps {
         }
         let read: Vec<_> = (1..)
             .zip(&items)
-            .map(|(number, item)| step(item, number, document, report))
+            .map(|(number, item)| step(item, number, document))
             .collect();
         Self {
             is_dead: read.iter().flatten().any(|step| step.port == 0),
@@ -46,16 +46,11 @@ impl Steps {
 }
 
 /// One step. Port zero cannot be knocked.
-fn step(
-    item: &Word<'_>,
-    number: usize,
-    document: &Document<'_>,
-    report: &mut Report,
-) -> Option<Step> {
+fn step(item: &Word<'_>, number: usize, document: &Document<'_>) -> Option<Step> {
     let at = document.span(item.at.clone());
     let mut parts = item.text.split(':');
     let port = parts.next().unwrap_or("");
-    let mut refuse = |flaw: StepFlaw| report.add(error(at, format!("step {number} {flaw}")));
+    let mut refuse = |flaw: StepFlaw| document.add(error(at, format!("step {number} {flaw}")));
     let transport = transport(parts.next().unwrap_or("tcp"))
         .map_err(&mut refuse)
         .ok()?;
@@ -68,7 +63,7 @@ fn step(
     if read.length > 0 && (!tail.is_empty() || parts.next().is_some()) {
         let range = tail.strip_prefix('-').map(str::trim_start);
         let is_range = range.is_some_and(|end| end.starts_with(|c: char| c.is_ascii_digit()));
-        report.add(if is_range {
+        document.add(if is_range {
             let message =
                 format!("step {number}: knockd knows no ranges and takes the first port alone");
             warning(at, message).fix("write each port")
@@ -85,11 +80,11 @@ fn step(
             "knockd reads step {number} as port 0, which cannot be knocked: the door never opens and is left out"
         );
         let fix = "write a port from 1 to 65535, and no comma at the end";
-        report.add(warning(at, message).fix(fix));
+        document.add(warning(at, message).fix(fix));
     } else if read.value < 0 {
         let message =
             format!("step {number} is negative: knockd counts back from 65536 and takes that port");
-        report.add(warning(at, message).fix("write a port from 1 to 65535"));
+        document.add(warning(at, message).fix("write a port from 1 to 65535"));
     }
     Some(Step { port, transport })
 }

@@ -38,7 +38,7 @@ ignore_status = true
 ";
 
 /// Reports what cannot be written in TOML.
-pub(in crate::config) fn check(schema: &Schema, report: &mut Report) {
+pub(in crate::config) fn check(schema: &Schema, report: &Report) {
     for door in &schema.doors {
         let table = &door.table;
         let commands = [

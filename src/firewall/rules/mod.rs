@@ -11,6 +11,7 @@ pub(super) mod iptables;
 pub(super) mod nft;
 
 use ipnet::IpNet;
+use strum::IntoStaticStr;
 use thiserror::Error;
 
 use super::Backend;
@@ -30,7 +31,8 @@ const RATE: u32 = 10;
 const BURST: u32 = 40;
 
 /// A tool that loads rules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Tool {
     /// `nft -f -`.
     Nft,
@@ -46,14 +48,8 @@ pub enum Tool {
 
 impl Tool {
     /// Its name on the command line.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Nft => "nft",
-            Self::Iptables => "iptables",
-            Self::Ufw => "ufw",
-            Self::Firewalld => "firewalld",
-            Self::Openwrt => "openwrt",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// Where its rules look for what is open; the usual one first.

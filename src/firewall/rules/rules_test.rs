@@ -1,5 +1,7 @@
 //! The base rules: their order, what they drop, and what is refused.
 
+use strum::VariantArray as _;
+
 use super::*;
 
 const GUARDED: [Step; 3] = [
@@ -212,10 +214,10 @@ fn each_tool_has_rules_for_the_backends_that_it_can_see_and_for_no_other() {
         (Tool::Firewalld, vec![Backend::Nft]),
         (Tool::Openwrt, vec![Backend::Nft]),
         (Tool::Iptables, vec![Backend::Iptables, Backend::Ipset]),
-        (Tool::Ufw, Backend::ALL.map(|(_, backend)| backend).to_vec()),
+        (Tool::Ufw, Backend::VARIANTS.to_vec()),
     ];
     for (tool, sees) in tools {
-        for (_, backend) in Backend::ALL {
+        for &backend in Backend::VARIANTS {
             let text = rules(backend).load(tool);
             assert_eq!(
                 text.is_ok(),
