@@ -17,6 +17,9 @@
     reason = "a program of its own, at the edge"
 )]
 
+#[expect(dead_code, reason = "it answers no order")]
+#[path = "../src/engine/chained_test.rs"]
+mod chained;
 #[path = "bench/generate.rs"]
 mod generate;
 #[path = "bench/steps.rs"]

@@ -17,6 +17,8 @@ mod attacks; // lines that the kernel did not write
 mod attacks_live; // … old ones and floods, at the real daemon
 #[path = "integration/attacks_packet.rs"]
 mod attacks_packet; // packets that are no knock
+#[path = "../src/engine/chained_test.rs"]
+mod chained; // detection and grants in one process, as in the engine's own tests
 #[path = "integration/cli.rs"]
 mod cli; // every command: what it says, and how it ends
 #[path = "integration/cli_daemon.rs"]

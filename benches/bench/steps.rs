@@ -12,8 +12,9 @@ use logknock::engine::knock::Logged;
 use logknock::engine::line::Origin;
 use logknock::engine::reading::Expected;
 use logknock::engine::time::Time;
-use logknock::engine::{Engine, Sighting, line, packet};
+use logknock::engine::{Sighting, line, packet};
 
+use super::chained::Engine;
 use super::generate;
 
 /// The steps, in the order of the walk.

@@ -1,5 +1,7 @@
 #![no_main]
 
+#[path = "../../src/engine/chained_test.rs"]
+mod chained;
 #[path = "../targets/engine.rs"]
 mod engine;
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logknock::config::{self, Config};
+use logknock::engine::Sighting;
 use logknock::engine::attempts::Limits;
 use logknock::engine::door::Door;
 use logknock::engine::event::{EventKind, Whence};
@@ -18,7 +19,9 @@ use logknock::engine::knock::Logged;
 use logknock::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
 use logknock::engine::sequence::{Step, Transport};
 use logknock::engine::time::Time;
-use logknock::engine::{Engine, Sighting};
+
+// Of the program that runs this target.
+use crate::chained::Engine;
 
 /// A door and an address.
 type Key = (Arc<str>, IpAddr);

@@ -5,14 +5,15 @@ use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 
+use super::super::Sighting;
 use super::super::attempts::Limits;
+use super::super::chained::Engine;
 use super::super::door::{Door, GrantRule, OtherPorts, Pace, Rule, SequenceRule};
 use super::super::event::Whence;
 use super::super::example;
 use super::super::grant::Task;
 use super::super::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
 use super::super::reason::Reason;
-use super::super::{Engine, Sighting};
 use super::*;
 
 const SRC: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));

@@ -1,6 +1,12 @@
 //! Opens and closes by hand, together with knocks.
 
-use super::door::{GrantRule, OnRepeat, PerFamily, Scope};
+use super::chained::Engine;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::attempts::Limits;
+use super::door::{Door, GrantRule, OnRepeat, PerFamily, Scope};
 use super::event::Whence;
 use super::grant::{Answer, GrantId, NotOpened, Phase, Task};
 use super::knock::Logged;
@@ -8,6 +14,19 @@ use super::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
 use super::*;
 
 const PORTS: [u16; 3] = [7001, 7002, 7003];
+
+/// Opens the door called `name` for `src`, as if it had knocked; `None` if there is no such door.
+fn open_by_hand(
+    engine: &mut Engine,
+    now: Time,
+    name: &str,
+    src: IpAddr,
+) -> Option<Result<Answer, NotOpened>> {
+    let door = engine.detection.door(name)?;
+    let answer = engine.grants.handle_open(&door, src, now);
+    engine.pass_on(now);
+    Some(answer)
+}
 
 fn address(last: u8) -> IpAddr {
     IpAddr::from([192, 0, 2, last])
@@ -50,7 +69,7 @@ fn kinds(engine: &mut Engine) -> Vec<&'static str> {
 }
 
 fn open(engine: &mut Engine, at: i64) -> Answer {
-    let answer = engine.handle_open(Time::from_secs(at), "ssh", address(7));
+    let answer = open_by_hand(engine, Time::from_secs(at), "ssh", address(7));
     answer.unwrap().unwrap()
 }
 
@@ -120,12 +139,12 @@ fn its_command_gets_the_facts_of_the_last_knock() {
 fn what_cannot_be_opened_is_refused() {
     let mut engine = engine(OnRepeat::Extend);
     let now = Time::from_secs(0);
-    assert_eq!(engine.handle_open(now, "smtp", address(7)), None);
+    assert_eq!(open_by_hand(&mut engine, now, "smtp", address(7)), None);
     for (src, why) in [
         (IpAddr::from([0; 16]), NotOpened::NoCommand),
         (IpAddr::from([224, 0, 0, 1]), NotOpened::Nobody),
     ] {
-        assert_eq!(engine.handle_open(now, "ssh", src), Some(Err(why)));
+        assert_eq!(open_by_hand(&mut engine, now, "ssh", src), Some(Err(why)));
     }
     assert!(engine.poll_order().is_none() && engine.poll_event().is_none());
 }
@@ -134,7 +153,7 @@ fn what_cannot_be_opened_is_refused() {
 fn closing_by_hand_is_for_one_address_or_for_all() {
     let mut engine = engine(OnRepeat::Extend);
     for last in 1..=3 {
-        let opened = engine.handle_open(Time::from_secs(0), "ssh", address(last));
+        let opened = open_by_hand(&mut engine, Time::from_secs(0), "ssh", address(last));
         assert!(matches!(opened, Some(Ok(Answer::Opening(_)))));
     }
     carry_out(&mut engine, 0);

@@ -23,11 +23,12 @@ use crate::engine::attempts::Limits;
 use crate::engine::detection::Detection;
 use crate::engine::door::Door;
 use crate::engine::event::{Event, EventKind, Whence};
+use crate::engine::grant::Grants;
 use crate::engine::knock::{KnockerPrefix, Logged};
 use crate::engine::reason::{Reason, Tally};
 use crate::engine::time::Time;
 use crate::engine::timeline::{Placed, Timeline, Wall};
-use crate::engine::{Engine, Sighting};
+use crate::engine::{self, Sighting};
 
 /// This many threads keep the detecting one busy; each costs 1.5 MiB of the 32 that a flood may take.
 const MOST_FINDERS: usize = 4;
@@ -177,11 +178,11 @@ fn watch_by(
     watch: &mut dyn FnMut(Seen<'_>) -> io::Result<()>,
 ) -> io::Result<Summary> {
     let usual = Arc::new(form.clone());
-    let mut engine = Engine::new(doors, Duration::ZERO, Limits::default());
-    engine.detection.attempts.set_knocker_prefix(prefix);
+    let mut detection = Detection::new(doors, Duration::ZERO, Limits::default());
+    detection.attempts.set_knocker_prefix(prefix);
     let readers = inputs.into_iter().zip(0..).map(|(input, source)| {
         let reader = input.own.map(|own| {
-            engine.detection.attempts.set_audience(source, own.doors);
+            detection.attempts.set_audience(source, own.doors);
             Arc::new(own.reader)
         });
         let form = Form {
@@ -193,7 +194,8 @@ fn watch_by(
     });
     let mut readers: Vec<_> = readers.collect();
     let mut run = Run {
-        engine,
+        detection,
+        grants: Grants::default(),
         form,
         summary: Summary::default(),
         has_wall: false,
@@ -303,7 +305,8 @@ impl Reader {
 }
 
 struct Run<'a> {
-    engine: Engine,
+    detection: Detection,
+    grants: Grants,
     form: &'a dialect::Reader,
     summary: Summary,
     /// Some line had a wall clock, so the engine's clock is one.
@@ -323,7 +326,7 @@ impl Run<'_> {
         (self.watch)(Seen::Line {
             bytes,
             whence,
-            detection: &self.engine.detection,
+            detection: &self.detection,
             reason,
         })
     }
@@ -334,14 +337,13 @@ impl Run<'_> {
         };
         self.has_wall |= reader.wall.is_some();
         if let Some(kernel) = placed.rebooted {
-            self.engine
-                .detection
+            self.detection
                 .attempts
                 .forget_fed_by((whence.source, kernel));
         }
         self.let_pass(placed.at)?;
         if let Some(unix) = reader.wall {
-            self.engine.detection.handle_unix(placed.at, unix);
+            self.detection.handle_unix(placed.at, unix);
         }
         let packet = reader.findings.packet(found);
         let sighting = Sighting {
@@ -355,12 +357,12 @@ impl Run<'_> {
             whence,
         };
         // What was due for the grants has passed, and what is found is settled below.
-        let verdict = self.engine.detection.handle_packet(placed.at, &sighting);
+        let verdict = self.detection.handle_packet(placed.at, &sighting);
         self.summary.hits += u64::from(verdict.is_ok());
         self.settle(placed.at, reader.wall)?;
         (self.watch)(Seen::Packet {
             src: packet.src,
-            whole: Some((&sighting, &self.engine.detection)),
+            whole: Some((&sighting, &self.detection)),
             time: reader.wall,
             verdict,
         })
@@ -368,17 +370,23 @@ impl Run<'_> {
 
     /// Does what is due up to `now`, each thing at its own time.
     fn let_pass(&mut self, now: Time) -> io::Result<()> {
-        while let Some(due) = self.engine.poll_timeout().filter(|&due| due <= now) {
-            self.engine.handle_timeout(due);
+        while let Some(due) = self.poll_timeout().filter(|&due| due <= now) {
+            self.detection.handle_timeout(due);
+            self.grants.handle_timeout(due);
             self.settle(due, None)?;
         }
         Ok(())
     }
 
+    fn poll_timeout(&self) -> Option<Time> {
+        let dues = [self.detection.poll_timeout(), self.grants.poll_timeout()];
+        dues.into_iter().flatten().min()
+    }
+
     /// Answers every action with success and shows every event.
     fn settle(&mut self, now: Time, wall: Option<Time>) -> io::Result<()> {
-        self.engine.settle(now, &mut |_, _| {});
-        while let Some(event) = self.engine.poll_event() {
+        engine::settle(&mut self.detection, &mut self.grants, now, &mut |_, _| {});
+        while let Some(event) = self.detection.poll_event() {
             self.summary.opens += u64::from(event.kind == EventKind::Open);
             let due = self.has_wall.then_some(event.at);
             let time = event.whence.and(wall).or(due);
@@ -388,10 +396,10 @@ impl Run<'_> {
     }
 
     fn finish(mut self) -> io::Result<Summary> {
-        while let Some(due) = self.engine.poll_timeout() {
+        while let Some(due) = self.poll_timeout() {
             self.let_pass(due)?;
         }
-        for (reason, count) in self.engine.detection.rejected().iter() {
+        for (reason, count) in self.detection.rejected().iter() {
             self.summary.rejected.add_many(reason, count);
         }
         Ok(self.summary)

@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::chained::Engine;
 use logknock::config;
+use logknock::engine::Sighting;
 use logknock::engine::attempts::Limits;
 use logknock::engine::door::{
     Door, GrantRule, OnRepeat, OtherPorts, Pace, PerFamily, Rule, SequenceRule,
@@ -15,7 +17,6 @@ use logknock::engine::packet::Packet;
 use logknock::engine::sequence::Step;
 use logknock::engine::time::Time;
 use logknock::engine::timeline::{Received, Stamps, Timeline};
-use logknock::engine::{Engine, Sighting};
 use proptest::prelude::*;
 
 use super::example;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use logknock::engine::Engine;
+use crate::chained::Engine;
 use logknock::engine::attempts::Limits;
 use logknock::engine::door::{Door, OneTimeRule, Rule};
 use logknock::engine::event::{EventKind, ResetReason};

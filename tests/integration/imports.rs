@@ -183,7 +183,10 @@ const KEPT: [(&str, &[&str]); 38] = [
     ("hmac", &["engine"]),
     ("indicatif", &["cli"]),
     ("notify", &["source"]),
-    ("strum", &["engine", "fleet", "confine", "trust"]),
+    (
+        "strum",
+        &["engine", "config", "firewall", "fleet", "confine", "trust"],
+    ),
     ("regex", &["dialect"]),
     (
         "rustix",

@@ -4,13 +4,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::chained::Engine;
+use logknock::engine::Sighting;
 use logknock::engine::door::{Door, GrantRule, OnRepeat, OtherPorts, Pace, Rule, SequenceRule};
 use logknock::engine::event::Whence;
 use logknock::engine::knock::Logged;
 use logknock::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
 use logknock::engine::sequence::{Sequence, Step, Transport};
 use logknock::engine::time::Time;
-use logknock::engine::{Engine, Sighting};
 use proptest::prelude::*;
 
 use super::example::{self, tcp};

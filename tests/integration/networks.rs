@@ -4,15 +4,16 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::chained::Engine;
 use logknock::calendar::rfc3339;
 use logknock::clock;
+use logknock::engine::Sighting;
 use logknock::engine::attempts::Limits;
 use logknock::engine::door::{Door, GrantRule, PerFamily};
 use logknock::engine::event::Event;
 use logknock::engine::knock::KnockerPrefix;
 use logknock::engine::packet::Packet;
 use logknock::engine::time::Time;
-use logknock::engine::{Engine, Sighting};
 use proptest::prelude::*;
 use rustix::process::Signal;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use logknock::engine::Engine;
+use crate::chained::Engine;
 use logknock::engine::attempts::Limits;
 use logknock::engine::door::{Door, GrantRule, OneTimeRule, PerFamily, Rule};
 use logknock::engine::grant::Task;

@@ -5,14 +5,15 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::chained::Engine;
 use logknock::config;
+use logknock::engine::Sighting;
 use logknock::engine::attempts::Limits;
 use logknock::engine::event::{EventKind, Whence};
 use logknock::engine::grant::{Phase, Task};
 use logknock::engine::knock::Logged;
 use logknock::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
 use logknock::engine::time::Time;
-use logknock::engine::{Engine, Sighting};
 
 #[test]
 fn every_scenario_does_what_it_says() {

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::chained::Engine;
 use logknock::config;
+use logknock::engine::Sighting;
 use logknock::engine::attempts::Limits;
 use logknock::engine::door::Door;
 use logknock::engine::event::{EventKind, Whence};
@@ -13,7 +15,6 @@ use logknock::engine::line::Origin;
 use logknock::engine::reading::Expected;
 use logknock::engine::time::Time;
 use logknock::engine::timeline::{Received, Stamps, Timeline};
-use logknock::engine::{Engine, Sighting};
 
 const UDP: &str = "lk: IN=eth0 OUT= MAC= SRC=203.0.113.7 DST=192.0.2.1 LEN=29 TOS=0x00 PREC=0x00 TTL=64 ID=0 DF PROTO=UDP SPT=40000 DPT=8000 LEN=9 ";
 const UDP_WITH_ID: &str = "lk: IN=eth0 OUT= MAC= SRC=203.0.113.7 DST=192.0.2.1 LEN=29 TOS=0x00 PREC=0x00 TTL=64 ID=4711 PROTO=UDP SPT=40000 DPT=8000 LEN=9 ";

@@ -4,8 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::chained::Engine;
 use logknock::calendar::{Calendar, Zone, rfc3339};
 use logknock::config;
+use logknock::engine::Sighting;
 use logknock::engine::attempts::Limits;
 use logknock::engine::door::Door;
 use logknock::engine::event::{EventKind, Whence};
@@ -15,7 +17,6 @@ use logknock::engine::reading::Expected;
 use logknock::engine::reason::Reason;
 use logknock::engine::time::Time;
 use logknock::engine::timeline::{Received, Stamps, Timeline};
-use logknock::engine::{Engine, Sighting};
 use time::UtcOffset;
 
 use super::random::Random;
