@@ -4,14 +4,15 @@
 //! it from more. The open descriptor is the truth; the path only tells that there is a *next* file. A file that lost
 //! its name is read together with its successor, because its writer continues there until it learns of the rotation.
 //! An open descriptor also keeps the file's inode number from being given to another file, so the number proves what
-//! it could not otherwise. It has no thread and no clock, and works for a bounded time at each call.
+//! it could not otherwise. It has no thread, and no clock but for the age of a file, and works for a bounded time at
+//! each call.
 #![expect(clippy::disallowed_types, reason = "the followed file is opened here")]
 
 use std::collections::BTreeMap;
 use std::fs::{File, FileType, Metadata};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -21,11 +22,16 @@ use super::checkpoint::{Checkpoint, FileId};
 pub use super::stream::Pace;
 use super::stream::{self, Begin, Buffer, Stream};
 use super::{FileKind, Trouble};
+use crate::clock;
+use crate::engine::time::Time;
 
 /// How many renamed or deleted files are read on at the same time; the oldest goes first.
 const MAX_RETIRED: usize = 8;
 /// How often a file whose descriptor fails is opened again.
 const REOPEN_WAIT: Duration = Duration::from_secs(1);
+/// What a file held that is older than this when it gets the name may have been written long before. Otherwise a user
+/// who renames an old log to the name would have it read as new.
+const YOUNG: Duration = Duration::from_secs(30);
 
 /// How to follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +66,7 @@ pub struct Tail {
     /// checkpoint says was not read before.
     origin: Origin,
     checkpoint: Option<Checkpoint>,
-    /// Whether the next bytes may have been written while no process read.
+    /// Whether the next bytes may have been written long before they are read.
     is_late: bool,
     is_unproven: bool,
     has_lost: bool,
@@ -102,7 +108,11 @@ impl Tail {
     /// Hands over lines that were written since the last poll, file by file, each in its order. `now` counts from any
     /// fixed point.
     pub fn poll(&mut self, now: Duration, out: &mut impl FnMut(Yield<'_>)) -> Pace {
+        let was_late = self.is_late;
         self.look(now, out);
+        if self.is_late && !was_late {
+            return Pace::More; // the caller is to know before it gets them
+        }
         let mut pace = self.read_retired(now, out);
         if pace == Pace::CaughtUp {
             pace = self.read_current(now, out);
@@ -116,15 +126,17 @@ impl Tail {
 
     /// Follows a file that had the name since the last look, and may have lost it again.
     pub fn succeed(&mut self, file: File, now: Duration, out: &mut impl FnMut(Yield<'_>)) {
-        let Ok(id) = file.metadata().map(|metadata| FileId::of(&metadata)) else {
+        let Ok(found) = file.metadata() else {
             return;
         };
+        let id = FileId::of(&found);
         let mut known = self.retired.iter().chain(&self.current).map(Stream::id);
         if known.any(|known| known == id) {
             return;
         }
         self.retire(now, out);
         self.origin = Origin::Settled;
+        self.is_late |= is_old(&found);
         self.current = Stream::new(file, id, Begin::Start, now).ok();
     }
 
@@ -169,7 +181,7 @@ impl Tail {
         std::mem::take(&mut self.has_lost)
     }
 
-    /// Whether the next poll may read lines that were written while no process read.
+    /// Whether the next poll may read lines that were written long before.
     pub fn is_late(&self) -> bool {
         self.is_late
     }
@@ -250,6 +262,7 @@ impl Tail {
             Origin::Found(first, size) if first == id => Begin::At(size),
             _ => Begin::Start,
         };
+        self.is_late |= begin == Begin::Start && is_old(&opened);
         let mut stream =
             Stream::new(file, id, begin, now).map_err(|error| stream::errno(&error))?;
         if let (Begin::At(size), Some(checkpoint)) = (begin, self.checkpoint.take()) {
@@ -353,6 +366,16 @@ pub(super) fn open_regular(path: &Path) -> Result<File, Trouble> {
     let opened = file.metadata().map_err(|error| stream::errno(&error))?;
     refuse(opened.file_type())?;
     Ok(file)
+}
+
+/// Whether what a file holds may have been written long ago.
+fn is_old(found: &Metadata) -> bool {
+    let made = found.created().ok();
+    let made = made.and_then(|made| made.duration_since(UNIX_EPOCH).ok());
+    let made = made.and_then(|made| i64::try_from(made.as_secs()).ok());
+    // What was unpacked just now has the time of its writing.
+    let since = made.unwrap_or(i64::MAX).min(found.mtime());
+    clock::wall_now().since(Time::from_secs(since)) > YOUNG
 }
 
 fn refuse(kind: FileType) -> Result<(), Trouble> {

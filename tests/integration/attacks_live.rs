@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::fs;
+use std::time::{Duration, SystemTime};
 
 use logknock::calendar::rfc3339;
 use logknock::clock;
 use logknock::engine::time::Time;
 use rustix::process::Signal;
 
-use super::logknock::Logknock;
+use super::logknock::{Logknock, PREFIX};
 
 const OWNER: &str = "203.0.113.7";
 const PORTS: [u16; 3] = [7000, 8000, 9000];
@@ -48,6 +49,23 @@ fn a_restored_file_opens_nothing() {
     let saved = stamped(&logknock, "6.6.6.6", old);
     let mut daemon = logknock.follow("");
     logknock.write("kern.log", saved.repeat(50));
+    daemon.says("older than max_line_age");
+    opens_nothing(&logknock, "");
+}
+
+#[test]
+fn an_old_file_without_stamps_that_gets_the_name_opens_nothing() {
+    let logknock = Logknock::new().door("");
+    let mut daemon = logknock.follow("");
+    for port in PORTS {
+        let line = logknock.packet("6.6.6.6", port);
+        let (_, rest) = line.split_once(PREFIX).unwrap();
+        logknock.append("old.log", &format!("kernel: {PREFIX}{rest}"));
+    }
+    let old = fs::File::open(logknock.path("old.log")).unwrap();
+    old.set_modified(SystemTime::now() - Duration::from_secs(3600))
+        .unwrap();
+    fs::rename(logknock.path("old.log"), logknock.path("kern.log")).unwrap();
     daemon.says("older than max_line_age");
     opens_nothing(&logknock, "");
 }
