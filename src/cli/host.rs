@@ -31,8 +31,9 @@ pub(super) struct Host {
     /// What loads rules for the firewall that is in use; `Nft` where none is.
     pub(super) firewall: Tool,
     pub(super) has_ipset: bool,
-    /// Where sshd listens, and where anybody does.
+    /// Where sshd listens, or 22 where none is found; and where anybody does.
     pub(super) ssh: BTreeSet<u16>,
+    pub(super) has_sshd: bool,
     pub(super) taken: BTreeSet<u16>,
     pub(super) session: Option<Session>,
     pub(super) source: SourceSpec,
@@ -62,13 +63,15 @@ impl Host {
                 .and_then(|session| session.way)
                 .map(|(_, port)| port),
         );
-        if ssh.is_empty() {
+        let has_sshd = !ssh.is_empty();
+        if !has_sshd {
             ssh.insert(22);
         }
         Self {
             firewall: firewall(),
             has_ipset: tool::has("ipset"),
             ssh,
+            has_sshd,
             taken: listeners(),
             session,
             source: source(),

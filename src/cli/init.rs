@@ -123,6 +123,11 @@ fn say(path: &Path, host: &Host) -> io::Result<()> {
     } else {
         format!("logknock{config}    (and in another terminal: logknock status{config})")
     };
+    let sshd = if host.has_sshd {
+        format!("sshd listens on {ports}")
+    } else {
+        format!("no sshd is found, so {ports} is taken")
+    };
     let session = match host.session {
         Some(_) => "this is an ssh session",
         None => "this is not an ssh session",
@@ -140,7 +145,7 @@ fn say(path: &Path, host: &Host) -> io::Result<()> {
     writeln!(
         out,
         "{} is written. Your knock is its 'sequence'; it opens {ports} for 30 s.
-Found: the firewall is {name}; sshd listens on {ports}; {session}; {source}; interfaces: {interfaces}.
+Found: the firewall is {name}; {sshd}; {session}; {source}; interfaces: {interfaces}.
 
 Stay connected: this session continues. From step 2 on, new connections to {ports} need the knock.
   1. start it, and see its sources:  {start}

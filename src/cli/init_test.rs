@@ -9,6 +9,7 @@ fn host(firewall: Tool, has_ipset: bool) -> Host {
         firewall,
         has_ipset,
         ssh: BTreeSet::from([22, 2222]),
+        has_sshd: true,
         taken: BTreeSet::new(),
         session: None,
         source: SourceSpec::Nflog(100),

@@ -26,6 +26,8 @@ mod booted;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod container;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod daemon;

@@ -32,7 +32,7 @@ iptables -w -A INPUT -p icmp -j ACCEPT; ip6tables -w -A INPUT -p icmpv6 -j ACCEP
 const SSH: &str = "ssh() { nc -z -w 1 \"$1\" 22; }";
 
 /// The lines of each block of shell commands under a heading.
-fn blocks<'a>(document: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
+pub(crate) fn blocks<'a>(document: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
     let (_, section) = document.split_once(heading).expect(heading);
     let section = section.split("\n## ").next().expect("a section");
     let blocks = section.split("```sh\n").skip(1);
@@ -50,7 +50,7 @@ fn blocks<'a>(document: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
 }
 
 /// A command that a text names between backticks.
-fn inline<'a>(document: &'a str, begin: &str) -> &'a str {
+pub(crate) fn inline<'a>(document: &'a str, begin: &str) -> &'a str {
     let mut commands = document.split('`').skip(1).step_by(2);
     commands
         .find(|command| command.starts_with(begin))
