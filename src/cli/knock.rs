@@ -74,7 +74,7 @@ pub(super) struct Args {
     totp: Option<PathBuf>,
     #[command(flatten)]
     form: FormArgs,
-    /// After knocking, wait until this TCP port is open; a sequence is sent again after half the timeout
+    /// After knocking, connect to this TCP port until it is open; a sequence is sent again after half the timeout
     #[arg(long, value_name = "PORT[:tcp]")]
     wait: Option<Word>,
     /// How long to wait

@@ -27,7 +27,7 @@ pub(super) struct Args {
     /// With --for, print commands that remove them; without, remove all rules of logknock
     #[arg(long, group = "act")]
     remove: bool,
-    /// Load them, and open the open doors again
+    /// Load them; doors that are open stay open
     #[arg(long, group = "act")]
     load: bool,
     /// Load them, and restore the previous rules after this time, unless they are confirmed
@@ -51,7 +51,7 @@ enum Firewalls {
     Nft,
     /// Chains of their own, for iptables and ip6tables: a script for `sh`
     Iptables,
-    /// A block in the files of ufw: a script for `sh`
+    /// A table or chains in front of ufw, and what ufw must let in: a script for `sh`
     Ufw,
     /// The nft table, and what firewalld must let in: a script for `sh`
     Firewalld,

@@ -83,11 +83,12 @@ fn options() -> Vec<clap::Arg> {
     all.get_arguments().cloned().collect()
 }
 
-/// Those that the command called `name` uses.
+/// Those that the command called `name` uses, to be listed behind its own.
 pub(super) fn options_of(name: &str) -> Vec<clap::Arg> {
     let mut options = options();
     options.retain(|option| used_by(name).any(|used| option.get_id() == used));
-    options
+    let behind = options.into_iter().map(|option| option.display_order(100));
+    behind.collect()
 }
 
 impl Global {

@@ -66,6 +66,9 @@ fn every_example_in_the_help_is_a_command() {
     let definitions = cli::definitions();
     for command in std::iter::once(&definitions).chain(definitions.get_subcommands()) {
         let help = command.get_after_help().unwrap().to_string();
+        // A terminal of 80 columns would break a line that is in columns.
+        let too_wide = help.lines().find(|line| line.chars().count() > 80);
+        assert_eq!(too_wide, None, "{}", command.get_name());
         let (_, examples) = help.split_once("Examples:\n").unwrap();
         let examples = examples.lines().take_while(|line| !line.is_empty());
         for example in examples.filter(|line| line.trim_start().starts_with("logknock ")) {
