@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use super::report;
@@ -97,9 +97,15 @@ fn open_checkpoint(path: &Path) -> io::Result<OwnedFd> {
     Ok(options.mode(0o600).open(path)?.into())
 }
 
+/// Opens without waiting for a reader, should it be a FIFO: nothing closes meanwhile. Who writes there may wait.
 fn append_to(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut options = OpenOptions::new();
-    let file = options.append(true).create(true).mode(0o600).open(path)?;
+    let options = options.append(true).create(true).mode(0o600);
+    let file = options
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
+    fcntl_setfl(&file, OFlags::APPEND)?;
     Ok(file.into())
 }
 

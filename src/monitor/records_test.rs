@@ -3,6 +3,8 @@
 
 use std::os::unix::fs::{MetadataExt, symlink};
 
+use rustix::fs::Mode;
+
 use super::*;
 
 #[test]
@@ -40,6 +42,29 @@ fn a_file_that_cannot_be_opened_is_named_without_one() {
         .collect();
     let expected = [(Record::EventLog, false), (Record::KnockdLog, true)];
     assert_eq!(opened, expected);
+}
+
+#[test]
+fn a_fifo_without_a_reader_is_not_waited_for_and_one_with_a_reader_is_written_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
+    let files = Files {
+        event_log: Some(path.clone()),
+        ..Files::default()
+    };
+    assert!(matches!(files.opened()[..], [(Record::EventLog, None)]));
+    let mut reader = OpenOptions::new();
+    let reader = reader
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let _reader = reader.open(&path).unwrap();
+    let opened = files.opened();
+    let [(Record::EventLog, Some(file))] = &opened[..] else {
+        panic!("{opened:?}");
+    };
+    let flags = rustix::fs::fcntl_getfl(file).unwrap();
+    assert!(!flags.contains(OFlags::NONBLOCK), "its writer may wait");
 }
 
 #[test]
