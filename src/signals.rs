@@ -6,9 +6,7 @@
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::thread;
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -68,24 +66,6 @@ impl Signals {
             has_come.then_some(signal)
         });
         came.collect()
-    }
-
-    /// Reports them with `tell` on a thread of its own, until `tell` says that there is no listener.
-    pub fn tell(mut self, mut tell: impl FnMut(Signal) -> bool + Send + 'static) -> io::Result<()> {
-        let wait = move || {
-            loop {
-                let mut pipes = self
-                    .descriptors()
-                    .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-                // EINTR and the like: what has come is looked at, and waited for again.
-                let _ = poll(&mut pipes, None);
-                if !self.pending().into_iter().all(&mut tell) {
-                    return;
-                }
-            }
-        };
-        let thread = thread::Builder::new().name("signals".to_owned());
-        thread.spawn(wait).map(drop)
     }
 }
 

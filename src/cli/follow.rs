@@ -1,8 +1,6 @@
 //! `logknock --follow …`: the daemon on this command line.
 
 use std::io::{self, IsTerminal, Write};
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing::Level;
@@ -15,11 +13,7 @@ use super::exit::{Code, Failure};
 use super::journal::Stderr;
 use super::settings::{Global, Settings};
 use crate::accounts;
-use crate::detector::{self, Plan, Reload, Rules, StartError, Told};
-use crate::monitor::{self, Files};
-use crate::privsep::{Link, Record, Welcome};
-use crate::render::Row;
-use crate::source::RefusalKind;
+use crate::monitor;
 use crate::source_spec::SourceSpec;
 
 /// Arguments of the daemon.
@@ -31,7 +25,7 @@ pub(super) struct Args {
     follow: Vec<SourceSpec>,
     /// Print commands instead of running them; open doors are not written to disk
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// Log more: -v attempts, -vv everything
     #[arg(long, short, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -60,26 +54,12 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
             monitor::close_due(&global.state_dir, LAST_CLOSES);
         }
     })?;
-    if !args.dry_run {
-        return super::monitor::run(global, &settings, &sources);
-    }
-    let (again, followed) = (global.clone(), sources.clone());
-    let reload = Box::new(move |_: &str| {
-        let settings = again.load().map_err(|errors| errors.styled())?;
-        super::trust::require(&settings, &followed, None).map_err(|failure| failure.message)?;
-        Ok(rules(settings))
-    });
-    work(args, global, settings, sources, format, None, reload)
+    super::monitor::run(args, global, &settings, &sources, format)
 }
 
 /// What is to be followed and how, if that is as it must be.
 fn prepare(args: &Args, global: &Global) -> Result<(Settings, Vec<SourceSpec>), Failure> {
-    let settings = if args.dry_run {
-        global.load()
-    } else {
-        global.load_to_run()
-    };
-    let settings = settings.map_err(|errors| {
+    let settings = global.load_for(!args.dry_run).map_err(|errors| {
         let mut failure = Failure::from(errors);
         if !global.config.exists() {
             failure.message +=
@@ -102,7 +82,7 @@ fn prepare(args: &Args, global: &Global) -> Result<(Settings, Vec<SourceSpec>), 
 }
 
 /// The number of the user who may send to our socket.
-fn relay(settings: &Settings) -> Result<Option<u32>, Failure> {
+pub(super) fn relay(settings: &Settings) -> Result<Option<u32>, Failure> {
     let Some(name) = &settings.config.log.relay_user else {
         return Ok(None);
     };
@@ -111,108 +91,6 @@ fn relay(settings: &Settings) -> Result<Option<u32>, Failure> {
         Failure::new(Code::Config, message)
     })?;
     Ok(Some(number))
-}
-
-/// Runs the daemon's loop in this process.
-pub(super) fn work(
-    args: &Args,
-    global: &Global,
-    settings: Settings,
-    sources: Vec<SourceSpec>,
-    format: Format,
-    monitor: Option<(Link, Welcome)>,
-    reload: Reload,
-) -> Result<(), Failure> {
-    let daemon = &settings.config.daemon;
-    let plan = Plan {
-        udp_peers: settings.config.log.udp_peers.clone(),
-        relay: relay(&settings)?,
-        monitor,
-        records: if args.dry_run {
-            dry_records(daemon.event_log.clone())?
-        } else {
-            Vec::new()
-        },
-        confined: confined(global, &sources),
-        sources,
-        rules: rules(settings),
-        reload,
-        tell: Box::new(move |told| {
-            // The reader of our output may have gone; doors must still be closed.
-            drop(tell(&told, format));
-        }),
-    };
-    detector::run(plan).map_err(|error| failure(&error))
-}
-
-/// The records of a dry run. It runs no command, so knockd's log must not say that it does.
-fn dry_records(event_log: Option<PathBuf>) -> Result<Vec<(Record, Option<OwnedFd>)>, Failure> {
-    let files = Files {
-        event_log,
-        ..Files::default()
-    };
-    let opened = files.open().map(|(record, file)| Ok((record, Some(file?))));
-    opened.collect::<io::Result<_>>().map_err(Failure::from)
-}
-
-/// What is done when all rights have been given up: nothing.
-#[cfg(not(debug_assertions))]
-fn confined(_: &Global, _: &[SourceSpec]) -> Box<dyn FnOnce()> {
-    Box::new(|| ())
-}
-
-/// What is done when all rights have been given up: a test may try what is left.
-#[cfg(debug_assertions)]
-fn confined(global: &Global, sources: &[SourceSpec]) -> Box<dyn FnOnce()> {
-    let (state, config) = (global.state_dir.clone(), global.config.clone());
-    let log = sources.iter().find_map(|source| match source {
-        SourceSpec::File(path) => Some(path.clone()),
-        _ => None,
-    });
-    Box::new(move || super::attack::rehearse(&state, &config, &log.unwrap_or_default()))
-}
-
-/// What the daemon's loop needs of the config.
-pub(super) fn rules(settings: Settings) -> Rules {
-    Rules {
-        doors: settings.config.doors,
-        readers: settings.readers,
-        max_line_age: settings.config.log.max_line_age,
-        knocker_prefix: settings.config.log.knocker_prefix,
-    }
-}
-
-/// What goes to stdout: the event log as JSON, and the commands of a dry run.
-fn tell(told: &Told<'_>, format: Format) -> io::Result<()> {
-    let mut out = anstream::stdout().lock();
-    match (told, format) {
-        (Told::Event(event, time, source), Format::Json) => {
-            let file = source.map(ToString::to_string);
-            let row = Row {
-                event,
-                time: Some(*time),
-                file: file.as_deref(),
-            };
-            writeln!(out, "{}", row.json()?)
-        }
-        (Told::Would(argv), Format::Json) => {
-            writeln!(
-                out,
-                "{}",
-                serde_json::json!({"event": "would_run", "argv": argv})
-            )
-        }
-        (Told::Would(argv), Format::Text) => {
-            let words = argv.iter().map(String::as_str);
-            writeln!(
-                out,
-                "would run: {}",
-                shlex::try_join(words).unwrap_or_default()
-            )
-        }
-        (Told::Event(..), Format::Text) => Ok(()),
-    }?;
-    out.flush()
 }
 
 /// Says what is to be said on standard error, as much as was asked for.
@@ -238,17 +116,4 @@ pub(super) fn log_to_stderr(args: &Args) {
     } else {
         registry.with(lines.without_time()).init();
     }
-}
-
-fn failure(error: &StartError) -> Failure {
-    let code = match error {
-        StartError::System(_) => Code::Internal,
-        StartError::Source(_, refusal) => match refusal.kind() {
-            RefusalKind::Permission => Code::Permission,
-            RefusalKind::Source => Code::Unavailable,
-            RefusalKind::Configuration => Code::Config,
-            RefusalKind::System => Code::Internal,
-        },
-    };
-    Failure::new(code, error)
 }

@@ -9,7 +9,7 @@
 )]
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -18,14 +18,14 @@ use ed25519_dalek::SigningKey;
 use super::exit::{Code, Failure};
 use super::look::LOOK;
 use super::settings::{Global, Settings};
-use super::trust;
-use crate::config::OnExit;
+use super::{Format, follow, trust};
+use crate::config::{self, OnExit};
 use crate::fleet::grant;
 use crate::fleet::message::{Bus, VERSION};
 use crate::monitor::ledger::OpenError;
 use crate::monitor::{
-    self, Configuration, End, Files, Journal, Membership, Notify, Options, Plan, Socket, Start,
-    StartError, Storage,
+    self, Configuration, DryRun, End, Files, Journal, Membership, Notify, Options, Plan, Socket,
+    Start, StartError,
 };
 use crate::privsep::Wanted;
 use crate::rights::{self, Role, Trusted};
@@ -37,11 +37,15 @@ pub(super) const DETECTOR: &str = "logknock-detector";
 
 /// Runs the monitor, which starts the detector.
 pub(super) fn run(
+    args: &follow::Args,
     global: &Global,
     settings: &Settings,
     sources: &[SourceSpec],
+    format: Format,
 ) -> Result<(), Failure> {
     let daemon = &settings.config.daemon;
+    let is_dry = args.dry_run;
+    let is_kept = !is_dry && !daemon.ephemeral;
     let (again, followed) = (global.clone(), sources.to_vec());
     let reads_stdin = sources.contains(&SourceSpec::Stdin);
     let stdin = reads_stdin.then(|| io::stdin().as_fd().try_clone_to_owned());
@@ -51,13 +55,10 @@ pub(super) fn run(
     });
     let journals = sources.iter().zip(0..);
     let journals = journals.filter(|(source, _)| **source == SourceSpec::Journald);
+    let state_dir = is_kept.then(|| global.state_dir.clone());
     let plan = Plan {
-        configuration: configuration(global, settings)?,
-        storage: if daemon.ephemeral {
-            Storage::Nowhere
-        } else {
-            Storage::In(global.state_dir.clone())
-        },
+        configuration: configuration(global, settings, is_dry)?,
+        state_dir: state_dir.clone(),
         commands: Options {
             max_commands: daemon.max_commands,
             timeout: daemon.command_timeout,
@@ -66,12 +67,16 @@ pub(super) fn run(
             name: LOOK,
             arguments: arguments(),
         },
-        control: Socket {
+        control: (!is_dry).then(|| Socket {
             path: global.control_path(daemon.control.as_deref()),
             group: daemon.group.clone(),
-        },
+        }),
+        dry_run: is_dry.then(|| -> DryRun {
+            // The reader of our output may have gone.
+            Box::new(move |argv| drop(would_run(argv, format)))
+        }),
         settings: monitor::Settings {
-            close_at_end: daemon.on_exit == OnExit::Close,
+            close_at_end: is_dry || daemon.on_exit == OnExit::Close,
             stop_timeout: daemon.stop_timeout,
             detector: Start {
                 name: DETECTOR,
@@ -79,10 +84,11 @@ pub(super) fn run(
             },
             records: Files {
                 event_log: daemon.event_log.clone(),
-                knockd_log: daemon.knockd_log.clone(),
-                knockd_syslog: daemon.knockd_syslog,
-                state_dir: (!daemon.ephemeral).then(|| global.state_dir.clone()),
-                metrics: daemon.metrics_file.clone(),
+                // A dry run runs no command, so knockd's log must not say that it does.
+                knockd_log: daemon.knockd_log.clone().filter(|_| !is_dry),
+                knockd_syslog: daemon.knockd_syslog && !is_dry,
+                state_dir,
+                metrics: daemon.metrics_file.clone().filter(|_| !is_dry),
             },
             stdin: stdin.transpose()?,
             has_end: sources.iter().all(|source| *source == SourceSpec::Stdin),
@@ -91,9 +97,9 @@ pub(super) fn run(
             journals: journals.map(|(_, number)| number).collect(),
             journal: Box::new(journal),
             reload: Box::new(move || {
-                let settings = again.load_to_run().map_err(|errors| errors.styled())?;
+                let settings = again.load_for(!is_dry).map_err(|errors| errors.styled())?;
                 trust::require(&settings, &followed, None).map_err(|failure| failure.message)?;
-                configuration(&again, &settings).map_err(|failure| failure.message)
+                configuration(&again, &settings, is_dry).map_err(|failure| failure.message)
             }),
         },
     };
@@ -109,9 +115,15 @@ pub(super) fn run(
     }
 }
 
-fn configuration(global: &Global, settings: &Settings) -> Result<Configuration, Failure> {
+/// What the monitor has to know of the configuration. A dry run tells nobody, and looks at nothing but the logs.
+fn configuration(
+    global: &Global,
+    settings: &Settings,
+    is_dry: bool,
+) -> Result<Configuration, Failure> {
     let config = &settings.config;
-    let notify = config.notify.as_ref().map(|notify| Notify {
+    let notify = config.notify.as_ref().filter(|_| !is_dry);
+    let notify = notify.map(|notify| Notify {
         argv: notify.argv.clone(),
         account: notify.account.clone(),
         on: notify.on.clone(),
@@ -119,22 +131,26 @@ fn configuration(global: &Global, settings: &Settings) -> Result<Configuration, 
     });
     Ok(Configuration {
         doors: config.doors.clone(),
-        fleet: membership(global, settings)?,
+        fleet: match &config.fleet {
+            Some(fleet) if !is_dry => Some(membership(global, settings, fleet)?),
+            _ => None,
+        },
         notify,
-        needs_rules: config.opens_ports(),
+        needs_rules: !is_dry && config.opens_ports(),
         text: serde_json::to_string(&config.written)?,
     })
 }
 
 /// This gateway's place in its fleet.
-fn membership(global: &Global, settings: &Settings) -> Result<Option<Membership>, Failure> {
-    let Some(fleet) = &settings.config.fleet else {
-        return Ok(None);
-    };
+fn membership(
+    global: &Global,
+    settings: &Settings,
+    fleet: &config::Fleet,
+) -> Result<Membership, Failure> {
     let daemon = &settings.config.daemon;
     let control = global.control_path(daemon.control.as_deref());
     let socket = fleet.socket.clone();
-    Ok(Some(Membership {
+    Ok(Membership {
         rules: fleet.rules.clone(),
         key: signing_key(&fleet.signing_key)?,
         bus: Bus {
@@ -148,7 +164,7 @@ fn membership(global: &Global, settings: &Settings) -> Result<Option<Membership>
         socket: socket.unwrap_or_else(|| control.with_file_name("fleet.sock")),
         user: fleet.user.clone(),
         closed: (!daemon.ephemeral).then(|| global.state_dir.join("fleet")),
-    }))
+    })
 }
 
 /// The key that signs our grants. No other user may read or change it: with it all gateways could be opened.
@@ -166,6 +182,22 @@ fn signing_key(path: &Path) -> Result<SigningKey, Failure> {
     let text = std::fs::read_to_string(path);
     let text = text.map_err(|error| failure(Code::Config, &error.to_string()))?;
     grant::signing_key(&text).ok_or_else(|| failure(Code::Config, "no Ed25519 key in base64"))
+}
+
+/// Prints a command of a dry run.
+fn would_run(argv: &[String], format: Format) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    match format {
+        Format::Json => {
+            let json = serde_json::json!({"event": "would_run", "argv": argv});
+            writeln!(out, "{json}")?;
+        }
+        Format::Text => {
+            let words = shlex::try_join(argv.iter().map(String::as_str));
+            writeln!(out, "would run: {}", words.unwrap_or_default())?;
+        }
+    }
+    out.flush()
 }
 
 /// Our own arguments, without our name.

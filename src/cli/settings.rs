@@ -165,7 +165,7 @@ impl Global {
         self.load_for(true)
     }
 
-    fn load_for(&self, is_to_run: bool) -> Result<Settings, Errors> {
+    pub(super) fn load_for(&self, is_to_run: bool) -> Result<Settings, Errors> {
         let options = config::Options {
             prefix_file: self.prefix_file.as_deref(),
             is_to_run,

@@ -164,11 +164,6 @@ pub(super) fn confine() -> Strength {
     }
 }
 
-/// Whether this kernel has it at all.
-pub(super) fn is_possible() -> bool {
-    rustix::thread::secure_computing_mode().is_ok()
-}
-
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 fn filters() -> Result<[BpfProgram; 2], BackendError> {

@@ -21,15 +21,6 @@ pub(super) fn confine(needs: &Needs) -> Strength {
     }
 }
 
-/// Whether this kernel has it at all.
-pub(super) fn is_possible() -> bool {
-    use landlock::{CompatLevel, Compatible};
-    let ruleset = Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::from_all(ABI::V1));
-    ruleset.and_then(Ruleset::create).is_ok()
-}
-
 fn restricted(needs: &Needs) -> Result<RulesetStatus, RulesetError> {
     let mut ruleset = Ruleset::default()
         .handle_access(AccessFs::from_all(ASKED))?

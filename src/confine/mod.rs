@@ -21,10 +21,6 @@ mod calls {
     pub(super) fn confine() -> super::Strength {
         super::Strength::None
     }
-
-    pub(super) fn is_possible() -> bool {
-        false
-    }
 }
 mod files;
 
@@ -36,7 +32,7 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
 };
-use strum::IntoStaticStr;
+use serde::{Deserialize, Serialize};
 
 /// What is still needed.
 #[derive(Clone, Debug, Default)]
@@ -48,21 +44,21 @@ pub struct Needs {
 }
 
 /// What has been given up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confined {
     /// Whether files are confined (Landlock).
     pub files: Strength,
     /// Whether system calls are (seccomp).
     pub calls: Strength,
     /// The capabilities that are left.
-    pub capabilities: Vec<&'static str>,
+    pub capabilities: Vec<String>,
     /// The user that it runs as.
-    pub user: u32,
+    pub uid: u32,
 }
 
 /// How much of it this kernel does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Strength {
     /// All.
     Full,
@@ -70,13 +66,6 @@ pub enum Strength {
     Partial,
     /// Nothing: the kernel has it not, or has it switched off.
     None,
-}
-
-impl Strength {
-    /// The word used in JSON.
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
 }
 
 impl Confined {
@@ -98,7 +87,7 @@ impl fmt::Display for Confined {
             "files: {} (Landlock); system calls: {} (seccomp); uid {}, ",
             words(self.files),
             words(self.calls),
-            self.user
+            self.uid
         )?;
         match self.capabilities.as_slice() {
             [] => f.write_str("no capability"),
@@ -135,17 +124,12 @@ pub fn confine(needs: &Needs) -> Confined {
         files,
         calls,
         capabilities: names(left),
-        user: geteuid().as_raw(),
+        uid: geteuid().as_raw(),
     }
 }
 
-/// Whether this kernel could do all of it.
-pub fn is_possible() -> (bool, bool) {
-    (files::is_possible(), calls::is_possible())
-}
-
-fn names(set: CapabilitySet) -> Vec<&'static str> {
-    let names = set.iter_names().map(|(name, _)| name);
+fn names(set: CapabilitySet) -> Vec<String> {
+    let names = set.iter_names().map(|(name, _)| name.to_owned());
     names.collect()
 }
 

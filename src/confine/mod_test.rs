@@ -7,8 +7,8 @@ fn what_is_missing_is_said() {
     let none = Confined {
         files: Strength::None,
         calls: Strength::Full,
-        capabilities: vec!["DAC_READ_SEARCH"],
-        user: 0,
+        capabilities: vec!["DAC_READ_SEARCH".to_owned()],
+        uid: 0,
     };
     assert_eq!(
         none.to_string(),

@@ -1,52 +1,24 @@
 //! Passes on findings, and reports their outcome.
 //!
-//! In: findings and events of the engine, messages of the monitor. Out: findings to the holder of the
-//! grants, events to the listeners: the log, the counters, the memory, the records.
+//! In: findings and events of the engine, messages of the monitor. Out: findings to the monitor,
+//! events to the listeners: the log, the counters, the memory, the records.
 
 use std::os::fd::OwnedFd;
 
-use super::{DetectorLoop, Holder, Rules, Stop, Told, knockd_log, report, status};
+use super::{DetectorLoop, Rules, Stop, knockd_log, report};
 use crate::clock;
-use crate::engine;
 use crate::engine::event::{Event, EventKind};
 use crate::engine::finding;
-use crate::engine::grant::Task;
 use crate::memory::{self, Memory};
 use crate::privsep::{Heard, Question, ToDetector, ToMonitor, pieces};
 use crate::render::Row;
 
 impl DetectorLoop {
-    /// Sends findings to the holder of the grants, and events to their listeners.
+    /// Sends findings to the monitor, and events to their listeners.
     pub(super) fn carry_out(&mut self) {
-        let Self {
-            detection,
-            office,
-            tell,
-            ..
-        } = self;
         // The findings first: the reader of our log may be slow.
-        match office {
-            Holder::Monitor(link) => {
-                while let Some(finding) = detection.poll_finding() {
-                    link.say(&ToMonitor::Found(finding));
-                }
-            }
-            Holder::Here(grants) => {
-                engine::settle(
-                    detection,
-                    grants,
-                    clock::boot_now(),
-                    &mut |grants, order| {
-                        let close = match order.task {
-                            Task::Close(id) => grants.get(id).map(|grant| &grant.close),
-                            _ => order.invocation.as_ref(),
-                        };
-                        if let Some(invocation) = close {
-                            tell(Told::Would(&invocation.argv));
-                        }
-                    },
-                );
-            }
+        while let Some(finding) = self.detection.poll_finding() {
+            self.link.say(&ToMonitor::Found(finding));
         }
         while let Some(event) = self.detection.poll_event() {
             self.happened(&event);
@@ -79,7 +51,7 @@ impl DetectorLoop {
                 row.json().ok()
             });
         }
-        (self.tell)(Told::Event(event, time, source));
+        (self.tell)(event, time, source);
     }
 
     /// Takes what the monitor says; why to stop, if it is time to.
@@ -114,9 +86,6 @@ impl DetectorLoop {
     }
 
     fn answer(&self, to: u32, question: Question) {
-        let Holder::Monitor(link) = &self.office else {
-            return;
-        };
         let answer = match question {
             Question::Status => serde_json::to_string(&self.status()),
             Question::Explain(src) => {
@@ -124,7 +93,7 @@ impl DetectorLoop {
             }
         };
         for piece in pieces(&answer.unwrap_or_default()) {
-            link.say(&ToMonitor::Answer { to, piece });
+            self.link.say(&ToMonitor::Answer { to, piece });
         }
     }
 
@@ -150,7 +119,7 @@ impl DetectorLoop {
         let now = clock::boot_now();
         let status = self.counts.status(&self.detection, &self.sources, now);
         crate::protocol::Status {
-            confined: self.confined.as_ref().map(status::confined),
+            confined: Some(self.confined.clone()),
             recent: self.remembered(Memory::recent),
             ..status
         }
@@ -180,9 +149,7 @@ impl DetectorLoop {
             }
             Err(message) => report::not_reloaded(&message),
         }
-        if let Holder::Monitor(link) = &self.office {
-            link.say(&ToMonitor::Reloaded);
-        }
+        self.link.say(&ToMonitor::Reloaded);
     }
 
     /// Takes new rules. Returns how many doors there are now.

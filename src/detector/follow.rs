@@ -13,8 +13,9 @@ use ipnet::IpNet;
 
 use super::StartError;
 use super::inbox::{Message, Outlet};
+use crate::engine::loss::Losses;
 use crate::privsep::{Journals, Wanted};
-use crate::source::journal::{Journalctl, Running};
+use crate::source::journal::Running;
 use crate::source::{self, Closed, Handle, Health, Refusal, Sink};
 use crate::source_spec::SourceSpec;
 
@@ -25,29 +26,12 @@ pub(super) struct Followed {
     /// What it last said of itself.
     pub(super) health: Option<Health>,
     /// What it has lost.
-    pub(super) gaps: Gaps,
+    pub(super) gaps: Losses,
     /// How often inotify had more events than room for them.
     pub(super) overflows: u64,
     /// Whether nothing more comes from it.
     pub(super) ended: bool,
     _handle: Handle,
-}
-
-/// How often lines were lost, and how many as far as that is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Gaps {
-    /// How often.
-    pub(super) times: u64,
-    /// How many lines at least.
-    pub(super) lines: u64,
-}
-
-impl Gaps {
-    /// Counts one more gap, with its number of lines if that is known.
-    pub(super) fn add(&mut self, lines: Option<u64>) {
-        self.times = self.times.saturating_add(1);
-        self.lines = self.lines.saturating_add(lines.unwrap_or(0));
-    }
 }
 
 /// The senders that the sockets accept.
@@ -72,8 +56,8 @@ type Start = Box<dyn FnOnce(u16, Means, Box<dyn Sink>) -> Result<Handle, Refusal
 pub(super) struct Means {
     /// How files are followed.
     pub(super) files: source::file::Options,
-    /// What starts journalctls, where this process may start none.
-    pub(super) journals: Option<Journals>,
+    /// What starts journalctls.
+    pub(super) journals: Journals,
 }
 
 /// Opens the sources; `stdin` is what to read as standard input, if it is not our own.
@@ -119,10 +103,8 @@ fn open_one(
         SourceSpec::Journald => {
             let options = source::journal::Options::new()?;
             Box::new(move |number, means, sink| {
-                let journalctl: Box<dyn source::journal::Start> = match means.journals {
-                    Some(journals) => Box::new(Elsewhere { journals, number }),
-                    None => Box::new(Journalctl::of_this_system()?),
-                };
+                let journals = means.journals;
+                let journalctl = Box::new(Elsewhere { journals, number });
                 source::journal::spawn(number, journalctl, options, sink)
             })
         }
@@ -164,7 +146,7 @@ impl Opened {
             Ok(handle) => Ok(Followed {
                 spec,
                 health: None,
-                gaps: Gaps::default(),
+                gaps: Losses::default(),
                 overflows: 0,
                 ended: false,
                 _handle: handle,

@@ -1,6 +1,6 @@
 //! The daemon's queue: whatever happens comes through here.
 //!
-//! Lines have a lane of their own, in the order in which they came; everything else (the monitor's messages, signals)
+//! Lines have a lane of their own, in the order in which they came; everything else (the monitor's messages)
 //! goes before the lines that wait, so a flood of lines delays neither an answer nor the end. Both lanes are bounded.
 //! A source that finds its lane full waits, so a flood is held back in the kernel and in the files, not in memory;
 //! the loop never waits for a thread that could wait for it.
@@ -11,7 +11,6 @@ use std::time::Duration;
 use crate::clock;
 use crate::engine::time::Time;
 use crate::privsep::Heard;
-use crate::signals::Signal;
 use crate::source;
 
 /// Messages in each lane; a batch of lines is one.
@@ -26,8 +25,6 @@ pub(super) enum Message {
     Source(u16, source::Report),
     /// The monitor says something.
     Heard(Heard),
-    /// In a dry run: a signal came.
-    Signal(Signal),
 }
 
 /// The sending end.

@@ -10,7 +10,7 @@ fn ended(source: u16) -> Message {
 fn word(next: Next) -> String {
     match next {
         Next::Message(Message::Source(source, Report::Ended)) => source.to_string(),
-        Next::Message(Message::Signal(Signal::Stop)) => "stop".to_owned(),
+        Next::Message(Message::Heard(Heard::Gone)) => "stop".to_owned(),
         other => format!("{other:?}"),
     }
 }
@@ -22,8 +22,8 @@ fn other_messages_go_before_waiting_lines_which_keep_their_order() {
         outlet.send(ended(source)).unwrap();
     }
     assert_eq!(word(inbox.wait(None)), "0");
-    outlet.send(Message::Signal(Signal::Stop)).unwrap();
-    outlet.send(Message::Signal(Signal::Stop)).unwrap();
+    outlet.send(Message::Heard(Heard::Gone)).unwrap();
+    outlet.send(Message::Heard(Heard::Gone)).unwrap();
     assert_eq!(word(inbox.wait(None)), "stop");
     assert_eq!(word(inbox.wait(None)), "stop");
     for source in 1..64 {
@@ -37,7 +37,7 @@ fn another_message_ends_a_wait_for_lines() {
     let (outlet, inbox) = Inbox::new();
     thread::scope(|scope| {
         let waiting = scope.spawn(move || word(inbox.wait(None)));
-        outlet.send(Message::Signal(Signal::Stop)).unwrap();
+        outlet.send(Message::Heard(Heard::Gone)).unwrap();
         assert_eq!(waiting.join().unwrap(), "stop");
     });
 }
@@ -46,7 +46,7 @@ fn another_message_ends_a_wait_for_lines() {
 fn what_was_sent_last_is_received_before_the_loop_is_deserted() {
     let (outlet, inbox) = Inbox::new();
     outlet.send(ended(1)).unwrap();
-    outlet.send(Message::Signal(Signal::Stop)).unwrap();
+    outlet.send(Message::Heard(Heard::Gone)).unwrap();
     drop(outlet);
     let words = [(); 3].map(|()| word(inbox.wait(None)));
     assert_eq!(words, ["stop", "1", "Deserted"]);
@@ -57,5 +57,5 @@ fn a_sender_learns_that_the_loop_has_ended() {
     let (outlet, inbox) = Inbox::new();
     drop(inbox);
     assert_eq!(outlet.send(ended(1)), Err(Gone));
-    assert_eq!(outlet.send(Message::Signal(Signal::Stop)), Err(Gone));
+    assert_eq!(outlet.send(Message::Heard(Heard::Gone)), Err(Gone));
 }

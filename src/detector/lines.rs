@@ -4,7 +4,7 @@
 //! to the engine; every other line is counted. Nothing here decides what a knock is.
 
 use super::report::Cause;
-use super::{DetectorLoop, Feed, Holder, report};
+use super::{DetectorLoop, Feed, report};
 use crate::calendar::Calendar;
 use crate::clock;
 use crate::engine::Sighting;
@@ -52,11 +52,8 @@ impl DetectorLoop {
             Report::Health(health) => {
                 report::health(&followed.spec, &health);
                 let was_lost = followed.health.as_ref().is_some_and(Health::is_lost);
-                if health.is_lost()
-                    && !was_lost
-                    && let Holder::Monitor(link) = &self.office
-                {
-                    link.say(&ToMonitor::SourceLost(number));
+                if health.is_lost() && !was_lost {
+                    self.link.say(&ToMonitor::SourceLost(number));
                 }
                 followed.health = Some(health);
             }

@@ -3,7 +3,7 @@
 //! In: a [`Plan`]. Out: messages to the monitor, until it says stop. Every decision is the engine's. The loop waits
 //! for the next message or the next deadline, hands over what came (`lines`), and passes on what follows (`carry`);
 //! nothing else happens here. This part of the daemon reads text of strangers, so it has no rights (`start`,
-//! `confine`). The monitor, another process, holds the grants. A dry run has no monitor, and the grants are here.
+//! `confine`). The monitor, another process, holds the grants.
 
 mod alive;
 mod carry;
@@ -25,7 +25,7 @@ use self::alive::Alive;
 use self::checkpoints::Checkpoints;
 use self::follow::Followed;
 use self::inbox::{Inbox, Message, Next};
-pub use self::plan::{Plan, Reload, Rules, Told};
+pub use self::plan::{Plan, Reload, Rules, Tell};
 use self::records::Records;
 use self::report::{Losses, Reboots, Rejections};
 use self::start::LATENESS;
@@ -36,12 +36,10 @@ use crate::clock;
 use crate::confine::Confined;
 use crate::dialect::Reader;
 use crate::engine::detection::Detection;
-use crate::engine::grant::Grants;
 use crate::engine::time::Time;
 use crate::engine::timeline::Timeline;
 use crate::memory::Memory;
 use crate::privsep::{Link, ToMonitor};
-use crate::signals::Signal;
 
 /// Runs `plan` until the monitor or a signal stops it.
 pub fn run(plan: Plan) -> Result<(), StartError> {
@@ -61,7 +59,7 @@ const TICK: Duration = Duration::from_secs(1);
 
 struct DetectorLoop {
     detection: Detection,
-    office: Holder,
+    link: Link,
     rules: Rules,
     calendar: Calendar,
     messages: Inbox,
@@ -72,27 +70,19 @@ struct DetectorLoop {
     losses: Losses,
     reboots: Reboots,
     reload: Reload,
-    tell: Box<dyn FnMut(Told<'_>)>,
+    tell: Tell,
     alive: Alive,
     counts: Counts,
     /// Until when an attempt may be alive, were the last line a right knock.
     attempts_until: Time,
-    /// What this process has given up; nothing in a dry run.
-    confined: Option<Confined>,
+    /// What this process has given up.
+    confined: Confined,
     memory: Memory,
     records: Option<Records>,
     /// How far files are read, where that is kept.
     checkpoints: Option<Checkpoints>,
     /// No more lines are read.
     is_stopping: bool,
-}
-
-/// The holder of the grants.
-enum Holder {
-    /// The monitor.
-    Monitor(Link),
-    /// This process, in a dry run.
-    Here(Box<Grants>),
 }
 
 /// How the lines of one source are taken.
@@ -106,7 +96,7 @@ struct Feed {
 /// Why the loop ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
-    /// The monitor or a signal said so, or in a dry run every source has come to its end.
+    /// The monitor said so.
     Asked,
     /// The monitor is gone.
     Deserted,
@@ -118,17 +108,12 @@ impl DetectorLoop {
         loop {
             self.carry_out();
             if !self.is_stopping && self.sources.iter().all(|followed| followed.ended) {
-                match &self.office {
-                    Holder::Here(_) => return Stop::Asked,
-                    Holder::Monitor(link) => link.say(&ToMonitor::Exhausted),
-                }
+                self.link.say(&ToMonitor::Exhausted);
                 self.stop_reading();
             }
             match self.messages.wait(self.poll_timeout()) {
                 Next::Due => {}
-                Next::Message(Message::Signal(Signal::Stop)) => return Stop::Asked,
                 Next::Deserted => return Stop::Deserted,
-                Next::Message(Message::Signal(Signal::Reload)) => self.reload(""),
                 Next::Message(Message::Source(number, report)) => self.source(number, report),
                 Next::Message(Message::Heard(heard)) => {
                     if let Some(stop) = self.heard(heard) {
@@ -142,13 +127,8 @@ impl DetectorLoop {
 
     /// When there is something to do though nothing has come.
     fn poll_timeout(&self) -> Option<Time> {
-        let grants = match &self.office {
-            Holder::Here(grants) => grants.poll_timeout(),
-            Holder::Monitor(_) => None,
-        };
         let checkpoints = self.checkpoints.as_ref();
         let dues = [
-            grants,
             self.detection.attempts.poll_opening(),
             next_tick(clock::boot_now()).filter(|&tick| tick <= self.attempts_until),
             self.alive.poll_timeout(),
@@ -170,14 +150,9 @@ impl DetectorLoop {
         if let Some(checkpoints) = &mut self.checkpoints {
             checkpoints.handle_timeout(now);
         }
-        match &mut self.office {
-            Holder::Here(grants) => grants.handle_timeout(now),
-            Holder::Monitor(link) => {
-                let status = status::in_short(&self.detection, &self.sources);
-                if let Some(message) = self.alive.message(now, status) {
-                    link.say(&message);
-                }
-            }
+        let status = status::in_short(&self.detection, &self.sources);
+        if let Some(message) = self.alive.message(now, status) {
+            self.link.say(&message);
         }
     }
 
@@ -190,22 +165,15 @@ impl DetectorLoop {
         self.sources.clear();
     }
 
-    /// Closes what is open here, and lets the records end.
+    /// Lets the records end.
     fn stop(mut self) {
         self.tell_knockd([knockd_log::STOPPING.to_owned()]);
         self.stop_reading();
-        if let Holder::Here(grants) = &mut self.office {
-            report::stopping(grants.len());
-            grants.close_all(None, clock::boot_now());
-        }
         self.carry_out();
         if let Some(records) = self.records {
             records.stop();
         }
-        match self.office {
-            Holder::Here(_) => report::stopped(),
-            Holder::Monitor(link) => link.say(&ToMonitor::Done),
-        }
+        self.link.say(&ToMonitor::Done);
     }
 }
 

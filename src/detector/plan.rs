@@ -2,7 +2,6 @@
 //!
 //! In: nothing; the caller fills it in. It holds two callbacks, because only the caller reads the config and prints.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use crate::engine::door::Door;
 use crate::engine::event::Event;
 use crate::engine::knock::KnockerPrefix;
 use crate::engine::time::Time;
-use crate::privsep::{Link, Record, Welcome};
+use crate::privsep::{Link, Welcome};
 use crate::source_spec::SourceSpec;
 
 /// What counts as a knock, and what it opens.
@@ -29,17 +28,10 @@ pub struct Rules {
     pub knocker_prefix: KnockerPrefix,
 }
 
-/// What is reported to the caller while the daemon runs.
-#[derive(Debug)]
-pub enum Told<'a> {
-    /// Something happened, at this time from the Unix epoch, to a line of this source.
-    Event(&'a Event, Time, Option<&'a SourceSpec>),
-    /// In a dry run: what would be run.
-    Would(&'a [String]),
-}
+/// Gets every event, with its time from the Unix epoch and the source of its line.
+pub type Tell = Box<dyn FnMut(&Event, Time, Option<&SourceSpec>)>;
 
-/// Makes rules of a text that the monitor has read, or says what is wrong with them. In a dry run there is no
-/// monitor, and it reads the files itself.
+/// Makes rules of a text that the monitor has read, or says what is wrong with them.
 pub type Reload = Box<dyn FnMut(&str) -> Result<Rules, String>>;
 
 /// Everything the daemon is to do.
@@ -52,15 +44,12 @@ pub struct Plan {
     pub udp_peers: Vec<IpNet>,
     /// The number of the user who may send to a `unix:` source, beside root and ourselves.
     pub relay: Option<u32>,
-    /// The monitor, which holds the grants, with what it said first; none in a dry run, where commands are only
-    /// told.
-    pub monitor: Option<(Link, Welcome)>,
-    /// The files of a dry run's records; those of a daemon come from the monitor.
-    pub records: Vec<(Record, Option<OwnedFd>)>,
+    /// The monitor, which holds the grants, with what it said first.
+    pub monitor: (Link, Welcome),
     /// Called when the configuration is to be taken again.
     pub reload: Reload,
     /// Called once, when this process has given up all rights that it does not need.
     pub confined: Box<dyn FnOnce()>,
     /// Called for every event.
-    pub tell: Box<dyn FnMut(Told<'_>)>,
+    pub tell: Tell,
 }

@@ -17,7 +17,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use super::disk_thread::DiskThread;
-use super::{DetectorLoop, Holder, knockd_log, report};
+use super::{DetectorLoop, knockd_log, report};
 use crate::clock;
 use crate::engine::event::EventKind;
 use crate::engine::time::Time;
@@ -58,7 +58,7 @@ impl DetectorLoop {
         if let Some(records) = &mut self.records {
             records.take(record, file);
         } else {
-            let started = Records::start(vec![(record, file)], &self.office);
+            let started = Records::start(vec![(record, file)], Some(&self.link));
             self.records = started.ok().flatten();
         }
     }
@@ -68,13 +68,13 @@ impl Records {
     /// Starts writing to `files`; `None` when there is nothing to write to.
     pub(super) fn start(
         files: Vec<(Record, Option<OwnedFd>)>,
-        office: &Holder,
+        monitor: Option<&Link>,
     ) -> io::Result<Option<Self>> {
         if files.is_empty() {
             return Ok(None);
         }
         let now = Time::default();
-        let writer = Writer::new(office);
+        let writer = Writer::new(monitor);
         let mut records = Self {
             disk: DiskThread::start("records", ROOM, |orders| writer.run(orders))?,
             kept: Vec::new(),
@@ -195,14 +195,11 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(office: &Holder) -> Self {
+    fn new(monitor: Option<&Link>) -> Self {
         Self {
             logs: HashMap::new(),
             unsent: VecDeque::new(),
-            monitor: match office {
-                Holder::Monitor(link) => Some(link.clone()),
-                Holder::Here(_) => None,
-            },
+            monitor: monitor.cloned(),
             ask_at: Time::default(),
         }
     }

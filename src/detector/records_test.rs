@@ -13,9 +13,7 @@ fn file(path: &Path) -> OwnedFd {
 
 fn start(path: &Path) -> Records {
     let files = vec![(Record::EventLog, Some(file(path)))];
-    Records::start(files, &Holder::Here(Box::default()))
-        .unwrap()
-        .unwrap()
+    Records::start(files, None).unwrap().unwrap()
 }
 
 fn open(records: &mut Records, text: &str) {
@@ -24,8 +22,7 @@ fn open(records: &mut Records, text: &str) {
 
 #[test]
 fn without_files_there_is_nothing_to_do() {
-    let here = Holder::Here(Box::default());
-    assert!(Records::start(Vec::new(), &here).unwrap().is_none());
+    assert!(Records::start(Vec::new(), None).unwrap().is_none());
 }
 
 #[test]

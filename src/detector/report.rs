@@ -161,16 +161,6 @@ pub(super) fn started(doors: usize, sources: usize) {
     info!(doors, sources, "started");
 }
 
-/// The daemon stops.
-pub(super) fn stopping(open: usize) {
-    info!(open, "stopping");
-}
-
-/// The daemon has stopped, and there was nothing but it.
-pub(super) fn stopped() {
-    info!("stopped");
-}
-
 /// Counts lines that do not count, and warns of them once in a while.
 #[derive(Debug, Default)]
 pub(super) struct Rejections(HashMap<Reason, Pause>);

@@ -17,7 +17,7 @@ use super::inbox::{Inbox, Message, Outlet};
 use super::records::Records;
 use super::report::{Losses, Reboots, Rejections};
 use super::status::Counts;
-use super::{DetectorLoop, Feed, Holder, Plan, Rules, report};
+use super::{DetectorLoop, Feed, Plan, Rules, report};
 use crate::calendar::{Calendar, Zone};
 use crate::clock;
 use crate::confine::{self, Needs};
@@ -26,7 +26,7 @@ use crate::engine::detection::Detection;
 use crate::engine::timeline::Timeline;
 use crate::memory::{self, Memory};
 use crate::privsep::{Record, ToDetector, ToMonitor, Welcome};
-use crate::signals::{self, Signals};
+use crate::signals;
 use crate::source::{self, Refusal};
 use crate::source_spec::SourceSpec;
 
@@ -50,22 +50,14 @@ pub enum StartError {
 impl DetectorLoop {
     /// Starts it on `plan`.
     pub(super) fn start(plan: Plan, inbox: &Outlet, messages: Inbox) -> Result<Self, StartError> {
-        let (office, mut welcome) = match plan.monitor {
-            None => (Holder::Here(Box::default()), None),
-            Some((link, welcome)) => (Holder::Monitor(link), Some(welcome)),
-        };
-        let stdin = welcome.as_mut().and_then(|welcome| welcome.stdin.take());
+        let (link, mut welcome) = plan.monitor;
         let peers = Peers {
             udp: &plan.udp_peers,
             relay: plan.relay,
         };
-        let opened = open(plan.sources, peers, stdin)?;
-        let mut records = plan.records;
-        let mut checkpoints = Vec::new();
-        for (record, file) in welcome
-            .iter_mut()
-            .flat_map(|welcome| welcome.records.drain(..))
-        {
+        let opened = open(plan.sources, peers, welcome.stdin.take())?;
+        let (mut records, mut checkpoints) = (Vec::new(), Vec::new());
+        for (record, file) in welcome.records.drain(..) {
             if record == Record::Checkpoint {
                 checkpoints.extend(file);
             } else {
@@ -82,29 +74,17 @@ impl DetectorLoop {
             checkpoints: known.map(Result::unwrap_or_default),
             ..source::file::Options::default()
         };
-        let confined = welcome.as_ref().map(|_| confine::confine(&needs(&opened)));
-        if let Some(confined) = &confined {
-            report::confined(confined);
-            (plan.confined)();
-        }
-        let journals = match &office {
-            Holder::Here(_) => {
-                let inbox = inbox.clone();
-                let tell = move |signal| inbox.send(Message::Signal(signal)).is_ok();
-                Signals::take()?.tell(tell)?;
-                None
-            }
-            Holder::Monitor(link) => {
-                // The monitor has them.
-                signals::ignore()?;
-                let inbox = inbox.clone();
-                link.start(move |heard| {
-                    // There is no listener only after we have stopped.
-                    let _ = inbox.send(Message::Heard(heard));
-                })?;
-                Some(link.journals())
-            }
-        };
+        let confined = confine::confine(&needs(&opened));
+        report::confined(&confined);
+        (plan.confined)();
+        // The monitor has them.
+        signals::ignore()?;
+        let outlet = inbox.clone();
+        link.start(move |heard| {
+            // There is no listener only after we have stopped.
+            let _ = outlet.send(Message::Heard(heard));
+        })?;
+        let journals = link.journals();
         let sources = opened.into_iter().zip(0..).map(|(opened, number)| {
             let means = Means {
                 files: files.clone(),
@@ -114,20 +94,18 @@ impl DetectorLoop {
         });
         let sources = sources.collect::<Result<Vec<_>, _>>()?;
         let now = clock::boot_now();
-        let alive_every = welcome.as_ref().and_then(|welcome| welcome.alive_every);
+        let alive_every = welcome.alive_every;
         let mut detection = detection(&plan.rules, welcome);
         let feeds = feeds(&sources, &plan.rules, &mut detection);
         report::started(plan.rules.doors.len(), sources.len());
         let checkpoints = keeper
             .map(|keeper| Checkpoints::kept(keeper, boot))
             .transpose()?;
-        let records = Records::start(records, &office)?;
-        if let Holder::Monitor(link) = &office {
-            link.say(&ToMonitor::Following);
-        }
+        let records = Records::start(records, Some(&link))?;
+        link.say(&ToMonitor::Following);
         Ok(Self {
             detection,
-            office,
+            link,
             feeds,
             counts: Counts::new(sources.len()),
             calendar: Calendar::new(Zone::Local, clock::wall_now()),
@@ -166,12 +144,9 @@ fn feeds(sources: &[Followed], rules: &Rules, detection: &mut Detection) -> Vec<
 }
 
 /// The detection, with what it has to know of earlier runs.
-fn detection(rules: &Rules, welcome: Option<Welcome>) -> Detection {
+fn detection(rules: &Rules, welcome: Welcome) -> Detection {
     let mut detection = Detection::new(rules.doors.clone(), LATENESS, Limits::default());
     detection.attempts.set_knocker_prefix(rules.knocker_prefix);
-    let Some(welcome) = welcome else {
-        return detection;
-    };
     for known in welcome.known {
         match known {
             ToDetector::Open(door, src) => detection.restore_open(door, src),

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Followed;
-use super::follow::Gaps;
-use crate::confine::Confined;
 use crate::engine::detection::Detection;
 use crate::engine::event::{Event, EventKind};
+use crate::engine::loss::Losses;
 use crate::engine::time::Time;
-use crate::protocol::{ConfinedStatus, DoorStatus, SourceStatus, Status};
+use crate::protocol::{DoorStatus, SourceStatus, Status};
 use crate::source::Health;
 use crate::source_spec::SourceSpec;
 
@@ -107,17 +106,6 @@ impl Counts {
     }
 }
 
-/// The rights that were given up, in the form of the protocol.
-pub(super) fn confined(confined: &Confined) -> ConfinedStatus {
-    let capabilities = confined.capabilities.iter();
-    ConfinedStatus {
-        files: confined.files.as_str().to_owned(),
-        calls: confined.calls.as_str().to_owned(),
-        capabilities: capabilities.map(|&name| name.to_owned()).collect(),
-        uid: confined.user,
-    }
-}
-
 /// Our state in one line, for `systemctl status`; `None` until each source has said how it is.
 pub(super) fn in_short(detection: &Detection, sources: &[Followed]) -> Option<String> {
     let mut troubles = Vec::new();
@@ -128,10 +116,12 @@ pub(super) fn in_short(detection: &Detection, sources: &[Followed]) -> Option<St
             troubles.push(format!("{spec}: {trouble}"));
         }
         match followed.gaps {
-            Gaps { times: 0, .. } => {}
-            Gaps { times, lines: 0 } => gaps.push(format!("{spec} lost lines {times} times")),
-            Gaps { times, lines } => {
-                gaps.push(format!("{spec} lost lines {times} times, {lines} or more"));
+            Losses { times: 0, .. } => {}
+            Losses { times, messages: 0 } => gaps.push(format!("{spec} lost lines {times} times")),
+            Losses { times, messages } => {
+                gaps.push(format!(
+                    "{spec} lost lines {times} times, {messages} or more"
+                ));
             }
         }
     }
@@ -176,7 +166,7 @@ fn source(followed: &Followed, traffic: &Traffic, now: Time) -> SourceStatus {
             .lag
             .map(|lag| lag.as_millis().try_into().unwrap_or(u64::MAX)),
         gaps: followed.gaps.times,
-        lost_lines: followed.gaps.lines,
+        lost_lines: followed.gaps.messages,
     }
 }
 

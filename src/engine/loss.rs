@@ -15,6 +15,23 @@ pub struct Loss {
     pub count: Option<u64>,
 }
 
+/// How often messages are missing, and how many at least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// How often.
+    pub times: u64,
+    /// How many, where that is known.
+    pub messages: u64,
+}
+
+impl Losses {
+    /// Counts one more, with its number of messages if that is known.
+    pub fn add(&mut self, messages: Option<u64>) {
+        self.times = self.times.saturating_add(1);
+        self.messages = self.messages.saturating_add(messages.unwrap_or(0));
+    }
+}
+
 /// What `line` says of missing messages.
 pub fn read(line: &[u8]) -> Option<Loss> {
     // Most lines say nothing of the kind, and are done with here.

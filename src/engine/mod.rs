@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Two machines: [`detection::Detection`] reads packets and finds completed knocks;
-//! [`grant::Grants`] holds what is open. The daemon runs each in a process of its own; `replay`, a dry run and
-//! tests chain them in one, by [`settle`].
+//! [`grant::Grants`] holds what is open. The daemon runs each in a process of its own; `replay` and tests chain
+//! them in one, by [`settle`].
 //!
 //! Methods come in four kinds. `handle_*` take what happened; `poll_*` give what follows from it, and
 //! are asked until they answer `None`. Time only comes in as an argument. Calling `handle_timeout` too

@@ -2,7 +2,8 @@
 //!
 //! In: the orders of [`Grants`], which live here. Out: what came of them, as [`Report`]s. A grant is on disk before
 //! its open command runs, and off the disk before the next command of its address starts. All changes of one turn of
-//! the loop share a single sync. Nothing here waits but for the disk.
+//! the loop share a single sync. Nothing here waits but for the disk. In a dry run every command succeeds at once, and
+//! none is run.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -21,13 +22,17 @@ use super::queue::{Lane, Queue};
 use super::session::Sessions;
 use super::{list, orphans};
 use crate::clock;
+use crate::engine::command::Invocation;
 use crate::engine::grant::{GrantId, Grants, Order, Outcome, Phase, Task};
 use crate::engine::time::Time;
-use crate::firewall::netlink::Batch;
+use crate::firewall::netlink::{Batch, Verdict};
 
 /// No more commands than this wait to open: further ones fail. Closes are never refused; there are no
 /// more of them than grants.
 const MAX_WAITING: usize = 16 * 1024;
+
+/// Gets the words of each command that a dry run would run.
+pub type DryRun = Box<dyn FnMut(&[String])>;
 
 /// How commands are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +97,7 @@ pub(super) struct Executor {
     trouble: Option<Trouble>,
     /// Commands that were not let end, once we stop.
     unfinished: usize,
+    dry_run: Option<DryRun>,
 }
 
 impl Executor {
@@ -100,6 +106,7 @@ impl Executor {
         options: Options,
         ledger: Option<Ledger>,
         grants: Grants,
+        dry_run: Option<DryRun>,
     ) -> std::io::Result<Self> {
         command::hear_of_children()?;
         let mark = ledger.as_ref().and_then(Ledger::mark).map(str::to_owned);
@@ -119,6 +126,7 @@ impl Executor {
             reports: Vec::new(),
             trouble: None,
             unfinished: 0,
+            dry_run,
         })
     }
 
@@ -254,6 +262,8 @@ impl Executor {
             Some(NotStarted::Ledger)
         } else if lane == Lane::Open && self.queue.opens() >= MAX_WAITING {
             Some(NotStarted::Crowded)
+        } else if self.dry_run.is_some() {
+            None
         } else {
             mark(&order).err()
         };
@@ -286,11 +296,15 @@ impl Executor {
                 invocation.filter(|_| expires.is_none_or(|expires| now < expires))
             }
         };
-        let batch = invocation
-            .as_ref()
-            .and_then(|it| Some((it, Batch::of(&it.argv)?)));
-        if let Some((invocation, batch)) = batch
-            && let Some(verdict) = self.nftables.run(&batch)
+        let mut done = |invocation: &Invocation| match &mut self.dry_run {
+            Some(tell) => {
+                tell(&invocation.argv);
+                Some(Verdict::Done)
+            }
+            None => self.nftables.run(&Batch::of(&invocation.argv)?),
+        };
+        if let Some(invocation) = &invocation
+            && let Some(verdict) = done(invocation)
         {
             self.queue.ended(src, lane(&task), &door);
             let ended = Ended::by_kernel(invocation, verdict);

@@ -44,7 +44,7 @@ fn recover(disk: &FaultyDisk) -> Opened {
 
 fn start(disk: &FaultyDisk) -> Executor {
     let Opened { ledger, grants, .. } = recover(disk);
-    Executor::new(Options::default(), Some(ledger), grants).unwrap()
+    Executor::new(Options::default(), Some(ledger), grants, None).unwrap()
 }
 
 /// Waits for what is due or readable, as the loop of the monitor does, and takes it.

@@ -45,7 +45,7 @@ pub use self::control::Socket;
 use self::detector::Detector;
 pub use self::detector::Start;
 pub use self::ended::{Ended, HEAD, How, NotStarted};
-pub use self::executor::Options;
+pub use self::executor::{DryRun, Options};
 use self::executor::{Executor, Report};
 use self::firewall::Firewall;
 use self::fleet::Member;
@@ -56,7 +56,7 @@ use self::ledger::{Boot, Ledger, Opened};
 use self::notifier::Notifier;
 pub use self::notifier::Notify;
 pub use self::plan::{
-    Configuration, End, EndOfJournal, Journal, Plan, Settings, StartError, StartOfJournal, Storage,
+    Configuration, End, EndOfJournal, Journal, Plan, Settings, StartError, StartOfJournal,
 };
 use self::poll::Poll;
 pub use self::records::Files;
@@ -103,7 +103,7 @@ pub fn close_due(dir: &Path, within: Duration) {
         return;
     };
     opened.notice.iter().for_each(report::notice);
-    let started = Executor::new(Options::default(), Some(opened.ledger), opened.grants);
+    let started = Executor::new(Options::default(), Some(opened.ledger), opened.grants, None);
     let (Ok(mut executor), Ok(mut poll)) = (started, Poll::new()) else {
         return;
     };
@@ -187,9 +187,9 @@ impl Monitor {
         let signals = Signals::take()?;
         // It starts while the ledger is being read, and waits for its first message.
         let first = Detector::start(&plan.settings.detector)?;
-        let (ledger, grants) = match &plan.storage {
-            Storage::Nowhere => (None, Grants::default()),
-            Storage::In(dir) => {
+        let (ledger, grants) = match &plan.state_dir {
+            None => (None, Grants::default()),
+            Some(dir) => {
                 let opened = Ledger::open(dir, &Boot::read()?).map_err(StartError::State)?;
                 let Opened {
                     ledger,
@@ -201,11 +201,11 @@ impl Monitor {
             }
         };
         report::restored(grants.len());
-        let control = control::listen_at(&plan.control);
-        let control = control.inspect_err(report::no_control).ok();
+        let control = plan.control.as_ref().map(control::listen_at).transpose();
+        let control = control.inspect_err(report::no_control).ok().flatten();
         let fleet = plan.configuration.fleet.map(Member::start);
         let mut monitor = Self {
-            executor: Executor::new(plan.commands, ledger, grants)?,
+            executor: Executor::new(plan.commands, ledger, grants, plan.dry_run)?,
             notifier: Notifier::default(),
             doors: plan.configuration.doors,
             detector: None,

@@ -15,22 +15,13 @@ use thiserror::Error;
 
 use super::control::Socket;
 use super::detector::Start;
-use super::executor::Options;
+use super::executor::{DryRun, Options};
 use super::fleet::Membership;
 use super::ledger::OpenError;
 use super::notifier::Notify;
 use super::records::Files;
 use crate::engine::door::Door;
 use crate::privsep::Wanted;
-
-/// Where open grants are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Storage {
-    /// In this directory.
-    In(PathBuf),
-    /// In memory only: a crash leaves doors open.
-    Nowhere,
-}
 
 /// What is known of the configuration.
 pub struct Configuration {
@@ -64,14 +55,16 @@ pub struct Journal {
 pub struct Plan {
     /// The doors.
     pub configuration: Configuration,
-    /// Where open grants are kept.
-    pub storage: Storage,
+    /// The directory where open grants are kept; without one a crash leaves doors open.
+    pub state_dir: Option<PathBuf>,
     /// How commands are run.
     pub commands: Options,
     /// How a look at the firewall's rules is started.
     pub firewall: Start,
-    /// Where the daemon is asked.
-    pub control: Socket,
+    /// Where the daemon is asked; nowhere in a dry run.
+    pub control: Option<Socket>,
+    /// Gets the commands of a dry run, which are not run.
+    pub dry_run: Option<DryRun>,
     /// What is needed while it runs.
     pub settings: Settings,
 }

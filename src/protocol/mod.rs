@@ -20,6 +20,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::confine::Confined;
 pub use crate::engine::grant::{GivenUp, Phase};
 
 pub use self::frame::{FrameError, Timed, decode_frame, encode_frame, read_frame, write_frame};
@@ -135,7 +136,7 @@ pub struct Status {
     pub recent: Vec<Happening>,
     /// What the process that reads the log has given up.
     #[serde(default)]
-    pub confined: Option<ConfinedStatus>,
+    pub confined: Option<Confined>,
     /// How often it has ended by itself and been started again.
     #[serde(default)]
     pub restarts: u32,
@@ -254,19 +255,6 @@ pub struct FleetRefusal {
     pub door: String,
     /// Why it did not count.
     pub reason: String,
-}
-
-/// The confinement of the detector: each part is `full`, `partial` or `none`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConfinedStatus {
-    /// Files, by Landlock.
-    pub files: String,
-    /// System calls, by seccomp.
-    pub calls: String,
-    /// The capabilities that are left.
-    pub capabilities: Vec<String>,
-    /// The user that it runs as.
-    pub uid: u32,
 }
 
 /// A door of the configuration.

@@ -10,12 +10,11 @@ use std::sync::Arc;
 
 use memchr::{memchr, memchr_iter, memmem, memrchr};
 
-use super::Losses;
 use super::blocks::Block;
 use super::lines::MAX_LINE;
 use crate::calendar::Calendar;
 use crate::dialect::{self, Reader};
-use crate::engine::loss;
+use crate::engine::loss::{self, Losses};
 use crate::engine::packet::Packet;
 use crate::engine::packet::headers::Headers;
 use crate::engine::reason::Reason;
@@ -85,8 +84,7 @@ impl Findings {
                 .split(|&byte| byte == b'\n')
                 .filter_map(loss::read)
             {
-                self.losses.times += 1;
-                self.losses.messages += told.count.unwrap_or(0);
+                self.losses.add(told.count);
             }
         }
         let mut rest = block.bytes();

@@ -25,6 +25,7 @@ use crate::engine::door::Door;
 use crate::engine::event::{Event, EventKind, Whence};
 use crate::engine::grant::Grants;
 use crate::engine::knock::{KnockerPrefix, Logged};
+use crate::engine::loss::Losses;
 use crate::engine::reason::{Reason, Tally};
 use crate::engine::time::Time;
 use crate::engine::timeline::{Placed, Timeline, Wall};
@@ -100,15 +101,6 @@ pub struct Summary {
     pub losses: Losses,
     /// The first line of a form that is not read, why it is not, and at which column its log prefix stands.
     pub unread: Option<(Whence, Reason, usize)>,
-}
-
-/// How often a log says that messages are missing from it, and how many at least.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Losses {
-    /// How often.
-    pub times: u64,
-    /// How many, where that is said.
-    pub messages: u64,
 }
 
 /// Runs `inputs` through `doors`; `prefix` says which addresses are one knocker. `show` gets every event.

@@ -41,7 +41,7 @@ const ROOMS: [(&str, &[&str]); 28] = [
     ("knock", &["engine", "clock", "config"]),
     ("trust", &["accounts", "source_spec", "rights", "config"]),
     ("memory", &["engine", "calendar", "dialect", "protocol"]),
-    ("protocol", &["engine", "clock"]),
+    ("protocol", &["engine", "clock", "confine"]),
     ("metrics", &["protocol"]),
     ("replay", &["engine", "calendar", "dialect"]),
     ("report", &["engine", "calendar", "render", "replay"]),

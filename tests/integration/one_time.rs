@@ -255,6 +255,16 @@ fn a_line_of_a_list_opens_once_and_is_marked_before_the_command_runs() {
 }
 
 #[test]
+fn a_dry_run_marks_no_line_of_a_list() {
+    let logknock = door("one_time_sequences = \"LIST\"\ncmd_timeout = \"1h\"").file("list", LIST);
+    let mut daemon = logknock.follow("--dry-run");
+    knock(&logknock, "203.0.113.7", &[8001, 8002]);
+    daemon.says("would run: ");
+    assert_eq!(logknock.read("list"), LIST);
+    assert!(!logknock.path("acts").exists() && !logknock.path("state").exists());
+}
+
+#[test]
 fn neighbouring_ports_in_a_line_of_a_list_are_warned_of() {
     let warning = "neighbouring ports in order";
     for (list, warned) in [("7001,9002\n8001,8002\n", true), ("7001,9002\n", false)] {

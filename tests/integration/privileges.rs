@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use logknock::clock;
+use logknock::confine::Strength;
 use logknock::protocol::Status;
 use rustix::process::Signal;
 
@@ -39,8 +40,8 @@ fn the_kernel_refuses_what_a_compromised_detector_tries() {
     }
     let daemon = Daemon::start_attacked();
     let confined = daemon.status().confined.unwrap();
-    if !need::met(confined.files == "full", "a kernel with Landlock")
-        || !need::met(confined.calls == "full", "a kernel with seccomp")
+    if !need::met(confined.files == Strength::Full, "a kernel with Landlock")
+        || !need::met(confined.calls == Strength::Full, "a kernel with seccomp")
     {
         return;
     }

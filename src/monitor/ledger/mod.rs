@@ -182,9 +182,7 @@ impl Ledger {
             src,
             boot: self.boot.clone(),
             at,
-            kernel: last.kernel,
-            header: last.header,
-            port: last.port,
+            last,
         })
     }
 

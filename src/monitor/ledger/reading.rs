@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::Boot;
 use super::record::{Answered, Begin, Due, Record, VERSION};
-use crate::engine::answered::{Answers, Last};
+use crate::engine::answered::Answers;
 use crate::engine::grant::{GrantId, Grants};
 use crate::engine::time::Time;
 
@@ -138,12 +138,7 @@ impl Answered {
     /// Adds it to `answers`, if it is of this boot: no line of another one is read again.
     fn note(self, answers: &mut Answers, boot: &Boot) {
         if self.boot == boot.id && self.at <= boot.now {
-            let last = Last {
-                kernel: self.kernel,
-                header: self.header,
-                port: self.port,
-            };
-            answers.note(&self.door, self.src, self.at, last);
+            answers.note(&self.door, self.src, self.at, self.last);
         }
     }
 }

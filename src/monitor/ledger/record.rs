@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::account::Account;
+use crate::engine::answered::Last;
 use crate::engine::command::Invocation;
 use crate::engine::door::Judging;
 use crate::engine::grant::{Grant, GrantId, SavedGrant};
@@ -80,9 +81,8 @@ pub(super) struct Answered {
     /// The boot whose clock the next two are on.
     pub(super) boot: Box<str>,
     pub(super) at: Time,
-    pub(super) kernel: Option<Time>,
-    pub(super) header: Option<Time>,
-    pub(super) port: Option<u16>,
+    #[serde(flatten)]
+    pub(super) last: Last,
 }
 
 /// When a grant is to be closed.

@@ -50,9 +50,11 @@ fn a_line_reads_back_as_what_was_written_and_is_json() {
             src: "192.0.2.7".parse().unwrap(),
             boot: "b".into(),
             at: Time::from_nanos(1),
-            kernel: Some(Time::from_nanos(2)),
-            header: None,
-            port: Some(40_000),
+            last: Last {
+                kernel: Some(Time::from_nanos(2)),
+                header: None,
+                port: Some(40_000),
+            },
         }),
         Record::Used {
             door: "ssh".into(),
