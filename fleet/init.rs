@@ -22,7 +22,7 @@ use crate::{Failure, say};
 /// Arguments of `init`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Where to write; must not be there yet
+    /// The directory to create
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
     /// HOST:PORT of each server of the bus (repeatable)
@@ -31,10 +31,10 @@ pub(crate) struct Args {
     /// A door that every gateway may open on the others (repeatable)
     #[arg(long, value_name = "NAME", required = true)]
     door: Vec<String>,
-    /// Where the gateways have their files
+    /// The directory for these files on a gateway
     #[arg(long, value_name = "DIR", default_value = "/etc/logknock/fleet")]
     installed: PathBuf,
-    /// Where the server has its files
+    /// The directory for these files on the server
     #[arg(long, value_name = "DIR", default_value = "/etc/nats")]
     server_dir: PathBuf,
     /// The gateways' names

@@ -36,7 +36,7 @@ enum Command {
     Init(init::Args),
     /// Make the streams on the server, or update them
     Streams(streams::Args),
-    /// Print what a shell reads to complete commands and options
+    /// Print the completions of a shell
     Completions {
         /// The shell that is to complete
         shell: Shell,

@@ -59,14 +59,7 @@ pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Fa
 
 /// What is to be followed and how, if that is as it must be.
 fn prepare(args: &Args, global: &Global) -> Result<(Settings, Vec<SourceSpec>), Failure> {
-    let settings = global.load_for(!args.dry_run).map_err(|errors| {
-        let mut failure = Failure::from(errors);
-        if !global.config.exists() {
-            failure.message +=
-                "\n'logknock init' writes one; 'logknock demo' shows a knock without any";
-        }
-        failure
-    })?;
+    let settings = global.load_for(!args.dry_run)?;
     let sources = args.sources(&settings);
     if sources.is_empty() {
         let message = "nothing to follow: give --follow PATH, or 'sources' in [log]";

@@ -19,6 +19,8 @@ use super::document::{MAX_BYTES, Text};
 use super::report::{ErrorKind, Finding, Report, Where, error, warning};
 
 const READABLE_BY_EVERYBODY: u32 = 0o004;
+/// What to do without a config.
+const WRITE: &str = "'logknock init' writes one; 'logknock demo' needs none";
 
 /// The files of a config, as far as they could be read.
 pub(super) struct Files {
@@ -60,7 +62,12 @@ impl Files {
             Ok(bytes) => self.texts.push(Text::new(&name(path), &bytes)),
             Err(found) => {
                 self.complete = false;
-                report.add(found);
+                // Drop-ins were listed, so a missing file is the one that --config names.
+                report.add(if path.exists() {
+                    found
+                } else {
+                    found.fix(WRITE)
+                });
             }
         }
     }

@@ -101,7 +101,7 @@ knock = []
 hosts.toml:2:1: unknown section; hosts are written [host.NAME]
 hosts.toml:4:11: must be a name or an address, but is an integer
 hosts.toml:5:16: step 2: the protocol is 'tcp' or 'udp', as in 8000:udp
-hosts.toml:5:28: step 3: ports are 1 to 65535
+hosts.toml:5:28: step 3: ports are 1 to 65535, written as 8000 or 8000:udp
 hosts.toml:5:35: must be a port, as 7000 or \"8000:udp\", but is a boolean
 hosts.toml:6:9: must be a delay with its unit, as \"200ms\", but is an integer
 hosts.toml:7:8: only a TCP port shows whether it is open

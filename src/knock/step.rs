@@ -13,7 +13,7 @@ use crate::engine::sequence::{Step, Transport};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum StepError {
     /// Not 1 to 65535.
-    #[error("ports are 1 to 65535")]
+    #[error("ports are 1 to 65535, written as 8000 or 8000:udp")]
     Port,
     /// Neither a number nor the name of a service of this transport.
     #[error("neither a port nor a {} service in /etc/services", .0.as_str())]

@@ -327,7 +327,7 @@ pub fn machine(machine: &Machine) -> Option<Finding> {
             Severity::Warning,
             ErrorKind::Permission,
             "net.netfilter.nf_log_all_netns",
-            "is 1: the kernel also logs packets of containers and user namespaces, which can forge knocks",
+            "the kernel also logs packets of containers and user namespaces, which can forge knocks",
             "sysctl -w net.netfilter.nf_log_all_netns=0",
         )
     })

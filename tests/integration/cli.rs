@@ -177,7 +177,7 @@ fn a_bad_config_is_78_whatever_was_asked() {
     logknock
         .run("check --config none.toml")
         .fails_with(78)
-        .says("there is no such file\n--> none.toml");
+        .says("there is no such file\n--> none.toml\n = fix: 'logknock init' writes one");
 }
 
 #[test]

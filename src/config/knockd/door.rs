@@ -292,7 +292,7 @@ impl<'a, 'd> Section<'a, 'd> {
             .map_or(opens_v4, |given| !is_nothing(given));
         if !opens_v4 && !opens_v6 {
             let at = self.at;
-            let message = "has no command: a knock is logged and does nothing";
+            let message = "this door has no command: a knock is logged and does nothing";
             self.warn(at, message, "add a start_command");
             for given in [filled(&stop), filled(&stop_6)].into_iter().flatten() {
                 self.warn(given.key, STOP_ALONE, STOP_ALONE_FIX);
