@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use logknock::protocol::{Phase, Status};
+use rustix::fs::{CWD, Mode, OFlags, mkfifoat, open};
+use rustix::pipe::fcntl_setpipe_size;
 
 use super::daemon::{Daemon, KNOCKER, PORTS};
 
@@ -43,6 +45,25 @@ fn a_second_sigterm_does_not_hinder_the_first() {
     daemon.signal(rustix::process::Signal::TERM);
     daemon.signal(rustix::process::Signal::TERM);
     assert_eq!(daemon.ended().code(), Some(0));
+    daemon.await_command("close", KNOCKER);
+}
+
+#[test]
+fn a_reader_of_its_messages_that_reads_none_holds_up_no_knock_no_close_and_no_stop() {
+    let mut daemon = Daemon::start("");
+    daemon.stop();
+    let errors = daemon.dir().join("errors");
+    mkfifoat(CWD, &errors, Mode::RUSR | Mode::WUSR).unwrap();
+    let reader = open(&errors, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
+    fcntl_setpipe_size(&reader, 8192).unwrap();
+    let script = format!("exec \"$@\" 2>{}", errors.display());
+    daemon.start_by(&["/bin/sh", "-c", &script, "sh"]);
+    daemon.restart();
+    for _ in 0..300 {
+        daemon.says(&["reload"]);
+    }
+    daemon.open();
+    assert_eq!(daemon.stop().code(), Some(0));
     daemon.await_command("close", KNOCKER);
 }
 
