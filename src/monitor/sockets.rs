@@ -8,7 +8,7 @@
     reason = "whether anybody has a socket is learnt by connecting to it"
 )]
 
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, lstat, unlink};
@@ -22,8 +22,8 @@ pub(super) fn remove(paths: &[PathBuf]) {
     }
 }
 
-/// Whether it is a socket that no process has bound. A datagram socket refuses with another error when a process has
-/// it. Without the right to connect it is the relay's, whom we have made it for.
+/// Whether it is a socket that no process has bound. A listener refuses a datagram socket with another error, and
+/// never makes it wait. Without the right to connect it is the relay's, whom we have made it for.
 fn is_left(path: &Path) -> bool {
     let is_socket = |mode| FileType::from_raw_mode(mode) == FileType::Socket;
     let is_socket = lstat(path).is_ok_and(|file| is_socket(file.st_mode));
@@ -31,7 +31,8 @@ fn is_left(path: &Path) -> bool {
         let left = [Errno::CONNREFUSED, Errno::ACCESS].map(|errno| Some(errno.raw_os_error()));
         left.contains(&error.raw_os_error())
     };
-    is_socket && UnixStream::connect(path).is_err_and(left)
+    let connected = || UnixDatagram::unbound()?.connect(path);
+    is_socket && connected().is_err_and(left)
 }
 
 #[cfg(test)]
