@@ -372,8 +372,9 @@ pub(super) fn undo_in(seconds: u64) -> Result<(), Failure> {
 
 /// Makes the system load them at each boot, and whenever its own rules are loaded again.
 pub(super) fn install(text: &Text, config: &Config, global: &Global) -> Result<(), Failure> {
+    // What fails here says why; of the unit, systemctl would only say that it failed.
+    load(text, config, global)?;
     if text.name == "openwrt" {
-        load(text, config, global)?;
         return say("fw4 loads the rules with its own.");
     }
     let mut said = Vec::new();
@@ -422,7 +423,6 @@ pub(super) fn install(text: &Text, config: &Config, global: &Global) -> Result<(
         }
         said.insert(0, format!("{UNIT} is enabled and has loaded the rules"));
     } else {
-        load(text, config, global)?;
         let next = "have 'logknock rules --load' run at boot, before the network";
         said.insert(0, format!("the rules are loaded; {next}"));
     }

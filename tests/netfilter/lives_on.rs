@@ -10,7 +10,7 @@ use crate::need::long;
 use crate::process::{eventually, find};
 use crate::unit::System;
 
-/// A client with two addresses of each family; the first of them is the one that it takes by itself.
+/// A client with two addresses of each family, and one in another /64; the first is the one that it takes by itself.
 pub(crate) const NETWORK: &str = r"
 set -e
 ip link set lo up
@@ -19,12 +19,14 @@ ip link add veth type veth peer name eth0 netns client
 ip addr add 192.0.2.1/24 dev veth
 ip addr add 2001:db8::1/64 dev veth nodad
 ip link set veth up
+ip route add 2001:db8:1::/64 dev veth
 ip -n client link set lo up
 for host in 2 3; do
     ip -n client addr add 192.0.2.$host/24 dev eth0
 done
 ip -n client addr add 2001:db8::2/64 dev eth0 nodad
 ip -n client addr add 2001:db8::3/64 dev eth0 nodad preferred_lft 0
+ip -n client addr add 2001:db8:1::3/64 dev eth0 nodad preferred_lft 0
 ip -n client link set eth0 up
 ";
 /// A server on 22/tcp that writes down what it hears.

@@ -188,9 +188,9 @@ fn the_page_about_knockd_leads_from_a_knockd_conf_to_a_door_that_opens() {
     let warned = scene.system.try_run(&format!("{check} 2>&1"));
     let warned = String::from_utf8_lossy(&warned.stdout).into_owned();
     assert!(warned.contains("published"), "{warned}");
-    scene
-        .system
-        .run(&format!("setsid {follow} >/following 2>&1 </dev/null &"));
+    scene.system.run(&format!(
+        "setsid {follow} >/following 2>&1 </dev/null & echo $! >/follower"
+    ));
     scene
         .system
         .await_run("it follows the kernel's log", "grep -q follow /following");
@@ -212,13 +212,16 @@ fn the_page_about_knockd_leads_from_a_knockd_conf_to_a_door_that_opens() {
     );
     scene.session_goes_on("when the door is closed");
 
-    let convert = inline(KNOCKD_PAGE, "logknock convert ");
     scene
         .system
-        .run(&format!("umask 077; {convert} >/converted.toml"));
-    scene
-        .system
-        .run("logknock --config /converted.toml check --follow kmsg; test $? -le 1");
+        .run("kill $(cat /follower); mkdir /etc/logknock");
+    let service = blocks(KNOCKD_PAGE, "## As a service").concat();
+    scene.system.run(&service.join("\n"));
+    scene.system.run(&client("7000 8000 9000"));
+    scene.system.await_run(
+        "the service opens the door",
+        "ip netns exec client nc -z -w 1 -s 192.0.2.2 192.0.2.1 22",
+    );
 }
 
 #[test]
