@@ -112,19 +112,23 @@ impl Becomes {
         let [shell, option, script] = self.argv.as_slice() else {
             return None;
         };
-        let ourselves = geteuid().as_raw();
-        let is_ours = self
-            .account
-            .as_ref()
-            .is_none_or(|account| account.uid == ourselves);
         let mut input = String::new();
         for (name, value) in &self.env {
             writeln!(input, "{name}={value}").ok()?;
         }
-        let lines = input.lines().count() == self.env.len();
+        let is_lines = input.lines().count() == self.env.len() && !input.contains('\0');
         let input = format!("{input}\nexec </dev/null; {script}");
-        (shell == "/bin/sh" && option == "-c" && is_ours && lines && input.len() <= PIPE_BUF)
+        let fits = is_lines && input.len() <= PIPE_BUF;
+        (shell == "/bin/sh" && option == "-c" && self.other_user().is_none() && fits)
             .then_some(input)
+    }
+
+    /// The user that runs it, if that is not our own.
+    fn other_user(&self) -> Option<&Account> {
+        let ourselves = geteuid().as_raw();
+        self.account
+            .as_ref()
+            .filter(|account| account.uid != ourselves)
     }
 }
 
@@ -227,9 +231,7 @@ fn become_command(what: Becomes) -> io::Error {
     let Some((name, arguments)) = what.argv.split_first() else {
         return io::ErrorKind::InvalidInput.into();
     };
-    let ourselves = geteuid().as_raw();
-    let account = what.account.filter(|account| account.uid != ourselves);
-    if let Some(Err(error)) = account.as_ref().map(become_account) {
+    if let Some(Err(error)) = what.other_user().map(become_account) {
         return error;
     }
     let mut command = Command::new(what.path);

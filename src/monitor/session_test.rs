@@ -118,6 +118,7 @@ fn what_a_waiting_shell_cannot_run_alike_is_not_given_to_it() {
         script(&format!(": {long}"), &[]),
         script("true", &[("LOGKNOCK_IN", "eth0\n")]),
         script("true", &[("LOGKNOCK_IN", "eth0\nPATH=/tmp")]),
+        script("true", &[("LOGKNOCK_IN", "eth\0")]),
         Becomes {
             account: Some(other),
             ..script("true", &[])
