@@ -134,6 +134,11 @@ impl Detector {
             match self.channel.try_receive(&mut room) {
                 Ok(None) => break,
                 Ok(Some(bytes)) => match ToMonitor::decode(bytes) {
+                    // The end of a child is waited for: what is due is done before the next one.
+                    Some(last @ (ToMonitor::Journal { .. } | ToMonitor::JournalEnd { .. })) => {
+                        heard.push(last);
+                        break;
+                    }
                     Some(message) => heard.push(message),
                     None => return (heard, Some(Broken::Garbage)),
                 },

@@ -45,3 +45,18 @@ fn messages_taken_in_one_turn_are_bounded() {
         (100 - MAX_MESSAGES, Some(Broken::Ended))
     );
 }
+
+#[test]
+fn in_one_turn_one_child_is_waited_for() {
+    let (detector, theirs) = deaf();
+    let end = ToMonitor::JournalEnd {
+        source: 0,
+        latest: false,
+    };
+    let says = [ToMonitor::Exhausted, end.clone(), end];
+    for message in &says {
+        rustix::io::write(&theirs, &message.encode().unwrap()).unwrap();
+    }
+    assert_eq!(detector.hear().0, says[..2]);
+    assert_eq!(detector.hear().0, says[2..]);
+}
