@@ -9,10 +9,12 @@ use rustix::process::Pid;
 use tempfile::TempDir;
 
 use crate::lab::PATIENCE;
+use crate::need::need;
+use crate::packages::build;
 use crate::process::{Running, children, command, eventually, name};
 
 /// What booting needs.
-pub(crate) const TOOLS: [&str; 5] = ["systemd", "systemctl", "unshare", "nsenter", "mount"];
+const TOOLS: [&str; 5] = ["systemd", "systemctl", "unshare", "nsenter", "mount"];
 
 /// Makes a root directory out of `$3` and lets `$5` boot it, and boot it again after each reboot: the first process ends
 /// by SIGHUP then. `$1` is where, `$2` what is put over it, `$4` what systemd starts.
@@ -60,6 +62,40 @@ exec env -i container=lab SYSTEMD_PROC_CMDLINE=systemd.unified_cgroup_hierarchy=
 /// How long a boot or a reboot may take on a busy machine.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(90);
 
+/// What is put over a root directory that is to be booted.
+pub(crate) struct Files(TempDir);
+
+impl Files {
+    /// Nothing yet; `None` where the test is skipped, because it lacks one of `tools` or something to boot with.
+    pub(crate) fn new(tools: &[&str]) -> Option<Self> {
+        let is_possible = need(&TOOLS) && need(tools);
+        is_possible.then(|| Self(tempfile::tempdir().expect("a directory")))
+    }
+
+    /// Where a path of the root directory is until then, in a directory that is there.
+    pub(crate) fn place(&self, path: &str) -> PathBuf {
+        let path = self.0.path().join(path.trim_start_matches('/'));
+        fs::create_dir_all(path.parent().expect("it has one")).expect("a directory");
+        path
+    }
+
+    pub(crate) fn put(&self, path: &str, text: impl AsRef<[u8]>) {
+        fs::write(self.place(path), text).expect("a file");
+    }
+
+    /// Puts the package there that `packaging/build` makes.
+    pub(crate) fn put_package(&self, path: &str, what: &str, environment: &[(&str, &str)]) {
+        let out = tempfile::tempdir().expect("a directory");
+        let package = build(what, out.path(), environment);
+        fs::copy(package, self.place(path)).expect("a copy");
+    }
+
+    /// Boots `root` with them over it until `unit` is active.
+    pub(crate) fn boot(&self, root: &Path, unit: &str) -> Booted {
+        Booted::start(root, self.0.path(), unit)
+    }
+}
+
 /// A machine with a systemd.
 pub(crate) struct Booted {
     running: Running,
@@ -70,8 +106,7 @@ pub(crate) struct Booted {
 }
 
 impl Booted {
-    /// Boots `root` with `files` over it until `unit` is active. [`TOOLS`] must be there.
-    pub(crate) fn start(root: &Path, files: &Path, unit: &str) -> Self {
+    fn start(root: &Path, files: &Path, unit: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let place = dir.path().join("root");
         fs::create_dir(&place).expect("a directory");

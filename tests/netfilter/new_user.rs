@@ -1,14 +1,12 @@
 //! `logknock init` on hosts with one firewall and another, and a new user who does what it prints.
 
 use std::fs;
-use std::path::Path;
 
-use crate::booted::{self, Booted};
+use crate::booted::Files;
 use crate::debian::debian;
 use crate::lab::PATIENCE;
 use crate::lives_on::{NETWORK, Scene};
 use crate::need::need;
-use crate::packages::build;
 use crate::process::{eventually, find};
 use crate::unit::System;
 
@@ -120,18 +118,9 @@ const IPTABLES: Way = Way {
 
 /// A bare Debian with sshd, a network and a firewall, on which nobody has done anything yet.
 fn new_machine(way: &Way) -> Option<System> {
-    if !need(&booted::TOOLS) || !need(&["debootstrap", "dpkg-deb", "dpkg-shlibdeps"]) {
-        return None;
-    }
+    let files = Files::new(&["debootstrap", "dpkg-deb", "dpkg-shlibdeps"])?;
     let root = debian()?;
-    let dir = tempfile::tempdir().expect("a directory");
-    let files = dir.path().join("files");
-    let place = |path: &str| {
-        let path = files.join(path);
-        fs::create_dir_all(path.parent().expect("it has one")).expect("a directory");
-        path
-    };
-    let put = |path: &str, text: &str| fs::write(place(path), text).expect("a file");
+    let put = |path: &str, text: &str| files.put(path, text);
     put("new/network", NETWORK);
     put("new/stranger", STRANGER);
     way.files.iter().for_each(|(path, text)| put(path, text));
@@ -140,7 +129,7 @@ fn new_machine(way: &Way) -> Option<System> {
     put(&format!("{units}/network.service"), NETWORK_UNIT);
     put(&format!("{units}/stranger.service"), STRANGER_UNIT);
     let link = |at: &str, to: &str| {
-        std::os::unix::fs::symlink(to, place(&format!("{units}/{at}"))).expect("a link");
+        std::os::unix::fs::symlink(to, files.place(&format!("{units}/{at}"))).expect("a link");
     };
     for unit in ["network.service", "stranger.service"] {
         let wanted = format!("multi-user.target.wants/{unit}");
@@ -154,10 +143,8 @@ fn new_machine(way: &Way) -> Option<System> {
     ] {
         link(unit, "/dev/null");
     }
-    let deb = build("deb", dir.path(), &[]);
-    fs::copy(deb, place("new/logknock.deb")).expect("a copy");
-    let booted = Booted::start(Path::new(&root), &files, "multi-user.target");
-    let system = System(booted);
+    files.put_package("new/logknock.deb", "deb", &[]);
+    let system = System(files.boot(&root, "multi-user.target"));
     system.run(KEY);
     system.run(&format!(
         "dpkg --purge {}; systemctl enable {service} && systemctl restart {service}",

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::booted::{self, Booted};
+use crate::booted::{Booted, Files};
 use crate::debian::debian;
 use crate::lab::PATIENCE;
 use crate::need::need;
@@ -65,18 +65,19 @@ const FILES: &str = "find / -xdev \\( -path /new -o -path /var/lib/dpkg -o -path
 
 #[test]
 fn the_deb_installs_upgrades_and_leaves_without_losing_a_door_or_leaving_a_file() {
-    if !need(&booted::TOOLS) || !need(&["debootstrap", "dpkg-deb", "dpkg-shlibdeps", "lintian"]) {
+    let tools = ["debootstrap", "dpkg-deb", "dpkg-shlibdeps", "lintian"];
+    let Some(put) = Files::new(&tools) else {
         return;
-    }
+    };
     let Some(root) = debian() else { return };
-    let dir = tempfile::tempdir().expect("a directory");
-    let new = dir.path().join("files/new");
-    fs::create_dir_all(&new).expect("a directory");
     for revision in ["1", "2"] {
-        let deb = build("deb", dir.path(), &[("REVISION", revision)]);
-        fs::copy(&deb, new.join(format!("{revision}.deb"))).expect("a copy");
+        put.put_package(
+            &format!("new/{revision}.deb"),
+            "deb",
+            &[("REVISION", revision)],
+        );
     }
-    let deb = new.join("1.deb");
+    let deb = put.place("new/1.deb");
     run(
         "lintian",
         ["--fail-on", "error,warning", "--allow-root", path(&deb)],
@@ -90,13 +91,13 @@ fn the_deb_installs_upgrades_and_leaves_without_losing_a_door_or_leaving_a_file(
     assert!(told.contains("libc6 (>= "), "{told}");
     let conffiles = run("dpkg-deb", ["--info", path(&deb), "conffiles"]);
     assert_eq!(conffiles, "/etc/logrotate.d/logknock\n");
-    fs::write(new.join("client"), CLIENT).expect("a file");
+    put.put("new/client", CLIENT);
     let config = CONFIG.replace("@PREFIX@", PREFIX);
     let config = config.replace("@HOLD@", &HOLD.as_secs().to_string());
-    fs::write(new.join("logknock.toml"), config).expect("a file");
+    put.put("new/logknock.toml", config);
     let _ring = Turn::at_ring(Ring::Shared);
     let _switch = LogAllNetns::on();
-    let system = Booted::start(&root, &dir.path().join("files"), "basic.target");
+    let system = put.boot(&root, "basic.target");
     let before = files(&system);
 
     // Installed, it waits for a configuration.

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::booted::{self, Booted};
+use crate::booted::{Booted, Files};
 use crate::debian::debian;
 use crate::lab::PATIENCE;
 use crate::need::need;
@@ -53,39 +53,30 @@ fn steps(gateway: &str) -> String {
 
 #[test]
 fn the_agents_deb_starts_hardened_joins_the_fleet_opens_by_a_grant_and_leaves_no_file() {
-    if !need(&booted::TOOLS)
-        || !need(&[
-            "debootstrap",
-            "dpkg-deb",
-            "dpkg-shlibdeps",
-            "lintian",
-            "nats-server",
-        ])
-    {
+    let tools = [
+        "debootstrap",
+        "dpkg-deb",
+        "dpkg-shlibdeps",
+        "lintian",
+        "nats-server",
+    ];
+    let Some(put) = Files::new(&tools) else {
         return;
-    }
+    };
     let Some(root) = debian() else { return };
-    let dir = tempfile::tempdir().expect("a directory");
-    let new = dir.path().join("files/new");
-    fs::create_dir_all(&new).expect("a directory");
-    for (what, name) in [("deb", "logknock.deb"), ("fleet-deb", "fleet.deb")] {
-        fs::copy(build(what, dir.path(), &[]), new.join(name)).expect("a copy");
-    }
-    let deb = new.join("fleet.deb");
+    put.put_package("new/logknock.deb", "deb", &[]);
+    put.put_package("new/fleet.deb", "fleet-deb", &[]);
+    let deb = put.place("new/fleet.deb");
     run(
         "lintian",
         ["--fail-on", "error,warning", "--allow-root", path(&deb)],
     );
     let server = find("nats-server").expect("need() found it");
-    fs::copy(server, new.join("nats-server")).expect("a copy");
-    fs::write(
-        new.join("logknock.toml"),
-        CONFIG.replace("@PREFIX@", PREFIX),
-    )
-    .expect("a file");
-    fs::write(new.join("peer.toml"), PEER).expect("a file");
-    fs::write(new.join("steps"), steps("gw1")).expect("a file");
-    let system = Booted::start(&root, &dir.path().join("files"), "basic.target");
+    fs::copy(server, put.place("new/nats-server")).expect("a copy");
+    put.put("new/logknock.toml", CONFIG.replace("@PREFIX@", PREFIX));
+    put.put("new/peer.toml", PEER);
+    put.put("new/steps", steps("gw1"));
+    let system = put.boot(&root, "basic.target");
     let before = files(&system);
 
     // Installed, it waits for a certificate.

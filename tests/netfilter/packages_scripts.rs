@@ -6,7 +6,7 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::booted::{self, Booted};
+use crate::booted::Files;
 use crate::need::need;
 use crate::process::{command, finish, run};
 
@@ -365,37 +365,22 @@ fn ansible_lint() -> PathBuf {
 
 #[test]
 fn the_ansible_role_is_clean_installs_the_package_and_changes_nothing_the_second_time() {
-    if !need(&booted::TOOLS)
-        || !need(&[
-            "ansible-lint",
-            "ansible-playbook",
-            "dpkg-deb",
-            "dpkg-shlibdeps",
-        ])
-    {
+    let tools = [
+        "ansible-lint",
+        "ansible-playbook",
+        "dpkg-deb",
+        "dpkg-shlibdeps",
+    ];
+    let Some(put) = Files::new(&tools) else {
         return;
-    }
+    };
     finish(
         Command::new(ansible_lint())
             .args(["--offline", "--strict", "--profile", "production"])
             .current_dir(format!("{ROOT}/packaging/ansible")),
     );
-    let dir = tempfile::tempdir().expect("a directory");
-    let new = dir.path().join("files/new");
-    fs::create_dir_all(&new).expect("a directory");
-    let deb = finish(
-        Command::new(format!("{ROOT}/packaging/build"))
-            .arg("deb")
-            .env("BINARY", env!("CARGO_BIN_EXE_logknock"))
-            .env("OUT", dir.path())
-            .env("DPKG_DEB_COMPRESSOR_LEVEL", "1")
-            .stdin(Stdio::null()),
-    );
-    fs::copy(
-        deb.lines().last().expect("it says which"),
-        new.join("logknock.deb"),
-    )
-    .expect("a copy");
+    put.put_package("new/logknock.deb", "deb", &[]);
+    let new = put.place("new/ansible");
     run(
         "cp",
         [
@@ -408,9 +393,9 @@ fn the_ansible_role_is_clean_installs_the_package_and_changes_nothing_the_second
                   [door.ssh]\nsequence = [7101, 8202, 9303]\nopens = [\"22:tcp\"]\n";
     let settings =
         serde_json::json!({"logknock_package": "/new/logknock.deb", "logknock_config": config});
-    fs::write(new.join("settings.json"), settings.to_string()).expect("a file");
-    fs::write(new.join("play"), PLAY).expect("a file");
-    let system = Booted::start(Path::new("/"), &dir.path().join("files"), "basic.target");
+    put.put("new/settings.json", settings.to_string());
+    put.put("new/play", PLAY);
+    let system = put.boot(Path::new("/"), "basic.target");
     let said = system.run("sh /new/play");
     let ends: Vec<_> = said
         .lines()

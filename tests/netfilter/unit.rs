@@ -4,14 +4,14 @@
 //! What must hold: the sandbox lets through what the README promises, and nothing of what the daemon
 //! gives up by itself is lost in it. What a test changes of the unit is a drop-in, as an administrator would.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 
-use crate::booted::{self, Booted};
+use crate::booted::{Booted, Files};
 use crate::lab::PATIENCE;
-use crate::need::need;
-use crate::process::{eventually, run};
+use crate::process::eventually;
 
 const LOG: &str = "/var/log/knock.log";
 const CONFIG: &str = r#"
@@ -61,43 +61,19 @@ pub(crate) struct System(pub(crate) Booted);
 
 impl System {
     pub(crate) fn boot() -> Option<Self> {
-        if !need(&booted::TOOLS) || !need(&["journalctl", "nft", "iptables"]) {
-            return None;
+        let files = Files::new(&["journalctl", "nft", "iptables"])?;
+        let unit = include_str!("../../packaging/systemd/logknock.service");
+        files.put("etc/systemd/system/logknock.service", unit);
+        files.put("etc/systemd/system/logknock.service.d/lab.conf", DROP_IN);
+        files.put("etc/logknock/logknock.toml", CONFIG);
+        files.put(LOG, "");
+        let binary = env!("CARGO_BIN_EXE_logknock");
+        fs::copy(binary, files.place("usr/bin/logknock")).expect("a copy");
+        for path in ["etc/logknock/logknock.toml", LOG] {
+            let mode = Permissions::from_mode(0o600);
+            fs::set_permissions(files.place(path), mode).expect("it is ours");
         }
-        let dir = tempfile::tempdir().expect("a directory");
-        let files = dir.path().join("files");
-        let put = |path: &str, text: &[u8]| {
-            let path = files.join(path);
-            fs::create_dir_all(path.parent().expect("it has one")).expect("a directory");
-            fs::write(path, text).expect("a file");
-        };
-        let unit = include_bytes!("../../packaging/systemd/logknock.service");
-        put("etc/systemd/system/logknock.service", unit);
-        put(
-            "etc/systemd/system/logknock.service.d/lab.conf",
-            DROP_IN.as_bytes(),
-        );
-        put("etc/logknock/logknock.toml", CONFIG.as_bytes());
-        put(LOG.trim_start_matches('/'), b"");
-        put(
-            "usr/bin/logknock",
-            &fs::read(env!("CARGO_BIN_EXE_logknock")).expect("our binary"),
-        );
-        for (path, mode) in [
-            ("etc/logknock/logknock.toml", "600"),
-            ("usr/bin/logknock", "755"),
-            ("var/log/knock.log", "600"),
-        ] {
-            run(
-                "chmod",
-                [mode, files.join(path).to_str().expect("a plain path")],
-            );
-        }
-        Some(Self(Booted::start(
-            Path::new("/"),
-            &files,
-            "logknock.service",
-        )))
+        Some(Self(files.boot(Path::new("/"), "logknock.service")))
     }
 
     /// Runs a line of shell in it, beside the unit.
