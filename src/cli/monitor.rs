@@ -97,9 +97,14 @@ pub(super) fn run(
             journals: journals.map(|(_, number)| number).collect(),
             journal: Box::new(journal),
             reload: Box::new(move || {
-                let settings = again.load_for(!is_dry).map_err(|errors| errors.styled())?;
-                trust::require(&settings, &followed, None).map_err(|failure| failure.message)?;
-                configuration(&again, &settings, is_dry).map_err(|failure| failure.message)
+                let read = again.load_for(!is_dry).map_err(Failure::from);
+                let read = read.and_then(|settings| {
+                    trust::require(&settings, &followed, None)?;
+                    configuration(&again, &settings, is_dry)
+                });
+                // It is said in the log too, which takes no colours.
+                let plain = |text: &str| anstream::adapter::strip_str(text).to_string();
+                read.map_err(|failure| plain(&failure.message))
             }),
         },
     };

@@ -195,6 +195,9 @@ fn a_broken_configuration_changes_nothing_and_says_where() {
         SECRETS.iter().all(|secret| !said.contains(secret)),
         "{said}"
     );
+    let logged = daemon.said();
+    assert!(logged.contains("logknock.toml:9:1"), "{logged}");
+    assert!(!logged.contains("\\x1b"), "colours: {logged}");
     daemon.open();
 }
 
