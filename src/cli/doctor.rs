@@ -25,7 +25,7 @@ use super::exit::{Code, Failure, tell};
 use super::load::SAVED;
 use super::settings::Global;
 use super::table::span;
-use super::{ask, host, kernel};
+use super::{ask, host, kernel, status};
 use crate::calendar::{Calendar, Zone};
 use crate::clock::wall_now;
 use crate::config::{Config, Prefix, duration};
@@ -484,7 +484,7 @@ fn account(status: &Status) -> Vec<Row> {
 
 /// Where the kernel says that the clock is kept right, the jump has put it right.
 fn jumped(jump: JumpStatus) -> Row {
-    let saw = format!("it {}", ask::jumped(jump));
+    let saw = format!("it {}", status::jumped(jump));
     let shown = ["show", "--property", "NTPSynchronized", "--value"];
     if super::tool::said("timedatectl", &shown).is_some_and(|said| said.trim() == "yes") {
         return CLOCK.well(format!("{saw}, and is synchronized now"));

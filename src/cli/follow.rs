@@ -1,19 +1,16 @@
-//! `logknock --follow …`: the daemon on this command line.
+//! What the command line of the daemon says: the sources, and how much is logged. Both of its processes have it.
 
-use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
+use std::io::{self, IsTerminal as _};
 
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::Format;
 use super::exit::{Code, Failure};
 use super::journal::Stderr;
-use super::settings::{Global, Settings};
+use super::settings::Settings;
 use crate::accounts;
-use crate::monitor;
 use crate::source_spec::SourceSpec;
 
 /// Arguments of the daemon.
@@ -40,38 +37,6 @@ impl Args {
             self.follow.clone()
         }
     }
-}
-
-/// How long what is due may take to be closed by a start that cannot follow.
-const LAST_CLOSES: Duration = Duration::from_secs(15);
-
-/// Runs the daemon until a signal stops it.
-pub(super) fn run(args: &Args, global: &Global, format: Format) -> Result<(), Failure> {
-    let prepared = prepare(args, global);
-    log_to_stderr(args);
-    let (settings, sources) = prepared.inspect_err(|_| {
-        if !args.dry_run {
-            monitor::close_due(&global.state_dir, LAST_CLOSES);
-        }
-    })?;
-    super::monitor::run(args, global, &settings, &sources, format)
-}
-
-/// What is to be followed and how, if that is as it must be.
-fn prepare(args: &Args, global: &Global) -> Result<(Settings, Vec<SourceSpec>), Failure> {
-    let settings = global.load_for(!args.dry_run)?;
-    let sources = args.sources(&settings);
-    if sources.is_empty() {
-        let message = "nothing to follow: give --follow PATH, or 'sources' in [log]";
-        return Err(Failure::new(Code::Config, message));
-    }
-    let state_dir =
-        (!args.dry_run && !settings.config.daemon.ephemeral).then_some(global.state_dir.as_path());
-    for warning in super::trust::require(&settings, &sources, state_dir)? {
-        writeln!(anstream::stderr(), "logknock: {}", warning.diagnostic)?;
-    }
-    relay(&settings)?;
-    Ok((settings, sources))
 }
 
 /// The number of the user who may send to our socket.

@@ -30,6 +30,7 @@ mod replay;
 mod rules;
 mod secret;
 mod settings;
+mod status;
 mod table;
 mod tool;
 mod totp;
@@ -88,7 +89,7 @@ enum Command {
     #[command(version)]
     Knock(Box<knock::Args>),
     /// Show the state of the running daemon: doors, sources, open doors, rejected lines and the reasons
-    Status(ask::StatusArgs),
+    Status(status::Args),
     /// Open a door for an address, as if it had knocked
     Open(ask::OpenArgs),
     /// Close the open doors of an address, or all of them
@@ -175,7 +176,7 @@ fn dispatch(cli: &Cli, is_detector: bool) -> Result<(), Failure> {
     };
     match &cli.command {
         None if is_detector => detector::run(&cli.follow, &cli.global, format),
-        None => follow::run(&cli.follow, &cli.global, format),
+        None => monitor::run(&cli.follow, &cli.global, format),
         Some(Command::Replay(args)) => replay::run(args, &cli.global.load()?, format),
         Some(Command::Parse(args)) => parse::run(args, format),
         Some(Command::Check(args)) => check::run(args, &cli.global, format),
@@ -184,7 +185,8 @@ fn dispatch(cli: &Cli, is_detector: bool) -> Result<(), Failure> {
         Some(Command::Init(args)) => init::run(args, &cli.global.config),
         Some(Command::Rules(args)) => rules::run(args, &cli.global),
         Some(Command::Knock(args)) => knock::run(args, format),
-        Some(Command::Status(args)) => ask::status(args, &cli.global, format),
+        Some(Command::Status(args)) if args.watch => watch::run(&cli.global),
+        Some(Command::Status(args)) => status::run(args, &cli.global, format),
         Some(Command::Open(args)) => ask::open(args, &cli.global, format),
         Some(Command::Close(args)) => ask::close(args, &cli.global, format),
         Some(Command::Reload) => ask::reload(&cli.global, format),

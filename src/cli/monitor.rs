@@ -1,4 +1,4 @@
-//! `logknock --follow …` for good: the monitor.
+//! `logknock --follow …`: the daemon on this command line, whose first process is the monitor.
 //!
 //! In: the command line and the config. Out: its plan. It starts this program once more, as the detector, under
 //! another name with its own arguments, and tells it what the files say.
@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 
@@ -35,8 +36,40 @@ use crate::source_spec::SourceSpec;
 /// The name that tells this program that it is the detector.
 pub(super) const DETECTOR: &str = "logknock-detector";
 
+/// How long what is due may take to be closed by a start that cannot follow.
+const LAST_CLOSES: Duration = Duration::from_secs(15);
+
+/// Runs the daemon until a signal stops it.
+pub(super) fn run(args: &follow::Args, global: &Global, format: Format) -> Result<(), Failure> {
+    let prepared = prepare(args, global);
+    follow::log_to_stderr(args);
+    let (settings, sources) = prepared.inspect_err(|_| {
+        if !args.dry_run {
+            monitor::close_due(&global.state_dir, LAST_CLOSES);
+        }
+    })?;
+    run_monitor(args, global, &settings, &sources, format)
+}
+
+/// What is to be followed and how, if that is as it must be.
+fn prepare(args: &follow::Args, global: &Global) -> Result<(Settings, Vec<SourceSpec>), Failure> {
+    let settings = global.load_for(!args.dry_run)?;
+    let sources = args.sources(&settings);
+    if sources.is_empty() {
+        let message = "nothing to follow: give --follow PATH, or 'sources' in [log]";
+        return Err(Failure::new(Code::Config, message));
+    }
+    let state_dir =
+        (!args.dry_run && !settings.config.daemon.ephemeral).then_some(global.state_dir.as_path());
+    for warning in trust::require(&settings, &sources, state_dir)? {
+        writeln!(anstream::stderr(), "logknock: {}", warning.diagnostic)?;
+    }
+    follow::relay(&settings)?;
+    Ok((settings, sources))
+}
+
 /// Runs the monitor, which starts the detector.
-pub(super) fn run(
+fn run_monitor(
     args: &follow::Args,
     global: &Global,
     settings: &Settings,

@@ -16,8 +16,10 @@ use rustix::termios::{
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
 
-use super::ask::{Asked, write_status};
+use super::ask::Asked;
 use super::exit::{Code, Failure};
+use super::settings::Global;
+use super::status;
 use super::table::{self, Cell, clip};
 use crate::calendar::{self, Zone};
 use crate::clock;
@@ -69,13 +71,14 @@ impl Sort {
 }
 
 /// Shows how the daemon is until `q`, Ctrl-C or a signal.
-pub(super) fn run(asked: &Asked) -> Result<(), Failure> {
+pub(super) fn run(global: &Global) -> Result<(), Failure> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         let message = "--watch needs a terminal; without one, repeat 'logknock status'";
         return Err(Failure::new(Code::Usage, message));
     }
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGWINCH])?;
     // A daemon that is not running at the start is a failure; one that stops later may come back.
+    let asked = Asked::of(global);
     let mut last = asked.status(PATIENCE)?;
     let mut trouble = None;
     let mut sort = Sort::Opened;
@@ -216,7 +219,7 @@ fn frame(status: &Status, trouble: Option<&str>, sort: Sort, rows: usize) -> Vec
 fn body(status: &Status, limit: usize) -> Vec<String> {
     let mut text = Vec::new();
     // Nothing keeps a buffer from being written to.
-    drop(write_status(&mut text, status, limit));
+    drop(status::write(&mut text, status, limit));
     let text = String::from_utf8_lossy(&text).into_owned();
     let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
     let recent = status.recent.iter().rev().take(limit);

@@ -8,7 +8,8 @@ use std::io::{self, Read};
 
 use memchr::memrchr;
 
-use super::lines::MAX_LINE;
+/// The longest line that is read, in bytes: eight times what the kernel prints.
+pub(super) const MAX_LINE: usize = 8 * 1024;
 
 /// How much is read at a time: some are under way at once, and each with its findings fits into a core's cache.
 pub(super) const PIECE: usize = 256 * 1024;

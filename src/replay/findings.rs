@@ -11,7 +11,7 @@ use std::sync::Arc;
 use memchr::{memchr, memchr_iter, memmem, memrchr};
 
 use super::blocks::Block;
-use super::lines::MAX_LINE;
+use super::blocks::MAX_LINE;
 use crate::calendar::Calendar;
 use crate::dialect::{self, Reader};
 use crate::engine::loss::{self, Losses};

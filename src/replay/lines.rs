@@ -8,17 +8,14 @@ use std::io::{self, Read};
 
 use memchr::memchr;
 
-use super::blocks::{Block, Blocks, PIECE};
-
-/// The longest line that is read, in bytes: eight times what the kernel prints.
-pub const MAX_LINE: usize = 8 * 1024;
+use super::blocks::{Block, Blocks, MAX_LINE, PIECE};
 
 /// One line of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line<'a> {
     /// Its bytes, without the newline.
     Whole(&'a [u8]),
-    /// Longer than [`MAX_LINE`].
+    /// Longer than is read.
     TooLong,
 }
 

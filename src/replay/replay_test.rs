@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use proptest::prelude::*;
 
-use super::lines::MAX_LINE;
+use super::blocks::MAX_LINE;
 use super::*;
 use crate::config;
 use crate::dialect::Format;
@@ -126,7 +126,7 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
         }
         line
     });
-    let long = (lines::MAX_LINE - 3..lines::MAX_LINE + 4, packet.clone());
+    let long = (blocks::MAX_LINE - 3..blocks::MAX_LINE + 4, packet.clone());
     let long = long.prop_map(|(length, mut line)| {
         line.resize(length, b'x');
         line
@@ -140,7 +140,7 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
         1 => Just(b"\0\0\0\r".to_vec()),
         1 => Just(Vec::new()),
         1 => long,
-        1 => (1..4_usize).prop_map(|times| vec![b'='; times * lines::MAX_LINE + 1]),
+        1 => (1..4_usize).prop_map(|times| vec![b'='; times * blocks::MAX_LINE + 1]),
     ]
 }
 
