@@ -15,7 +15,11 @@ pub(crate) const TARGETS: [&str; 14] = [
 pub(crate) fn of(target: &str, root: &Path) -> Vec<Vec<u8>> {
     match target {
         "framing" | "dialect" => lines(root),
-        "packet" => lines(root).iter().map(|line| packet(line)).collect(),
+        "packet" => {
+            let lines = lines(root);
+            let packets = lines.iter().map(|line| packet(line));
+            packets.chain([BLANK_BEHIND_PREFIX.to_vec()]).collect()
+        }
         "config" => configs(root),
         "knockd" => ["fixtures/knockd", "fixtures/knockd/bad"]
             .into_iter()
@@ -33,6 +37,10 @@ pub(crate) fn of(target: &str, root: &Path) -> Vec<Vec<u8>> {
         other => panic!("there is no target called {other}"),
     }
 }
+
+/// What ulogd writes behind a log prefix that ends in a blank itself.
+const BLANK_BEHIND_PREFIX: &[u8] =
+    b"\xfflk-4f9a1c7e:  IN=eth0 OUT= SRC=192.0.2.7 DST=192.0.2.1 LEN=112 TOS=0x00 PREC=0xC0 TTL=64 ID=4976 PROTO=2 ";
 
 /// A TCP packet over IPv4, and one over IPv6 behind two extension headers, as the kernel sends them.
 fn datagrams() -> Vec<Vec<u8>> {
