@@ -11,7 +11,7 @@
 )]
 
 use std::fmt;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, Metadata};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
@@ -317,12 +317,17 @@ pub(super) fn check_directory(path: &Path) -> Result<(), ControlError> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
         _ => {}
     }
-    let found = fs::metadata(directory)?;
-    let owners = [0, geteuid().as_raw()];
-    if found.mode() & 0o022 != 0 || !owners.contains(&found.uid()) {
-        return Err(ControlError::Insecure);
+    if is_ours(&fs::metadata(directory)?) {
+        Ok(())
+    } else {
+        Err(ControlError::Insecure)
     }
-    Ok(())
+}
+
+/// Whether only root or our own user can put something into it.
+pub(super) fn is_ours(directory: &Metadata) -> bool {
+    let owners = [0, geteuid().as_raw()];
+    directory.mode() & 0o022 == 0 && owners.contains(&directory.uid())
 }
 
 /// Removes a socket without a listener.

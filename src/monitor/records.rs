@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
+use super::control::is_ours;
 use super::report;
 use crate::privsep::Record;
 
@@ -99,7 +100,10 @@ fn open_checkpoint(path: &Path) -> io::Result<OwnedFd> {
 
 /// Opens without waiting for a reader, should it be a FIFO: nothing closes meanwhile. Who writes there may wait.
 fn append_to(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let mut flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let directory = path.parent().and_then(|parent| parent.metadata().ok());
+    // A link that others could have put there leads wherever they want root to write.
+    flags.set(OFlags::NOFOLLOW, !directory.is_some_and(|it| is_ours(&it)));
     let mut options = OpenOptions::new();
     let options = options.append(true).create(true).mode(0o600);
     let file = options

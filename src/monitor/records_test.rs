@@ -1,7 +1,7 @@
 //! The records' files as they are opened, and the metrics file as it is replaced.
 #![expect(clippy::disallowed_methods, reason = "a test reads what was written")]
 
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use rustix::fs::Mode;
 
@@ -65,6 +65,24 @@ fn a_fifo_without_a_reader_is_not_waited_for_and_one_with_a_reader_is_written_to
     };
     let flags = rustix::fs::fcntl_getfl(file).unwrap();
     assert!(!flags.contains(OFlags::NONBLOCK), "its writer may wait");
+}
+
+#[test]
+fn a_link_where_others_can_write_is_not_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let [path, victim] = ["events", "victim"].map(|name| dir.path().join(name));
+    fs::write(&victim, "as it was").unwrap();
+    symlink(&victim, &path).unwrap();
+    let files = Files {
+        event_log: Some(path),
+        ..Files::default()
+    };
+    let is_opened = |mode| {
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+        matches!(files.opened()[..], [(Record::EventLog, Some(_))])
+    };
+    assert!(is_opened(0o755), "it is of ours");
+    assert!(!is_opened(0o775) && !is_opened(0o757));
 }
 
 #[test]
