@@ -68,8 +68,11 @@ const TOOLS: [&str; 6] = [
 ];
 /// The service in place of the reader's own.
 const SERVICE: &str = "--entrypoint nc logknock -ll -p 22 -e /bin/echo hello";
-/// A reboot: what is in the kernel is gone, and all containers start again.
-const REBOOT: &str = "podman stop -t 1 --all; until podman start --all; do sleep 0.2; done";
+/// A reboot: what is in the kernel is gone, and all containers start again, the service after the line that waits.
+const REBOOT: &str = "podman stop -t 1 --all; until podman start door; do sleep 0.2; done";
+const SERVICE_AGAIN: &str = "podman start --all";
+/// From here on a knock counts.
+const FOLLOWS: &str = "until podman exec door logknock status | grep following; do sleep 0.2; done";
 
 /// A session that goes on, with the directory that it is in and the file of what it has said.
 struct Session {
@@ -149,17 +152,24 @@ fn the_page_about_containers_leads_a_user_of_rootless_podman_to_a_guarded_port()
     let settings = format!(
         "sed -i 's/^sequence.*/{sequence}/; s/^cmd_timeout.*/cmd_timeout = \"3s\"/' door/logknock.toml"
     );
+    let run = run.concat();
+    let wait = run.iter().find(|line| line.starts_with("until "));
+    let wait = wait.expect("a line that waits");
     let version = finish(command("podman").arg("--version"));
     let has_pasta = !["3.", "4.0", "4.1", "4.2", "4.3"]
         .iter()
         .any(|old| version.contains(&format!("version {old}")));
-    let mut run = run.concat().join("\n").replace("YOUR-SERVICE", SERVICE);
+    let mut run = run.join("\n").replace("YOUR-SERVICE", SERVICE);
     if !has_pasta {
         run = run.replace("--network=pasta", inline(PAGE, "--network=slirp4netns:"));
     }
     // Pasta takes the address of the interface that leads on.
     lab.server.ip("route add default via 192.0.2.2");
-    let session = Session::start(&lab, "54321", &[init, &settings, &run, REBOOT]);
+    let session = Session::start(
+        &lab,
+        "54321",
+        &[init, &settings, &run, REBOOT, wait, SERVICE_AGAIN, FOLLOWS],
+    );
     let told = session.told();
     assert!(
         told.contains("; no sshd is found, so 22/tcp is taken;"),
@@ -221,8 +231,7 @@ fn the_rights_in_compose_yaml_are_enough_to_guard_a_port_of_the_host() {
         config.display()
     );
     let run = format!("podman run -d --name door {} logknock", composed());
-    let follows = "until podman exec door logknock status; do sleep 0.2; done";
-    let session = Session::start(&lab, "0", &[&put, &run, follows]);
+    let session = Session::start(&lab, "0", &[&put, &run, FOLLOWS]);
     is_guarded(&lab, &session, |client| {
         ssh(client, Family::V4) == Reach::Open
     });
