@@ -16,7 +16,8 @@ use super::{Format, input};
 /// Expected events, and those that came.
 #[derive(Debug)]
 pub(super) struct Expected {
-    format: Format,
+    /// The form in which the events must be given to [`Self::got`].
+    pub(super) format: Format,
     wanted: Vec<String>,
     got: Vec<String>,
 }
@@ -37,11 +38,6 @@ impl Expected {
             wanted,
             got: Vec::new(),
         })
-    }
-
-    /// The form in which the events must be given to [`Self::got`].
-    pub(super) fn format(&self) -> Format {
-        self.format
     }
 
     /// Takes the next event that came.

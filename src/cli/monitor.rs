@@ -25,12 +25,11 @@ use crate::fleet::grant;
 use crate::fleet::message::{Bus, VERSION};
 use crate::monitor::ledger::OpenError;
 use crate::monitor::{
-    self, Configuration, DryRun, End, Files, Journal, Membership, Notify, Options, Plan, Socket,
-    Start, StartError,
+    self, Configuration, DryRun, End, Files, Membership, Notify, Options, Plan, Socket, Start,
+    StartError,
 };
-use crate::privsep::Wanted;
 use crate::rights::{self, Role, Trusted};
-use crate::source::journal::{Journalctl, Start as _};
+use crate::source::journal::Journalctl;
 use crate::source_spec::SourceSpec;
 
 /// The name that tells this program that it is the detector.
@@ -128,7 +127,7 @@ fn run_monitor(
             sources: sources.iter().map(ToString::to_string).collect(),
             sockets: sockets.collect(),
             journals: journals.map(|(_, number)| number).collect(),
-            journal: Box::new(journal),
+            journal: Box::new(|wanted| Journalctl::of_this_system()?.start(wanted)),
             reload: Box::new(move || {
                 let read = again.load_for(!is_dry).map_err(Failure::from);
                 let read = read.and_then(|settings| {
@@ -241,14 +240,6 @@ fn would_run(argv: &[String], format: Format) -> io::Result<()> {
 /// Our own arguments, without our name.
 fn arguments() -> Vec<OsString> {
     std::env::args_os().skip(1).collect()
-}
-
-fn journal(wanted: &Wanted) -> io::Result<Journal> {
-    let running = Journalctl::of_this_system()?.start(wanted)?;
-    Ok(Journal {
-        output: running.output,
-        end: running.end,
-    })
 }
 
 fn failure(error: &StartError) -> Failure {

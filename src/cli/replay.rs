@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args, settings: &Settings, format: Format) -> Result<()
     let width = doors.iter().map(|door| door.name.len()).max().unwrap_or(0);
     let expected = args.expect.as_deref().map(expect::Expected::read);
     let mut expected = expected.transpose()?;
-    let format = expected.as_ref().map_or(format, expect::Expected::format);
+    let format = expected.as_ref().map_or(format, |expected| expected.format);
     // Before the work, which may take long.
     let page = args.report.as_deref().map(new_page).transpose()?;
     let mut report = Report::default();

@@ -4,18 +4,14 @@
 //! with its health and its gaps. The source itself reports why it cannot be started.
 
 use std::ffi::OsStr;
-use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 
 use ipnet::IpNet;
 
 use super::StartError;
 use super::inbox::{Message, Outlet};
 use crate::engine::loss::Losses;
-use crate::privsep::{Journals, Wanted};
-use crate::source::journal::Running;
+use crate::privsep::Journals;
 use crate::source::{self, Closed, Handle, Health, Refusal, Sink};
 use crate::source_spec::SourceSpec;
 
@@ -45,7 +41,8 @@ pub(super) struct Peers<'a> {
 
 /// A source that is open, and not read yet: nothing is left to be done that needs a right.
 pub(super) struct Opened {
-    spec: SourceSpec,
+    /// What it is.
+    pub(super) spec: SourceSpec,
     start: Start,
 }
 
@@ -103,9 +100,7 @@ fn open_one(
         SourceSpec::Journald => {
             let options = source::journal::Options::new()?;
             Box::new(move |number, means, sink| {
-                let journals = means.journals;
-                let journalctl = Box::new(Elsewhere { journals, number });
-                source::journal::spawn(number, journalctl, options, sink)
+                source::journal::spawn(number, means.journals.of(number), options, sink)
             })
         }
         SourceSpec::Stdin => {
@@ -124,11 +119,6 @@ fn open_one(
 }
 
 impl Opened {
-    /// What it is.
-    pub(super) fn spec(&self) -> &SourceSpec {
-        &self.spec
-    }
-
     /// Follows it as number `number`.
     pub(super) fn follow(
         self,
@@ -152,49 +142,6 @@ impl Opened {
                 _handle: handle,
             }),
             Err(refusal) => Err(StartError::Source(spec, refusal)),
-        }
-    }
-}
-
-/// journalctls that the monitor starts.
-struct Elsewhere {
-    journals: Journals,
-    number: u16,
-}
-
-impl source::journal::Start for Elsewhere {
-    fn start(&mut self, wanted: &Wanted) -> io::Result<Running> {
-        let output = self.journals.start(self.number, wanted.clone())?;
-        let mut started = Started {
-            journals: self.journals.clone(),
-            number: self.number,
-            is_latest: *wanted == Wanted::Latest,
-            is_over: false,
-        };
-        Ok(Running::new(output, move || started.end()))
-    }
-}
-
-/// A journalctl that the monitor has started; it ends when this is dropped.
-struct Started {
-    journals: Journals,
-    number: u16,
-    is_latest: bool,
-    is_over: bool,
-}
-
-impl Started {
-    fn end(&mut self) -> Option<ExitStatus> {
-        self.is_over = true;
-        let how = self.journals.end(self.number, self.is_latest);
-        how.map(ExitStatus::from_raw)
-    }
-}
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        if !self.is_over {
-            self.end();
         }
     }
 }

@@ -171,7 +171,7 @@ fn needs(opened: &[Opened]) -> Needs {
         ..Needs::default()
     };
     for opened in opened {
-        match opened.spec() {
+        match &opened.spec {
             SourceSpec::File(path) => {
                 needs.read.extend(directories_of(path));
                 // Another user's syslog makes the next file as it made this one.

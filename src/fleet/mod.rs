@@ -224,14 +224,16 @@ pub struct Fleet {
     taken: BTreeMap<(String, i64), (u32, i64)>,
     peers: BTreeMap<String, PeerCounts>,
     claims: Vec<Claim>,
-    claim_counts: ClaimCounts,
+    /// How claims ended.
+    pub claim_counts: ClaimCounts,
     last_claim: u64,
     /// Until when the grants that the bus has stored are open.
     stored: BTreeMap<GrantId, Time>,
     /// Those that it has not, by their ids.
     unstored: BTreeMap<String, (GrantId, Time)>,
     told: VecDeque<Told>,
-    is_connected: bool,
+    /// Whether the bus can be reached.
+    pub is_connected: bool,
 }
 
 impl Fleet {
@@ -516,11 +518,6 @@ impl Fleet {
         })
     }
 
-    /// Whether the bus can be reached.
-    pub fn is_connected(&self) -> bool {
-        self.is_connected
-    }
-
     /// The peers of the configuration with their counts; an empty name has the counts of messages from no peer.
     pub fn peers(&self) -> impl Iterator<Item = (&str, PeerCounts)> {
         let configured = self.rules.peers.keys().map(String::as_str);
@@ -530,11 +527,6 @@ impl Fleet {
             let counts = self.peers.get(name).cloned();
             (name, counts.unwrap_or_default())
         })
-    }
-
-    /// How claims ended.
-    pub fn claims(&self) -> ClaimCounts {
-        self.claim_counts
     }
 
     /// Grants that the bus has not stored yet.

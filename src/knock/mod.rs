@@ -70,7 +70,7 @@ impl Knocking {
     /// What would be sent, and when: each time is from the first hit at the same address.
     pub fn hits(&self) -> impl Iterator<Item = (Duration, SocketAddr, Transport)> {
         self.addresses.iter().flat_map(|address| {
-            let hits = self.schedule.hits().iter();
+            let hits = self.schedule.hits.iter();
             hits.map(|hit| {
                 (
                     hit.at,
@@ -108,7 +108,7 @@ impl Knocking {
         wait: Wait,
         tell: &mut Listener<'_>,
     ) -> io::Result<Option<OwnedFd>> {
-        let rounds = match self.schedule.again() {
+        let rounds = match self.schedule.again {
             Again::Harmless => 2,
             Again::Harmful => 1,
         };
@@ -132,15 +132,15 @@ impl Knocking {
     fn knock_at(&self, address: SocketAddr, tell: &mut Listener<'_>) -> io::Result<()> {
         let begun = clock::monotonic_now();
         let mut earliest = Duration::ZERO;
-        for hit in self.schedule.hits() {
+        for hit in &self.schedule.hits {
             let due = hit.at.max(earliest);
             wire::pause(due.saturating_sub(clock::monotonic_now().since(begun)));
             let to = with_port(address, hit.step.port);
             tell(&Told::Hit(to, hit.step.transport));
             wire::hit(to, hit.step.transport, self.source)?;
-            earliest = clock::monotonic_now().since(begun) + self.schedule.gap();
+            earliest = clock::monotonic_now().since(begun) + self.schedule.gap;
         }
-        wire::pause(self.schedule.gap());
+        wire::pause(self.schedule.gap);
         Ok(())
     }
 }

@@ -36,9 +36,12 @@ pub enum Again {
 /// Hits in the order of their times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    hits: Vec<Hit>,
-    gap: Duration,
-    again: Again,
+    /// The hits.
+    pub hits: Vec<Hit>,
+    /// The least time after a hit, also after the last.
+    pub gap: Duration,
+    /// Whether it may be sent again.
+    pub again: Again,
 }
 
 /// The hits of a group do not fit into a quarter of the window.
@@ -86,21 +89,6 @@ impl Schedule {
             gap: delay,
             again: Again::Harmful,
         })
-    }
-
-    /// The hits.
-    pub fn hits(&self) -> &[Hit] {
-        &self.hits
-    }
-
-    /// The least time after a hit, also after the last.
-    pub fn gap(&self) -> Duration {
-        self.gap
-    }
-
-    /// Whether it may be sent again.
-    pub fn again(&self) -> Again {
-        self.again
     }
 }
 

@@ -17,7 +17,7 @@ const STEP: Step = Step {
 const WINDOW: Duration = Duration::from_secs(4);
 
 fn times(schedule: &Schedule) -> Vec<u128> {
-    let hits = schedule.hits().iter();
+    let hits = schedule.hits.iter();
     hits.map(|hit| hit.at.as_millis()).collect()
 }
 
@@ -30,8 +30,8 @@ fn the_steps_of_a_sequence_are_a_delay_apart() {
     let steps = [7000, 8000, 9000].map(|port| Step { port, ..STEP });
     let schedule = Schedule::sequence(&steps, Duration::from_millis(500));
     assert_eq!(times(&schedule), [0, 500, 1000]);
-    assert_eq!(schedule.gap(), Duration::from_millis(500));
-    assert!(schedule.hits().iter().map(|hit| hit.step).eq(steps));
+    assert_eq!(schedule.gap, Duration::from_millis(500));
+    assert!(schedule.hits.iter().map(|hit| hit.step).eq(steps));
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn all_counts_open_at_their_last_hit_and_at_no_other() {
         };
         let schedule = of(&code.to_string());
         let times: Vec<i128> = schedule
-            .hits()
+            .hits
             .iter()
             .map(|hit| i128::try_from(hit.at.as_millis()).unwrap())
             .collect();

@@ -82,9 +82,6 @@ pub enum NotStarted {
     /// Too many commands wait already.
     #[error("too many commands are waiting")]
     Crowded,
-    /// We had to stop before its turn came.
-    #[error("logknock is stopping")]
-    Stopped,
     /// Something else, by the kernel's number.
     #[error("{}", io::Error::from_raw_os_error(*.0))]
     Other(i32),

@@ -94,7 +94,7 @@ pub(super) struct Executor {
     undead: Vec<Child>,
     reports: Vec<Report>,
     /// What was last reported of the disk.
-    trouble: Option<Trouble>,
+    pub(super) trouble: Option<Trouble>,
     /// Commands that were not let end, once we stop.
     unfinished: usize,
     dry_run: Option<DryRun>,
@@ -154,11 +154,6 @@ impl Executor {
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let running = self.running.iter();
         running.flat_map(|running| running.command.descriptors())
-    }
-
-    /// What keeps grants from being put on disk.
-    pub(super) fn trouble(&self) -> Option<Trouble> {
-        self.trouble
     }
 
     /// Whether nothing waits and nothing runs.
@@ -243,7 +238,7 @@ impl Executor {
             return true;
         };
         let saved = ledger.commit(&self.grants, &changes).is_ok();
-        let trouble = ledger.trouble();
+        let trouble = ledger.trouble;
         if trouble.is_some() != self.trouble.is_some() {
             let report = trouble.map_or(Report::Recovered, Report::Degraded);
             self.reports.push(report);

@@ -137,7 +137,7 @@ fn on_a_disk_that_refuses_nothing_is_opened_and_what_is_open_is_closed() {
         how(&reports, &Task::Close(GrantId(1))),
         Some(How::Exited(0))
     );
-    assert!(executor.grants.is_empty() && executor.trouble().is_some());
+    assert!(executor.grants.is_empty() && executor.trouble.is_some());
 
     disk.schedule(&[]);
     open(&mut executor, &door("ssh", &["true"], &["true"]), 8);

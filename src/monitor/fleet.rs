@@ -368,7 +368,7 @@ impl Monitor {
         let Some(member) = &mut self.fleet else {
             return;
         };
-        if member.state.is_connected() != is_connected {
+        if member.state.is_connected != is_connected {
             report::bus(is_connected);
         }
         let decided = member.state.handle_connected(is_connected);
@@ -501,10 +501,10 @@ impl Monitor {
                 .map(|(why, count)| (why.as_str().to_owned(), *count))
                 .collect(),
         });
-        let claims = state.claims();
+        let claims = state.claim_counts;
         Some(FleetStatus {
             agent: member.agent.is_some(),
-            connected: state.is_connected(),
+            connected: state.is_connected,
             peers: peers.collect(),
             unpublished: state.unpublished(clock::boot_now()),
             claims_won: claims.won,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::{EndOfJournal, Journal, Monitor, report};
+use super::{Monitor, report};
 use crate::clock;
 use crate::engine::door::Door;
 use crate::engine::event::Occasion;
@@ -20,7 +20,7 @@ use crate::engine::grant::may_open;
 use crate::engine::one_time::{Origin, Used};
 use crate::engine::time::Time;
 use crate::engine::totp::{MAX_SKEW, REFUSAL};
-use crate::privsep::{Broken, Record, ToDetector, ToMonitor, Wanted};
+use crate::privsep::{Broken, EndJournal, Journal, Record, ToDetector, ToMonitor, Wanted};
 use crate::systemd;
 
 /// How far a kernel's stamp may be ahead of the boot clock; one that is further is not kept.
@@ -33,7 +33,7 @@ pub(super) struct Running {
     source: u16,
     /// Whether it shows only the latest entry.
     is_latest: bool,
-    end: EndOfJournal,
+    end: EndJournal,
 }
 
 impl Monitor {

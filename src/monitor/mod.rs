@@ -55,9 +55,7 @@ use self::jumps::Jumps;
 use self::ledger::{Boot, Ledger, Opened};
 use self::notifier::Notifier;
 pub use self::notifier::Notify;
-pub use self::plan::{
-    Configuration, End, EndOfJournal, Journal, Plan, Settings, StartError, StartOfJournal,
-};
+pub use self::plan::{Configuration, End, Plan, Settings, StartError};
 use self::poll::Poll;
 pub use self::records::Files;
 use self::requests::Requests;

@@ -7,7 +7,6 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use super::ledger::OpenError;
 use super::notifier::Notify;
 use super::records::Files;
 use crate::engine::door::Door;
-use crate::privsep::Wanted;
+use crate::privsep::StartJournal;
 
 /// What is known of the configuration.
 pub struct Configuration {
@@ -35,20 +34,6 @@ pub struct Configuration {
     pub text: String,
     /// Whether rules of the firewall belong to them.
     pub needs_rules: bool,
-}
-
-/// Ends a journalctl, if it has not ended, and says how it did. Dropping it ends it too.
-pub type EndOfJournal = Box<dyn FnMut() -> Option<ExitStatus>>;
-
-/// Starts a journalctl.
-pub type StartOfJournal = Box<dyn FnMut(&Wanted) -> io::Result<Journal>>;
-
-/// A journalctl that runs.
-pub struct Journal {
-    /// What it prints.
-    pub output: OwnedFd,
-    /// Its end.
-    pub end: EndOfJournal,
 }
 
 /// Everything the monitor is to do.
@@ -90,7 +75,7 @@ pub struct Settings {
     /// Sources, by number, that a journalctl may be started for.
     pub journals: Vec<u16>,
     /// Starts one.
-    pub journal: StartOfJournal,
+    pub journal: StartJournal,
     /// Reads the configuration again, or says what is wrong with it.
     pub reload: Box<dyn FnMut() -> Result<Configuration, String>>,
 }

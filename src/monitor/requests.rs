@@ -364,7 +364,7 @@ impl Monitor {
             firewall: self.firewall.status(now),
             jump: self.jumps.status(now),
             detector_trouble: trouble,
-            disk_trouble: self.executor.trouble().map(|trouble| trouble.to_string()),
+            disk_trouble: self.executor.trouble.map(|trouble| trouble.to_string()),
             ..told
         }
     }

@@ -8,6 +8,8 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -55,6 +57,20 @@ pub struct Link {
     channel: Arc<Channel>,
     journals: Journals,
 }
+
+/// Starts a journalctl.
+pub type StartJournal = Box<dyn FnMut(&Wanted) -> io::Result<Journal> + Send>;
+
+/// A journalctl that runs.
+pub struct Journal {
+    /// What it prints.
+    pub output: OwnedFd,
+    /// Its end.
+    pub end: EndJournal,
+}
+
+/// Ends a journalctl, if it has not ended, and says how it did. Dropping it ends it too.
+pub type EndJournal = Box<dyn FnMut() -> Option<ExitStatus> + Send>;
 
 /// Starts journalctls, which only the monitor can.
 #[derive(Clone, Debug)]
@@ -193,21 +209,26 @@ fn hear_all(channel: &Channel, journals: &Journals, hear: &mut impl FnMut(Heard)
 }
 
 impl Journals {
-    /// Starts a journalctl for a source: its output, or the kernel's number.
-    pub fn start(&self, source: u16, wanted: Wanted) -> io::Result<OwnedFd> {
-        match self.ask(source, &ToMonitor::Journal { source, wanted })? {
-            Answer::Started(output) => Ok(output),
-            Answer::Failed(errno) => Err(io::Error::from_raw_os_error(errno)),
-            Answer::Ended(_) => Err(io::ErrorKind::BrokenPipe.into()),
-        }
-    }
-
-    /// Ends the journalctl of a source, and says how it ended.
-    pub fn end(&self, source: u16, latest: bool) -> Option<i32> {
-        match self.ask(source, &ToMonitor::JournalEnd { source, latest }) {
-            Ok(Answer::Ended(how)) => how,
-            _ => None,
-        }
+    /// Starts those of `source`.
+    pub fn of(self, source: u16) -> StartJournal {
+        Box::new(move |wanted| {
+            let wanted = wanted.clone();
+            let latest = wanted == Wanted::Latest;
+            let output = match self.ask(source, &ToMonitor::Journal { source, wanted })? {
+                Answer::Started(output) => output,
+                Answer::Failed(errno) => return Err(io::Error::from_raw_os_error(errno)),
+                Answer::Ended(_) => return Err(io::ErrorKind::BrokenPipe.into()),
+            };
+            let mut started = Started {
+                journals: self.clone(),
+                source,
+                end: Some(ToMonitor::JournalEnd { source, latest }),
+            };
+            Ok(Journal {
+                output,
+                end: Box::new(move || started.end()),
+            })
+        })
     }
 
     fn ask(&self, source: u16, message: &ToMonitor) -> io::Result<Answer> {
@@ -235,5 +256,28 @@ impl Journals {
 
     fn asked(&self) -> std::sync::MutexGuard<'_, Asked> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A journalctl that the monitor has started; it ends when this is dropped.
+struct Started {
+    journals: Journals,
+    source: u16,
+    /// What ends it; `None` once that was said.
+    end: Option<ToMonitor>,
+}
+
+impl Started {
+    fn end(&mut self) -> Option<ExitStatus> {
+        match self.journals.ask(self.source, &self.end.take()?) {
+            Ok(Answer::Ended(how)) => how.map(ExitStatus::from_raw),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.end();
     }
 }

@@ -8,7 +8,7 @@ mod link;
 mod message;
 
 pub use self::channel::{Broken, Channel};
-pub use self::link::{Heard, Journals, Link, Welcome};
+pub use self::link::{EndJournal, Heard, Journal, Journals, Link, StartJournal, Welcome};
 pub use self::message::{
     MAX_CURSOR, MAX_TO_DETECTOR, MAX_TO_MONITOR, Piece, Question, Record, ToDetector, ToMonitor,
     VERSION, Wanted, pieces,

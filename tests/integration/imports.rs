@@ -150,9 +150,7 @@ const KEPT: [(&str, &[&str]); 38] = [
     ),
     (
         "std::process",
-        &[
-            "child", "monitor", "source", "monitor", "detector", "cli", "main",
-        ],
+        &["child", "monitor", "source", "privsep", "cli", "main"],
     ),
     (
         "std::thread",

@@ -54,14 +54,14 @@ impl Followed {
         let journalctl = lab.write("journalctl", &script);
         fs::set_permissions(&journalctl, PermissionsExt::from_mode(0o700)).expect("it is ours");
         let journalctl = Journalctl::at(journalctl).expect("this boot has a number");
+        let start = Box::new(move |wanted: &_| journalctl.start(wanted));
         let options = Options {
             silence,
             ..Options::new().expect("this boot has a number")
         };
         let (sender, reports) = channel();
         let sink = move |report| sender.send(report).map_err(|_| Closed);
-        let handle = journal::spawn(0, Box::new(journalctl), options, sink)
-            .expect("the journal can be read");
+        let handle = journal::spawn(0, start, options, sink).expect("the journal can be read");
         let mut followed = Self {
             _handle: handle,
             reports,

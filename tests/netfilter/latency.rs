@@ -55,10 +55,11 @@ fn journald_hands_every_line_over_and_this_is_how_soon() {
     let journalctl = lab.write("journalctl", &script);
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
     std::fs::set_permissions(&journalctl, executable).expect("the owner sets the mode");
-    let journalctl = Box::new(Journalctl::at(journalctl).expect("this boot has a number"));
+    let journalctl = Journalctl::at(journalctl).expect("this boot has a number");
+    let start = Box::new(move |wanted: &_| journalctl.start(wanted));
     let options = journal::Options::new().expect("this boot has a number");
     measure(&lab, "journald", |sink| {
-        journal::spawn(0, journalctl, options, sink)
+        journal::spawn(0, start, options, sink)
     });
 }
 

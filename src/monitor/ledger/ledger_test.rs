@@ -290,7 +290,7 @@ fn when_it_cannot_be_rewritten_the_long_journal_stays_in_use() {
     begin(&mut book, 1, in_an_hour());
     disk.schedule(&[0, 0, 14]); // write and sync succeed, the new file cannot be made
     assert_eq!(book.commit(), Ok(()));
-    assert_eq!((disk.failed(), book.ledger.trouble()), (1, None));
+    assert_eq!((disk.failed(), book.ledger.trouble), (1, None));
     begin(&mut book, 2, in_an_hour());
     assert_eq!(book.commit(), Ok(()));
     assert_eq!(ids(&recover(&disk, &this_boot())), [1, 2]);
@@ -310,7 +310,7 @@ fn without_the_disk_no_grant_begins_and_those_that_are_open_can_be_closed() {
             .to_string()
             .starts_with("cannot write grants to disk: ")
     );
-    assert_eq!(book.ledger.trouble(), Some(trouble));
+    assert_eq!(book.ledger.trouble, Some(trouble));
     assert_eq!(book.grants.get(GrantId(2)), None);
     assert_eq!(book.grants.get(GrantId(1)).unwrap().close, close(1));
     let failed = disk.failed();
@@ -325,7 +325,7 @@ fn without_the_disk_no_grant_begins_and_those_that_are_open_can_be_closed() {
     disk.schedule(&[]);
     assert!(book.ledger.retry_at() > Some(clock::monotonic_now()));
     book.ledger.retry_now();
-    assert_eq!((book.commit(), book.ledger.trouble()), (Ok(()), None));
+    assert_eq!((book.commit(), book.ledger.trouble), (Ok(()), None));
     assert_eq!(ids(&recover(&disk, &this_boot())), [0; 0]);
 }
 
@@ -391,12 +391,12 @@ fn where_the_journal_cannot_be_rewritten_due_doors_close_and_no_door_opens() {
     let opened = Ledger::open(dir.path(), &this_boot()).unwrap();
     assert_eq!(ids(&opened), [1]);
     let mut book = Book::of(opened);
-    assert!(book.ledger.trouble().is_some());
+    assert!(book.ledger.trouble.is_some());
     begin(&mut book, 2, in_an_hour());
     assert!(book.commit().is_err());
     fs::remove_dir(&in_the_way).unwrap();
     begin(&mut book, 3, in_an_hour());
-    assert_eq!((book.commit(), book.ledger.trouble()), (Ok(()), None));
+    assert_eq!((book.commit(), book.ledger.trouble), (Ok(()), None));
     drop(book);
     let opened = Ledger::open(dir.path(), &this_boot()).unwrap();
     assert_eq!(ids(&opened), [1, 3]);
@@ -433,6 +433,6 @@ fn no_more_begins_than_can_be_read_again() {
     assert_eq!((ids(&opened), opened.notice), (begun, None));
     book.closed(3);
     assert!(is_taken(&mut book, 9));
-    assert_eq!(book.ledger.trouble(), None);
+    assert_eq!(book.ledger.trouble, None);
     assert_eq!(ids(&recover(&disk, &this_boot())), [1, 2, 4, 5, 6, 7, 9]);
 }

@@ -51,7 +51,7 @@ pub struct Ledger {
     journal: Option<Box<dyn Journal>>,
     boot: Box<str>,
     /// Why the journal must be rewritten before it is used again.
-    trouble: Option<Trouble>,
+    pub(super) trouble: Option<Trouble>,
     retry_at: Time,
     length: usize,
     compact_at: usize,
@@ -76,11 +76,6 @@ impl Ledger {
     /// What tells this state directory from every other of the machine; none where there is no disk.
     pub(super) fn mark(&self) -> Option<&str> {
         self.disk.mark()
-    }
-
-    /// Why nothing can be opened at present.
-    pub(super) fn trouble(&self) -> Option<Trouble> {
-        self.trouble
     }
 
     /// When a disk that refused is to be tried again, if nothing begins before.

@@ -45,7 +45,8 @@ fn follow(
     (journalctl, options): (Journalctl, Options),
 ) -> Result<(Handle, Receiver<Report>), Refusal> {
     let (sender, reports) = channel();
-    let handle = spawn(0, Box::new(journalctl), options, move |report| {
+    let start = Box::new(move |wanted: &_| journalctl.start(wanted));
+    let handle = spawn(0, start, options, move |report| {
         sender.send(report).map_err(|_| Closed)
     })?;
     Ok((handle, reports))

@@ -1,19 +1,18 @@
 //! The program `journalctl`: asked once for the latest entry, and started to follow.
 //!
 //! In: what it is to show. Out: its output. A process without the right to start programs lets another process do it
-//! ([`Start`]). It never outlives us: it is killed when it is dropped. If we are killed, it sees that its output has
-//! no reader and ends. Nothing that it prints on standard error is kept, but for the one question, where it is the
+//! ([`StartJournal`]). It never outlives us: it is killed when it is dropped. If we are killed, it sees that its output
+//! has no reader and ends. Nothing that it prints on standard error is kept, but for the one question, where it is the
 //! answer.
 #![expect(
     clippy::disallowed_types,
     reason = "the one source that is a process of its own"
 )]
 
-use std::fmt;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::io::read;
@@ -22,7 +21,7 @@ use super::boot;
 use super::entry::{Entry, MISSED};
 use crate::child::Owned;
 use crate::clock;
-use crate::privsep::Wanted;
+use crate::privsep::{Journal, StartJournal, Wanted};
 use crate::source::Refusal;
 use crate::source::thread::{Stop, Woken};
 
@@ -33,41 +32,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ANSWER: usize = 1 << 20;
 /// How long journalctl may take to end after it has closed its output.
 const EXIT_TIMEOUT: Duration = Duration::from_millis(200);
-
-/// Starts journalctls, one at a time.
-pub trait Start: Send {
-    /// Starts one.
-    fn start(&mut self, wanted: &Wanted) -> io::Result<Running>;
-}
-
-/// A journalctl that runs.
-pub struct Running {
-    /// What it prints.
-    pub output: OwnedFd,
-    /// Ends it, if it has not ended, and says how it did; dropping this ends it too.
-    pub end: Box<dyn FnMut() -> Option<ExitStatus> + Send>,
-}
-
-impl Running {
-    /// A journalctl that prints to `output`; `end` ends it, if it has not ended, and says how it did.
-    pub fn new(output: OwnedFd, end: impl FnMut() -> Option<ExitStatus> + Send + 'static) -> Self {
-        Self {
-            output,
-            end: Box::new(end),
-        }
-    }
-
-    /// How it ended, once its output has.
-    pub fn status(&mut self) -> Option<ExitStatus> {
-        (self.end)()
-    }
-}
-
-impl fmt::Debug for Running {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Running({:?})", self.output)
-    }
-}
 
 /// Starts them as children of this process.
 #[derive(Clone, Debug)]
@@ -112,10 +76,9 @@ impl Journalctl {
             .args(&self.matches);
         command
     }
-}
 
-impl Start for Journalctl {
-    fn start(&mut self, wanted: &Wanted) -> io::Result<Running> {
+    /// Starts one.
+    pub fn start(&self, wanted: &Wanted) -> io::Result<Journal> {
         let (output, writer) = io::pipe()?;
         let mut command = self.command();
         match wanted {
@@ -128,13 +91,16 @@ impl Start for Journalctl {
         };
         let mut child = Owned::new(command.stdout(writer).spawn()?);
         // It may have closed its output and gone on.
-        Ok(Running::new(output.into(), move || child.end(EXIT_TIMEOUT)))
+        Ok(Journal {
+            output: output.into(),
+            end: Box::new(move || child.end(EXIT_TIMEOUT)),
+        })
     }
 }
 
 /// Where the latest entry stands; `None` when there is none, though the journal may be read.
-pub(super) fn latest(journalctl: &mut dyn Start) -> Result<Option<String>, Refusal> {
-    let started = journalctl.start(&Wanted::Latest);
+pub(super) fn latest(start: &mut StartJournal) -> Result<Option<String>, Refusal> {
+    let started = start(&Wanted::Latest);
     let mut running = started.map_err(|error| match error.kind() {
         ErrorKind::NotFound => Refusal::JournalctlMissing,
         _ => Refusal::Journalctl(error.to_string()),
@@ -144,7 +110,7 @@ pub(super) fn latest(journalctl: &mut dyn Start) -> Result<Option<String>, Refus
     if let Some(entry) = lines().find_map(Entry::read) {
         return Ok(Some(entry.cursor));
     }
-    if running.status().is_some_and(|status| status.success()) {
+    if (running.end)().is_some_and(|status| status.success()) {
         return Ok(None);
     }
     let said = String::from_utf8_lossy(lines().next().unwrap_or_default());

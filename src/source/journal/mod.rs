@@ -15,15 +15,15 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use self::entry::Entry;
+pub use self::journalctl::Journalctl;
 use self::journalctl::latest;
-pub use self::journalctl::{Journalctl, Running, Start};
 use super::assembler::{Assembler, Yield};
 use super::outbox::Outbox;
 use super::thread::{self, Stop, Woken};
 use super::{Closed, Handle, Health, Refusal, Sink, Trouble, kmsg};
 use crate::clock;
 use crate::engine::reason::Reason;
-use crate::privsep::Wanted;
+use crate::privsep::{Journal, StartJournal, Wanted};
 
 /// The longest entry that is looked at.
 const MAX_ENTRY: usize = 1 << 20;
@@ -70,13 +70,13 @@ fn boot() -> io::Result<String> {
 /// journal is waited for.
 pub fn spawn(
     source: u16,
-    mut journalctl: Box<dyn Start>,
+    mut start: StartJournal,
     options: Options,
     sink: impl Sink,
 ) -> Result<Handle, Refusal> {
-    let cursor = latest(&mut *journalctl)?;
+    let cursor = latest(&mut start)?;
     let follow = move |stop| Follower {
-        journalctl,
+        start,
         entries: Entries {
             outbox: Outbox::new(sink),
             boot: options.boot,
@@ -98,7 +98,7 @@ pub fn spawn(
 }
 
 struct Follower {
-    journalctl: Box<dyn Start>,
+    start: StartJournal,
     entries: Entries,
     watchdog: Watchdog,
     stop: Stop,
@@ -132,13 +132,13 @@ impl Watchdog {
     }
 
     /// Nothing came in time. Whether that is wrong, with `cursor` at the last entry.
-    fn is_wrong(&mut self, journalctl: &mut dyn Start, cursor: Option<&str>) -> bool {
+    fn is_wrong(&mut self, start: &mut StartJournal, cursor: Option<&str>) -> bool {
         if std::mem::replace(&mut self.is_suspicious, false) {
             return true;
         }
         self.is_suspicious = match &mut self.kmsg {
             Some(kmsg) => kmsg.has_seen_something(),
-            None => matches!(latest(journalctl), Ok(Some(latest)) if Some(&*latest) != cursor),
+            None => matches!(latest(start), Ok(Some(latest)) if Some(&*latest) != cursor),
         };
         false
     }
@@ -173,7 +173,7 @@ impl Follower {
                 return;
             };
             if trouble == Trouble::Stuck {
-                self.entries.skip_to(latest(&mut *self.journalctl));
+                self.entries.skip_to(latest(&mut self.start));
             }
             let health = Health::Degraded(trouble);
             if clock::monotonic_now().since(started) > MAX_RESTART_WAIT {
@@ -190,9 +190,7 @@ impl Follower {
 
     /// Reads one journalctl to its end.
     fn follow(&mut self) -> Result<(), End> {
-        let mut running = self
-            .journalctl
-            .start(&Wanted::From(self.entries.cursor.clone()))?;
+        let mut running = (self.start)(&Wanted::From(self.entries.cursor.clone()))?;
         self.entries.begin();
         let mut lines = Assembler::for_lines_up_to(MAX_ENTRY);
         let mut piece = vec![0; BLOCK_SIZE];
@@ -207,7 +205,7 @@ impl Follower {
                 Woken::Stop => return Err(End::Asked),
                 Woken::Timeout if settled => {
                     let cursor = self.entries.cursor.as_deref();
-                    if self.watchdog.is_wrong(&mut *self.journalctl, cursor) {
+                    if self.watchdog.is_wrong(&mut self.start, cursor) {
                         return Err(End::Trouble(Trouble::Stuck));
                     }
                 }
@@ -225,9 +223,9 @@ impl Follower {
     }
 }
 
-fn read(running: &mut Running, piece: &mut [u8]) -> Result<usize, End> {
+fn read(running: &mut Journal, piece: &mut [u8]) -> Result<usize, End> {
     match rustix::io::read(&running.output, piece) {
-        Ok(0) => Err(End::Trouble(Trouble::Ended(running.status()))),
+        Ok(0) => Err(End::Trouble(Trouble::Ended((running.end)()))),
         Ok(length) => Ok(length),
         Err(Errno::INTR) => Ok(0),
         Err(errno) => Err(io::Error::from(errno).into()),
