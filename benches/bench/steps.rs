@@ -91,7 +91,7 @@ fn detect<'a>(log: impl Iterator<Item = &'a &'a [u8]>, is_flood: bool) -> io::Re
         let at = Time::default().after(Duration::from_micros(100 * number));
         let mut packet = *packet;
         if is_flood {
-            packet.src =
+            packet.headers.src =
                 Ipv4Addr::from_bits(0x1000_0000 + u32::try_from(number).unwrap_or(0)).into();
         }
         let whence = Whence {

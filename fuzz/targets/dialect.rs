@@ -23,7 +23,7 @@ fn what_the_daemon_believes_is_shown(line: &[u8]) {
     let Ok(Some((_, believed))) = expected.read(line, Origin::Claimed) else {
         return;
     };
-    if believed.ports.is_none() {
+    if believed.headers.ports.is_none() {
         return;
     }
     match dialect::read(line).verdict() {

@@ -16,7 +16,7 @@ use logknock::engine::door::Door;
 use logknock::engine::event::{EventKind, Whence};
 use logknock::engine::grant::{Grant, GrantId, Grants, Order, Outcome, Phase, Task};
 use logknock::engine::knock::Logged;
-use logknock::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
+use logknock::engine::packet::{Fingerprint, Headers, Packet, Ports, Proto, TcpFlags};
 use logknock::engine::sequence::{Step, Transport};
 use logknock::engine::time::Time;
 
@@ -157,21 +157,23 @@ impl Stage {
             prefix: b"",
             iif: b"eth0",
             oif: b"",
-            src: Ipv4Addr::new(192, 0, 2, 1 + bytes.below(3)).into(),
-            dst: Ipv4Addr::new(198, 51, 100, 1).into(),
-            proto: match knocked.transport {
-                Transport::Tcp => Proto::Tcp,
-                Transport::Udp => Proto::Udp,
+            headers: Headers {
+                src: Ipv4Addr::new(192, 0, 2, 1 + bytes.below(3)).into(),
+                dst: Ipv4Addr::new(198, 51, 100, 1).into(),
+                proto: match knocked.transport {
+                    Transport::Tcp => Proto::Tcp,
+                    Transport::Udp => Proto::Udp,
+                },
+                ports: Some(Ports {
+                    src: 1024 + u16::from(bytes.below(200)),
+                    dst: knocked.port,
+                }),
+                flags: match knocked.transport {
+                    Transport::Tcp => TcpFlags::SYN,
+                    Transport::Udp => TcpFlags::NONE,
+                },
+                mark: Fingerprint::default(),
             },
-            ports: Some(Ports {
-                src: 1024 + u16::from(bytes.below(200)),
-                dst: knocked.port,
-            }),
-            flags: match knocked.transport {
-                Transport::Tcp => TcpFlags::SYN,
-                Transport::Udp => TcpFlags::NONE,
-            },
-            mark: Fingerprint::default(),
         };
         let sighting = Sighting {
             packet,

@@ -31,7 +31,7 @@ fn reads_whole_packets(pattern: Pattern, line: &[u8]) {
     let opened = reader.open(line);
     if let Ok(Some((_, packet))) = reader.read(&opened) {
         assert!(
-            packet.ports.is_some(),
+            packet.headers.ports.is_some(),
             "a packet of one's own format has ports"
         );
         assert!(

@@ -1,7 +1,6 @@
 //! Any bytes as a netlink datagram of NFLOG: nothing is read beyond them, and every packet is whole.
 
-use logknock::engine::packet::headers::{Family, Headers};
-use logknock::engine::packet::{Proto, TcpFlags};
+use logknock::engine::packet::{Family, Headers, Proto, TcpFlags};
 use logknock::source::nflog::message::{Message, messages};
 
 pub(crate) fn run(data: &[u8]) {
@@ -20,10 +19,9 @@ pub(crate) fn run(data: &[u8]) {
 }
 
 fn headers(family: Family, bytes: &[u8]) {
-    let Ok(headers) = Headers::read(family, bytes) else {
+    let Ok(packet) = Headers::read(family, bytes) else {
         return;
     };
-    let packet = headers.packet(b"", b"eth0", b"");
     assert_eq!(packet.src, packet.src.to_canonical());
     assert_eq!(packet.src.is_ipv4(), packet.dst.is_ipv4());
     if packet.proto != Proto::Tcp {

@@ -25,10 +25,16 @@ pub(crate) fn run(data: &[u8]) {
         .get(..cut)
         .map(|line| packet::read_behind(line, packet.prefix, packet::Printer::Kernel))
     {
-        assert_eq!(rest.src, packet.src, "a cut line has another source");
-        assert_eq!(rest.dst, packet.dst, "a cut line has another target");
+        assert_eq!(
+            rest.headers.src, packet.headers.src,
+            "a cut line has another source"
+        );
+        assert_eq!(
+            rest.headers.dst, packet.headers.dst,
+            "a cut line has another target"
+        );
         assert!(
-            rest.ports.is_none() || rest.ports == packet.ports,
+            rest.headers.ports.is_none() || rest.headers.ports == packet.headers.ports,
             "a cut line has other ports"
         );
     }
@@ -41,14 +47,14 @@ fn is_consistent(packet: &Packet<'_>, message: &[u8]) {
             .get(packet.prefix.len()..)
             .is_some_and(|body| body.starts_with(b"IN="))
     );
-    assert_eq!(packet.src, packet.src.to_canonical());
-    assert_eq!(packet.dst, packet.dst.to_canonical());
-    if packet.proto != Proto::Tcp {
-        assert_eq!(packet.flags, TcpFlags::NONE);
+    assert_eq!(packet.headers.src, packet.headers.src.to_canonical());
+    assert_eq!(packet.headers.dst, packet.headers.dst.to_canonical());
+    if packet.headers.proto != Proto::Tcp {
+        assert_eq!(packet.headers.flags, TcpFlags::NONE);
     }
-    if packet.ports.is_some() {
+    if packet.headers.ports.is_some() {
         let has_ports = [Proto::Tcp, Proto::Udp, Proto::UdpLite, Proto::Sctp];
-        assert!(has_ports.contains(&packet.proto), "{packet:?}");
+        assert!(has_ports.contains(&packet.headers.proto), "{packet:?}");
     }
     assert!(!packet.to_string().contains('\n'), "one packet is one line");
 }

@@ -92,7 +92,7 @@ fn from_logs(src: IpAddr, files: &[PathBuf], global: &Global) -> Result<Story, F
                     ..
                 } => {
                     (latest, has_wall) = (sighting.at, has_wall | time.is_some());
-                    if sighting.packet.src == src {
+                    if sighting.packet.headers.src == src {
                         let (packet, whence) = (&sighting.packet, sighting.whence);
                         memory.packet(detection, packet, sighting.at, whence, verdict, None);
                     }

@@ -167,13 +167,13 @@ impl From<Packet<'_>> for PacketJson {
             prefix: lossy(packet.prefix),
             iif: lossy(packet.iif),
             out: lossy(packet.oif),
-            src: packet.src,
-            dst: packet.dst,
-            proto: packet.proto.to_string(),
-            spt: packet.ports.map(|ports| ports.src),
-            dpt: packet.ports.map(|ports| ports.dst),
-            flags: (packet.proto == Proto::Tcp && packet.ports.is_some())
-                .then(|| packet.flags.names().collect()),
+            src: packet.headers.src,
+            dst: packet.headers.dst,
+            proto: packet.headers.proto.to_string(),
+            spt: packet.headers.ports.map(|ports| ports.src),
+            dpt: packet.headers.ports.map(|ports| ports.dst),
+            flags: (packet.headers.proto == Proto::Tcp && packet.headers.ports.is_some())
+                .then(|| packet.headers.flags.names().collect()),
         }
     }
 }

@@ -204,7 +204,7 @@ impl DetectorLoop {
         let Some(feed) = self.feeds.get(usize::from(whence.source)) else {
             return Ok(()); // of a source that is not followed any more
         };
-        let packet = logged.packet();
+        let packet = logged.packet.as_packet();
         let age = now.since(logged.at);
         let counts = match () {
             () if !feed.reader.expects(packet.prefix) => Err(Reason::Prefix),

@@ -7,7 +7,7 @@
 use super::json::{self, Entry, Keys, Object};
 use super::ulogd;
 use crate::engine::line::{self, Record, Writer};
-use crate::engine::packet::{self, Packet};
+use crate::engine::packet::{self, OwnedPacket, Packet};
 use crate::engine::reading;
 use crate::engine::reason::Reason;
 
@@ -19,7 +19,7 @@ pub struct Reading<'a>(Content<'a>);
 enum Content<'a> {
     Line(&'a [u8]),
     Entry(Entry),
-    Fields(Result<ulogd::Logged, Reason>),
+    Fields(Result<OwnedPacket, Reason>),
 }
 
 /// What a line is.
@@ -71,7 +71,7 @@ impl Reading<'_> {
                 }
             }
             Content::Fields(fields) => match fields {
-                Ok(logged) => Ok(Some(logged.packet())),
+                Ok(logged) => Ok(Some(logged.as_packet())),
                 Err(reason) => Err(*reason),
             },
         };

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::engine::line::{self, Origin, Record, Writer};
-use crate::engine::packet::{self, Packet, Printer};
+use crate::engine::packet::{self, OwnedPacket, Packet, Printer};
 use crate::engine::reading::Expected;
 use crate::engine::reason::Reason;
 use crate::source_spec::SourceSpec;
@@ -131,7 +131,7 @@ pub struct Opened<'a> {
 enum Form<'a> {
     Text,
     Entry(Box<Entry>),
-    Fields(Box<Result<ulogd::Logged, Reason>>),
+    Fields(Box<Result<OwnedPacket, Reason>>),
     Match(Box<Match<'a>>),
     /// It has another form than is configured.
     Other,
@@ -216,7 +216,11 @@ impl Reader {
                 Ok(packet.map(|packet| (record, packet)))
             }
             Form::Fields(fields) => {
-                let packet = fields.as_ref().as_ref().map_err(|&reason| reason)?.packet();
+                let packet = fields
+                    .as_ref()
+                    .as_ref()
+                    .map_err(|&reason| reason)?
+                    .as_packet();
                 if !self.expected.is(packet.prefix) {
                     return Err(Reason::Prefix);
                 }

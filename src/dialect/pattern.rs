@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use super::Read;
 use crate::engine::line::{Record, Stamp};
-use crate::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
+use crate::engine::packet::{Fingerprint, Headers, Packet, Ports, Proto, TcpFlags};
 use crate::engine::reading::Expected;
 use crate::engine::reason::Reason;
 
@@ -192,19 +192,21 @@ impl Match<'_> {
             prefix,
             iif: self.field("in").unwrap_or(NO_INTERFACE),
             oif: b"",
-            src,
-            dst,
-            proto,
-            ports: Some(Ports {
-                src: self.port("spt")?.unwrap_or(0),
-                dst: self.port("dpt")?.ok_or(Reason::Grammar)?,
-            }),
-            flags: match (proto, self.field("flags")) {
-                (Proto::Tcp, Some(text)) => flags(text).ok_or(Reason::Grammar)?,
-                (Proto::Tcp, None) => TcpFlags::SYN,
-                _ => TcpFlags::NONE,
+            headers: Headers {
+                src,
+                dst,
+                proto,
+                ports: Some(Ports {
+                    src: self.port("spt")?.unwrap_or(0),
+                    dst: self.port("dpt")?.ok_or(Reason::Grammar)?,
+                }),
+                flags: match (proto, self.field("flags")) {
+                    (Proto::Tcp, Some(text)) => flags(text).ok_or(Reason::Grammar)?,
+                    (Proto::Tcp, None) => TcpFlags::SYN,
+                    _ => TcpFlags::NONE,
+                },
+                mark: Fingerprint::default(),
             },
-            mark: Fingerprint::default(),
         };
         Ok(Some((self.record()?, packet)))
     }

@@ -15,7 +15,7 @@ fn read(format: Format, line: &str) -> Result<Option<u16>, Reason> {
     let reader = Reader::new(format, Expected::Prefix(SECRET.into()));
     let opened = reader.open(line.as_bytes());
     let read = reader.read(&opened)?;
-    Ok(read.and_then(|(_, packet)| Some(packet.ports?.dst)))
+    Ok(read.and_then(|(_, packet)| Some(packet.headers.ports?.dst)))
 }
 
 #[test]

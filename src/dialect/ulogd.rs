@@ -7,29 +7,11 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-use crate::engine::packet::headers::Headers;
-use crate::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
+use crate::engine::packet::{Fingerprint, Headers, OwnedPacket, Ports, Proto, TcpFlags};
 use crate::engine::reason::Reason;
 
-/// A packet with its texts.
-#[derive(Clone, Debug)]
-pub(super) struct Logged {
-    prefix: String,
-    iif: String,
-    oif: String,
-    headers: Headers,
-}
-
-impl Logged {
-    pub(super) fn packet(&self) -> Packet<'_> {
-        let texts = [&self.prefix, &self.iif, &self.oif];
-        let [prefix, iif, oif] = texts.map(String::as_bytes);
-        self.headers.packet(prefix, iif, oif)
-    }
-}
-
 /// The packet in `object`; `None` when it is not ulogd's record of one.
-pub(super) fn read(object: &Map<String, Value>) -> Option<Result<Logged, Reason>> {
+pub(super) fn read(object: &Map<String, Value>) -> Option<Result<OwnedPacket, Reason>> {
     let is_packet = object.contains_key("oob.in") || object.contains_key("oob.out");
     let is_flow = object
         .keys()
@@ -40,14 +22,14 @@ pub(super) fn read(object: &Map<String, Value>) -> Option<Result<Logged, Reason>
     Some(logged(object))
 }
 
-fn logged(object: &Map<String, Value>) -> Result<Logged, Reason> {
+fn logged(object: &Map<String, Value>) -> Result<OwnedPacket, Reason> {
     let protocol = number(object, "ip.protocol")?.or(number(object, "ip6.nexthdr")?);
     let proto = Proto::from_number(protocol.ok_or(Reason::Grammar)?);
     let (src, dst) = (address(object, "src_ip")?, address(object, "dest_ip")?);
     if src.is_ipv4() != dst.is_ipv4() {
         return Err(Reason::Grammar);
     }
-    Ok(Logged {
+    Ok(OwnedPacket {
         prefix: text(object, "oob.prefix")?,
         iif: text(object, "oob.in")?,
         oif: text(object, "oob.out")?,
@@ -70,10 +52,10 @@ fn logged(object: &Map<String, Value>) -> Result<Logged, Reason> {
 }
 
 /// A text; empty where the key is missing.
-fn text(object: &Map<String, Value>, key: &str) -> Result<String, Reason> {
+fn text(object: &Map<String, Value>, key: &str) -> Result<Box<[u8]>, Reason> {
     match object.get(key) {
-        None | Some(Value::Null) => Ok(String::new()),
-        Some(Value::String(text)) => Ok(text.clone()),
+        None | Some(Value::Null) => Ok(Box::default()),
+        Some(Value::String(text)) => Ok(text.as_bytes().into()),
         Some(_) => Err(Reason::Grammar),
     }
 }

@@ -12,7 +12,7 @@ use super::super::door::{Door, GrantRule, OtherPorts, Pace, Rule, SequenceRule};
 use super::super::event::Whence;
 use super::super::example;
 use super::super::grant::Task;
-use super::super::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
+use super::super::packet::{Fingerprint, Headers, Packet, Ports, Proto, TcpFlags};
 use super::super::reason::Reason;
 use super::*;
 
@@ -101,15 +101,17 @@ impl Process {
             prefix: b"",
             iif: b"eth0",
             oif: b"",
-            src: Ipv4Addr::new(192, 0, 2, line.from).into(),
-            dst: Ipv4Addr::new(198, 51, 100, 1).into(),
-            proto: Proto::Tcp,
-            ports: Some(Ports {
-                src: line.spt,
-                dst: line.port,
-            }),
-            flags: TcpFlags::SYN,
-            mark: Fingerprint::default(),
+            headers: Headers {
+                src: Ipv4Addr::new(192, 0, 2, line.from).into(),
+                dst: Ipv4Addr::new(198, 51, 100, 1).into(),
+                proto: Proto::Tcp,
+                ports: Some(Ports {
+                    src: line.spt,
+                    dst: line.port,
+                }),
+                flags: TcpFlags::SYN,
+                mark: Fingerprint::default(),
+            },
         };
         let sighting = Sighting {
             packet,

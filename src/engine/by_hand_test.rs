@@ -10,7 +10,7 @@ use super::door::{Door, GrantRule, OnRepeat, PerFamily, Scope};
 use super::event::Whence;
 use super::grant::{Answer, GrantId, NotOpened, Phase, Task};
 use super::knock::Logged;
-use super::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
+use super::packet::{Fingerprint, Headers, Packet, Ports, Proto, TcpFlags};
 use super::*;
 
 const PORTS: [u16; 3] = [7001, 7002, 7003];
@@ -201,15 +201,17 @@ fn attempts_are_counted_at_each_door() {
             prefix: b"",
             iif: b"eth7",
             oif: b"",
-            src: address(src),
-            dst: address(1),
-            proto: Proto::Tcp,
-            ports: Some(Ports {
-                src: 40_000,
-                dst: port,
-            }),
-            flags: TcpFlags::SYN,
-            mark: Fingerprint::default(),
+            headers: Headers {
+                src: address(src),
+                dst: address(1),
+                proto: Proto::Tcp,
+                ports: Some(Ports {
+                    src: 40_000,
+                    dst: port,
+                }),
+                flags: TcpFlags::SYN,
+                mark: Fingerprint::default(),
+            },
         };
         let sighting = Sighting {
             packet,

@@ -76,24 +76,24 @@ impl<'a> Hit<'a> {
         if packet.iif.is_empty() || !packet.oif.is_empty() {
             return Err(Reason::Forwarded);
         }
-        if is_nobody(packet.src) || packet.src == packet.dst {
+        if is_nobody(packet.headers.src) || packet.headers.src == packet.headers.dst {
             return Err(Reason::Never);
         }
-        let transport = Transport::try_from(packet.proto).map_err(|()| Reason::Protocol)?;
-        let ports = packet.ports.ok_or(Reason::NoPort)?;
+        let transport = Transport::try_from(packet.headers.proto).map_err(|()| Reason::Protocol)?;
+        let ports = packet.headers.ports.ok_or(Reason::NoPort)?;
         Ok(Self {
             at,
             uptime,
-            src: packet.src,
-            dst: packet.dst,
+            src: packet.headers.src,
+            dst: packet.headers.dst,
             ports,
             step: Step {
                 port: ports.dst,
                 transport,
             },
-            flags: packet.flags,
+            flags: packet.headers.flags,
             interface: packet.iif,
-            mark: packet.mark,
+            mark: packet.headers.mark,
             source,
             rule: rule(packet.prefix),
             logged,

@@ -5,7 +5,7 @@ use super::*;
 use crate::engine::attempts::{AttemptTable, Detected, Limits};
 use crate::engine::door::{CountsRule, Rule};
 use crate::engine::knock::Logged;
-use crate::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
+use crate::engine::packet::{Fingerprint, Headers, Packet, Ports, Proto, TcpFlags};
 use crate::engine::sequence::Transport;
 use crate::engine::time::Time;
 use crate::engine::{self, example};
@@ -59,15 +59,17 @@ fn opens_at(times: &[i128], counts: [u8; 4]) -> Vec<usize> {
             prefix: b"",
             iif: b"eth0",
             oif: b"",
-            src: Ipv4Addr::new(192, 0, 2, 7).into(),
-            dst: Ipv4Addr::new(198, 51, 100, 1).into(),
-            proto: Proto::Tcp,
-            ports: Some(Ports {
-                src: 1024 + u16::try_from(number).unwrap(),
-                dst: STEP.port,
-            }),
-            flags: TcpFlags::SYN,
-            mark: Fingerprint::default(),
+            headers: Headers {
+                src: Ipv4Addr::new(192, 0, 2, 7).into(),
+                dst: Ipv4Addr::new(198, 51, 100, 1).into(),
+                proto: Proto::Tcp,
+                ports: Some(Ports {
+                    src: 1024 + u16::try_from(number).unwrap(),
+                    dst: STEP.port,
+                }),
+                flags: TcpFlags::SYN,
+                mark: Fingerprint::default(),
+            },
         };
         let hit = engine::knock::Hit::new(&packet, millis(at), None, 0, Logged::default());
         table.handle_hit(&hit.unwrap(), &mut note).unwrap();

@@ -2,7 +2,7 @@ use super::*;
 use crate::engine::attempts;
 use crate::engine::event::ResetReason;
 use crate::engine::example;
-use crate::engine::packet::{Fingerprint, Proto, TcpFlags};
+use crate::engine::packet::{Fingerprint, Headers, Proto, TcpFlags};
 
 fn address(number: u32) -> IpAddr {
     IpAddr::V4(number.into())
@@ -33,15 +33,17 @@ fn packet(src: IpAddr, port: u16) -> Packet<'static> {
         prefix: b"",
         iif: b"eth0",
         oif: b"",
-        src,
-        dst: address(0xc000_0201),
-        proto: Proto::Tcp,
-        ports: Some(Ports {
-            src: 40_000,
-            dst: port,
-        }),
-        flags: TcpFlags::SYN,
-        mark: Fingerprint::default(),
+        headers: Headers {
+            src,
+            dst: address(0xc000_0201),
+            proto: Proto::Tcp,
+            ports: Some(Ports {
+                src: 40_000,
+                dst: port,
+            }),
+            flags: TcpFlags::SYN,
+            mark: Fingerprint::default(),
+        },
     }
 }
 

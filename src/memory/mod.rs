@@ -156,12 +156,12 @@ impl Memory {
     ) {
         let (views, step) = detection.views(packet, at, whence.source);
         let seen = PacketNote {
-            ports: packet.ports,
+            ports: packet.headers.ports,
             step,
             views,
             late,
         };
-        let kept = self.addresses.get_mut(&packet.src);
+        let kept = self.addresses.get_mut(&packet.headers.src);
         let what = match verdict {
             Ok(()) => {
                 let notes = kept
@@ -191,7 +191,7 @@ impl Memory {
         };
         let note = Note::new(at, what, Some(whence));
         self.note(
-            packet.src,
+            packet.headers.src,
             Note {
                 packet: Some(seen),
                 ..note
@@ -209,7 +209,7 @@ impl Memory {
         reason: Reason,
     ) {
         match dialect::read(line).verdict() {
-            Verdict::Packet(packet) if packet.src == src => {
+            Verdict::Packet(packet) if packet.headers.src == src => {
                 self.packet(detection, &packet, at, whence, Err(reason), None);
             }
             _ => self.note(src, Note::new(at, What::Rejected(reason), Some(whence))),

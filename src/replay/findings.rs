@@ -15,8 +15,7 @@ use super::blocks::MAX_LINE;
 use crate::calendar::Calendar;
 use crate::dialect::{self, Reader};
 use crate::engine::loss::{self, Losses};
-use crate::engine::packet::Packet;
-use crate::engine::packet::headers::Headers;
+use crate::engine::packet::{Headers, Packet};
 use crate::engine::reason::Reason;
 use crate::engine::time::Time;
 use crate::engine::timeline::{Stamps, Wall};
@@ -124,7 +123,12 @@ impl Findings {
     /// A packet, whole.
     pub(super) fn packet(&self, found: &Found) -> Packet<'_> {
         let (iif, oif) = (self.text(found.iif), self.text(found.oif));
-        found.headers.packet(b"", iif, oif)
+        Packet {
+            prefix: b"",
+            iif,
+            oif,
+            headers: found.headers,
+        }
     }
 
     /// The text of the findings.
@@ -212,7 +216,7 @@ impl Findings {
             host: self.keep_text(record.host, host),
             iif: self.keep_text(packet.iif, iif),
             oif: self.keep_text(packet.oif, oif),
-            headers: packet.into(),
+            headers: packet.headers,
         }
     }
 

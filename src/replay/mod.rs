@@ -353,7 +353,7 @@ impl Run<'_> {
         self.summary.hits += u64::from(verdict.is_ok());
         self.settle(placed.at, reader.wall)?;
         (self.watch)(Seen::Packet {
-            src: packet.src,
+            src: packet.headers.src,
             whole: Some((&sighting, &self.detection)),
             time: reader.wall,
             verdict,

@@ -16,7 +16,7 @@ const PREFIX: &str = "lk-1: ";
 
 /// What is found, in words: enough of it that different lines are reported differently.
 fn told(line: u64, packet: &Packet<'_>, stamps: Stamps<'_>) -> String {
-    let mark = packet.mark;
+    let mark = packet.headers.mark;
     format!("{line} {packet} {mark:?} {stamps:?}")
 }
 

@@ -29,8 +29,7 @@ pub use self::thread::Handle;
 use self::trouble::POLL;
 pub use self::trouble::{FileKind, Health, Refusal, RefusalKind, Trouble};
 pub use self::watch::is_mount_point;
-use crate::engine::packet::Packet;
-use crate::engine::packet::headers::Headers;
+use crate::engine::packet::OwnedPacket;
 use crate::engine::reason::Reason;
 use crate::engine::time::Time;
 
@@ -52,21 +51,8 @@ pub struct Batch {
 pub struct LoggedPacket {
     /// When it was received, on the boot clock.
     pub at: Time,
-    /// The prefix of the rule that logged it.
-    pub prefix: Box<[u8]>,
-    /// The interface it arrived at; empty for one made on this host.
-    pub iif: Box<[u8]>,
-    /// The interface it leaves by; empty for one addressed to this host.
-    pub oif: Box<[u8]>,
-    /// What its headers say.
-    pub headers: Headers,
-}
-
-impl LoggedPacket {
     /// As a LOG line would have it.
-    pub fn packet(&self) -> Packet<'_> {
-        self.headers.packet(&self.prefix, &self.iif, &self.oif)
-    }
+    pub packet: OwnedPacket,
 }
 
 /// How far a file is read: everything before has been handed over.

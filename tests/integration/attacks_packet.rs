@@ -269,8 +269,8 @@ proptest! {
             let opened = reader.open(line.as_bytes());
             if let Ok(Some((_, packet))) = reader.read(&opened) {
                 let digit = insert.is_some_and(|(_, character)| character.is_ascii_digit());
-                prop_assert!(digit || packet.src.to_string() == FORGER);
-                let dpt = packet.ports.map_or(SEQUENCE[port], |ports| ports.dst);
+                prop_assert!(digit || packet.headers.src.to_string() == FORGER);
+                let dpt = packet.headers.ports.map_or(SEQUENCE[port], |ports| ports.dst);
                 prop_assert!(digit || dpt == SEQUENCE[port]);
             }
         }

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use logknock::engine::packet::{self, Fingerprint, Packet, Ports, Proto, TcpFlags};
+use logknock::engine::packet::{self, Fingerprint, Headers, Packet, Ports, Proto, TcpFlags};
 use regex::bytes::{Captures, Regex};
 
 use super::netfilter_line::{Dice, Line};
@@ -189,17 +189,19 @@ impl SlowReader {
             prefix,
             iif: head.name("in")?.as_bytes(),
             oif: head.name("out")?.as_bytes(),
-            src,
-            dst,
-            proto: Proto::Tcp,
-            ports: None,
-            flags: TcpFlags::NONE,
-            mark,
+            headers: Headers {
+                src,
+                dst,
+                proto: Proto::Tcp,
+                ports: None,
+                flags: TcpFlags::NONE,
+                mark,
+            },
         };
         if let Some(ended) = self.ended.captures(rest)
             && src.is_ipv6()
         {
-            packet.proto = if ended.name("esp").is_some() {
+            packet.headers.proto = if ended.name("esp").is_some() {
                 Proto::Esp
             } else {
                 Proto::Ah
@@ -214,23 +216,23 @@ impl SlowReader {
         let transport = expressions
             .iter()
             .find_map(|expression| expression.captures(rest))?;
-        packet.proto = proto(&transport["proto"])?;
+        packet.headers.proto = proto(&transport["proto"])?;
         if fragment {
             return tail_in_range(rest).then_some(packet);
         }
-        transport_fields(&transport, &mut packet)?;
+        transport_fields(&transport, &mut packet.headers)?;
         tail_in_range(rest).then_some(packet)
     }
 }
 
-fn transport_fields(transport: &Captures<'_>, packet: &mut Packet<'_>) -> Option<()> {
+fn transport_fields(transport: &Captures<'_>, headers: &mut Headers) -> Option<()> {
     let port =
         |name| Some(limited(transport, name, 65_535)?.map(|port| u16::try_from(port).unwrap()));
-    packet.ports = port("spt")?
+    headers.ports = port("spt")?
         .zip(port("dpt")?)
         .map(|(src, dst)| Ports { src, dst });
-    packet.mark.seq = limited(transport, "seq", u32::MAX)?;
-    packet.mark.udp_len = port("ulen")?;
+    headers.mark.seq = limited(transport, "seq", u32::MAX)?;
+    headers.mark.udp_len = port("ulen")?;
     limited(transport, "ack", u32::MAX)?;
     for (name, limit) in [
         ("window", 65_535),
@@ -245,11 +247,11 @@ fn transport_fields(transport: &Captures<'_>, packet: &mut Packet<'_>) -> Option
     if let Some(gateway) = transport.name("gateway") {
         ipv4_address(gateway.as_bytes())?;
     }
-    if packet.proto == Proto::Tcp && packet.ports.is_some() {
+    if headers.proto == Proto::Tcp && headers.ports.is_some() {
         let text = &transport["flags"];
-        packet.flags = flags(text)?;
+        headers.flags = flags(text)?;
         let urgent = transport.name("urgp").is_some();
-        if !urgent && (packet.flags == TcpFlags::NONE || text.ends_with(b"URG")) {
+        if !urgent && (headers.flags == TcpFlags::NONE || text.ends_with(b"URG")) {
             return None;
         }
     }

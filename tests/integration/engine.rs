@@ -13,7 +13,6 @@ use logknock::engine::door::{
     Door, GrantRule, OnRepeat, OtherPorts, Pace, PerFamily, Rule, SequenceRule,
 };
 use logknock::engine::event::{Event, EventKind, Whence};
-use logknock::engine::packet::Packet;
 use logknock::engine::sequence::Step;
 use logknock::engine::time::Time;
 use logknock::engine::timeline::{Received, Stamps, Timeline};
@@ -350,10 +349,8 @@ fn the_table_stays_bounded_and_keeps_the_address_that_is_further_on() {
             port,
             udp: false,
         };
-        let packet = Packet {
-            src: IpAddr::from(src),
-            ..packet(usize::from(port), &knock)
-        };
+        let mut packet = packet(usize::from(port), &knock);
+        packet.headers.src = IpAddr::from(src);
         let sighting = Sighting {
             packet,
             ..sighting(0, &knock, now)

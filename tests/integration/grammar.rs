@@ -56,8 +56,11 @@ fn read_in_every_way(line: &[u8]) {
 /// Addresses and ports are what a misreading must never change.
 fn is_misread(read: &Packet<'_>, line: &Line) -> bool {
     let right = line.packet();
-    (read.src, read.dst) != (right.src, right.dst)
-        || read.ports.is_some_and(|ports| Some(ports) != right.ports)
+    (read.headers.src, read.headers.dst) != (right.headers.src, right.headers.dst)
+        || read
+            .headers
+            .ports
+            .is_some_and(|ports| Some(ports) != right.headers.ports)
 }
 
 proptest! {

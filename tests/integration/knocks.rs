@@ -9,7 +9,7 @@ use logknock::engine::Sighting;
 use logknock::engine::door::{Door, GrantRule, OnRepeat, OtherPorts, Pace, Rule, SequenceRule};
 use logknock::engine::event::Whence;
 use logknock::engine::knock::Logged;
-use logknock::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
+use logknock::engine::packet::{Fingerprint, Headers, Packet, Ports, Proto, TcpFlags};
 use logknock::engine::sequence::{Sequence, Step, Transport};
 use logknock::engine::time::Time;
 use proptest::prelude::*;
@@ -104,19 +104,21 @@ pub(super) fn packet(number: usize, knock: &Knock) -> Packet<'static> {
         prefix: b"",
         iif: b"eth0",
         oif: b"",
-        src: IpAddr::V4(Ipv4Addr::new(192, 0, 2, knock.from)),
-        dst: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)),
-        proto: if knock.udp { Proto::Udp } else { Proto::Tcp },
-        ports: Some(Ports {
-            src: u16::try_from(number).unwrap() + 1024,
-            dst: knock.port,
-        }),
-        flags: if knock.udp {
-            TcpFlags::NONE
-        } else {
-            TcpFlags::SYN
+        headers: Headers {
+            src: IpAddr::V4(Ipv4Addr::new(192, 0, 2, knock.from)),
+            dst: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)),
+            proto: if knock.udp { Proto::Udp } else { Proto::Tcp },
+            ports: Some(Ports {
+                src: u16::try_from(number).unwrap() + 1024,
+                dst: knock.port,
+            }),
+            flags: if knock.udp {
+                TcpFlags::NONE
+            } else {
+                TcpFlags::SYN
+            },
+            mark: Fingerprint::default(),
         },
-        mark: Fingerprint::default(),
     }
 }
 

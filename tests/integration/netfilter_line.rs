@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use logknock::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
+use logknock::engine::packet::{Fingerprint, Headers, Packet, Ports, Proto, TcpFlags};
 
 use super::random::Random;
 
@@ -123,12 +123,14 @@ impl Line {
             prefix: self.prefix.as_bytes(),
             iif: self.iif.as_bytes(),
             oif: self.oif.as_bytes(),
-            src: self.src,
-            dst: self.dst,
-            proto: self.proto,
-            ports: self.ports,
-            flags: self.flags,
-            mark: self.mark,
+            headers: Headers {
+                src: self.src,
+                dst: self.dst,
+                proto: self.proto,
+                ports: self.ports,
+                flags: self.flags,
+                mark: self.mark,
+            },
         }
     }
 

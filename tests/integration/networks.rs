@@ -12,7 +12,6 @@ use logknock::engine::attempts::Limits;
 use logknock::engine::door::{Door, GrantRule, PerFamily};
 use logknock::engine::event::Event;
 use logknock::engine::knock::KnockerPrefix;
-use logknock::engine::packet::Packet;
 use logknock::engine::time::Time;
 use proptest::prelude::*;
 use rustix::process::Signal;
@@ -42,12 +41,11 @@ fn run(doors: &[Arc<Door>], bits: u8, sent: &[Sent]) -> Vec<Event> {
     for (number, (knock, host)) in sent.iter().enumerate() {
         now = now.after(Duration::from_secs(knock.after));
         run_to(&mut engine, now);
+        let mut packet = packet(number, knock);
+        packet.headers.src = address(*host);
+        packet.headers.dst = IpAddr::V6(Ipv6Addr::LOCALHOST);
         let sighting = Sighting {
-            packet: Packet {
-                src: address(*host),
-                dst: IpAddr::V6(Ipv6Addr::LOCALHOST),
-                ..packet(number, knock)
-            },
+            packet,
             ..sighting(number, knock, now)
         };
         engine.handle_packet(now, &sighting).unwrap();

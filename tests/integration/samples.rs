@@ -65,7 +65,7 @@ fn the_daemons_strict_reading_agrees_wherever_the_prefix_is_known() {
 }
 
 fn is_hit(packet: &Packet<'_>) -> bool {
-    matches!(packet.proto, Proto::Tcp | Proto::Udp) && packet.ports.is_some()
+    matches!(packet.headers.proto, Proto::Tcp | Proto::Udp) && packet.headers.ports.is_some()
 }
 
 /// The cases of `verdict` that `check` finds wrong, with what it found.
@@ -111,17 +111,17 @@ fn base64(text: &str) -> Vec<u8> {
 /// The first field of `packet` that is not as the case says.
 fn difference(case: &Value, packet: &Packet<'_>) -> Option<String> {
     let text = |bytes: &[u8]| Value::from(String::from_utf8_lossy(bytes));
-    let flags: Vec<&str> = packet.flags.names().collect();
+    let flags: Vec<&str> = packet.headers.flags.names().collect();
     let found = [
         ("prefix", text(packet.prefix)),
         ("in", text(packet.iif)),
         ("out", text(packet.oif)),
-        ("proto", packet.proto.to_string().into()),
-        ("spt", packet.ports.map(|ports| ports.src).into()),
-        ("dpt", packet.ports.map(|ports| ports.dst).into()),
+        ("proto", packet.headers.proto.to_string().into()),
+        ("spt", packet.headers.ports.map(|ports| ports.src).into()),
+        ("dpt", packet.headers.ports.map(|ports| ports.dst).into()),
         ("flags", flags.into()),
-        ("src", packet.src.to_string().into()),
-        ("dst", packet.dst.to_string().into()),
+        ("src", packet.headers.src.to_string().into()),
+        ("dst", packet.headers.dst.to_string().into()),
     ];
     found.into_iter().find_map(|(key, found)| {
         let expected = case.get(key)?;

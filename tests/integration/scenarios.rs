@@ -12,7 +12,7 @@ use logknock::engine::attempts::Limits;
 use logknock::engine::event::{EventKind, Whence};
 use logknock::engine::grant::{Phase, Task};
 use logknock::engine::knock::Logged;
-use logknock::engine::packet::{Fingerprint, Packet, Ports, Proto, TcpFlags};
+use logknock::engine::packet::{Fingerprint, Headers, Packet, Ports, Proto, TcpFlags};
 use logknock::engine::time::Time;
 
 #[test]
@@ -163,35 +163,37 @@ fn packet<'a>(number: u16, address: &str, port: &str, keys: &[&'a str]) -> Packe
         prefix: b"",
         iif: b"eth0",
         oif: b"",
-        src,
-        dst: if src.is_ipv4() {
-            "198.51.100.1"
-        } else {
-            "2001:db8:ffff::1"
-        }
-        .parse()
-        .unwrap(),
-        proto,
-        ports: Some(Ports {
-            src: 50_000 + number,
-            dst: port.parse().unwrap(),
-        }),
-        flags: if proto == Proto::Tcp {
-            TcpFlags::SYN
-        } else {
-            TcpFlags::NONE
+        headers: Headers {
+            src,
+            dst: if src.is_ipv4() {
+                "198.51.100.1"
+            } else {
+                "2001:db8:ffff::1"
+            }
+            .parse()
+            .unwrap(),
+            proto,
+            ports: Some(Ports {
+                src: 50_000 + number,
+                dst: port.parse().unwrap(),
+            }),
+            flags: if proto == Proto::Tcp {
+                TcpFlags::SYN
+            } else {
+                TcpFlags::NONE
+            },
+            mark: Fingerprint::default(),
         },
-        mark: Fingerprint::default(),
     };
     for key in keys {
         match key.split_once('=').expect("key=value") {
-            ("from", value) => packet.ports.as_mut().unwrap().src = value.parse().unwrap(),
-            ("id", value) => packet.mark.id = Some(value.parse().unwrap()),
-            ("seq", value) => packet.mark.seq = Some(value.parse().unwrap()),
-            ("to", value) => packet.dst = value.parse().unwrap(),
+            ("from", value) => packet.headers.ports.as_mut().unwrap().src = value.parse().unwrap(),
+            ("id", value) => packet.headers.mark.id = Some(value.parse().unwrap()),
+            ("seq", value) => packet.headers.mark.seq = Some(value.parse().unwrap()),
+            ("to", value) => packet.headers.dst = value.parse().unwrap(),
             ("in", value) => packet.iif = value.as_bytes(),
             ("out", value) => packet.oif = value.as_bytes(),
-            ("flags", value) => packet.flags = flags(value),
+            ("flags", value) => packet.headers.flags = flags(value),
             (other, _) => panic!("what is {other}=?"),
         }
     }

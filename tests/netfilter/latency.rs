@@ -65,9 +65,9 @@ fn journald_hands_every_line_over_and_this_is_how_soon() {
 
 /// As much of a LOG line as is looked for.
 fn as_line(packet: &LoggedPacket) -> Vec<u8> {
-    let packet = packet.packet();
+    let packet = packet.packet.as_packet();
     let (prefix, iif) = (packet.prefix.escape_ascii(), packet.iif.escape_ascii());
-    let port = packet.ports.map_or(0, |ports| ports.dst);
+    let port = packet.headers.ports.map_or(0, |ports| ports.dst);
     format!("{prefix}IN={iif} DPT={port} \n").into_bytes()
 }
 

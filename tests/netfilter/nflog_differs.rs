@@ -9,7 +9,7 @@ use logknock::engine::line::Printer;
 use logknock::engine::packet::{Packet, Proto, TcpFlags};
 use logknock::engine::reading::Expected;
 use logknock::engine::reason::Reason;
-use logknock::source::{Closed, LoggedPacket, Report, nflog};
+use logknock::source::{Closed, Report, nflog};
 use rustix::net::{
     AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, sendto, socket_with,
 };
@@ -141,9 +141,9 @@ fn is_named_difference(
 ) -> bool {
     match (logged, read) {
         // LOG prints no protocol of IPv6 that is encrypted, and its line has no end.
-        (Err(_), Some(read)) => read.proto == Proto::Esp && read.ports.is_none(),
+        (Err(_), Some(read)) => read.headers.proto == Proto::Esp && read.headers.ports.is_none(),
         // … nor of what a later fragment begins with, unless it is AH, whose bytes it reads on.
-        (Ok(Some(logged)), None) => logged.src.is_ipv6() && logged.ports.is_none(),
+        (Ok(Some(logged)), None) => logged.headers.src.is_ipv6() && logged.headers.ports.is_none(),
         _ => false,
     }
 }
@@ -212,7 +212,8 @@ fn both_say_the_same_of_every_packet() {
     let mut knocks = 0;
     for (line, number) in lines.iter().zip(1..) {
         let logged = expected.read_message(line.as_bytes(), Printer::Kernel);
-        let read = packets.get(&number).map(LoggedPacket::packet);
+        let read = packets.get(&number);
+        let read = read.map(|logged| logged.packet.as_packet());
         let agreed = match (&logged, &read) {
             (Ok(Some(logged)), Some(read)) => *logged == without_ae(*read, *logged),
             (Err(_), None) => true,
@@ -222,20 +223,19 @@ fn both_say_the_same_of_every_packet() {
             agreed || is_named_difference(&logged, read.as_ref()),
             "{number}: {line}\nby LOG {logged:?}\nby NFLOG {read:?}"
         );
-        knocks += usize::from(read.is_some_and(|read| read.ports.is_some()));
+        knocks += usize::from(read.is_some_and(|read| read.headers.ports.is_some()));
     }
     eprintln!("{sent} packets, {knocks} with ports, {rejected} without a header to read");
     assert!(knocks > wanted / 8 && rejected > 0);
 }
 
 /// The flag AE is a reserved bit to an older kernel.
-fn without_ae<'a>(read: Packet<'a>, logged: Packet<'a>) -> Packet<'a> {
-    let flags = if logged.flags.contains(TcpFlags::AE) {
-        read.flags
-    } else {
-        read.flags.without(TcpFlags::AE)
-    };
-    Packet { flags, ..read }
+fn without_ae<'a>(mut read: Packet<'a>, logged: Packet<'a>) -> Packet<'a> {
+    let flags = &mut read.headers.flags;
+    if !logged.headers.flags.contains(TcpFlags::AE) {
+        *flags = flags.without(TcpFlags::AE);
+    }
+    read
 }
 
 /// Whether it has left; a kernel refuses some headers at once.

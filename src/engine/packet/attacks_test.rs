@@ -26,7 +26,7 @@ fn believed_line<'a>(line: &'a str, prefix: &str) -> Option<Packet<'a>> {
 
 fn hit(read: Result<Option<Packet<'_>>, Reason>) -> Option<(IpAddr, u16)> {
     let packet = read.ok().flatten()?;
-    Some((packet.src, packet.ports?.dst))
+    Some((packet.headers.src, packet.headers.ports?.dst))
 }
 
 #[test]
@@ -83,8 +83,11 @@ fn an_icmp_error_that_quotes_a_knock() {
     ] {
         let line = format!("{head} {quote}");
         let packet = believed(&line, PREFIX).unwrap().unwrap();
-        assert_eq!(packet.src, IpAddr::from([203, 0, 113, 2]));
-        assert_eq!((packet.proto, packet.ports), (Proto::Icmp, None));
+        assert_eq!(packet.headers.src, IpAddr::from([203, 0, 113, 2]));
+        assert_eq!(
+            (packet.headers.proto, packet.headers.ports),
+            (Proto::Icmp, None)
+        );
     }
     for (quote, reason) in [
         (format!("[{quoted} {ports} "), Reason::Truncated),
@@ -157,7 +160,7 @@ fn an_interface_named_like_a_field() {
     let line = format!("{PREFIX}{}", FIELDS.replace("IN=eth0", "IN=SRC=9.9.9.9"));
     let packet = believed(&line, PREFIX).unwrap().unwrap();
     assert_eq!(packet.iif, b"SRC=9.9.9.9");
-    assert_eq!(packet.src, IpAddr::from([198, 51, 100, 66]));
+    assert_eq!(packet.headers.src, IpAddr::from([198, 51, 100, 66]));
 }
 
 #[test]
@@ -229,7 +232,7 @@ fn a_fragment_or_a_cut_header_has_no_port() {
         ),
     ] {
         let line = format!("{PREFIX}{fields}");
-        let ports = believed(&line, PREFIX).map(|packet| packet.unwrap().ports);
+        let ports = believed(&line, PREFIX).map(|packet| packet.unwrap().headers.ports);
         assert_eq!(ports, expected, "{line}");
     }
 }

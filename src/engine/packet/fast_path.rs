@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 
 use super::super::scan::Scan;
 use super::fields::{INTERFACE_MAX, illegal_in_interface};
-use super::{Fingerprint, Packet, Ports, Proto, TcpFlags};
+use super::{Fingerprint, Headers, Packet, Ports, Proto, TcpFlags};
 
 /// The whole line behind `prefix`.
 #[inline]
@@ -38,17 +38,19 @@ pub(super) fn packet<'a>(prefix: &'a [u8], body: &'a [u8]) -> Option<Packet<'a>>
         prefix,
         iif,
         oif: b"",
-        src: src.into(),
-        dst: dst.into(),
-        proto,
-        ports: Some(ports),
-        flags,
-        mark: Fingerprint {
-            len: Some(len),
-            ttl: Some(ttl),
-            id: Some(id),
-            udp_len,
-            ..Fingerprint::default()
+        headers: Headers {
+            src: src.into(),
+            dst: dst.into(),
+            proto,
+            ports: Some(ports),
+            flags,
+            mark: Fingerprint {
+                len: Some(len),
+                ttl: Some(ttl),
+                id: Some(id),
+                udp_len,
+                ..Fingerprint::default()
+            },
         },
     })
 }

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use super::super::reason::Reason;
 use super::fields::Fields;
-use super::{Fingerprint, Packet, Ports, Printer, Proto, TcpFlags};
+use super::{Fingerprint, Headers, Packet, Ports, Printer, Proto, TcpFlags};
 
 const FRAGMENT_OFFSET_MAX: u32 = 8191;
 const FLOW_LABEL_MAX: u32 = 0xF_FFFF;
@@ -41,12 +41,14 @@ pub(super) fn packet<'a>(
         prefix,
         iif,
         oif,
-        src: network.src,
-        dst: network.dst,
-        proto: transport.proto,
-        ports: transport.ports,
-        flags: transport.flags,
-        mark: network.mark,
+        headers: Headers {
+            src: network.src,
+            dst: network.dst,
+            proto: transport.proto,
+            ports: transport.ports,
+            flags: transport.flags,
+            mark: network.mark,
+        },
     })
 }
 

@@ -1,6 +1,6 @@
 //! A packet's own first bytes → what a LOG rule would print of them.
 //!
-//! In: the bytes from the network header on, as NFLOG hands them over. Out: the fields of a [`Packet`], or the reason
+//! In: the bytes from the network header on, as NFLOG hands them over. Out: [`Headers`], or the reason
 //! that the LOG line of the same packet would have. The order of the checks is that of `nf_log_syslog.c`: a later
 //! fragment or a cut transport header is a packet without ports, and what an ICMP error quotes is never looked at.
 //! Three differences, none of which makes a knock: the copied bytes may end within a long chain of IPv6 extension
@@ -9,7 +9,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::super::reason::Reason;
-use super::{Fingerprint, Packet, Ports, Proto, TcpFlags};
+use super::{Fingerprint, Ports, Proto, TcpFlags};
 
 /// The protocol of the network header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum Family {
     V6,
 }
 
-/// What the headers of one packet say.
+/// What the first headers of one packet say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers {
     /// Source address.
@@ -29,25 +29,12 @@ pub struct Headers {
     pub dst: IpAddr,
     /// Transport protocol.
     pub proto: Proto,
-    /// Ports, where the protocol has them and the packet holds them.
+    /// Source and destination port, where the packet or its line has both to their end.
     pub ports: Option<Ports>,
-    /// TCP flags.
+    /// TCP flags; empty for anything else.
     pub flags: TcpFlags,
-    /// What distinguishes it from other packets with the same addresses and ports.
+    /// The numbers that tell one packet from another with the same addresses and ports.
     pub mark: Fingerprint,
-}
-
-impl From<&Packet<'_>> for Headers {
-    fn from(packet: &Packet<'_>) -> Self {
-        Self {
-            src: packet.src,
-            dst: packet.dst,
-            proto: packet.proto,
-            ports: packet.ports,
-            flags: packet.flags,
-            mark: packet.mark,
-        }
-    }
 }
 
 impl Headers {
@@ -56,21 +43,6 @@ impl Headers {
         match family {
             Family::V4 => ipv4(bytes),
             Family::V6 => ipv6(bytes),
-        }
-    }
-
-    /// The packet, with what the log rule and the kernel say of it.
-    pub fn packet<'a>(&self, prefix: &'a [u8], iif: &'a [u8], oif: &'a [u8]) -> Packet<'a> {
-        Packet {
-            prefix,
-            iif,
-            oif,
-            src: self.src,
-            dst: self.dst,
-            proto: self.proto,
-            ports: self.ports,
-            flags: self.flags,
-            mark: self.mark,
         }
     }
 

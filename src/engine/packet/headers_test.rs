@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::Packet;
 use super::*;
 
 const TCP: [u8; 20] = [
@@ -32,7 +33,13 @@ fn same_as(line: &str, read: Result<Headers, Reason>) {
         .unwrap()
         .unwrap();
     let headers = read.unwrap();
-    assert_eq!(headers.packet(b"lk: ", b"eth0", b""), expected);
+    let packet = Packet {
+        prefix: b"lk: ",
+        iif: b"eth0",
+        oif: b"",
+        headers,
+    };
+    assert_eq!(packet, expected);
 }
 
 #[test]

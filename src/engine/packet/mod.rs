@@ -13,7 +13,7 @@
 mod fast_path;
 mod fields;
 mod grammar;
-pub mod headers;
+mod headers;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -23,6 +23,7 @@ use strum::Display;
 
 use super::reason::Reason;
 
+pub use self::headers::{Family, Headers};
 pub use super::line::Printer;
 
 /// Reads `message` with whatever log prefix it has: for `parse`, which must show a packet before its
@@ -144,18 +145,33 @@ pub struct Packet<'a> {
     pub iif: &'a [u8],
     /// `OUT=`: the interface it leaves by; empty for one addressed to this host.
     pub oif: &'a [u8],
-    /// Source address of the first header.
-    pub src: IpAddr,
-    /// Destination address of the first header.
-    pub dst: IpAddr,
-    /// Transport protocol of the first header.
-    pub proto: Proto,
-    /// Source and destination port, where the line has both to their end.
-    pub ports: Option<Ports>,
-    /// TCP flags; empty for anything else.
-    pub flags: TcpFlags,
-    /// The numbers that tell one packet from another with the same addresses and ports.
-    pub mark: Fingerprint,
+    /// Its first headers.
+    pub headers: Headers,
+}
+
+/// A packet that owns its texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnedPacket {
+    /// As in [`Packet`].
+    pub prefix: Box<[u8]>,
+    /// The same.
+    pub iif: Box<[u8]>,
+    /// The same.
+    pub oif: Box<[u8]>,
+    /// The same.
+    pub headers: Headers,
+}
+
+impl OwnedPacket {
+    /// With its texts borrowed.
+    pub fn as_packet(&self) -> Packet<'_> {
+        Packet {
+            prefix: &self.prefix,
+            iif: &self.iif,
+            oif: &self.oif,
+            headers: self.headers,
+        }
+    }
 }
 
 /// Source and destination port.
@@ -313,11 +329,19 @@ impl fmt::Display for Packet<'_> {
             self.iif.escape_ascii(),
             self.oif.escape_ascii()
         )?;
-        endpoint(f, self.src, self.ports.map(|ports| ports.src))?;
+        let Headers {
+            src,
+            dst,
+            proto,
+            ports,
+            flags,
+            ..
+        } = self.headers;
+        endpoint(f, src, ports.map(|ports| ports.src))?;
         f.write_str(" -> ")?;
-        endpoint(f, self.dst, self.ports.map(|ports| ports.dst))?;
-        write!(f, " {}", self.proto)?;
-        for (place, name) in self.flags.names().enumerate() {
+        endpoint(f, dst, ports.map(|ports| ports.dst))?;
+        write!(f, " {proto}")?;
+        for (place, name) in flags.names().enumerate() {
             f.write_str(if place == 0 { " " } else { "," })?;
             f.write_str(name)?;
         }

@@ -36,7 +36,7 @@ fn the_fingerprint_has_the_first_length_and_id_and_the_udp_length() {
         udp_len: Some(28),
         ..Fingerprint::default()
     };
-    assert_eq!(packet.mark, mark);
+    assert_eq!(packet.headers.mark, mark);
 }
 
 #[test]
@@ -49,8 +49,8 @@ fn a_mapped_address_is_the_ipv4_address() {
             "IN=eth0 OUT= MAC= SRC=::ffff:203.0.113.7 DST=::ffff:198.51.100.9 {fields} PROTO=UDP SPT=40000 DPT=7000 LEN=28"
         );
         let packet = parse(&line);
-        assert_eq!(packet.src, IpAddr::from([203, 0, 113, 7]));
-        assert_eq!(packet.mark.ttl, Some(52));
+        assert_eq!(packet.headers.src, IpAddr::from([203, 0, 113, 7]));
+        assert_eq!(packet.headers.mark.ttl, Some(52));
     }
 }
 
@@ -59,7 +59,7 @@ fn an_ipv6_address_may_begin_like_an_octet() {
     let packet = parse(
         "IN=eth0 OUT= SRC=20:db8::7 DST=2001:db8::9 LEN=80 TC=0 HOPLIMIT=52 FLOWLBL=0 PROTO=UDP SPT=1 DPT=2 LEN=8",
     );
-    assert_eq!(packet.src, "20:db8::7".parse::<IpAddr>().unwrap());
+    assert_eq!(packet.headers.src, "20:db8::7".parse::<IpAddr>().unwrap());
 }
 
 #[test]
@@ -105,7 +105,10 @@ fn a_cut_line_is_distinguished_from_a_wrong_one() {
 fn white_space_may_end_a_line_and_nothing_else() {
     let line = "IN=eth0 OUT= SRC=192.0.2.1 DST=192.0.2.2 PROTO=UDP SPT=1 DPT=2 LEN=8";
     for end in ["", " ", "   ", "\r", " \r", "\t", " \t \r"] {
-        assert!(parse(&format!("{line}{end}")).ports.is_some(), "{end:?}");
+        assert!(
+            parse(&format!("{line}{end}")).headers.ports.is_some(),
+            "{end:?}"
+        );
     }
     for end in ["\n", "\0", " \0", ".", " x", "\u{a0}"] {
         assert_eq!(

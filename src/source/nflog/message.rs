@@ -4,7 +4,7 @@
 //! (`linux/netfilter/nfnetlink_log.h`). Every length is checked against what is there, and what does not fit
 //! ends the datagram.
 
-use crate::engine::packet::headers::Family;
+use crate::engine::packet::Family;
 
 /// Messages and attributes begin at multiples of this.
 const ALIGNMENT: usize = 4;

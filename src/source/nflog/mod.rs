@@ -25,7 +25,7 @@ use super::outbox::Outbox;
 use super::thread::{self, Messages, Stop, Woken};
 use super::{Handle, LoggedPacket, Refusal, Sink};
 use crate::clock;
-use crate::engine::packet::headers::Headers;
+use crate::engine::packet::{Headers, OwnedPacket};
 use crate::engine::reason::Reason;
 
 /// How many bytes of each packet are copied: the headers, with 190 bytes of IPv6 extension headers.
@@ -177,10 +177,12 @@ fn packet(captured: &Captured<'_>, socket: &OwnedFd) -> Result<LoggedPacket, Rea
     };
     Ok(LoggedPacket {
         at: clock::boot_now(),
-        prefix: captured.prefix.into(),
-        iif: name(captured.iif),
-        oif: name(captured.oif),
-        headers,
+        packet: OwnedPacket {
+            prefix: captured.prefix.into(),
+            iif: name(captured.iif),
+            oif: name(captured.oif),
+            headers,
+        },
     })
 }
 
