@@ -32,8 +32,12 @@ pub(crate) fn debian() -> Option<PathBuf> {
         let name = release
             .lines()
             .find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+        // Where Ubuntu has some of them.
+        let is_ubuntu = release.lines().any(|line| line == "ID=ubuntu");
+        let components = if is_ubuntu { "main,universe" } else { "main" };
         let made = command("debootstrap")
             .args(["--variant=minbase", &format!("--include={INCLUDED}")])
+            .arg(format!("--components={components}"))
             .arg(name.unwrap_or("stable"))
             .arg(&half)
             .stdin(Stdio::null())
