@@ -468,6 +468,15 @@ fn account(status: &Status) -> Vec<Row> {
         let saw = format!("no door opens until the ledger can be written: {trouble}");
         rows.push(DISK.broken(saw, "free disk space for the state directory"));
     }
+    if let Some(why) = status
+        .firewall
+        .as_ref()
+        .and_then(|seen| seen.unknown.as_ref())
+    {
+        let saw = format!("it cannot watch the rules: {why}");
+        let fix = "a drop-in gives it the rights that its unit names: systemctl cat logknock";
+        rows.push(DAEMON.row(State::Unknown, saw, Some(fix.to_owned())));
+    }
     rows.extend(status.jump.map(jumped));
     let grants = status.grants.iter();
     rows.extend(

@@ -320,6 +320,9 @@ fn with_iptables_they_do_too_and_what_netfilter_persistent_saves_opens_nothing()
         "the sandbox keeps iptables-save from it",
         &format!("{status} 'unknown: .* ipset'"),
     );
+    let said = doctor(&scene);
+    let row = "? daemon         it cannot watch the rules: ";
+    assert!(said.contains(row), "{said}");
     scene.system.run(&format!(
         "mkdir /etc/systemd/system/logknock.service.d && cat >/etc/systemd/system/logknock.service.d/ipset.conf <<'END'
 [Service]\n{}END\nsystemctl daemon-reload; systemctl restart logknock",
