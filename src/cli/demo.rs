@@ -26,7 +26,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::exit::{Code, Failure};
-use super::secret;
+use super::{init, secret};
 use crate::calendar::rfc3339;
 use crate::clock;
 
@@ -71,8 +71,9 @@ impl<'a> Stage<'a> {
             .replace("@PREFIX@", &prefix)
             .replace("@DIR@", &dir.display().to_string());
         let (config_file, log_file) = (dir.join("logknock.toml"), dir.join("kern.log"));
-        write_private(&config_file, &config)?;
-        let log = write_private(&log_file, "")?;
+        init::write(&config_file, &config)?;
+        init::write(&log_file, "")?;
+        let log = File::options().append(true).open(&log_file)?;
         let shown = log_file.display();
         say(&format!(
             "\n  $ logknock --config logknock.toml --follow {shown}\n"
@@ -287,15 +288,4 @@ fn await_file(path: &Path, there: bool) -> Option<String> {
         }
     }
     None
-}
-
-fn write_private(path: &Path, text: &str) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file = fs::OpenOptions::new()
-        .append(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(text.as_bytes())?;
-    Ok(file)
 }

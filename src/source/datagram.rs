@@ -5,56 +5,40 @@
 //! RFC 3164 and RFC 5424 have it; a count of octets in front belongs to TCP.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::AsFd;
 
 use memchr::memchr2;
 use rustix::io::Errno;
 
 use super::assembler::MAX_LINE;
 use super::outbox::Outbox;
-use super::thread::{self, Messages};
-use super::{Handle, Sink};
+use super::{Handle, Sink, thread};
 use crate::engine::line;
 use crate::engine::reason::Reason;
 
 /// The longest line, one byte for the newline that may end it, and one byte that shows that there were more.
 const ROOM: usize = MAX_LINE + 3;
 
-/// A socket that datagrams come to. It never waits.
-pub(super) trait Receive: Send + 'static {
-    /// Receives one into `room`: how long it is, as far as there was room, and whether its sender may send.
-    fn receive(&mut self, room: &mut [u8]) -> Result<(usize, bool), Errno>;
-
-    /// What to wait for.
-    fn descriptor(&self) -> BorrowedFd<'_>;
-}
-
-/// Receives in a thread of its own.
-pub(super) fn spawn(source: u16, socket: impl Receive, sink: impl Sink) -> io::Result<Handle> {
-    let room = [0; ROOM];
-    thread::spawn("syslog", source, Datagrams { socket, room }, sink)
-}
-
-struct Datagrams<T> {
+/// Receives in a thread of its own. `receive` takes one datagram from `socket` into the room that it is given, and
+/// never waits: how long it is, as far as there was room, and whether its sender may send.
+pub(super) fn spawn<T: AsFd + Send + 'static>(
+    source: u16,
     socket: T,
-    room: [u8; ROOM],
-}
-
-impl<T: Receive> Messages for Datagrams<T> {
-    fn read(&mut self, outbox: &mut Outbox) -> Result<(), Errno> {
-        let (length, is_peer) = self.socket.receive(&mut self.room)?;
+    mut receive: impl FnMut(&T, &mut [u8]) -> Result<(usize, bool), Errno> + Send + 'static,
+    sink: impl Sink,
+) -> io::Result<Handle> {
+    let mut room = [0; ROOM];
+    let read = move |socket: &T, outbox: &mut Outbox| {
+        let (length, is_peer) = receive(socket, &mut room)?;
         let line = if is_peer {
-            line(&mut self.room, length)
+            line(&mut room, length)
         } else {
             Err(Reason::Peer)
         };
         outbox.take_line(line);
         Ok(())
-    }
-
-    fn descriptor(&self) -> BorrowedFd<'_> {
-        self.socket.descriptor()
-    }
+    };
+    thread::spawn("syslog", source, socket, read, sink)
 }
 
 /// The datagram of this length as a line, ended by its newline.

@@ -5,7 +5,7 @@
 //! signature; escapes such as `\x0a` stay as they are, so a record is a line. A reader that is too slow gets EPIPE
 //! and continues at the oldest record that is left; the sequence number of that record shows how many were lost.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use memchr::memchr;
@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags, SeekFrom, seek};
 use rustix::io::{Errno, read};
 
 use super::outbox::Outbox;
-use super::thread::{self, Messages, TURN};
+use super::thread::{self, TURN};
 use super::{Handle, Refusal, Sink};
 use crate::engine::line::KmsgHead;
 use crate::engine::reason::Reason;
@@ -22,32 +22,25 @@ const DEVICE: &str = "/dev/kmsg";
 /// The kernel's largest record, header and all, is 8 KiB; a smaller buffer would refuse it.
 const RECORD: usize = 16 << 10;
 
-/// The open device, and what has been read of its ring. Nothing that its reader needs a right for is left to be done.
-#[derive(Debug)]
-pub struct Kmsg {
-    device: OwnedFd,
-    buffer: Box<[u8]>,
-    /// The number of the record that comes next, once one has come.
-    next: Option<u64>,
-}
-
-/// Opens the kernel's log, to be followed from now on.
-pub fn open() -> Result<Kmsg, Refusal> {
-    let device = device(Path::new(DEVICE)).map_err(|errno| match errno {
+/// Opens the kernel's log, to be followed from now on. Nothing that its reader needs a right for is left to be done.
+pub fn open() -> Result<OwnedFd, Refusal> {
+    device(Path::new(DEVICE)).map_err(|errno| match errno {
         Errno::PERM | Errno::ACCESS => Refusal::KmsgDenied,
         Errno::NOENT | Errno::NODEV | Errno::NXIO => Refusal::KmsgMissing,
         other => Refusal::Unreadable(other),
-    })?;
-    Ok(Kmsg {
-        device,
-        buffer: vec![0; RECORD].into(),
-        next: None,
     })
 }
 
 /// Follows the kernel's log in a thread of its own.
-pub fn spawn(source: u16, kmsg: Kmsg, sink: impl Sink) -> Result<Handle, Refusal> {
-    Ok(thread::spawn("kmsg", source, kmsg, sink)?)
+pub fn spawn(source: u16, device: OwnedFd, sink: impl Sink) -> Result<Handle, Refusal> {
+    let mut buffer = vec![0; RECORD];
+    let mut next = None;
+    let follow = move |device: &OwnedFd, outbox: &mut Outbox| {
+        let length = read(device, &mut *buffer);
+        let record = length.map(|length| buffer.get(..length).unwrap_or_default());
+        take(record, &mut next, outbox)
+    };
+    Ok(thread::spawn("kmsg", source, device, follow, sink)?)
 }
 
 /// The device, behind its last record.
@@ -84,18 +77,6 @@ impl Witness {
             }
         }
         seen
-    }
-}
-
-impl Messages for Kmsg {
-    fn read(&mut self, outbox: &mut Outbox) -> Result<(), Errno> {
-        let length = read(&self.device, &mut *self.buffer);
-        let record = length.map(|length| self.buffer.get(..length).unwrap_or_default());
-        take(record, &mut self.next, outbox)
-    }
-
-    fn descriptor(&self) -> BorrowedFd<'_> {
-        self.device.as_fd()
     }
 }
 

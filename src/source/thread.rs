@@ -126,35 +126,28 @@ pub(super) fn start(
     Ok(Handle::new(thread, move || stop.ask()))
 }
 
-/// What messages are read from, one at a time. Reading never waits.
-pub(super) trait Messages: Send + 'static {
-    /// Reads the next message into `outbox`; [`Errno::AGAIN`] where there is none.
-    fn read(&mut self, outbox: &mut Outbox) -> Result<(), Errno>;
-
-    /// What becomes readable when there is one.
-    fn descriptor(&self) -> BorrowedFd<'_>;
-}
-
-/// Reads `messages` in a thread called `name`, until the request is made or the sink closes.
-pub(super) fn spawn(
+/// Reads the messages of `input` in a thread called `name`, until the request is made or the sink closes. `read` takes
+/// the next one into the outbox and never waits; [`Errno::AGAIN`] where there is none.
+pub(super) fn spawn<T: AsFd + Send + 'static>(
     name: &str,
     source: u16,
-    mut messages: impl Messages,
+    input: T,
+    mut read: impl FnMut(&T, &mut Outbox) -> Result<(), Errno> + Send + 'static,
     sink: impl Sink,
 ) -> io::Result<Handle> {
     let mut outbox = Outbox::new(sink);
     start(name, source, move |asked| {
         loop {
-            let read = read_turn(&mut messages, &mut outbox);
-            let health = match read {
+            let result = read_turn(|| read(&input, &mut outbox));
+            let health = match result {
                 Ok(()) => Health::Following,
                 Err(errno) => Health::Degraded(errno.into()),
             };
             if outbox.send_all(health) == Err(Closed) {
                 return;
             }
-            let woken = match read {
-                Ok(()) => asked.wait(Some(messages.descriptor()), None),
+            let woken = match result {
+                Ok(()) => asked.wait(Some(input.as_fd()), None),
                 Err(_) => asked.wait(None, Some(RETRY_WAIT)),
             };
             if woken == Woken::Stop {
@@ -165,9 +158,9 @@ pub(super) fn spawn(
 }
 
 /// Reads what there is, at most a turn's worth.
-fn read_turn(messages: &mut impl Messages, outbox: &mut Outbox) -> Result<(), Errno> {
+fn read_turn(mut read: impl FnMut() -> Result<(), Errno>) -> Result<(), Errno> {
     for _ in 0..TURN {
-        match messages.read(outbox) {
+        match read() {
             Ok(()) | Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => return Ok(()),
             Err(errno) => return Err(errno),

@@ -11,14 +11,11 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd};
 
 use ipnet::{IpNet, Ipv4Net};
-use rustix::io::Errno;
 
-use super::datagram::{self, Receive};
 use super::stream::errno;
-use super::{Handle, Refusal, Sink};
+use super::{Handle, Refusal, Sink, datagram};
 
 /// A socket that is bound, and who may send to it.
 #[derive(Debug)]
@@ -47,19 +44,13 @@ pub fn bound(address: SocketAddr, peers: &[IpNet]) -> Result<Bound, Refusal> {
 
 /// Receives in a thread of its own.
 pub fn spawn(source: u16, bound: Bound, sink: impl Sink) -> Result<Handle, Refusal> {
-    Ok(datagram::spawn(source, bound, sink)?)
-}
-
-impl Receive for Bound {
-    fn receive(&mut self, room: &mut [u8]) -> Result<(usize, bool), Errno> {
-        let received = self.socket.recv_from(room);
+    let Bound { socket, peers } = bound;
+    let receive = move |socket: &UdpSocket, room: &mut [u8]| {
+        let received = socket.recv_from(room);
         let (length, from) = received.map_err(|error| errno(&error))?;
         let from = from.ip().to_canonical();
-        let known = self.peers.iter().any(|peers| peers.contains(&from));
+        let known = peers.iter().any(|peers| peers.contains(&from));
         Ok((length, known))
-    }
-
-    fn descriptor(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
+    };
+    Ok(datagram::spawn(source, socket, receive, sink)?)
 }

@@ -13,7 +13,7 @@
 use std::fs;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -27,13 +27,13 @@ use rustix::net::{
 use rustix::process::{Uid, geteuid};
 
 use super::checkpoint::FileId;
-use super::datagram::{self, Receive};
-use super::{Handle, Refusal, Sink};
+use super::{Handle, Refusal, Sink, datagram};
 
 /// A bound socket.
 #[derive(Debug)]
 pub struct Bound {
-    socket: Unix,
+    socket: OwnedFd,
+    relay: Option<Uid>,
     path: PathBuf,
     id: Option<FileId>,
 }
@@ -43,14 +43,24 @@ pub fn bound(path: PathBuf, relay: Option<u32>) -> Result<Bound, Refusal> {
     let relay = relay.map(Uid::from_raw);
     let socket = listen(&path, relay)?;
     let id = found(&path).map(|found| FileId::of(&found));
-    let socket = Unix { socket, relay };
-    Ok(Bound { socket, path, id })
+    Ok(Bound {
+        socket,
+        relay,
+        path,
+        id,
+    })
 }
 
 /// Receives at the socket, in a thread of its own.
 pub fn spawn(source: u16, bound: Bound, sink: impl Sink) -> Result<Handle, Refusal> {
-    let Bound { socket, path, id } = bound;
-    let handle = datagram::spawn(source, socket, sink)?;
+    let Bound {
+        socket,
+        relay,
+        path,
+        id,
+    } = bound;
+    let receive = move |socket: &OwnedFd, room: &mut [u8]| receive(socket, relay, room);
+    let handle = datagram::spawn(source, socket, receive, sink)?;
     Ok(handle.and(move || {
         if found(&path).map(|found| FileId::of(&found)) == id {
             // It may be gone together with its directory.
@@ -133,33 +143,17 @@ fn found(path: &Path) -> Option<fs::Metadata> {
     fs::symlink_metadata(path).ok()
 }
 
-#[derive(Debug)]
-struct Unix {
-    socket: OwnedFd,
-    relay: Option<Uid>,
-}
-
-impl Receive for Unix {
-    fn receive(&mut self, room: &mut [u8]) -> Result<(usize, bool), Errno> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
-        let mut said = RecvAncillaryBuffer::new(&mut space);
-        let mut slices = [IoSliceMut::new(room)];
-        let received = recvmsg(
-            &self.socket,
-            &mut slices,
-            &mut said,
-            RecvFlags::CMSG_CLOEXEC,
-        )?;
-        let sender = said.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmCredentials(who) => Some(who.uid),
-            _ => None,
-        });
-        let known = sender
-            .is_some_and(|uid| uid == Uid::ROOT || uid == geteuid() || Some(uid) == self.relay);
-        Ok((received.bytes, known))
-    }
-
-    fn descriptor(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
+/// Receives a datagram into `room`: how long it is, as far as there was room, and whether its sender may send.
+fn receive(socket: &OwnedFd, relay: Option<Uid>, room: &mut [u8]) -> Result<(usize, bool), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+    let mut said = RecvAncillaryBuffer::new(&mut space);
+    let mut slices = [IoSliceMut::new(room)];
+    let received = recvmsg(socket, &mut slices, &mut said, RecvFlags::CMSG_CLOEXEC)?;
+    let sender = said.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmCredentials(who) => Some(who.uid),
+        _ => None,
+    });
+    let known =
+        sender.is_some_and(|uid| uid == Uid::ROOT || uid == geteuid() || Some(uid) == relay);
+    Ok((received.bytes, known))
 }

@@ -8,7 +8,7 @@
 
 pub mod message;
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -22,7 +22,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 
 use self::message::{Captured, Message, messages};
 use super::outbox::Outbox;
-use super::thread::{self, Messages, Stop, Woken};
+use super::thread::{self, Stop, Woken};
 use super::{Handle, LoggedPacket, Refusal, Sink};
 use crate::clock;
 use crate::engine::packet::{Headers, OwnedPacket};
@@ -37,10 +37,8 @@ const SOCKET_BUFFER: usize = 32 << 20;
 /// How long the kernel may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A socket that is bound to a group, and what has been read of it.
-#[derive(Debug)]
-pub struct Nflog {
-    socket: OwnedFd,
+/// What has been read of a socket that is bound to a group.
+struct Nflog {
     buffer: Box<[u8]>,
     /// The number of the packet that comes next, once one has come.
     next: Option<u32>,
@@ -49,26 +47,26 @@ pub struct Nflog {
 }
 
 /// Binds to `group`: what it logs from now on comes here.
-pub fn open(group: u16) -> Result<Nflog, Refusal> {
-    let socket = request(group).map_err(|errno| match errno {
+pub fn open(group: u16) -> Result<OwnedFd, Refusal> {
+    request(group).map_err(|errno| match errno {
         Errno::PERM if !may_bind() => Refusal::NflogDenied,
         Errno::PERM | Errno::BUSY => Refusal::NflogTaken,
         Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT | Errno::INVAL | Errno::OPNOTSUPP => {
             Refusal::NflogMissing
         }
         other => Refusal::Bind(other),
-    })?;
-    Ok(Nflog {
-        socket,
-        buffer: vec![0; MAX_DATAGRAM].into(),
-        next: None,
-        is_overrun: false,
     })
 }
 
 /// Receives in a thread of its own.
-pub fn spawn(source: u16, nflog: Nflog, sink: impl Sink) -> Result<Handle, Refusal> {
-    Ok(thread::spawn("nflog", source, nflog, sink)?)
+pub fn spawn(source: u16, socket: OwnedFd, sink: impl Sink) -> Result<Handle, Refusal> {
+    let mut nflog = Nflog {
+        buffer: vec![0; MAX_DATAGRAM].into(),
+        next: None,
+        is_overrun: false,
+    };
+    let read = move |socket: &OwnedFd, outbox: &mut Outbox| nflog.read(socket, outbox);
+    Ok(thread::spawn("nflog", source, socket, read, sink)?)
 }
 
 fn may_bind() -> bool {
@@ -120,9 +118,9 @@ fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno
     Ok(buffer.get(..length).unwrap_or_default())
 }
 
-impl Messages for Nflog {
-    fn read(&mut self, outbox: &mut Outbox) -> Result<(), Errno> {
-        let datagram = match receive(&self.socket, &mut self.buffer) {
+impl Nflog {
+    fn read(&mut self, socket: &OwnedFd, outbox: &mut Outbox) -> Result<(), Errno> {
+        let datagram = match receive(socket, &mut self.buffer) {
             Ok(datagram) => datagram,
             // What did fit is still to be read.
             Err(Errno::NOBUFS) => {
@@ -144,14 +142,10 @@ impl Messages for Nflog {
                     self.is_overrun = false;
                     outbox.lose(Some(lost.into()));
                 }
-                outbox.take_packet(packet(&captured, &self.socket));
+                outbox.take_packet(packet(&captured, socket));
             }
         }
         Ok(())
-    }
-
-    fn descriptor(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
     }
 }
 
