@@ -14,7 +14,7 @@ use crate::accounts;
 use crate::source_spec::SourceSpec;
 
 /// Arguments of the daemon.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Args {
     /// The source of log lines, instead of the configured ones: a log file or a pattern of names
     /// ('/var/log/fw/*.log'), kmsg, journald, nflog:GROUP, -, unix:PATH or udp:ADDR:PORT (repeatable)

@@ -20,7 +20,7 @@ use super::exit::{Code, Failure};
 use super::look::LOOK;
 use super::settings::{Global, Settings};
 use super::{Format, follow, trust};
-use crate::config::{self, OnExit};
+use crate::config::{self, Config, OnExit};
 use crate::fleet::grant;
 use crate::fleet::message::{Bus, VERSION};
 use crate::monitor::ledger::OpenError;
@@ -79,6 +79,8 @@ fn run_monitor(
     let is_dry = args.dry_run;
     let is_kept = !is_dry && !daemon.ephemeral;
     let (again, followed) = (global.clone(), sources.to_vec());
+    let (before, args_again) = (settings.config.clone(), args.clone());
+    let meant = move |settings: &Settings| args_again.sources(settings);
     let reads_stdin = sources.contains(&SourceSpec::Stdin);
     let stdin = reads_stdin.then(|| io::stdin().as_fd().try_clone_to_owned());
     let sockets = sources.iter().filter_map(|source| match source {
@@ -131,6 +133,7 @@ fn run_monitor(
             reload: Box::new(move || {
                 let read = again.load_for(!is_dry).map_err(Failure::from);
                 let read = read.and_then(|settings| {
+                    refuse_other_start(&before, &settings, &followed, &meant(&settings))?;
                     trust::require(&settings, &followed, None)?;
                     configuration(&again, &settings, is_dry)
                 });
@@ -150,6 +153,27 @@ fn run_monitor(
         // It has said why.
         End::NotStarted(status) => Err(Failure::new(Code::of(status), "")),
     }
+}
+
+/// Refuses a configuration with other sources or another `[daemon]`: only a start reads these. A source with a table
+/// of its own may be revoked.
+fn refuse_other_start(
+    before: &Config,
+    settings: &Settings,
+    followed: &[SourceSpec],
+    meant: &[SourceSpec],
+) -> Result<(), Failure> {
+    let is_own = |source: &SourceSpec| before.log.own.iter().any(|own| own.source == *source);
+    let is_kept = |source| meant.contains(source) || is_own(source);
+    if followed.iter().all(is_kept)
+        && meant.iter().all(|source| followed.contains(source))
+        && settings.config.daemon == before.daemon
+    {
+        return Ok(());
+    }
+    let message = "'sources' or [daemon] have changed, and only a start reads them\n\
+                   restart the daemon: systemctl restart logknock";
+    Err(Failure::new(Code::Config, message))
 }
 
 /// What the monitor has to know of the configuration. A dry run tells nobody, and looks at nothing but the logs.

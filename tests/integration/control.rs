@@ -202,6 +202,25 @@ fn a_broken_configuration_changes_nothing_and_says_where() {
 }
 
 #[test]
+fn what_only_a_start_reads_is_not_reloaded_and_that_is_said() {
+    let daemon = Daemon::start("");
+    let good = daemon.config();
+    for changed in [
+        good.replace("[daemon]\n", "[daemon]\non_exit = \"keep\"\n"),
+        // The sources of the command line count, whatever is listed.
+        good.replace("[log]\n", "[log]\nsources = [\"kmsg\"]\n"),
+    ] {
+        daemon.set_config(&changed);
+        let output = daemon.asks(&["reload"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        let is_refused = changed.contains("on_exit");
+        assert_eq!(output.status.success(), !is_refused, "{said}");
+        assert_eq!(said.contains("systemctl restart logknock"), is_refused);
+    }
+    daemon.open();
+}
+
+#[test]
 fn a_grant_keeps_its_old_close_command_over_a_reload() {
     let daemon = Daemon::start("");
     daemon.open();

@@ -165,9 +165,10 @@ fn a_command_of_another_user_that_outlived_a_killed_daemon_is_ended() {
 #[test]
 fn a_command_for_which_a_shell_waited_and_that_outlived_a_killed_daemon_is_ended() {
     let place = tempfile::tempdir().unwrap();
-    let daemon = Daemon::start("");
+    let mut daemon = Daemon::start("");
+    daemon.stop();
     set_door(&daemon, &outliving(place.path(), ""));
-    assert!(daemon.asks(&["reload"]).status.success());
+    daemon.restart();
     let pid = place.path().join("pid");
     daemon.knock("198.51.100.8", &PORTS);
     let waits = || shells_that_wait(daemon.pid()) == 1;
