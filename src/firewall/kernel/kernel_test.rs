@@ -69,7 +69,7 @@ fn recent_has_whole_seconds_and_nft_has_no_counts() {
         let text = format!("{SSH}{key} = \"1500ms\"\n");
         let flaws = refused(&text, Form::Recent);
         assert!(flaws[0].contains(key) && flaws[0].contains("whole seconds"));
-        assert!(load(&text, Form::Nft).contains("1500ms"));
+        assert!(load(&text, Form::Nft).contains("timeout 1s500ms"));
     }
     let counts = "[door.one]\ncounts = [1, 2]\nport = 443\nopens = [\"22:tcp\"]\n";
     assert!(refused(counts, Form::Nft)[0].starts_with("door 'one', counts: "));
@@ -81,6 +81,12 @@ fn recent_has_whole_seconds_and_nft_has_no_counts() {
             .iter()
             .any(|flaw| flaw.starts_with("door 'one', window: "))
     );
+}
+
+#[test]
+fn a_day_and_more_is_a_time_that_nft_takes() {
+    let text = load(&format!("{SSH}cmd_timeout = \"2d\"\n"), Form::Nft);
+    assert!(text.contains("timeout 172800s0ms"), "{text}");
 }
 
 #[test]

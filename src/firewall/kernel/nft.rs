@@ -294,7 +294,7 @@ fn dport(step: Step) -> String {
     format!("{} dport {}", step.transport.as_str(), step.port)
 }
 
-/// What is below a millisecond is left out: rather closed too early.
+/// What is below a millisecond is left out: rather closed too early. nft takes eight digits of milliseconds at most.
 fn timeout(time: Duration) -> String {
-    format!("{}ms", time.as_millis())
+    format!("{}s{}ms", time.as_secs(), time.subsec_millis())
 }
