@@ -90,6 +90,30 @@ fn a_day_and_more_is_a_time_that_nft_takes() {
 }
 
 #[test]
+fn what_was_not_seen_to_arrive_is_dropped_by_both_protocols() {
+    let text = SSH.replace("\"22:tcp\"", "\"22:tcp\", \"60001:udp\"");
+    let nft = load(&text, Form::Nft);
+    let recent = load(&text, Form::Recent);
+    for (text, rule) in [
+        (
+            &nft,
+            "tcp dport { 22 } tcp flags & (syn | ack) == syn fib daddr type != local drop",
+        ),
+        (&nft, "udp dport { 60001 } fib daddr type != local drop"),
+        (
+            &recent,
+            "-p tcp --dport 22 --tcp-flags SYN,ACK SYN -m addrtype ! --dst-type LOCAL -j DROP",
+        ),
+        (
+            &recent,
+            "-p udp --dport 60001 -m addrtype ! --dst-type LOCAL -j DROP",
+        ),
+    ] {
+        assert!(text.contains(rule), "{rule}\n{text}");
+    }
+}
+
+#[test]
 fn one_connection_is_what_rules_let_in_by_tcp_and_cannot_keep_by_udp() {
     for form in [Form::Nft, Form::Recent] {
         let tcp = format!("{SSH}once = true\n");

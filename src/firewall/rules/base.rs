@@ -169,17 +169,13 @@ pub(in super::super) fn arrived(always: &[IpNet], guarded: &[Step]) -> Vec<Line>
     lines
 }
 
-/// For rules that let in where packets arrive, and see there whether somebody has knocked: what has come another
-/// way is dropped, and the rest let in.
+/// For rules that let in where packets arrive, and see there whether somebody has knocked: what they have not seen
+/// as traffic to this port of this host is dropped, and the rest let in.
 pub(in super::super) fn let_through(guarded: &[Step]) -> Vec<Line> {
-    let udp = guarded
-        .iter()
-        .filter(|port| port.transport == Transport::Udp);
-    let udp: Vec<_> = udp.copied().collect();
-    let redirected = to_each(guarded, &[When::Begins], &[When::Redirected], Then::Drop);
-    let why = "A port that is redirected here has no knock of its own.";
-    let mut lines = because(why, redirected);
-    lines.extend(to_each(&udp, &[], &[When::Elsewhere], Then::Drop));
+    let unseen = [When::Redirected, When::Elsewhere];
+    let unseen = unseen.map(|when| to_each(guarded, &[When::Begins], &[when], Then::Drop));
+    let why = "A port that is redirected here has no knock of its own, nor has an address of another routing table.";
+    let mut lines = because(why, unseen.concat());
     let rest = to_each(guarded, &[], &[], Then::Enter);
     lines.extend(because("The rest has been let in where it arrived.", rest));
     lines
