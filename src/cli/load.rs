@@ -91,13 +91,16 @@ impl Loaded {
         })
     }
 
-    /// Nothing is loaded again from now on.
-    fn forget(state_dir: &Path) -> io::Result<Option<Self>> {
-        let loaded = Self::read(state_dir);
-        if let Some(loaded) = &loaded {
-            fs::remove_file(&loaded.path)?;
+    /// Nothing is loaded again from now on. On a read-only disk it may be, which keeps no rule from coming or going.
+    fn forget(state_dir: &Path) -> Option<Self> {
+        let loaded = Self::read(state_dir)?;
+        if let Err(error) = fs::remove_file(&loaded.path) {
+            let path = loaded.path.display();
+            tell(&format!(
+                "warning: heal may load what is kept in {path}: {error}"
+            ));
         }
-        Ok(loaded)
+        Some(loaded)
     }
 
     /// Loads it again, with what is open.
@@ -128,15 +131,19 @@ impl Text {
     }
 }
 
-fn feed(reader: &[&str], text: &str) -> Result<(), Failure> {
+fn run(reader: &[&str], text: &str) -> Result<(), String> {
     let (program, arguments) = reader.split_first().unwrap_or((&"sh", &[]));
     tool::run(program, arguments, text)
+}
+
+fn feed(reader: &[&str], text: &str) -> Result<(), Failure> {
+    run(reader, text)
         .map_err(|error| Failure::new(Code::Failed, format!("the rules are not loaded: {error}")))
 }
 
 /// Loads them for good, and what is open with them.
 pub(super) fn load(text: &Text, config: &Config, global: &Global) -> Result<(), Failure> {
-    let held = Loaded::forget(&global.state_dir)?;
+    let held = Loaded::forget(&global.state_dir);
     let done = load_now(text, config, global);
     let kept = match done {
         Ok(()) => text.table.as_ref(),
@@ -178,7 +185,7 @@ pub(super) fn on_trial(
             "rules are on trial already\nkeep them with 'logknock rules --confirm', or wait";
         return Err(Failure::new(Code::Busy, message));
     }
-    let held = Loaded::forget(&global.state_dir)?;
+    let held = Loaded::forget(&global.state_dir);
     let undo = what_undoes(text, held.as_ref());
     write_private(Path::new(UNDO), &undo)?;
     if let Some(table) = &text.table {
@@ -439,10 +446,42 @@ fn includes_after_a_flush(conf: &Path) -> io::Result<bool> {
     Ok(lines.any(|line| line.trim().starts_with("flush ruleset")))
 }
 
-/// Takes away everything: what is on trial, what loads the rules again, and the rules of every kind.
+/// Takes away everything: what is on trial, what loads the rules again, and the rules of every kind. Where one of that
+/// cannot be taken away, the others are: a port must not stay closed for a tool that fails.
 pub(super) fn remove_all(global: &Global) -> Result<(), Failure> {
     let _ = end_trial();
-    let _held = Loaded::forget(&global.state_dir)?;
+    let _held = Loaded::forget(&global.state_dir);
+    let hooks = remove_hooks().map_err(|error| error.to_string());
+    let mut removals: Vec<(&[&str], String)> = Vec::new();
+    if tool::has("firewall-cmd") && tool::said("firewall-cmd", &["--state"]).is_some() {
+        removals.push((&["sh"], Rules::remove(Tool::Firewalld)));
+    }
+    if tool::has("fw4") {
+        removals.push((&["sh"], Rules::remove(Tool::Openwrt)));
+    }
+    if tool::has("nft") {
+        let both = Rules::remove(Tool::Nft) + &Knocker::remove(Form::Nft);
+        removals.push((&["nft", "-f", "-"], both));
+    }
+    if tool::has("ufw") {
+        removals.push((&["sh"], Rules::remove(Tool::Ufw)));
+    } else if tool::has("iptables") {
+        removals.push((&["sh"], Rules::remove(Tool::Iptables)));
+    }
+    if tool::has("iptables") {
+        removals.push((&["sh"], Knocker::remove(Form::Recent)));
+    }
+    let removed = removals.iter().map(|(reader, text)| run(reader, text));
+    let failed: Vec<_> = removed.chain([hooks]).filter_map(Result::err).collect();
+    if !failed.is_empty() {
+        let message = format!("not everything is removed: {}", failed.join("; "));
+        return Err(Failure::new(Code::Failed, message));
+    }
+    say("All rules of logknock are removed. The other rules alone now decide which ports are open.")
+}
+
+/// Removes what loads the rules again.
+fn remove_hooks() -> io::Result<()> {
     if is_systemd() {
         let _ = tool::run("systemctl", &["disable", "--now", "--quiet", UNIT], "");
     }
@@ -459,25 +498,7 @@ pub(super) fn remove_all(global: &Global) -> Result<(), Failure> {
     if Path::new(INCLUDED).exists() {
         fs::remove_file(INCLUDED)?;
     }
-    if tool::has("firewall-cmd") && tool::said("firewall-cmd", &["--state"]).is_some() {
-        feed(&["sh"], &Rules::remove(Tool::Firewalld))?;
-    }
-    if tool::has("fw4") {
-        feed(&["sh"], &Rules::remove(Tool::Openwrt))?;
-    }
-    if tool::has("nft") {
-        let both = Rules::remove(Tool::Nft) + &Knocker::remove(Form::Nft);
-        feed(&["nft", "-f", "-"], &both)?;
-    }
-    if tool::has("ufw") {
-        feed(&["sh"], &Rules::remove(Tool::Ufw))?;
-    } else if tool::has("iptables") {
-        feed(&["sh"], &Rules::remove(Tool::Iptables))?;
-    }
-    if tool::has("iptables") {
-        feed(&["sh"], &Knocker::remove(Form::Recent))?;
-    }
-    say("All rules of logknock are removed. The other rules alone now decide which ports are open.")
+    Ok(())
 }
 
 /// Writes a file that only its owner can read.

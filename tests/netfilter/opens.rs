@@ -238,6 +238,59 @@ fn rules_that_are_loaded_at_the_last_moment_leave_nothing_open_behind_the_deadli
     assert_eq!(remaining(&lab, Backend::Nft), None);
 }
 
+/// A command for all rules of logknock, where what this host itself has of it cannot be reached.
+fn apart(lab: &Lab, before: &str, words: &[&str]) -> String {
+    let script = format!(
+        "cp -a /etc \"$1\" && mount --bind \"$1\" /etc && mount -t tmpfs none /run && {before}; \
+         shift && \"$@\" 2>&1; echo status $?"
+    );
+    let mut command = lab.server.command("unshare");
+    command.args(["--mount", "sh", "-c", &script, "sh"]);
+    command.arg(lab.path("etc"));
+    command.args([env!("CARGO_BIN_EXE_logknock"), "--state-dir"]);
+    command.arg(lab.path("state")).arg("--config");
+    finish(command.arg(lab.path("logknock.toml")).args(words))
+}
+
+#[test]
+fn rules_are_removed_where_the_tool_of_another_firewall_fails() {
+    let needs = ["unshare", "iptables", "ip6tables", "iptables-restore"];
+    let Some(lab) = Lab::new(Ring::Shared, &needs) else {
+        return;
+    };
+    configure(&lab, Backend::Iptables, "3s");
+    let before = ruleset(&lab, Backend::Iptables);
+    load(&lab, Backend::Iptables, &[]);
+    let broken = lab.write("nft", "#!/bin/sh\necho not supported >&2\nexit 1\n");
+    fs::set_permissions(&broken, Permissions::from_mode(0o755)).expect("it is ours");
+    let nft = find("nft").expect("the lab needs it");
+    let hide = format!("mount --bind {} {}", broken.display(), nft.display());
+    let said = apart(&lab, &hide, &["rules", "--remove"]);
+    assert!(said.ends_with("nft: not supported\nstatus 1\n"), "{said}");
+    assert_eq!(ruleset(&lab, Backend::Iptables), before);
+}
+
+#[test]
+fn rules_are_loaded_and_removed_on_a_read_only_disk() {
+    let Some(lab) = Lab::new(Ring::Shared, &["unshare"]) else {
+        return;
+    };
+    configure(&lab, Backend::Nft, "3s");
+    let before = ruleset(&lab, Backend::Nft);
+    let loading = ["rules", "--load"];
+    apart(&lab, "true", &loading);
+    let loaded = ruleset(&lab, Backend::Nft);
+    let reboot = ["delete", "table", "inet", "logknock"];
+    finish(lab.server.command("nft").args(reboot));
+    let state = lab.path("state");
+    let state = state.display();
+    let stiff = format!("mount --bind {state} {state} && mount -o remount,bind,ro {state}");
+    let said = apart(&lab, &stiff, &loading);
+    assert_eq!(ruleset(&lab, Backend::Nft), loaded, "{said}");
+    let said = apart(&lab, &stiff, &["rules", "--remove"]);
+    assert_eq!(ruleset(&lab, Backend::Nft), before, "{said}");
+}
+
 #[test]
 fn a_flushed_nft_set_is_filled_again_by_the_next_knock() {
     let line = "nft flush set inet logknock open4";
