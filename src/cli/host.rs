@@ -176,29 +176,45 @@ pub(super) fn interfaces() -> Vec<String> {
 
 /// TCP ports where somebody listens.
 pub(super) fn listeners() -> BTreeSet<u16> {
-    let sockets = listening_sockets().into_iter();
-    sockets.map(|(port, _)| port).collect()
+    let sockets = listening_sockets();
+    sockets
+        .lines()
+        .filter_map(listener)
+        .map(|(_, port, _)| port)
+        .collect()
 }
 
-/// Ports and inodes of listening sockets.
-fn listening_sockets() -> Vec<(u16, String)> {
+fn listening_sockets() -> String {
     let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
-    let all = read("/proc/net/tcp") + &read("/proc/net/tcp6");
-    let one = |line: &str| {
-        let mut words = line.split_whitespace();
-        let local = words.nth(1)?;
-        let state = words.nth(1)?;
-        let inode = words.nth(5)?;
-        let (_, port) = local.rsplit_once(':')?;
-        (state == "0A").then_some(())?;
-        Some((u16::from_str_radix(port, 16).ok()?, inode.to_owned()))
-    };
-    all.lines().filter_map(one).collect()
+    read("/proc/net/tcp") + &read("/proc/net/tcp6")
 }
 
-/// Where sshd listens: by its sockets, or systemd's for it.
+/// Address, port and inode of a line of these, if its socket listens.
+fn listener(line: &str) -> Option<(&str, u16, &str)> {
+    let mut words = line.split_whitespace();
+    let local = words.nth(1)?;
+    let state = words.nth(1)?;
+    let inode = words.nth(5)?;
+    let (address, port) = local.rsplit_once(':')?;
+    (state == "0A").then_some(())?;
+    Some((address, u16::from_str_radix(port, 16).ok()?, inode))
+}
+
+/// Whether the kernel prints `address` for `127.0.0.1` or `::1`, as four bytes of this machine each.
+fn is_loopback(address: &str) -> bool {
+    let v4 = format!("{:08X}", u32::from_ne_bytes([127, 0, 0, 1]));
+    let v6 = format!("{:024}{:08X}", 0, u32::from_ne_bytes([0, 0, 0, 1]));
+    address == v4 || address == v6
+}
+
+/// Where sshd listens: by its sockets, or systemd's for it. What its sessions forward (X11, ports) is on the loopback
+/// interface.
 pub(super) fn sshd_ports() -> BTreeSet<u16> {
     let sockets = listening_sockets();
+    let sockets = sockets.lines().filter_map(listener);
+    let sockets: Vec<_> = sockets
+        .filter(|(address, ..)| !is_loopback(address))
+        .collect();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let mut ports = BTreeSet::new();
     for process in processes {
@@ -214,10 +230,8 @@ pub(super) fn sshd_ports() -> BTreeSet<u16> {
             let inode = target
                 .strip_prefix("socket:[")
                 .and_then(|rest| rest.strip_suffix(']'));
-            let of = sockets
-                .iter()
-                .filter(|(_, other)| Some(other.as_str()) == inode);
-            ports.extend(of.map(|(port, _)| *port));
+            let of = sockets.iter().filter(|(_, _, other)| Some(*other) == inode);
+            ports.extend(of.map(|(_, port, _)| *port));
         }
     }
     ports

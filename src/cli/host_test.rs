@@ -14,6 +14,27 @@ fn sshd_says_all_its_ports() {
 }
 
 #[test]
+fn what_listens_on_the_loopback_interface_alone_is_known() {
+    use std::net::{TcpListener, ToSocketAddrs as _};
+    for (host, is) in [
+        ("127.0.0.1", true),
+        ("::1", true),
+        ("0.0.0.0", false),
+        ("::", false),
+    ] {
+        let address = (host, 0).to_socket_addrs().unwrap().next().unwrap();
+        let Ok(socket) = TcpListener::bind(address) else {
+            continue;
+        };
+        let ours = socket.local_addr().unwrap().port();
+        let table = listening_sockets();
+        let mut all = table.lines().filter_map(listener);
+        let mut is_found = |(address, port, _)| port == ours && is_loopback(address) == is;
+        assert!(all.any(&mut is_found), "{host}\n{table}");
+    }
+}
+
+#[test]
 fn rules_of_docker_do_not_say_what_comes_in() {
     let docker = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:DOCKER - [0:0]\n-A FORWARD -j DOCKER\nCOMMIT\n";
     assert!(!decides(docker));
