@@ -246,14 +246,19 @@ fn what_undoes(text: &Text, kept: Option<&Loaded>) -> String {
             before += &here(&format!("{family}-restore -n -w 5"), &own_lines(&saved));
         }
     }
-    let undo = if !before.is_empty() && matches!(text.name, "ufw" | "firewalld") {
-        // Settings that were given to these before stay in place.
-        here("nft -f -", &Rules::remove(Tool::Nft))
-    } else if text.is_nft() {
+    let script = |text: &str| format!("(\n{text}\n)\n"); // which may end itself
+    let tried = if text.is_nft() {
         here("nft -f -", &text.remove)
     } else {
-        // A script of its own, which may end itself.
-        format!("(\n{}\n)\n", text.remove)
+        script(&text.remove)
+    };
+    let undo = if before.is_empty() || text.name == "openwrt" {
+        tried
+    } else {
+        // All of ours goes before it comes back. Settings that were given to ufw and firewalld before stay in place.
+        let nft = Rules::remove(Tool::Nft) + &Knocker::remove(Form::Nft);
+        let chains = [Rules::remove(Tool::Iptables), Knocker::remove(Form::Recent)];
+        here("nft -f -", &nft) + &chains.map(|text| script(&text)).concat()
     };
     if let Some(kept) = kept {
         let command = format!("umask 077; cat >{}", quoted(&kept.path));

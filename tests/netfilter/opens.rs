@@ -292,6 +292,37 @@ fn rules_are_loaded_and_removed_on_a_read_only_disk() {
 }
 
 #[test]
+fn an_undone_trial_leaves_what_was_there_whatever_was_tried() {
+    for (before, tried) in [
+        (Backend::Iptables, Backend::Nft),
+        (Backend::Nft, Backend::Iptables),
+    ] {
+        let Some(lab) = Lab::new(Ring::Shared, Backend::Ipset.needs()) else {
+            return;
+        };
+        configure(&lab, before, "3s");
+        load(&lab, before, &[]);
+        // The order of chains is the tool's affair, and so are the tables that it has made.
+        let both = || {
+            let tables = finish(lab.server.command("nft").args(["list", "tables"]));
+            let all = tables + "\n" + &ruleset(&lab, Backend::Iptables);
+            let ours = all
+                .lines()
+                .filter(|line| line.to_lowercase().contains("logknock"));
+            let mut lines: Vec<_> = ours.map(str::to_owned).collect();
+            lines.sort_unstable();
+            lines
+        };
+        let loaded = both();
+        configure(&lab, tried, "3s");
+        let tool = if tried == Backend::Nft { "nft" } else { "ufw" };
+        let said = apart(&lab, "true", &["rules", "--for", tool, "--try", "2s"]);
+        assert_ne!(both(), loaded, "{said}");
+        eventually("the trial is undone", PATIENCE, || both() == loaded);
+    }
+}
+
+#[test]
 fn a_flushed_nft_set_is_filled_again_by_the_next_knock() {
     let line = "nft flush set inet logknock open4";
     opens_again_when_flushed(Backend::Nft, line);
