@@ -95,8 +95,8 @@ enum Match {
     Local(bool),
     /// Whether its sender is one that the rule names.
     From(bool),
-    /// Whether its sender has knocked.
-    Open,
+    /// Whether its sender is among those for whom this has opened its port.
+    Open(Backend),
     Never,
     Unknown,
 }
@@ -114,7 +114,8 @@ enum Sure {
 struct Packet {
     family: Family,
     to: Step,
-    has_knocked: bool,
+    /// What has opened its port, if its sender has knocked.
+    opened: Option<Backend>,
 }
 
 impl Match {
@@ -134,9 +135,9 @@ impl Match {
             Self::Begins(_) if packet.to.transport != Transport::Tcp => return Sure::No,
             Self::Begins(wanted) | Self::Local(wanted) => (true, *wanted),
             // A stranger is of no network that is named; an address that has knocked may be.
-            Self::From(_) if packet.has_knocked => return Sure::Maybe,
+            Self::From(_) if packet.opened.is_some() => return Sure::Maybe,
             Self::From(wanted) | Self::Tracked(wanted) | Self::Loopback(wanted) => (false, *wanted),
-            Self::Open => (packet.has_knocked, true),
+            Self::Open(by) => (packet.opened == Some(*by), true),
             Self::Never => (false, true),
             Self::Unknown => return Sure::Maybe,
         };
@@ -152,6 +153,12 @@ pub struct Place {
     priority: i64,
     /// By the chain's policy.
     is_policy: bool,
+}
+
+impl Place {
+    fn is_ours(&self) -> bool {
+        self.table == super::nft::TABLE || self.chain.starts_with(super::iptables::CHAIN)
+    }
 }
 
 impl fmt::Display for Place {
@@ -321,7 +328,7 @@ impl Walker<'_> {
                 None => continue,
             };
             // Its elements let addresses in that knocked, past the rest of the chain.
-            if packet.has_knocked && target == super::iptables::CHAIN {
+            if packet.opened == Some(Backend::Iptables) && target == super::iptables::CHAIN {
                 return End::Accepted;
             }
             let is_target = |other: &&Chain| other.table == chain.table && other.name == *target;
@@ -351,7 +358,7 @@ impl Kernel {
             let packet = Packet {
                 family: chain.family.unwrap_or(Family::V4),
                 to,
-                has_knocked: true,
+                opened: Some(Backend::Iptables),
             };
             let drops = |rule: &Rule| rule.then == Some(Then::Drop) && rule.rate.is_none();
             let is_sure = |rule: &Rule| rule.when.iter().all(|asked| asked.of(packet) == Sure::Yes);
@@ -437,7 +444,7 @@ impl Fault {
     }
 
     /// What mends it.
-    pub const fn fix(&self) -> &'static str {
+    pub fn fix(&self) -> &'static str {
         match self {
             Self::Open(_)
             | Self::NoPlaceForOpen(_)
@@ -452,6 +459,9 @@ impl Fault {
             }
             Self::StepRedirected(..) => {
                 "log before the nat rule, as the printed rules do, or choose other ports"
+            }
+            Self::OpenDropped(place, _) if place.is_ours() => {
+                "remove what was loaded for another backend: logknock rules --remove && logknock rules --load"
             }
             Self::OpenDropped(..) => "have that chain accept the port",
         }
@@ -480,12 +490,8 @@ pub fn faults(kernel: &Kernel, need: &Need<'_>) -> Vec<Fault> {
             faults.push(fault);
         }
     };
-    let walk = |family, to, has_knocked| {
-        let packet = Packet {
-            family,
-            to,
-            has_knocked,
-        };
+    let walk = |family, to, opened| {
+        let packet = Packet { family, to, opened };
         kernel.walk(packet, need)
     };
     let mut open: Vec<Step> = Vec::new();
@@ -495,7 +501,7 @@ pub fn faults(kernel: &Kernel, need: &Need<'_>) -> Vec<Fault> {
         let mut found = Vec::new();
         for (steps, within) in need.doors {
             for (step, number) in steps.iter().zip(1..) {
-                let mut walk = walk(family, *step, false);
+                let mut walk = walk(family, *step, None);
                 if walk.logged.is_some() {
                     is_logged = true;
                     if let Some((rate, place)) = walk.rate
@@ -525,12 +531,12 @@ pub fn faults(kernel: &Kernel, need: &Need<'_>) -> Vec<Fault> {
             }
         }
         for port in need.guarded {
-            if walk(family, *port, false).dropped.is_none() {
+            if walk(family, *port, None).dropped.is_none() {
                 is_open = true;
                 if !open.contains(port) {
                     open.push(*port);
                 }
-            } else if let Some(place) = walk(family, *port, true).dropped {
+            } else if let Some(place) = walk(family, *port, need.backend).dropped {
                 found.push(Fault::OpenDropped(place, *port));
             }
         }

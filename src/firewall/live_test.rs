@@ -51,6 +51,25 @@ fn the_printed_rules_are_whole_also_beside_those_of_docker_fail2ban_and_ufw() {
 }
 
 #[test]
+fn rules_that_were_loaded_for_another_backend_drop_what_this_one_opens() {
+    let closed = IPTABLES
+        .lines()
+        .filter(|line| !line.contains("-s 192.0.2.7"));
+    let closed = closed.collect::<Vec<_>>().join("\n");
+    let both = [&*closed, &*closed];
+    for (backend, place) in [
+        (Backend::Iptables, "table inet logknock, chain prerouting"),
+        (Backend::Nft, "table ip mangle, chain LOGKNOCK_SHUT"),
+    ] {
+        let told = told(NFT, both, backend);
+        let said = told.iter().any(|fault| {
+            fault.starts_with(place) && fault.ends_with("drops what a door lets in at 22/tcp")
+        });
+        assert!(said, "{backend:?} {told:?}");
+    }
+}
+
+#[test]
 fn no_rules_leave_the_port_open_to_everybody_and_that_is_said_once() {
     let open = "the rules are not loaded: port 22/tcp is open to everybody";
     for nothing in ["", "{\"nftables\": []}", "no json"] {

@@ -1,6 +1,6 @@
 //! What `iptables-save` prints, as rules of the model.
 
-use super::super::Family;
+use super::super::{Backend, Family};
 use super::{Chain, Hook, Kernel, Match, Point, Rule, Then};
 use crate::engine::sequence::Transport;
 
@@ -117,7 +117,7 @@ fn read_rule(words: &[String], open: &mut Vec<String>) -> Rule {
                 let set = next();
                 if set.starts_with("logknock") {
                     open.push(set.to_owned());
-                    Some(Match::Open)
+                    Some(Match::Open(Backend::Ipset))
                 } else {
                     Some(Match::Unknown)
                 }

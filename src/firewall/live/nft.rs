@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
-use super::super::Family;
+use super::super::{Backend, Family};
 use super::{Chain, Hook, Kernel, Match, Point, Rule, Then};
 use crate::engine::sequence::Transport;
 
@@ -176,7 +176,7 @@ fn asked(value: &Value) -> Match {
     }
     if left["concat"].is_array() {
         return match word {
-            Some("@open4" | "@open6") => Match::Open,
+            Some("@open4" | "@open6") => Match::Open(Backend::Nft),
             _ => Match::Unknown,
         };
     }
