@@ -243,12 +243,7 @@ impl Monitor {
         loop {
             let now = clock::boot_now();
             self.do_what_is_due(now);
-            for report in self.executor.turn(now) {
-                self.report(report);
-            }
-            while let Some(told) = self.executor.grants.poll_told() {
-                self.pass_on(told);
-            }
+            self.carry_out(now);
             self.notifier.turn();
             if self.is_over(now) && self.has_counted() {
                 return Ok(());
@@ -268,6 +263,16 @@ impl Monitor {
             for (client, request) in requests {
                 self.asked(client, request);
             }
+        }
+    }
+
+    /// Carries out what is decided of the grants, and tells what came of it.
+    fn carry_out(&mut self, now: Time) {
+        for report in self.executor.turn(now) {
+            self.report(report);
+        }
+        while let Some(told) = self.executor.grants.poll_told() {
+            self.pass_on(told);
         }
     }
 

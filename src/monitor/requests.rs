@@ -122,6 +122,8 @@ impl Monitor {
                     Whose::Of(src) => Some(src),
                 };
                 let count = self.executor.grants.close_all(src, now);
+                // What has been answered outlives a kill, also as a grant of the fleet that is closed here.
+                self.carry_out(now);
                 self.reply(client, &Reply::Done { count });
             }
             Request::PutBack => {
