@@ -49,8 +49,8 @@ Type=oneshot
 RemainAfterExit=yes
 ExecStart=/bin/sh /new/network
 ";
-/// Somebody who has not knocked tries all the time, from the first moment of the network to the last. Of IPv6 it is in a
-/// /64 of its own, or it would use up what one sender may log.
+/// A stranger, who has not knocked, tries to connect from the start of the network to its end. For IPv6 the stranger has
+/// a /64 of its own, because the rules limit what they log of each /64.
 const STRANGER_UNIT: &str = "\
 [Unit]
 DefaultDependencies=no
